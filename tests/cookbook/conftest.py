@@ -1,0 +1,33 @@
+"""Servers for the recipes. The shared harness lives in `tests/e2e/harness`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
+
+from harness.demo_env import DemoEnv  # noqa: E402
+from harness.server import Server  # noqa: E402
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A new server with the demo organization, for a test that changes something."""
+    with Server.start(tmp_path / "data") as server:
+        yield server
+
+
+@pytest.fixture
+def demo(server: Server) -> DemoEnv:
+    return server.demo
+
+
+@pytest.fixture(scope="session")
+def unchanged_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests that only ask for tokens and read."""
+    with Server.start(tmp_path_factory.mktemp("unchanged") / "data") as server:
+        yield server

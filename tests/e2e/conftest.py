@@ -1,0 +1,31 @@
+"""Servers for the end-to-end tests, each test (or module) with its own on its own data directory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from harness.demo_env import DemoEnv  # noqa: E402
+from harness.server import Server  # noqa: E402
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A new server with the demo organization."""
+    with Server.start(tmp_path / "data") as server:
+        yield server
+
+
+@pytest.fixture
+def demo(server: Server) -> DemoEnv:
+    return server.demo
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The check of everything that was printed comes after everything that prints."""
+    items.sort(key=lambda item: item.path.name == "test_no_secret_is_printed.py")

@@ -1,0 +1,181 @@
+"""The `deputize` binary as a process: start it, wait for its ready line, read what it prints, end it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.demo_env import DemoEnv
+from harness.secrets_ledger import LEDGER
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+READY_LINE = "listening on "
+# A start takes well under a second; the margin is for a machine that is also compiling.
+START_DEADLINE_SECONDS = 60
+STOP_DEADLINE_SECONDS = 20
+
+
+def binary() -> Path:
+    """The binary under test: what `tests/run` has built (DEPUTIZE_BIN), otherwise the newest build."""
+    if chosen := os.environ.get("DEPUTIZE_BIN"):
+        return Path(chosen)
+    builds = [REPOSITORY / "target" / profile / "deputize" for profile in ("debug", "release")]
+    found = [build for build in builds if build.exists()]
+    if not found:
+        raise FileNotFoundError("no target/{debug,release}/deputize: run `cargo build` first")
+    return max(found, key=lambda build: build.stat().st_mtime)
+
+
+class Output:
+    """Everything that one process prints, line by line, readable while the process runs."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._open_streams = 0
+        self._changed = threading.Condition()
+        self._readers: list[threading.Thread] = []
+
+    def follow(self, stream) -> None:  # noqa: ANN001 (a binary pipe)
+        with self._changed:
+            self._open_streams += 1
+        reader = threading.Thread(target=self._read, args=(stream,), daemon=True)
+        self._readers.append(reader)
+        reader.start()
+
+    def _read(self, stream) -> None:  # noqa: ANN001
+        for line in stream:
+            with self._changed:
+                self._lines.append(line.decode("utf-8", "replace"))
+                self._changed.notify_all()
+        with self._changed:
+            self._open_streams -= 1
+            self._changed.notify_all()
+
+    def line_starting_with(self, prefix: str, deadline_seconds: float) -> str | None:
+        """The first such line, as soon as it is printed; None when the streams end or time is up."""
+
+        def found() -> str | None:
+            return next((line for line in self._lines if line.startswith(prefix)), None)
+
+        with self._changed:
+            self._changed.wait_for(lambda: found() or not self._open_streams, deadline_seconds)
+            return found()
+
+    def text(self) -> str:
+        with self._changed:
+            return "".join(self._lines)
+
+    def finish(self) -> None:
+        for reader in self._readers:
+            reader.join(STOP_DEADLINE_SECONDS)
+
+
+@dataclass
+class Server:
+    """One running server. `with Server.start(data_dir) as server:` ends it whatever happens."""
+
+    data_dir: Path
+    process: subprocess.Popen[bytes]
+    stdout: Output = field(default_factory=Output)
+    stderr: Output = field(default_factory=Output)
+    url: str = ""
+
+    @classmethod
+    def start(
+        cls,
+        data_dir: Path,
+        *,
+        port: int = 0,
+        flags: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        umask: int = -1,
+    ) -> Server:
+        process = subprocess.Popen(
+            [binary(), "--port", str(port), "--data-dir", data_dir, *flags],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ | dict(environment or {}),
+            umask=umask,
+        )
+        server = cls(data_dir, process)
+        LEDGER.watch(server.output)
+        server.stdout.follow(process.stdout)
+        server.stderr.follow(process.stderr)
+        ready = server.stdout.line_starting_with(READY_LINE, START_DEADLINE_SECONDS)
+        if ready is None:
+            server.kill()
+            raise AssertionError(f"the server did not become ready:\n{server.output()}")
+        server.url = ready.removeprefix(READY_LINE).strip()
+        if server.demo_env_file.exists():
+            LEDGER.add_all(server.demo.secrets())
+        return server
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":", 1)[1])
+
+    @property
+    def demo_env_file(self) -> Path:
+        return self.data_dir / "demo.env"
+
+    @property
+    def demo(self) -> DemoEnv:
+        """The demo organization's variables, as a shell that has sourced `demo.env` sees them."""
+        return DemoEnv.source(self.demo_env_file)
+
+    def output(self) -> str:
+        return self.stdout.text() + self.stderr.text()
+
+    def kill(self) -> None:
+        """Ends the process as a power cut would (SIGKILL), with nothing flushed or finished."""
+        self.process.kill()
+        self._reap()
+
+    def stop(self) -> None:
+        """Asks the process to end (SIGTERM), and checks that it does so by itself."""
+        self.process.terminate()
+        self._reap()
+
+    def _reap(self) -> None:
+        try:
+            self.process.wait(STOP_DEADLINE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError("the server did not end within its deadline") from None
+        finally:
+            self.stdout.finish()
+            self.stderr.finish()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.stop()
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a start that was meant to fail has ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def run_to_exit(*arguments: str | Path) -> Exit:
+    """Runs the binary with arguments after which it should end by itself."""
+    done = subprocess.run(
+        [binary(), *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=START_DEADLINE_SECONDS,
+        check=False,
+    )
+    return Exit(done.returncode, done.stdout.decode(), done.stderr.decode())

@@ -1,0 +1,45 @@
+"""The process is killed in the middle of its work, again and again, and nothing acknowledged is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import uuid4
+
+from crash_workload import Acknowledgements, Workload
+from harness.api import caller, done
+from harness.server import Server
+
+SEED = 8693
+ROUNDS = 6
+# The kill comes after so many acknowledged writes of a round, a random number within these.
+FEWEST_WRITES, MOST_WRITES = 20, 250
+ROUND_DEADLINE_SECONDS = 30
+STORM_USERS = 3
+
+
+def test_kill_dash_nine_loses_nothing_acknowledged_and_leaves_nothing_half_done(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    with Server.start(data_dir) as server:
+        alice = caller(server, api_key=server.demo.ALICE_API_KEY)
+        users = [
+            done(alice.post("/api/v1/users", json={"email": f"{uuid4()}@example.com", "name": "Storm"})).json()["id"]
+            for _ in range(STORM_USERS)
+        ]
+        workload = Workload(SEED, users, server.demo)
+
+    for round_number in range(1, ROUNDS + 1):
+        with Server.start(data_dir) as server:
+            workload.check(server)
+            writes = workload.random.randint(FEWEST_WRITES, MOST_WRITES)
+
+            def kill_after_enough_writes(acknowledged: Acknowledgements) -> None:
+                acknowledged.wait_for(writes, ROUND_DEADLINE_SECONDS)  # noqa: B023 (called in this round)
+                server.kill()  # noqa: B023
+
+            workload.run_until_death(server, kill_after_enough_writes)
+            print(f"round {round_number}: killed after {writes} acknowledged writes")
+
+    with Server.start(data_dir) as server:
+        workload.check(server)
+    assert len(workload.audited_request_ids) >= ROUNDS
+    assert workload.live_keys and workload.revoked_keys

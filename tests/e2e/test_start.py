@@ -1,0 +1,132 @@
+"""Starting the binary: its flags, the files it makes, and what it says when it cannot start."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness.api import caller, request_token
+from harness.server import READY_LINE, Server, run_to_exit
+
+PERMISSIVE_UMASK = 0o000
+
+
+@pytest.fixture(scope="module")
+def first_start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A first start under a umask that hides nothing, so that private modes are the server's own doing."""
+    data_dir = tmp_path_factory.mktemp("first") / "data"
+    with Server.start(data_dir, umask=PERMISSIVE_UMASK) as server:
+        yield server
+
+
+def test_port_0_listens_on_a_free_port_and_says_which_on_standard_output(first_start: Server) -> None:
+    lines = [line for line in first_start.stdout.text().splitlines() if line.startswith(READY_LINE)]
+    assert len(lines) == 1
+    assert re.fullmatch(r"listening on http://127\.0\.0\.1:[1-9]\d*", lines[0])
+    assert caller(first_start).get("/healthz").status_code == 200
+    assert first_start.demo.RUNLAYER_URL == first_start.url
+
+
+def test_two_servers_on_port_0_do_not_meet(first_start: Server, tmp_path: Path) -> None:
+    with Server.start(tmp_path / "data") as other:
+        assert other.port != first_start.port
+        assert request_token(other).status_code == 200
+        foreign = request_token(first_start, client_secret=other.demo.CLIENT_SECRET)
+        assert foreign.status_code == 401
+
+
+def test_the_data_directory_and_every_file_in_it_are_the_owners_alone(first_start: Server) -> None:
+    assert stat.S_IMODE(first_start.data_dir.stat().st_mode) == 0o700
+    modes = {
+        str(path.relative_to(first_start.data_dir)): oct(stat.S_IMODE(path.stat().st_mode))
+        for path in first_start.data_dir.rglob("*")
+        if path.is_file()
+    }
+    assert modes["demo.env"] == "0o600"
+    assert {name: mode for name, mode in modes.items() if mode != "0o600"} == {}
+
+
+def test_demo_env_sets_the_cookbooks_variables(first_start: Server) -> None:
+    promised = {
+        "RUNLAYER_URL", "CLIENT_ID", "CLIENT_SECRET", "AGENT_ACCOUNT_ID", "AGENT_ID", "SERVER_ID",
+        "SLACK_SERVER_ID", "USER_ID", "API_KEY", "ALICE_API_KEY", "USER_TOKEN", "ADMIN_TOKEN",
+        "USER_ACCESS_TOKEN", "BOB_ID", "BOB_API_KEY", "CAROL_ID", "CAROL_API_KEY", "DEMO_ISSUER",
+    }  # fmt: skip
+    demo = first_start.demo
+    assert promised - set(demo) == set()
+    assert [name for name in promised if not demo[name]] == []
+    assert demo.AGENT_ID == demo.AGENT_ACCOUNT_ID
+    assert demo.API_KEY == demo.ALICE_API_KEY
+
+
+def test_no_demo_starts_empty_and_writes_no_demo_env(tmp_path: Path) -> None:
+    with Server.start(tmp_path / "data", flags=["--no-demo"]) as server:
+        assert not server.demo_env_file.exists()
+        client = caller(server)
+        assert client.get("/healthz").status_code == 200
+        assert client.get("/openapi.json").status_code == 200
+        assert client.get("/api/v1/me").status_code == 401
+
+
+def test_help_names_every_flag() -> None:
+    helped = run_to_exit("--help")
+    assert helped.code == 0
+    assert [flag for flag in ("--port", "--data-dir", "--no-demo") if flag not in helped.stdout] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--prot", "1"], "--prot"),
+        (["--port", "abc"], "--port"),
+        (["--port", "99999"], "--port"),
+        (["--port"], "--port"),
+        (["serve"], "serve"),
+    ],
+    ids=["misspelt flag", "port that is no number", "port out of range", "flag without value", "stray argument"],
+)
+def test_a_bad_flag_is_named_and_nothing_is_created(
+    tmp_path: Path, arguments: list[str], named: str
+) -> None:
+    data_dir = tmp_path / "data"
+    refused = run_to_exit("--data-dir", data_dir, *arguments)
+    assert refused.code == 2
+    assert named in refused.stderr
+    assert "panicked" not in refused.stderr
+    assert not data_dir.exists()
+
+
+def test_a_port_in_use_is_named_together_with_the_way_out(first_start: Server, tmp_path: Path) -> None:
+    refused = run_to_exit("--port", str(first_start.port), "--data-dir", tmp_path / "data")
+    assert refused.code not in (0, 101)
+    assert str(first_start.port) in refused.stderr
+    assert "in use" in refused.stderr
+    assert "--port" in refused.stderr
+    assert READY_LINE not in refused.stdout
+
+
+def test_a_data_directory_that_is_a_file_is_named(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "data"
+    in_the_way.write_text("not a directory")
+    refused = run_to_exit("--port", "0", "--data-dir", in_the_way)
+    assert refused.code not in (0, 101)
+    assert str(in_the_way) in refused.stderr
+    assert in_the_way.read_text() == "not a directory"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_data_directory_that_may_not_be_written_is_named(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    refused = run_to_exit("--port", "0", "--data-dir", tmp_path / "data")
+    assert refused.code not in (0, 101)
+    assert str(tmp_path / "data") in refused.stderr
+
+
+def test_sigterm_ends_the_server_with_success(tmp_path: Path) -> None:
+    with Server.start(tmp_path / "data") as server:
+        server.stop()
+    assert server.process.returncode == 0
