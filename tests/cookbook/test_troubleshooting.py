@@ -221,7 +221,9 @@ def test_a_grant_whose_session_expired_and_cannot_be_refreshed_says_so(server: S
     alice = caller(server, api_key=demo.ALICE_API_KEY)
     with expiring_provider() as mcp_endpoint:
         added = {"id": "expiring", "name": "Expiring", "url": mcp_endpoint, "auth": "oauth"}
+        permit = 'permit(principal, action, resource in Server::"expiring");'
         done(alice.post("/api/v1/servers", json=added))
+        done(alice.post("/api/v1/policies", json={"name": "expiring", "text": permit}))
         consent = done(alice.post("/api/v1/servers/expiring/connect")).json()["authorization_url"]
         done(httpx.get(consent, follow_redirects=True))
         grant = {"server_id": "expiring", "shared": False}

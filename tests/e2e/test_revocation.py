@@ -9,7 +9,6 @@ import pytest
 from harness.api import (
     agent_token,
     all_pages,
-    call_tool,
     caller,
     create_grant,
     delegations_path,
@@ -215,9 +214,9 @@ def test_a_new_forbidding_policy_denies_the_next_call(server: Server, demo: Demo
     done(list_repos(client, demo))
 
 
-def test_a_deleted_server_is_gone_on_the_next_call(server: Server, demo: DemoEnv) -> None:
+def test_a_deactivated_server_is_gone_on_the_next_call(server: Server, demo: DemoEnv) -> None:
     alice = caller(server, api_key=demo.ALICE_API_KEY)
     itself = caller(server, token=agent_token(server))
     done(list_repos(itself, demo))
-    done(alice.delete(f"/api/v1/servers/{demo.SERVER_ID}"))
-    assert call_tool(itself, demo.SERVER_ID, "list_repos", org="acme-corp").status_code == 404
+    done(alice.patch(f"/api/v1/servers/{demo.SERVER_ID}", json={"active": False}))
+    assert list_repos(itself, demo).status_code == 404
