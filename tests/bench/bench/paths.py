@@ -1,0 +1,15 @@
+"""Where things are."""
+
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent.parent
+ROOT = HERE.parent.parent
+TARGET = ROOT / "target"
+OUTPUT = TARGET / "bench"
+
+SERVER = TARGET / "release" / "deputize"
+FLOOR = TARGET / "release" / "examples" / "floor"
+
+NODE = HERE / "node_modules" / "node" / "bin" / "node"
+PYTHON = HERE / ".venv" / "bin" / "python"
+PEERS = HERE / "peers"

@@ -1,0 +1,54 @@
+"""Installs what the benchmark needs and the machine lacks; a second run finds everything in place."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+from .paths import HERE, NODE, PYTHON
+
+
+def everything() -> None:
+    _wrk()
+    _node_packages()
+    _python_packages()
+
+
+def _wrk() -> None:
+    if shutil.which("wrk"):
+        return
+    if not shutil.which("apt-get"):
+        sys.exit("bench: wrk is missing and there is no apt-get; install it (https://github.com/wg/wrk)")
+    sudo = [] if os.geteuid() == 0 else ["sudo"]
+    _step("Debian package wrk", [*sudo, "apt-get", "update", "-qq"])
+    _step("Debian package wrk", [*sudo, "apt-get", "install", "-y", "-qq", "--no-install-recommends", "wrk"])
+
+
+def _node_packages() -> None:
+    stamp = HERE / "node_modules" / ".bench-stamp"
+    if _is_newer(stamp, HERE / "package-lock.json") and NODE.exists():
+        return
+    # Node 22 itself is one of them: its install script fetches the binary, and package.json allows it.
+    _step("Node packages, Node 22 among them", ["npm", "ci", "--no-fund", "--no-audit"])
+    if not NODE.exists():
+        sys.exit(f"bench: npm did not run the install script of `node` (is ignore-scripts set?): no {NODE}")
+    stamp.touch()
+
+
+def _python_packages() -> None:
+    stamp = PYTHON.parent.parent / ".bench-stamp"
+    if _is_newer(stamp, HERE / "requirements.txt"):
+        return
+    _step("a virtual environment", [sys.executable, "-m", "venv", str(PYTHON.parent.parent)])
+    _step("Python packages", [str(PYTHON), "-m", "pip", "install", "-q", "-r", "requirements.txt"])
+    stamp.touch()
+
+
+def _is_newer(stamp, source) -> bool:
+    return stamp.exists() and stamp.stat().st_mtime >= source.stat().st_mtime
+
+
+def _step(what: str, command: list[str]) -> None:
+    print(f"bench: installing {what}", file=sys.stderr)
+    if subprocess.run(command, cwd=HERE, stdout=subprocess.DEVNULL).returncode != 0:
+        sys.exit(f"bench: could not install {what}: `{' '.join(command)}` failed")

@@ -1,0 +1,27 @@
+-- One request for wrk, from the environment, and its summary as JSON.
+--   BENCH_BODY      the POST body
+--   BENCH_HEADERS   "name: value" lines
+--   BENCH_THINK_MS  mean pause of a connection between two requests; 0 is none
+
+wrk.method = "POST"
+wrk.body = os.getenv("BENCH_BODY")
+for line in os.getenv("BENCH_HEADERS"):gmatch("[^\n]+") do
+  local name, value = line:match("^(.-): (.*)$")
+  wrk.headers[name] = value
+end
+
+local think = tonumber(os.getenv("BENCH_THINK_MS"))
+if think > 0 then
+  function delay()
+    return math.random(0, 2 * think) -- uneven, so that the connections don't fall into step
+  end
+end
+
+function done(summary, latency)
+  local errors = summary.errors
+  io.write(string.format(
+    '\nSUMMARY {"requests": %d, "seconds": %f, "failed": %d, "p50_us": %d, "p99_us": %d, "mean_us": %f}\n',
+    summary.requests, summary.duration / 1e6,
+    errors.connect + errors.read + errors.write + errors.status + errors.timeout,
+    latency:percentile(50), latency:percentile(99), latency.mean))
+end
