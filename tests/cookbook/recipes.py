@@ -80,7 +80,9 @@ OBO_TOKEN_BY_ACCESS_TOKEN = cut("Single-request flow", "TOKEN_RESPONSE=$(curl", 
 OBO_TOKEN_IN_TWO_STEPS = cut("Two-step flow (RFC 8693)", "# Step 1:", "jq -r '.access_token')")
 
 FIND_USER_ID_PYTHON = cut(
-    "Option B: Query the Delegations API\nFetch", "# Authenticate with", 'if d["delegator_email"] == target_email\n)'
+    "Option B: Query the Delegations API\nFetch",
+    "# Authenticate with",
+    'if d["delegator_email"] == target_email\n)',
 )
 
 CREATE_GRANT_BY_JWT = cut("Create a personal session grant", "# With user JWT:", "| jq .")
@@ -90,7 +92,9 @@ LIST_GRANTS_OF_SERVER = cut("List session grants", "# Filter by server", "| jq .
 TOGGLE_GRANT = cut("Toggle shared / personal", "curl -s -X POST", "| jq .")
 REVOKE_GRANT = cut("Revoke a session grant", "curl -s -X DELETE", "| jq .")
 
-ALICE_CREATES_A_PERSONAL_GRANT = cut("Alice creates a personal grant", "curl -s -X POST", "\"shared\": false }'")
+ALICE_CREATES_A_PERSONAL_GRANT = cut(
+    "Alice creates a personal grant", "curl -s -X POST", '"shared": false }\''
+)
 ALICE_PROMOTES_HER_GRANT = cut("Alice promotes her grant to shared", "curl -s -X POST", "'\" }'")
 
 COMPLETE_EXAMPLE_PYTHON = with_indentation_of(
@@ -98,7 +102,9 @@ COMPLETE_EXAMPLE_PYTHON = with_indentation_of(
 )
 
 ALL: dict[str, str] = {
-    name: value for name, value in list(globals().items()) if name.isupper() and isinstance(value, str) and name != "TEXT"
+    name: value
+    for name, value in list(globals().items())
+    if name.isupper() and isinstance(value, str) and name != "TEXT"
 }
 
 

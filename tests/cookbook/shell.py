@@ -50,6 +50,8 @@ def run(recipe: str, demo_env: Path, *, keep: tuple[str, ...] = (), **variables:
     done = subprocess.run(
         ["bash", "-c", script], capture_output=True, text=True, timeout=_DEADLINE_SECONDS, check=False
     )
-    assert done.returncode == 0, f"the recipe failed ({done.returncode}):\n{recipe}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0, (
+        f"the recipe failed ({done.returncode}):\n{recipe}\n{done.stdout}\n{done.stderr}"
+    )
     stdout, values = done.stdout.split(_MARK)
     return Ran(stdout, dict(zip(keep, values.split("\0"), strict=False)))

@@ -82,7 +82,9 @@ def test_the_toggle_endpoint_ignores_shared_in_the_body(server: Server, demo: De
     assert toggled.json()["shared"] is True
 
 
-def test_the_toggle_recipe_to_shared_revokes_every_other_grantors_grant(server: Server, demo: DemoEnv) -> None:
+def test_the_toggle_recipe_to_shared_revokes_every_other_grantors_grant(
+    server: Server, demo: DemoEnv
+) -> None:
     carol = caller(server, api_key=demo.CAROL_API_KEY)
     create_grant(carol, demo, shared=True)
     run(server, recipes.CREATE_GRANT_BY_API_KEY)
@@ -103,6 +105,9 @@ def test_the_revoke_recipe_ends_the_grant_but_not_the_delegation(server: Server,
     # fail until a new session grant is created."
     as_alice = caller(server, token=obo_token(server, demo.USER_ID))
     refused = whoami(as_alice, demo)
-    assert (refused.status_code, refused.json()["detail"]) == (401, "No credentials available for this server")
+    assert (refused.status_code, refused.json()["detail"]) == (
+        401,
+        "No credentials available for this server",
+    )
     assert run(server, recipes.CREATE_GRANT_BY_API_KEY)["is_active"] is True
     assert "alice" in text_of(whoami(as_alice, demo)).lower()

@@ -126,7 +126,9 @@ def test_the_user_id_recipe_in_python_gets_a_token_on_behalf_of_the_user(unchang
     assert_obo_token(unchanged_server, variables["obo_token"], unchanged_server.demo.USER_ID)
 
 
-def test_the_single_request_recipe_resolves_the_user_from_their_access_token(unchanged_server: Server) -> None:
+def test_the_single_request_recipe_resolves_the_user_from_their_access_token(
+    unchanged_server: Server,
+) -> None:
     ran = shell.run(
         recipes.OBO_TOKEN_BY_ACCESS_TOKEN,
         unchanged_server.demo_env_file,
@@ -162,11 +164,13 @@ def test_the_find_user_recipe_maps_an_email_to_the_id_that_gets_the_token(
     variables = python_variables(unchanged_server) | {"target_email": me["email"]}
     exec(recipes.FIND_USER_ID_PYTHON, variables)
     assert variables["user_id"] == (demo.USER_ID if name == "ALICE" else demo[f"{name}_ID"])
-    assert_obo_token(unchanged_server, obo_token(unchanged_server, variables["user_id"]), variables["user_id"])
+    assert_obo_token(
+        unchanged_server, obo_token(unchanged_server, variables["user_id"]), variables["user_id"]
+    )
 
 
 def test_a_user_api_key_calls_tools_by_either_header(unchanged_server: Server) -> None:
-    """"They work anywhere a user JWT works — delegations, session grants, and proxy calls"."""
+    """ "They work anywhere a user JWT works — delegations, session grants, and proxy calls"."""
     demo = unchanged_server.demo
     for client in (
         caller(unchanged_server, api_key=demo.API_KEY),
@@ -189,7 +193,7 @@ def test_a_user_api_key_reaches_an_oauth_server_with_its_owners_session_and_no_g
 
 
 def test_a_user_api_key_cannot_authenticate_an_agent_account(unchanged_server: Server) -> None:
-    """"API keys cannot be used for agent account authentication"."""
+    """ "API keys cannot be used for agent account authentication"."""
     ran = shell.run(
         recipes.M2M_TOKEN,
         unchanged_server.demo_env_file,

@@ -10,8 +10,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from harness.demo_env import DemoEnv  # noqa: E402
-from harness.server import Server  # noqa: E402
+from harness.demo_env import DemoEnv
+from harness.server import Server
 
 
 @pytest.fixture

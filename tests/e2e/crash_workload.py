@@ -15,12 +15,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from harness.api import all_pages, caller, delegations_path, done, grants_path, list_repos
-from harness.api import agent_token, request_token, USER_ID_TYPE
+from harness.api import (
+    USER_ID_TYPE,
+    agent_token,
+    all_pages,
+    caller,
+    delegations_path,
+    done,
+    grants_path,
+    list_repos,
+    request_token,
+)
 from harness.demo_env import DemoEnv
 from harness.server import Server
 
 _NOTHING = object()
+_ROUND_DEADLINE_SECONDS = 30
 
 
 class Acknowledgements:
@@ -83,14 +93,12 @@ class Workload:
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         self.user_active = {user: Fact(f"user {user} is active", True) for user in self.users}
-        self.delegated = {
-            name: Fact(f"{name} delegates", True) for name in ("BOB", "CAROL")
-        }
+        self.delegated = {name: Fact(f"{name} delegates", True) for name in ("BOB", "CAROL")}
         # Who of the two connected users has granted: "none", "personal" or "shared".
         self.grants = Fact("grants", {"ALICE": "none", "CAROL": "none"})
 
-    def run_until_death(self, server: Server, die: Callable[[Acknowledgements], None]) -> None:
-        """Writes from all threads at once until `die` has ended the server under them."""
+    def run_until_killed(self, server: Server, *, after_writes: int) -> None:
+        """Writes from all threads at once, and kills the server under them after so many acknowledgements."""
         acknowledgements = Acknowledgements()
         # Each writer has random numbers of its own, so that the seed decides what it does.
         streams = [
@@ -106,7 +114,7 @@ class Workload:
         ]
         failures: list[BaseException] = []
 
-        def write_until_death(write: Callable[..., Iterator[None]], choices: random.Random) -> None:
+        def write_until_killed(write: Callable[..., Iterator[None]], choices: random.Random) -> None:
             try:
                 for _ in write(server, choices):
                     acknowledgements.add()
@@ -115,13 +123,13 @@ class Workload:
             except BaseException as failure:
                 failures.append(failure)
 
-        threads = [threading.Thread(target=write_until_death, args=stream) for stream in streams]
+        threads = [threading.Thread(target=write_until_killed, args=stream) for stream in streams]
         for thread in threads:
             thread.start()
         try:
-            die(acknowledgements)
+            acknowledgements.wait_for(after_writes, _ROUND_DEADLINE_SECONDS)
         finally:
-            server.process.kill()
+            server.kill()
             for thread in threads:
                 thread.join()
         if failures:
@@ -242,7 +250,9 @@ class Workload:
             assert self._key_works(server, key), "an acknowledged API key is lost"
         for key in self.revoked_keys.values():
             assert not self._key_works(server, key), "a revoked API key works again"
-        listed = {key["id"] for key in all_pages(bob, "/api/v1/api-keys") if key["name"] == "made in the storm"}
+        listed = {
+            key["id"] for key in all_pages(bob, "/api/v1/api-keys") if key["name"] == "made in the storm"
+        }
         assert self.live_keys.keys() <= listed
         unexplained = listed - self.live_keys.keys() - self.revoked_keys.keys()
         assert len(unexplained) <= self.unanswered_key_creations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from uuid import uuid4
 
-from crash_workload import Acknowledgements, Workload
+from crash_workload import Workload
 from harness.api import caller, done
 from harness.server import Server
 
@@ -13,7 +13,6 @@ SEED = 8693
 ROUNDS = 6
 # The kill comes after so many acknowledged writes of a round, a random number within these.
 FEWEST_WRITES, MOST_WRITES = 20, 250
-ROUND_DEADLINE_SECONDS = 30
 STORM_USERS = 3
 
 
@@ -22,7 +21,9 @@ def test_kill_dash_nine_loses_nothing_acknowledged_and_leaves_nothing_half_done(
     with Server.start(data_dir) as server:
         alice = caller(server, api_key=server.demo.ALICE_API_KEY)
         users = [
-            done(alice.post("/api/v1/users", json={"email": f"{uuid4()}@example.com", "name": "Storm"})).json()["id"]
+            done(
+                alice.post("/api/v1/users", json={"email": f"{uuid4()}@example.com", "name": "Storm"})
+            ).json()["id"]
             for _ in range(STORM_USERS)
         ]
         workload = Workload(SEED, users, server.demo)
@@ -31,12 +32,7 @@ def test_kill_dash_nine_loses_nothing_acknowledged_and_leaves_nothing_half_done(
         with Server.start(data_dir) as server:
             workload.check(server)
             writes = workload.random.randint(FEWEST_WRITES, MOST_WRITES)
-
-            def kill_after_enough_writes(acknowledged: Acknowledgements) -> None:
-                acknowledged.wait_for(writes, ROUND_DEADLINE_SECONDS)  # noqa: B023 (called in this round)
-                server.kill()  # noqa: B023
-
-            workload.run_until_death(server, kill_after_enough_writes)
+            workload.run_until_killed(server, after_writes=writes)
             print(f"round {round_number}: killed after {writes} acknowledged writes")
 
     with Server.start(data_dir) as server:

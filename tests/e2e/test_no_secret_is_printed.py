@@ -18,7 +18,11 @@ def test_a_printed_secret_would_be_found() -> None:
     token = f"eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.{signature}"
     ledger.add("access_token", token)
     assert ledger.leaks_in("nothing of that kind") == []
-    assert ledger.leaks_in(f"… {token} …") == ["access_token", "signature of access_token", "something that looks like a JWT"]
+    assert ledger.leaks_in(f"… {token} …") == [
+        "access_token",
+        "signature of access_token",
+        "something that looks like a JWT",
+    ]
     assert ledger.leaks_in(f"… {signature} …") == ["signature of access_token"]
     assert ledger.leaks_in("key=rl_" + "a" * 40) == ["something that looks like an API key"]
     assert ledger.leaks_in("secret: dps_" + "a" * 40) == ["something that looks like a client secret"]

@@ -114,7 +114,9 @@ def test_the_demo_jwts_are_renewed_for_a_day(restarted: Restarted) -> None:
 
 
 def test_all_other_variables_of_demo_env_are_unchanged(restarted: Restarted) -> None:
-    changed = {name for name, value in restarted.demo_after.items() if restarted.demo_before.get(name) != value}
+    changed = {
+        name for name, value in restarted.demo_after.items() if restarted.demo_before.get(name) != value
+    }
     assert changed == JWT_NAMES
     assert set(restarted.demo_before) == set(restarted.demo_after)
 

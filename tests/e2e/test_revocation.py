@@ -51,7 +51,7 @@ def test_a_revoked_delegation_stops_the_token_on_behalf_of_that_user_only(
 def test_delegating_again_does_not_revive_a_token_of_the_revoked_delegation(
     server: Server, demo: DemoEnv
 ) -> None:
-    """"Re-delegating makes a new one": the old token belonged to the old delegation."""
+    """ "Re-delegating makes a new one": the old token belonged to the old delegation."""
     as_bob = caller(server, token=obo_token(server, demo.BOB_ID))
     bob = caller(server, api_key=demo.BOB_API_KEY)
     (delegation,) = [d for d in all_pages(bob, "/api/v1/delegations") if d["is_active"]]

@@ -87,11 +87,15 @@ def test_help_names_every_flag() -> None:
         (["--port"], "--port"),
         (["serve"], "serve"),
     ],
-    ids=["misspelt flag", "port that is no number", "port out of range", "flag without value", "stray argument"],
+    ids=[
+        "misspelt flag",
+        "port that is no number",
+        "port out of range",
+        "flag without value",
+        "stray argument",
+    ],
 )
-def test_a_bad_flag_is_named_and_nothing_is_created(
-    tmp_path: Path, arguments: list[str], named: str
-) -> None:
+def test_a_bad_flag_is_named_and_nothing_is_created(tmp_path: Path, arguments: list[str], named: str) -> None:
     data_dir = tmp_path / "data"
     refused = run_to_exit("--data-dir", data_dir, *arguments)
     assert refused.code == 2

@@ -35,7 +35,9 @@ def caller(server: Server, *, api_key: str | None = None, token: str | None = No
 
 def done(response: httpx.Response) -> httpx.Response:
     """The response, if it is a success; otherwise fails with what the server says."""
-    assert response.is_success, f"{response.request.method} {response.request.url}: {response.status_code} {response.text}"
+    assert response.is_success, (
+        f"{response.request.method} {response.request.url}: {response.status_code} {response.text}"
+    )
     return response
 
 

@@ -32,6 +32,4 @@ class DemoEnv(dict[str, str]):
 
     def secrets(self) -> Iterator[tuple[str, str]]:
         """Those variables whose value must never be printed or logged."""
-        return (
-            (name, value) for name, value in self.items() if any(part in name for part in _SECRET_NAMES)
-        )
+        return ((name, value) for name, value in self.items() if any(part in name for part in _SECRET_NAMES))

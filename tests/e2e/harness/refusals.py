@@ -16,7 +16,9 @@ def assert_refusal(response: httpx.Response, status: int, error: str, descriptio
     _assert_refusal(response, status, error, description, detail=description)
 
 
-def _assert_refusal(response: httpx.Response, status: int, error: str, description: str, *, detail: str) -> None:
+def _assert_refusal(
+    response: httpx.Response, status: int, error: str, description: str, *, detail: str
+) -> None:
     assert (response.status_code, response.json()) == (
         status,
         {"error": error, "error_description": description, "detail": detail},

@@ -22,7 +22,11 @@ def secrets_in(document: object) -> Iterator[tuple[str, str]]:
     """Walks a JSON document and yields each secret in it with the name of its field."""
     if isinstance(document, dict):
         for name, value in document.items():
-            if isinstance(value, str) and name in _SECRET_FIELDS and len(value) >= _LONG_ENOUGH_TO_BE_A_SECRET:
+            if (
+                isinstance(value, str)
+                and name in _SECRET_FIELDS
+                and len(value) >= _LONG_ENOUGH_TO_BE_A_SECRET
+            ):
                 yield name, value
             else:
                 yield from secrets_in(value)
@@ -71,11 +75,7 @@ class SecretsLedger:
     def leaks_in(self, text: str) -> list[str]:
         """Names what was leaked, without repeating the secret itself."""
         known = [name for value, name in self._secrets.items() if value in text]
-        shaped = [
-            f"something that looks like {kind}"
-            for kind, pattern in _SHAPES
-            if pattern.search(text)
-        ]
+        shaped = [f"something that looks like {kind}" for kind, pattern in _SHAPES if pattern.search(text)]
         return known + shaped
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from harness.demo_env import DemoEnv
 from harness.secrets_ledger import LEDGER
@@ -39,14 +40,14 @@ class Output:
         self._changed = threading.Condition()
         self._readers: list[threading.Thread] = []
 
-    def follow(self, stream) -> None:  # noqa: ANN001 (a binary pipe)
+    def follow(self, stream: IO[bytes]) -> None:
         with self._changed:
             self._open_streams += 1
         reader = threading.Thread(target=self._read, args=(stream,), daemon=True)
         self._readers.append(reader)
         reader.start()
 
-    def _read(self, stream) -> None:  # noqa: ANN001
+    def _read(self, stream: IO[bytes]) -> None:
         for line in stream:
             with self._changed:
                 self._lines.append(line.decode("utf-8", "replace"))
@@ -104,6 +105,7 @@ class Server:
         )
         server = cls(data_dir, process)
         LEDGER.watch(server.output)
+        assert process.stdout and process.stderr
         server.stdout.follow(process.stdout)
         server.stderr.follow(process.stderr)
         ready = server.stdout.line_starting_with(READY_LINE, START_DEADLINE_SECONDS)
