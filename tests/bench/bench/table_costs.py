@@ -1,0 +1,82 @@
+"""What a token and a call cost in DynamoDB: requests and capacity units, as the server's SDK client counted."""
+
+from .deputize import Deputize, expect_echo
+from .http import Request
+from .plan import Plan
+from .report import Row
+
+READS = {"GetItem", "BatchGetItem", "Query", "Scan", "TransactGetItems"}
+
+
+def measure(server: Deputize, upstream_url: str, plan: Plan) -> tuple[list[Row], dict]:
+    rows, costs = [], {}
+    echo_server_id = server.register(upstream_url)
+
+    def count(name: str, request: Request) -> None:
+        costs[name] = cost = _per_request(server, request, plan.counted_requests)
+        rows.append(_row(name, cost))
+
+    count("M2M token", server.m2m_token())
+    count("OBO token", server.obo_token())
+    count("M2M call", _echo(server, echo_server_id, server.as_agent()))
+    count("OBO call", _echo(server, echo_server_id, server.on_behalf_of_alice()))
+    count("user-key call", _echo(server, echo_server_id, server.with_api_key()))
+
+    oauth_server_id = server.env["SLACK_SERVER_ID"]
+    own = server.grant("ALICE_API_KEY", oauth_server_id, shared=False)
+    count("OBO call of an OAuth server, own grant", _any_tool(server, oauth_server_id))
+    server.revoke_grant("ALICE_API_KEY", own)
+    server.grant("CAROL_API_KEY", oauth_server_id, shared=True)
+    count("OBO call of an OAuth server, shared grant", _any_tool(server, oauth_server_id))
+    return rows, costs
+
+
+def _echo(server: Deputize, server_id: str, credential: dict[str, str]) -> Request:
+    request = server.call_echo(server_id, credential)
+    expect_echo(request.send())
+    return request
+
+
+def _any_tool(server: Deputize, server_id: str) -> Request:
+    """A call of the OAuth server's first tool that only reads, with arguments that its schema accepts."""
+    credential = server.on_behalf_of_alice()
+    tools = server.tools(server_id, credential)
+    tool = next((tool for tool in tools if tool["name"].startswith(("list", "get", "search"))), tools[0])
+    schema = tool.get("inputSchema", {})
+    properties = schema.get("properties", {})
+    arguments = {name: _example(properties.get(name, {})) for name in schema.get("required", [])}
+    return server.call(server_id, tool["name"], arguments, credential)
+
+
+def _example(schema: dict):
+    if "enum" in schema:
+        return schema["enum"][0]
+    return {"integer": 1, "number": 1, "boolean": False, "array": [], "object": {}}.get(schema.get("type"), "bench")
+
+
+def _per_request(server: Deputize, request: Request, requests: int) -> dict:
+    request.send()  # what only a first request does (keys, policies, the upstream's era) isn't counted
+    before = server.table_stats()
+    for _ in range(requests):
+        request.send()
+    after = server.table_stats()
+    operations = {
+        name: (count - before["requests"].get(name, 0)) / requests for name, count in after["requests"].items()
+    }
+    return {
+        "requests": {name: count for name, count in operations.items() if count},
+        "read_units": (after["read_units"] - before["read_units"]) / requests,
+        "write_units": (after["write_units"] - before["write_units"]) / requests,
+    }
+
+
+def _row(name: str, cost: dict) -> Row:
+    shown = " + ".join(f"{count:g} {operation}" for operation, count in sorted(cost["requests"].items()))
+    reads = sum(count for operation, count in cost["requests"].items() if operation in READS)
+    writes = sum(count for operation, count in cost["requests"].items() if operation not in READS)
+    return Row(
+        f"DynamoDB for one {name}",
+        f"{shown or 'nothing'}; {cost['read_units']:g} read units, {cost['write_units']:g} write units",
+        target="≤ 1 read round trip, ≤ 1 write",
+        met=reads <= 1 and writes <= 1,
+    )
