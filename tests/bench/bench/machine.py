@@ -20,7 +20,7 @@ def describe(binary: Path | None) -> dict:
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(int(_first(r"MemTotal:\s*(\d+)", Path("/proc/meminfo"))) / 1024**2),
         "system": _first(r'PRETTY_NAME="(.*)"', Path("/etc/os-release")),
-        "kernel": platform.release(),
+        "kernel": platform.release().split("-")[0],
         "data_on": _output("df", "--output=fstype", OUTPUT).split("\n")[-1],
         "load_average_before": os.getloadavg()[0],
         "versions": {

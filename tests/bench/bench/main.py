@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import signal
+import subprocess
 import sys
 import time
 from contextlib import ExitStack
@@ -28,8 +29,8 @@ class Bench:
         print(f"bench: {name}", file=sys.stderr)
         try:
             rows, figures = measure(*arguments)
-        except (RuntimeError, OSError, LookupError, ValueError, TimeoutError) as error:
-            print(f"bench: {name} failed: {error}", file=sys.stderr)
+        except (RuntimeError, OSError, LookupError, ValueError, TypeError, subprocess.SubprocessError) as error:
+            print(f"bench: {name} failed: {type(error).__name__}: {error}", file=sys.stderr)
             self.rows.append(Row(name, f"{MISSING}: failed, see the messages of the run"))
             self.failed = True
             return None

@@ -15,5 +15,9 @@ class Plan:
     scale: bool
 
 
-FULL = Plan(5, 3, 5, 4, 50, True)
-QUICK = Plan(2, 1, 2, 1, 10, False)
+FULL = Plan(
+    repetitions=5, warm_up_seconds=3, token_seconds=5, call_seconds=3, counted_requests=50, scale=True
+)
+QUICK = Plan(
+    repetitions=2, warm_up_seconds=1, token_seconds=2, call_seconds=1, counted_requests=10, scale=False
+)
