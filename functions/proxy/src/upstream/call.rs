@@ -1,0 +1,315 @@
+//! How a request reaches a server, whatever it speaks: era, session, headers, and the few repetitions
+//! that are safe because the first attempt was refused unread.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use http::{HeaderMap, HeaderValue};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::era::{Era, Eras};
+use super::error::code;
+use super::message::{CallParams, ListParams, MODERN_VERSION, Meta, Request};
+use super::param_headers::{self, ParamHeaders};
+use super::session::Sessions;
+use super::tools::{KnownHeaders, Page, ToolList};
+use super::transport::{Exchange, Listener, METHOD, NAME, PROTOCOL_VERSION, Transport};
+use super::{CallContext, Target, UpstreamConfig, UpstreamError};
+
+/// The servers out there: connections to them, and what is remembered of them.
+pub(super) struct Upstreams {
+    transport: Transport,
+    eras: Eras,
+    sessions: Sessions,
+    known_headers: KnownHeaders,
+    next_id: AtomicU64,
+}
+
+/// One call of ours: whom it goes to, what it carries, and whether its tool call is under way.
+pub(super) struct Errand<'a> {
+    target: &'a Target,
+    context: &'a CallContext,
+    calling: AtomicBool,
+}
+
+impl<'a> Errand<'a> {
+    pub(super) fn new(target: &'a Target, context: &'a CallContext) -> Self {
+        Self { target, context, calling: AtomicBool::new(false) }
+    }
+
+    pub(super) fn is_calling(&self) -> bool {
+        self.calling.load(Ordering::Relaxed)
+    }
+
+    fn set_calling(&self, calling: bool) {
+        self.calling.store(calling, Ordering::Relaxed);
+    }
+}
+
+/// What is asked of a server in one request.
+#[derive(Clone, Copy)]
+enum Ask<'a> {
+    Call { name: &'a str, arguments: &'a RawValue },
+    List { cursor: Option<&'a str> },
+}
+
+impl Ask<'_> {
+    fn method(self) -> &'static str {
+        match self {
+            Self::Call { .. } => "tools/call",
+            Self::List { .. } => "tools/list",
+        }
+    }
+
+    fn body(self, id: u64, context: &CallContext, era: Era) -> Result<Vec<u8>, UpstreamError> {
+        let modern = era == Era::Modern;
+        let meta = Meta { context, modern };
+        match self {
+            Self::Call { name, arguments } => {
+                let input_responses = context.input_responses.as_deref().filter(|_| modern);
+                let request_state = context.request_state.as_deref().filter(|_| modern);
+                let params = CallParams { name, arguments, input_responses, request_state, meta };
+                Request::bytes(id, self.method(), params)
+            }
+            Self::List { cursor } => Request::bytes(id, self.method(), ListParams { cursor, meta }),
+        }
+    }
+}
+
+impl Upstreams {
+    pub(super) fn new(config: UpstreamConfig) -> Result<Self, UpstreamError> {
+        let config = Arc::new(config);
+        let capacity = config.max_remembered;
+        let transport = Transport::new(config).map_err(|error| UpstreamError::Unreachable(error.into()))?;
+        Ok(Self {
+            transport,
+            eras: Eras::new(capacity),
+            sessions: Sessions::new(capacity),
+            known_headers: KnownHeaders::new(capacity),
+            next_id: AtomicU64::new(1),
+        })
+    }
+
+    pub(super) fn config(&self) -> &UpstreamConfig {
+        &self.transport.config
+    }
+
+    /// Gives `work` the total time.
+    pub(super) async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, UpstreamError>>,
+    ) -> Result<T, UpstreamError> {
+        let timeout = UpstreamError::Timeout { waiting_for: "an answer", sent: false };
+        tokio::time::timeout(self.config().total_timeout, work).await.unwrap_or(Err(timeout))
+    }
+
+    pub(super) async fn call(
+        &self,
+        errand: &Errand<'_>,
+        name: &str,
+        arguments: &RawValue,
+    ) -> Result<Box<RawValue>, UpstreamError> {
+        let (era, remembered) = self.eras.of(&self.transport, errand.target).await?;
+        let attempt = self.call_as(era, errand, name, arguments).await;
+        match self.other_era(errand, era, remembered, &attempt).await {
+            Some(other) => self.call_as(other, errand, name, arguments).await,
+            None => attempt,
+        }
+    }
+
+    pub(super) async fn list(&self, errand: &Errand<'_>) -> Result<ToolList, UpstreamError> {
+        let (era, remembered) = self.eras.of(&self.transport, errand.target).await?;
+        let attempt = self.list_as(era, errand).await;
+        match self.other_era(errand, era, remembered, &attempt).await {
+            Some(other) => self.list_as(other, errand).await,
+            None => attempt,
+        }
+    }
+
+    /// The era that the server turns out to be of, if `attempt` failed because it is not of `era` any more.
+    async fn other_era<T: Send + Sync>(
+        &self,
+        errand: &Errand<'_>,
+        era: Era,
+        remembered: bool,
+        attempt: &Result<T, UpstreamError>,
+    ) -> Option<Era> {
+        if !attempt.as_ref().err().is_some_and(|error| error.casts_doubt_on(era)) {
+            return None;
+        }
+        self.eras.forget(errand.target, era);
+        if !remembered {
+            return None;
+        }
+        let (now, _) = self.eras.of(&self.transport, errand.target).await.ok()?;
+        (now != era).then(|| {
+            errand.set_calling(false);
+            now
+        })
+    }
+
+    async fn call_as(
+        &self,
+        era: Era,
+        errand: &Errand<'_>,
+        name: &str,
+        arguments: &RawValue,
+    ) -> Result<Box<RawValue>, UpstreamError> {
+        let ask = Ask::Call { name, arguments };
+        if era == Era::Handshake {
+            return self.ask_in_session(errand, ask).await;
+        }
+        let known = self.param_headers(errand).await?;
+        let result = match self.ask_modern(errand, ask, Some(&known)).await {
+            // The tool's annotations have changed, and the server refused the call for it: learn and retry.
+            Err(UpstreamError::JsonRpc { code: code::HEADER_MISMATCH, .. }) => {
+                errand.set_calling(false);
+                let mut list = self.list_pages(Era::Modern, errand).await?;
+                let known = self.known_headers.learn(errand.target, &mut list);
+                self.ask_modern(errand, ask, Some(&known)).await
+            }
+            other => other,
+        }?;
+        check_result_type(&result, errand.context)?;
+        Ok(result)
+    }
+
+    async fn list_as(&self, era: Era, errand: &Errand<'_>) -> Result<ToolList, UpstreamError> {
+        let mut list = self.list_pages(era, errand).await?;
+        if era == Era::Modern {
+            self.known_headers.learn(errand.target, &mut list);
+        }
+        Ok(list)
+    }
+
+    /// The header annotations of the server's tools: from memory, or else from a list made for it.
+    async fn param_headers(&self, errand: &Errand<'_>) -> Result<Arc<ParamHeaders>, UpstreamError> {
+        let stale = match self.known_headers.get(errand.target) {
+            Some((headers, true)) => return Ok(headers),
+            Some((headers, false)) => Some(headers),
+            None => None,
+        };
+        match (self.list_pages(Era::Modern, errand).await, stale) {
+            (Ok(mut list), _) => Ok(self.known_headers.learn(errand.target, &mut list)),
+            (Err(_), Some(stale)) => {
+                self.known_headers.keep(errand.target, &stale);
+                Ok(stale)
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// All pages of a list, within bounds.
+    async fn list_pages(&self, era: Era, errand: &Errand<'_>) -> Result<ToolList, UpstreamError> {
+        let config = self.config();
+        let mut list = ToolList { tools: Vec::new(), for_everybody: true };
+        let mut cursor: Option<String> = None;
+        let mut bytes = 0;
+        for _ in 0..config.max_list_pages {
+            let ask = Ask::List { cursor: cursor.as_deref() };
+            let result = match era {
+                Era::Modern => self.ask_modern(errand, ask, None).await?,
+                Era::Handshake => self.ask_in_session(errand, ask).await?,
+            };
+            let page = Page::parse(&result)?;
+            bytes += result.get().len();
+            if bytes > config.max_response_bytes {
+                return Err(UpstreamError::too_large(format!("{} bytes", config.max_response_bytes)));
+            }
+            if list.tools.len() + page.tools.len() > config.max_tools {
+                return Err(UpstreamError::too_large(format!("{} tools", config.max_tools)));
+            }
+            list.for_everybody &= page.is_for_everybody();
+            list.tools.extend(page.tools.iter().map(|tool| (*tool).to_owned()));
+            match page.next_cursor {
+                Some(next) => cursor = Some(next.into_owned()),
+                None => return Ok(list),
+            }
+        }
+        Err(UpstreamError::too_large(format!("{} pages of tools", config.max_list_pages)))
+    }
+
+    /// One self-contained request
+    /// ([Streamable HTTP, request metadata](https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#request-metadata)).
+    async fn ask_modern(
+        &self,
+        errand: &Errand<'_>,
+        ask: Ask<'_>,
+        known: Option<&ParamHeaders>,
+    ) -> Result<Box<RawValue>, UpstreamError> {
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(MODERN_VERSION));
+        headers.insert(METHOD, HeaderValue::from_static(ask.method()));
+        if let Ask::Call { name, arguments } = ask {
+            headers.insert(NAME, param_headers::encode(name));
+            if let Some(known) = known {
+                known.add_to(&mut headers, name, arguments)?;
+            }
+        }
+        let listener = Listener { notifications: errand.context.notifications.as_ref(), refuse_with: None };
+        self.ask(errand, ask, Era::Modern, headers, listener).await?.into_result()
+    }
+
+    /// A request in the credential's session, which is opened anew, once, if the server has ended it.
+    async fn ask_in_session(
+        &self,
+        errand: &Errand<'_>,
+        ask: Ask<'_>,
+    ) -> Result<Box<RawValue>, UpstreamError> {
+        let mut session = self.sessions.of(&self.transport, errand.target).await?;
+        let mut answer = self.ask_session(errand, ask, session.headers()).await;
+        if session.is_ended_by(&answer) {
+            errand.set_calling(false);
+            self.sessions.discard(errand.target, &session);
+            session = self.sessions.of(&self.transport, errand.target).await?;
+            answer = self.ask_session(errand, ask, session.headers()).await;
+        }
+        answer?.into_result()
+    }
+
+    async fn ask_session(
+        &self,
+        errand: &Errand<'_>,
+        ask: Ask<'_>,
+        session: &HeaderMap,
+    ) -> Result<Exchange, UpstreamError> {
+        let notifications = errand.context.notifications.as_ref();
+        let listener = Listener { notifications, refuse_with: Some(session) };
+        self.ask(errand, ask, Era::Handshake, session.clone(), listener).await
+    }
+
+    async fn ask(
+        &self,
+        errand: &Errand<'_>,
+        ask: Ask<'_>,
+        era: Era,
+        headers: HeaderMap,
+        listener: Listener<'_>,
+    ) -> Result<Exchange, UpstreamError> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let body = ask.body(id, errand.context, era)?;
+        errand.set_calling(matches!(ask, Ask::Call { .. }));
+        self.transport.exchange(errand.target, headers, body, id, listener).await
+    }
+}
+
+#[derive(Deserialize)]
+struct ResultKind<'a> {
+    #[serde(borrow, default, rename = "resultType")]
+    kind: Option<Cow<'a, str>>,
+}
+
+/// Lets complete results pass, and requests for input where the caller said it can take them
+/// ([overview, `resultType`](https://modelcontextprotocol.io/specification/2026-07-28/basic/index#resulttype)).
+fn check_result_type(result: &RawValue, context: &CallContext) -> Result<(), UpstreamError> {
+    let ResultKind { kind } = serde_json::from_str(result.get())
+        .map_err(|error| UpstreamError::protocol(format!("no result of a tool: {error}")))?;
+    match kind.as_deref() {
+        None | Some("complete") => Ok(()),
+        Some("input_required") if context.client_capabilities.is_some() => Ok(()),
+        Some("input_required") => Err(UpstreamError::InputRequired),
+        Some(_) => Err(UpstreamError::protocol("a result of a type unknown to this client")),
+    }
+}

@@ -1,0 +1,46 @@
+use std::time::Duration;
+
+use super::AddressPolicy;
+
+/// What one client may connect to, and how much of an upstream's time and bytes it will take.
+#[derive(Debug, Clone)]
+pub struct UpstreamConfig {
+    /// Which addresses may be connected to. The default is the public internet only.
+    pub addresses: AddressPolicy,
+    /// For name resolution, TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// The longest silence inside an answer that has begun. Before it begins, only
+    /// [`total_timeout`](Self::total_timeout) counts: a slow tool is silent until it is done.
+    pub idle_timeout: Duration,
+    /// For a whole [`call_tool`](super::UpstreamClient::call_tool) or
+    /// [`list_tools`](super::UpstreamClient::list_tools), with all that they need on the way.
+    pub total_timeout: Duration,
+    /// How long an unused connection is kept. Below the 5 seconds after which Node's servers hang up, so
+    /// that a call seldom meets a connection that is just being closed: such a call cannot be repeated.
+    pub keep_alive: Duration,
+    /// Bytes of one answer, progress messages included; also of one whole list of tools.
+    pub max_response_bytes: usize,
+    /// Pages of one list of tools.
+    pub max_list_pages: usize,
+    /// Tools in one list.
+    pub max_tools: usize,
+    /// Servers whose era is remembered, sessions that are kept open, and servers whose header
+    /// annotations are remembered: each is bounded by this number, the least used go first.
+    pub max_remembered: usize,
+}
+
+impl Default for UpstreamConfig {
+    fn default() -> Self {
+        Self {
+            addresses: AddressPolicy::PUBLIC,
+            connect_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(60),
+            total_timeout: Duration::from_secs(120),
+            keep_alive: Duration::from_secs(4),
+            max_response_bytes: 8 * 1024 * 1024,
+            max_list_pages: 100,
+            max_tools: 5_000,
+            max_remembered: 10_000,
+        }
+    }
+}

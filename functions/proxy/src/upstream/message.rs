@@ -1,0 +1,309 @@
+//! JSON-RPC messages: writing ours, and reading theirs without touching what is to be passed on.
+
+use std::borrow::Cow;
+
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::{CallContext, UpstreamError};
+
+/// The stateless revision that is spoken to modern servers.
+pub(super) const MODERN_VERSION: &str = "2026-07-28";
+
+/// Handshake revisions with Streamable HTTP, newest first; the first is the one proposed.
+pub(super) const HANDSHAKE_VERSIONS: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
+
+/// Nesting allowed in an answer: the depth to which `serde_json` itself parses. A raw value is not
+/// subject to that limit, so whoever parses it after us would be.
+const MAX_DEPTH: usize = 128;
+
+/// A request as it is sent.
+#[derive(Serialize)]
+pub(super) struct Request<'a, P> {
+    jsonrpc: &'static str,
+    id: u64,
+    method: &'a str,
+    params: P,
+}
+
+impl<'a, P: Serialize> Request<'a, P> {
+    pub(super) fn bytes(id: u64, method: &'a str, params: P) -> Result<Vec<u8>, UpstreamError> {
+        serde_json::to_vec(&Self { jsonrpc: "2.0", id, method, params })
+            .map_err(|error| UpstreamError::protocol(format!("the request cannot be written: {error}")))
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct CallParams<'a> {
+    pub(super) name: &'a str,
+    pub(super) arguments: &'a RawValue,
+    #[serde(rename = "inputResponses", skip_serializing_if = "Option::is_none")]
+    pub(super) input_responses: Option<&'a RawValue>,
+    #[serde(rename = "requestState", skip_serializing_if = "Option::is_none")]
+    pub(super) request_state: Option<&'a RawValue>,
+    #[serde(rename = "_meta", skip_serializing_if = "Meta::is_empty")]
+    pub(super) meta: Meta<'a>,
+}
+
+#[derive(Serialize)]
+pub(super) struct ListParams<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cursor: Option<&'a str>,
+    #[serde(rename = "_meta", skip_serializing_if = "Meta::is_empty")]
+    pub(super) meta: Meta<'a>,
+}
+
+#[derive(Serialize)]
+pub(super) struct DiscoverParams<'a> {
+    #[serde(rename = "_meta")]
+    pub(super) meta: Meta<'a>,
+}
+
+#[derive(Serialize)]
+pub(super) struct InitializeParams {
+    #[serde(rename = "protocolVersion")]
+    version: &'static str,
+    capabilities: NoCapabilities,
+    #[serde(rename = "clientInfo")]
+    client_info: Implementation,
+}
+
+impl InitializeParams {
+    pub(super) const OURS: Self = Self {
+        version: HANDSHAKE_VERSIONS[0],
+        capabilities: NoCapabilities {},
+        client_info: Implementation::OURS,
+    };
+}
+
+#[derive(Serialize)]
+struct NoCapabilities {}
+
+#[derive(Serialize)]
+struct Implementation {
+    name: &'static str,
+    version: &'static str,
+}
+
+impl Implementation {
+    const OURS: Self = Self { name: "deputize", version: env!("CARGO_PKG_VERSION") };
+}
+
+/// The `_meta` of a request
+/// ([overview, `_meta`](https://modelcontextprotocol.io/specification/2026-07-28/basic/index#meta)).
+#[derive(Clone, Copy)]
+pub(super) struct Meta<'a> {
+    pub(super) context: &'a CallContext,
+    /// Modern requests describe the connection; in a session that was done once.
+    pub(super) modern: bool,
+}
+
+const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
+const INFO_KEY: &str = "io.modelcontextprotocol/clientInfo";
+const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
+const TRACE_KEY: &str = "traceparent";
+
+impl Meta<'_> {
+    fn is_empty(&self) -> bool {
+        !self.modern && self.context.traceparent.is_none() && self.context.meta.is_empty()
+    }
+}
+
+impl Serialize for Meta<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let context = self.context;
+        let mut map = serializer.serialize_map(None)?;
+        if self.modern {
+            map.serialize_entry(VERSION_KEY, MODERN_VERSION)?;
+            match &context.client_info {
+                Some(info) => map.serialize_entry(INFO_KEY, info)?,
+                None => map.serialize_entry(INFO_KEY, &Implementation::OURS)?,
+            }
+            match &context.client_capabilities {
+                Some(capabilities) => map.serialize_entry(CAPABILITIES_KEY, capabilities)?,
+                None => map.serialize_entry(CAPABILITIES_KEY, &NoCapabilities {})?,
+            }
+        }
+        if let Some(traceparent) = &context.traceparent {
+            map.serialize_entry(TRACE_KEY, traceparent)?;
+        }
+        for (key, value) in &context.meta {
+            let ours = matches!(key.as_str(), VERSION_KEY | INFO_KEY | CAPABILITIES_KEY)
+                || (key == TRACE_KEY && context.traceparent.is_some());
+            if !ours {
+                map.serialize_entry(key, value)?;
+            }
+        }
+        map.end()
+    }
+}
+
+/// A message as it is received.
+#[derive(Debug)]
+pub(super) enum Message<'a> {
+    Response { id: &'a RawValue, result: &'a RawValue },
+    Error(RpcError, Option<&'a RawValue>),
+    Notification,
+    Request { id: &'a RawValue, method: Cow<'a, str> },
+}
+
+/// The error of a JSON-RPC response.
+#[derive(Debug, Deserialize)]
+pub(super) struct RpcError {
+    pub(super) code: i64,
+    #[serde(default)]
+    pub(super) message: String,
+    #[serde(default)]
+    pub(super) data: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    jsonrpc: Cow<'a, str>,
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    method: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    result: Option<&'a RawValue>,
+    #[serde(default)]
+    error: Option<RpcError>,
+}
+
+impl<'a> Message<'a> {
+    /// Reads one message. What is neither request, notification nor response is an error, and so is a
+    /// member that occurs twice: two parsers would see two messages.
+    pub(super) fn parse(text: &'a [u8]) -> Result<Self, UpstreamError> {
+        if is_deeper_than(text, MAX_DEPTH) {
+            return Err(UpstreamError::too_large(format!("a depth of {MAX_DEPTH}")));
+        }
+        let envelope: Envelope<'a> = serde_json::from_slice(text)
+            .map_err(|error| UpstreamError::protocol(format!("no JSON-RPC message: {error}")))?;
+        if envelope.jsonrpc != "2.0" {
+            return Err(UpstreamError::protocol("no JSON-RPC 2.0 message"));
+        }
+        match envelope {
+            Envelope { method: Some(method), id: Some(id), result: None, error: None, .. } => {
+                Ok(Self::Request { id, method })
+            }
+            Envelope { method: Some(_), id: None, result: None, error: None, .. } => Ok(Self::Notification),
+            Envelope { method: None, id: Some(id), result: Some(result), error: None, .. } => {
+                Ok(Self::Response { id, result })
+            }
+            Envelope { method: None, id, result: None, error: Some(error), .. } => Ok(Self::Error(error, id)),
+            _ => Err(UpstreamError::protocol("a message that is neither request nor response")),
+        }
+    }
+}
+
+/// Whether brackets nest deeper than `limit`. Only brackets are counted: that it is JSON is for the
+/// parser to find out.
+fn is_deeper_than(text: &[u8], limit: usize) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                if depth > limit {
+                    return true;
+                }
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(json: &str) -> Box<RawValue> {
+        RawValue::from_string(json.to_owned()).unwrap()
+    }
+
+    fn written(context: &CallContext, modern: bool) -> String {
+        let arguments = raw(r#"{"b": 1.0,"a":[ ]}"#);
+        let params = CallParams {
+            name: "echo",
+            arguments: &arguments,
+            input_responses: context.input_responses.as_deref(),
+            request_state: context.request_state.as_deref(),
+            meta: Meta { context, modern },
+        };
+        String::from_utf8(Request::bytes(7, "tools/call", params).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn arguments_keep_their_own_bytes() {
+        assert_eq!(
+            written(&CallContext::default(), false),
+            r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo","arguments":{"b": 1.0,"a":[ ]}}}"#
+        );
+    }
+
+    #[test]
+    fn a_modern_request_says_version_client_and_capabilities() {
+        let text = written(&CallContext::default(), true);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let meta = &value["params"]["_meta"];
+        assert_eq!(meta[VERSION_KEY], MODERN_VERSION);
+        assert_eq!(meta[INFO_KEY]["name"], "deputize");
+        assert_eq!(meta[CAPABILITIES_KEY], serde_json::json!({}));
+    }
+
+    #[test]
+    fn the_caller_cannot_pose_as_another_version_but_keeps_its_own_keys() {
+        let mut context = CallContext { traceparent: Some("00-ab-cd-01".into()), ..CallContext::default() };
+        context.meta.insert(VERSION_KEY.into(), raw(r#""1999-01-01""#));
+        context.meta.insert(TRACE_KEY.into(), raw(r#""spoofed""#));
+        context.meta.insert("progressToken".into(), raw("42"));
+        context.meta.insert("com.example/x".into(), raw(r#"{"y":1e400}"#));
+        let text = written(&context, true);
+        assert!(!text.contains("1999-01-01") && !text.contains("spoofed"), "{text}");
+        assert!(text.contains(r#""progressToken":42"#) && text.contains(r#""com.example/x":{"y":1e400}"#));
+    }
+
+    #[test]
+    fn a_message_that_is_both_result_and_error_is_refused() {
+        let text = br#"{"jsonrpc":"2.0","id":1,"result":{},"error":{"code":1,"message":"m"}}"#;
+        assert!(matches!(Message::parse(text), Err(UpstreamError::Protocol { .. })));
+    }
+
+    #[test]
+    fn a_message_with_two_results_is_refused() {
+        let text = br#"{"jsonrpc":"2.0","id":1,"result":{"a":1},"result":{"a":2}}"#;
+        assert!(matches!(Message::parse(text), Err(UpstreamError::Protocol { .. })));
+    }
+
+    #[test]
+    fn garbage_is_no_message() {
+        for text in ["", "nonsense", "[]", "1", "{}", r#"{"jsonrpc":"1.0","id":1,"result":{}}"#, "\"\u{0}\""]
+        {
+            assert!(Message::parse(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(Message::parse(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn nesting_over_the_limit_is_refused_even_in_a_raw_value() {
+        let deep = |depth: usize| {
+            format!(r#"{{"jsonrpc":"2.0","id":1,"result":{}{}}}"#, "[".repeat(depth), "]".repeat(depth))
+        };
+        assert!(matches!(Message::parse(deep(127).as_bytes()), Ok(Message::Response { .. })));
+        assert!(matches!(Message::parse(deep(128).as_bytes()), Err(UpstreamError::TooLarge { .. })));
+        assert!(matches!(Message::parse(deep(1_000_000).as_bytes()), Err(UpstreamError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn brackets_in_strings_are_not_nesting() {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"result":"\"{}"}}"#, "[".repeat(1000));
+        assert!(Message::parse(text.as_bytes()).is_ok());
+    }
+}

@@ -1,0 +1,296 @@
+//! Tool arguments that a modern server wants mirrored into `Mcp-Param-*` headers
+//! ([Streamable HTTP, custom headers](https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#custom-headers-from-tool-parameters)).
+
+use std::collections::{HashMap, HashSet};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::UpstreamError;
+
+const ANNOTATION: &str = "x-mcp-header";
+/// More headers than any use of this needs, and less than any server's limit.
+const MAX_PER_TOOL: usize = 32;
+/// Integers that every JSON implementation reads alike.
+const SAFE_INTEGER: u64 = (1 << 53) - 1;
+
+/// The annotations of one server's tools. Tools without any are not in here.
+#[derive(Debug, Default)]
+pub(super) struct ParamHeaders {
+    tools: HashMap<Box<str>, Vec<ParamHeader>>,
+    /// Tools whose annotations break the rules. They must not be used.
+    invalid: HashSet<Box<str>>,
+}
+
+#[derive(Debug)]
+struct ParamHeader {
+    name: HeaderName,
+    /// Keys from the arguments' root to the value.
+    path: Vec<Box<str>>,
+}
+
+impl ParamHeaders {
+    /// Takes in a tool definition. An error says why it is to be rejected, and the tool by its name.
+    pub(super) fn learn(&mut self, tool: &RawValue) -> Result<(), (String, String)> {
+        let unread = |error: serde_json::Error| (String::new(), error.to_string());
+        let Definition { name, input_schema } = serde_json::from_str(tool.get()).map_err(unread)?;
+        match annotations(&input_schema) {
+            Ok(headers) if headers.is_empty() => Ok(()),
+            Ok(headers) => {
+                self.tools.insert(name.into(), headers);
+                Ok(())
+            }
+            Err(reason) => {
+                self.invalid.insert(name.as_str().into());
+                Err((name, reason))
+            }
+        }
+    }
+
+    /// Adds the headers for calling `tool` with `arguments`.
+    pub(super) fn add_to(
+        &self,
+        headers: &mut HeaderMap,
+        tool: &str,
+        arguments: &RawValue,
+    ) -> Result<(), UpstreamError> {
+        if self.invalid.contains(tool) {
+            return Err(UpstreamError::protocol("the tool's header annotations are invalid"));
+        }
+        let Some(annotated) = self.tools.get(tool) else { return Ok(()) };
+        let arguments: Value = serde_json::from_str(arguments.get())
+            .map_err(|error| UpstreamError::protocol(format!("the arguments cannot be read: {error}")))?;
+        for ParamHeader { name, path } in annotated {
+            let value = path.iter().try_fold(&arguments, |value, key| value.get(&**key));
+            if let Some(value) = value.and_then(header_value_of) {
+                headers.insert(name.clone(), value);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+struct Definition {
+    name: String,
+    #[serde(rename = "inputSchema", default)]
+    input_schema: Value,
+}
+
+/// A plain value as a header's. A value that no annotation can be for has none; whether the arguments
+/// match their schema is for the server to say.
+fn header_value_of(value: &Value) -> Option<HeaderValue> {
+    match value {
+        Value::String(text) => Some(encode(text)),
+        Value::Bool(true) => Some(HeaderValue::from_static("true")),
+        Value::Bool(false) => Some(HeaderValue::from_static("false")),
+        Value::Number(number) => {
+            let integer = number.as_i64()?;
+            (integer.unsigned_abs() <= SAFE_INTEGER).then(|| HeaderValue::from(integer))
+        }
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// Text as a header value: as it is where that is safe and unambiguous, in Base64 otherwise
+/// ([value encoding](https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#value-encoding)).
+pub(super) fn encode(text: &str) -> HeaderValue {
+    let plain = text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
+        && text.trim_matches([' ', '\t']).len() == text.len()
+        && !(text.starts_with("=?base64?") && text.ends_with("?="));
+    let plain = plain.then(|| HeaderValue::from_str(text).ok()).flatten();
+    plain.unwrap_or_else(|| {
+        let encoded = format!("=?base64?{}?=", STANDARD.encode(text));
+        // Base64's alphabet is header-safe; the fallback is unreachable.
+        HeaderValue::try_from(encoded).unwrap_or(HeaderValue::from_static(""))
+    })
+}
+
+/// Every annotation in a schema, or why the tool is to be rejected.
+fn annotations(schema: &Value) -> Result<Vec<ParamHeader>, String> {
+    let mut found = Vec::new();
+    visit(schema, &mut Vec::new(), true, &mut found)?;
+    let mut seen = HashSet::new();
+    if found.len() > MAX_PER_TOOL {
+        return Err(format!("more than {MAX_PER_TOOL} header annotations"));
+    }
+    // Header names are lower case by now.
+    if let Some(twice) = found.iter().find(|header| !seen.insert(header.name.clone())) {
+        return Err(format!("two annotations for {}", twice.name));
+    }
+    Ok(found)
+}
+
+/// Visits a schema. `reachable` is whether nothing but `properties` leads here from the root.
+fn visit<'a>(
+    schema: &'a Value,
+    path: &mut Vec<&'a str>,
+    reachable: bool,
+    found: &mut Vec<ParamHeader>,
+) -> Result<(), String> {
+    let Value::Object(keywords) = schema else { return Ok(()) };
+    for (keyword, value) in keywords {
+        match (keyword.as_str(), value) {
+            (ANNOTATION, _) if !reachable || path.is_empty() => {
+                return Err("an annotation on something else than a property".to_owned());
+            }
+            (ANNOTATION, annotation) => found.push(param_header(annotation, keywords.get("type"), path)?),
+            ("properties", Value::Object(properties)) => {
+                for (name, property) in properties {
+                    path.push(name);
+                    visit(property, path, reachable, found)?;
+                    path.pop();
+                }
+            }
+            // Maps from names to schemas, where a key is not a keyword.
+            ("patternProperties" | "dependentSchemas" | "$defs" | "definitions", Value::Object(schemas)) => {
+                for schema in schemas.values() {
+                    visit(schema, path, false, found)?;
+                }
+            }
+            // Data, in which anything may stand.
+            ("const" | "enum" | "default" | "examples", _) => {}
+            (_, Value::Array(schemas)) => {
+                for schema in schemas {
+                    visit(schema, path, false, found)?;
+                }
+            }
+            (_, schema) => visit(schema, path, false, found)?,
+        }
+    }
+    Ok(())
+}
+
+fn param_header(
+    annotation: &Value,
+    property_type: Option<&Value>,
+    path: &[&str],
+) -> Result<ParamHeader, String> {
+    let name = annotation.as_str().filter(|name| !name.is_empty()).ok_or("an annotation without a name")?;
+    let name = HeaderName::try_from(format!("mcp-param-{name}"))
+        .map_err(|_| "an annotation that is no header name".to_owned())?;
+    match property_type.and_then(Value::as_str) {
+        Some("string" | "integer" | "boolean") => {
+            Ok(ParamHeader { name, path: path.iter().map(|key| (*key).into()).collect() })
+        }
+        _ => Err("an annotation on a property that is neither string, integer nor boolean".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn raw(value: &Value) -> Box<RawValue> {
+        serde_json::value::to_raw_value(value).unwrap()
+    }
+
+    fn learn(schema: &Value) -> Result<ParamHeaders, String> {
+        let mut known = ParamHeaders::default();
+        known
+            .learn(&raw(&json!({"name": "t", "inputSchema": schema})))
+            .map(|()| known)
+            .map_err(|(_, reason)| reason)
+    }
+
+    fn mirrored(schema: &Value, arguments: &Value) -> Vec<(String, String)> {
+        let mut headers = HeaderMap::new();
+        learn(schema).unwrap().add_to(&mut headers, "t", &raw(arguments)).unwrap();
+        let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+        let mut pairs: Vec<_> = headers.iter().map(|(k, v)| (k.to_string(), text(v))).collect();
+        pairs.sort();
+        pairs
+    }
+
+    #[test]
+    fn the_specifications_encoding_examples() {
+        for (value, header) in [
+            ("us-west1", "us-west1"),
+            ("Hello, 世界", "=?base64?SGVsbG8sIOS4lueVjA==?="),
+            (" padded ", "=?base64?IHBhZGRlZCA=?="),
+            ("line1\nline2", "=?base64?bGluZTEKbGluZTI=?="),
+            ("=?base64?literal?=", "=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?="),
+            ("", ""),
+        ] {
+            assert_eq!(encode(value), header, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_cannot_smuggle_in_a_header() {
+        for value in ["a\r\nx-evil: 1", "a\0b", "a\u{7f}"] {
+            assert!(encode(value).to_str().unwrap().starts_with("=?base64?"), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn annotated_values_are_mirrored_wherever_properties_alone_lead() {
+        let schema = json!({"type": "object", "properties": {
+            "region": {"type": "string", "x-mcp-header": "Region"},
+            "deep": {"type": "object", "properties": {
+                "n": {"type": "integer", "x-mcp-header": "N"},
+                "flag": {"type": "boolean", "x-mcp-header": "Flag"},
+            }},
+            "other": {"type": "string"},
+        }});
+        let arguments = json!({"region": "eu", "deep": {"n": -7, "flag": true}, "other": "x"});
+        let expected = [("mcp-param-flag", "true"), ("mcp-param-n", "-7"), ("mcp-param-region", "eu")];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(mirrored(&schema, &arguments), expected);
+    }
+
+    #[test]
+    fn null_missing_and_unsafe_values_have_no_header() {
+        let schema = json!({"properties": {
+            "a": {"type": "string", "x-mcp-header": "A"},
+            "b": {"type": "string", "x-mcp-header": "B"},
+            "c": {"type": "integer", "x-mcp-header": "C"},
+        }});
+        assert_eq!(mirrored(&schema, &json!({"a": null, "c": 9_007_199_254_740_992_i64})), []);
+    }
+
+    #[test]
+    fn annotations_against_the_rules_reject_the_tool() {
+        for schema in [
+            json!({"x-mcp-header": "Root", "type": "string"}),
+            json!({"properties": {"a": {"type": "string", "x-mcp-header": ""}}}),
+            json!({"properties": {"a": {"type": "string", "x-mcp-header": 7}}}),
+            json!({"properties": {"a": {"type": "string", "x-mcp-header": "A B"}}}),
+            json!({"properties": {"a": {"type": "string", "x-mcp-header": "A\r\nB"}}}),
+            json!({"properties": {"a": {"type": "number", "x-mcp-header": "A"}}}),
+            json!({"properties": {"a": {"x-mcp-header": "A"}}}),
+            json!({"properties": {"a": {"type": "array", "items": {"type": "string", "x-mcp-header": "A"}}}}),
+            json!({"properties": {"a": {"anyOf": [{"type": "string", "x-mcp-header": "A"}]}}}),
+            json!({"$defs": {"a": {"type": "string", "x-mcp-header": "A"}}}),
+            json!({"properties": {
+                "a": {"type": "string", "x-mcp-header": "Same"},
+                "b": {"type": "string", "x-mcp-header": "same"},
+            }}),
+        ] {
+            assert!(learn(&schema).is_err(), "{schema}");
+        }
+    }
+
+    #[test]
+    fn a_rejected_tool_cannot_be_called() {
+        let mut known = ParamHeaders::default();
+        let tool = raw(&json!({"name": "bad", "inputSchema": {"x-mcp-header": "Root"}}));
+        assert!(known.learn(&tool).is_err());
+        let called = known.add_to(&mut HeaderMap::new(), "bad", &raw(&json!({})));
+        assert!(matches!(called, Err(UpstreamError::Protocol { sent: false, .. })));
+    }
+
+    #[test]
+    fn a_property_or_a_default_that_is_called_like_the_annotation_is_none() {
+        let schema = json!({"properties": {
+            "x-mcp-header": {"type": "array", "items": {"default": {"x-mcp-header": "no"}}},
+        }, "$defs": {"x-mcp-header": {"type": "string"}}});
+        assert_eq!(mirrored(&schema, &json!({"x-mcp-header": ["a"]})), []);
+    }
+}

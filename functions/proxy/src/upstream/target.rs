@@ -1,0 +1,158 @@
+//! Where a call goes, with whose credential, and what the caller sends along.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use quick_cache::Equivalent;
+use secrecy::SecretString;
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+use url::Url;
+
+/// An MCP server and the credential to present there.
+#[derive(Clone)]
+pub struct Target {
+    /// Our id of the server.
+    pub server_id: String,
+    /// The MCP endpoint.
+    pub url: Url,
+    /// A bearer token for it.
+    pub authorization: Option<SecretString>,
+    /// Stands for whoever the credential belongs to, and never is the credential: sessions are shared
+    /// among calls with the same key, across renewals of the token, and with no other.
+    pub credential_key: String,
+}
+
+// By hand, since a URL's path or query may hold a secret too.
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target")
+            .field("server_id", &self.server_id)
+            .field("host", &self.url.host_str())
+            .field("credential_key", &self.credential_key)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What travels with a call besides the tool's name and arguments. The default is nothing.
+#[derive(Debug, Clone, Default)]
+pub struct CallContext {
+    /// W3C trace context, sent as `_meta.traceparent`.
+    pub traceparent: Option<String>,
+    /// The caller's own `_meta` entries (`progressToken`, vendors' keys), passed on untouched, except for
+    /// the three that describe the connection and are ours to say.
+    pub meta: BTreeMap<String, Box<RawValue>>,
+    /// The `clientInfo` of whoever calls through us. Without it we name ourselves.
+    pub client_info: Option<Box<RawValue>>,
+    /// The `clientCapabilities` of a caller that can answer input requests. Without it we declare none,
+    /// and a result that asks for input becomes [`UpstreamError::InputRequired`](super::UpstreamError).
+    pub client_capabilities: Option<Box<RawValue>>,
+    /// The answers to a previous result's `inputRequests`
+    /// ([multi round-trip requests](https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/mrtr)).
+    pub input_responses: Option<Box<RawValue>>,
+    /// The `requestState` of that previous result.
+    pub request_state: Option<Box<RawValue>>,
+    /// Receives the notifications (progress, log) that arrive before the result, each as its own bytes.
+    /// A receiver that does not keep up slows the call down; one that is gone does no harm.
+    pub notifications: Option<mpsc::Sender<Box<RawValue>>>,
+}
+
+/// What a server's properties are remembered under. The URL is part of it: a server that was moved is
+/// another server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct ServerKey {
+    server_id: Box<str>,
+    url: Box<str>,
+}
+
+/// [`ServerKey`], borrowed: the hot path looks up without allocating.
+#[derive(Hash)]
+pub(super) struct ServerRef<'a> {
+    server_id: &'a str,
+    url: &'a str,
+}
+
+impl Equivalent<ServerKey> for ServerRef<'_> {
+    fn equivalent(&self, key: &ServerKey) -> bool {
+        self.server_id == &*key.server_id && self.url == &*key.url
+    }
+}
+
+/// What belongs to one credential at one server is remembered under. `None` is for everybody.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct CredentialKey {
+    server: ServerKey,
+    credential: Option<Box<str>>,
+}
+
+/// [`CredentialKey`], borrowed.
+#[derive(Hash)]
+pub(super) struct CredentialRef<'a> {
+    server: ServerRef<'a>,
+    credential: Option<&'a str>,
+}
+
+impl Equivalent<CredentialKey> for CredentialRef<'_> {
+    fn equivalent(&self, key: &CredentialKey) -> bool {
+        self.credential == key.credential.as_deref() && self.server.equivalent(&key.server)
+    }
+}
+
+impl Target {
+    pub(super) fn server_ref(&self) -> ServerRef<'_> {
+        ServerRef { server_id: &self.server_id, url: self.url.as_str() }
+    }
+
+    pub(super) fn server_key(&self) -> ServerKey {
+        ServerKey { server_id: self.server_id.as_str().into(), url: self.url.as_str().into() }
+    }
+
+    pub(super) fn credential_ref(&self) -> CredentialRef<'_> {
+        CredentialRef { server: self.server_ref(), credential: Some(&self.credential_key) }
+    }
+
+    pub(super) fn credential_key(&self) -> CredentialKey {
+        CredentialKey { server: self.server_key(), credential: Some(self.credential_key.as_str().into()) }
+    }
+
+    pub(super) fn anybody_ref(&self) -> CredentialRef<'_> {
+        CredentialRef { server: self.server_ref(), credential: None }
+    }
+
+    pub(super) fn anybody_key(&self) -> CredentialKey {
+        CredentialKey { server: self.server_key(), credential: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{BuildHasher, RandomState};
+
+    use super::*;
+
+    fn target() -> Target {
+        Target {
+            server_id: "s1".into(),
+            url: "https://example.com/mcp?key=in-the-url".parse().unwrap(),
+            authorization: Some("the-token".to_owned().into()),
+            credential_key: "alice".into(),
+        }
+    }
+
+    #[test]
+    fn a_target_prints_neither_its_token_nor_its_query() {
+        let printed = format!("{:?}", target());
+        assert!(!printed.contains("the-token"), "{printed}");
+        assert!(!printed.contains("in-the-url"), "{printed}");
+    }
+
+    #[test]
+    fn borrowed_and_owned_keys_are_the_same_key() {
+        let (target, hasher) = (target(), RandomState::new());
+        assert!(target.server_ref().equivalent(&target.server_key()));
+        assert_eq!(hasher.hash_one(target.server_ref()), hasher.hash_one(target.server_key()));
+        assert!(target.credential_ref().equivalent(&target.credential_key()));
+        assert_eq!(hasher.hash_one(target.credential_ref()), hasher.hash_one(target.credential_key()));
+        assert!(!target.anybody_ref().equivalent(&target.credential_key()));
+    }
+}
