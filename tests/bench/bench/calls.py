@@ -49,7 +49,7 @@ def measure(server: Deputize | None, upstream_url: str, plan: Plan) -> tuple[lis
 def _our_requests(server: Deputize, upstream_url: str) -> dict:
     server_id = server.register(upstream_url)
     credentials = [server.as_agent(), server.on_behalf_of_alice(), server.with_api_key()]
-    requests = {name: server.call_echo(server_id, each) for name, each in zip(OURS, credentials)}
+    requests = {name: server.call_echo(server_id, each) for name, each in zip(OURS, credentials, strict=True)}
     for request in requests.values():
         expect_echo(request.send())
     return requests

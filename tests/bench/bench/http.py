@@ -51,9 +51,7 @@ def post_json(url: str, body, headers: dict[str, str] | None = None) -> Request:
 
 
 def post_form(url: str, **fields: str) -> Request:
-    return Request(
-        url, {"content-type": "application/x-www-form-urlencoded"}, urllib.parse.urlencode(fields)
-    )
+    return Request(url, {"content-type": "application/x-www-form-urlencoded"}, urllib.parse.urlencode(fields))
 
 
 def bearer(token: str) -> dict[str, str]:

@@ -45,7 +45,9 @@ def in_words(machine: dict) -> str:
 
 def _commit() -> str:
     commit = _output("git", "-C", ROOT, "rev-parse", "--short", "HEAD")
-    changed = _output("git", "-C", ROOT, "status", "--porcelain", "--untracked-files=no", "functions", "Cargo.lock")
+    changed = _output(
+        "git", "-C", ROOT, "status", "--porcelain", "--untracked-files=no", "functions", "Cargo.lock"
+    )
     return f"{commit} with changes" if changed else commit
 
 

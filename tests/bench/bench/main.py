@@ -29,7 +29,14 @@ class Bench:
         print(f"bench: {name}", file=sys.stderr)
         try:
             rows, figures = measure(*arguments)
-        except (RuntimeError, OSError, LookupError, ValueError, TypeError, subprocess.SubprocessError) as error:
+        except (
+            RuntimeError,
+            OSError,
+            LookupError,
+            ValueError,
+            TypeError,
+            subprocess.SubprocessError,
+        ) as error:
             print(f"bench: {name} failed: {type(error).__name__}: {error}", file=sys.stderr)
             self.rows.append(Row(name, f"{MISSING}: failed, see the messages of the run"))
             self.failed = True
@@ -58,11 +65,15 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tests/bench/run", description="Measures Deputize beside its peers.")
+    parser = argparse.ArgumentParser(
+        prog="tests/bench/run", description="Measures Deputize beside its peers."
+    )
     parser.add_argument("--quick", action="store_true", help="a look whether it works, in under 2 minutes")
     parser.add_argument("--without-scale", action="store_true", help="leave out the million delegations")
     parser.add_argument("--peers-only", action="store_true", help="only the peers, without our server")
-    parser.add_argument("--server", type=Path, default=SERVER, help="our binary (default: target/release/deputize)")
+    parser.add_argument(
+        "--server", type=Path, default=SERVER, help="our binary (default: target/release/deputize)"
+    )
     parser.add_argument("--json", type=Path, default=OUTPUT / "latest.json", help="where the figures go")
     return parser.parse_args()
 
@@ -96,7 +107,11 @@ def _memory(server, idle: float, token_figures: dict, call_figures: dict) -> tup
         "FastMCP proxy": call_figures.get("fastmcp_resident_mib"),
     }
     beside = ", ".join(f"{name} {mib:.0f} MiB" for name, mib in peers.items() if mib)
-    row = Row("Resident memory, its database included", f"idle {idle:.0f} MiB, after the load {loaded:.0f} MiB", beside)
+    row = Row(
+        "Resident memory, its database included",
+        f"idle {idle:.0f} MiB, after the load {loaded:.0f} MiB",
+        beside,
+    )
     return [row], {"idle_mib": idle, "loaded_mib": loaded}
 
 

@@ -1,4 +1,4 @@
-"""A tool call as an MCP client of revision 2026-07-28 sends it: one HTTP request, no handshake, no session."""
+"""A tool call as an MCP client of revision 2026-07-28 sends it: one HTTP request, no handshake."""
 
 import json
 

@@ -1,10 +1,11 @@
 """Where things are."""
 
+import os
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent.parent
 ROOT = HERE.parent.parent
-TARGET = ROOT / "target"
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
 OUTPUT = TARGET / "bench"
 
 SERVER = TARGET / "release" / "deputize"

@@ -21,7 +21,10 @@ class Row:
 
 
 def table(rows: list[Row]) -> str:
-    lines = ["| | Deputize | beside it, in the same run | ratio | target | met |", "| --- | --- | --- | --- | --- | --- |"]
+    lines = [
+        "| | Deputize | beside it, in the same run | ratio | target | met |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for row in rows:
         met = {True: "yes", False: "**no**", None: ""}[row.met]
         lines.append(f"| {row.what} | {row.ours} | {row.beside} | {row.ratio} | {row.target} | {met} |")

@@ -38,7 +38,7 @@ def measure(binary: Path, upstream_url: str, plan: Plan) -> tuple[list[Row], dic
 
 
 def skipped() -> Row:
-    return Row(f"p50 with {MANY:,} delegations and grants", "not measured in a quick run")
+    return Row(f"p50 with {MANY:,} delegations and grants", "not measured in this run")
 
 
 def _requests(size: str, server: Deputize, upstream_url: str) -> dict:

@@ -1,4 +1,4 @@
-"""What a token and a call cost in DynamoDB: requests and capacity units, as the server's SDK client counted."""
+"""What a token and a call cost in DynamoDB: requests and units, as the server's SDK client counted."""
 
 from .deputize import Deputize, expect_echo
 from .http import Request
@@ -51,7 +51,9 @@ def _any_tool(server: Deputize, server_id: str) -> Request:
 def _example(schema: dict):
     if "enum" in schema:
         return schema["enum"][0]
-    return {"integer": 1, "number": 1, "boolean": False, "array": [], "object": {}}.get(schema.get("type"), "bench")
+    return {"integer": 1, "number": 1, "boolean": False, "array": [], "object": {}}.get(
+        schema.get("type"), "bench"
+    )
 
 
 def _per_request(server: Deputize, request: Request, requests: int) -> dict:
@@ -61,7 +63,8 @@ def _per_request(server: Deputize, request: Request, requests: int) -> dict:
         request.send()
     after = server.table_stats()
     operations = {
-        name: (count - before["requests"].get(name, 0)) / requests for name, count in after["requests"].items()
+        name: (count - before["requests"].get(name, 0)) / requests
+        for name, count in after["requests"].items()
     }
     return {
         "requests": {name: count for name, count in operations.items() if count},
