@@ -38,8 +38,8 @@ def in_words(machine: dict) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     return (
         f"{machine['date']}, commit {machine['commit']}. {machine['cpu']}, {machine['cores']} cores, "
-        f"{machine['memory_gib']} GiB, {machine['system']}, Linux {machine['kernel']}, data on {machine['data_on']}; "
-        f"load average before the run {machine['load_average_before']:.1f}. {versions}."
+        f"{machine['memory_gib']} GiB, {machine['system']}, Linux {machine['kernel']}, "
+        f"data on {machine['data_on']}; load average before the run {machine['load_average_before']:.1f}. {versions}."
     )
 
 
