@@ -39,7 +39,8 @@ def in_words(machine: dict) -> str:
     return (
         f"{machine['date']}, commit {machine['commit']}. {machine['cpu']}, {machine['cores']} cores, "
         f"{machine['memory_gib']} GiB, {machine['system']}, Linux {machine['kernel']}, "
-        f"data on {machine['data_on']}; load average before the run {machine['load_average_before']:.1f}. {versions}."
+        f"data on {machine['data_on']}; load average before the run {machine['load_average_before']:.1f}. "
+        f"{versions}."
     )
 
 
