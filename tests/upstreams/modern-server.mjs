@@ -1,0 +1,110 @@
+// A small MCP server of revision 2026-07-28, on the reference SDK.
+//
+// PORT (0 = any) to listen on; TOKEN, if set, is the bearer token that every request must carry.
+// Ready when it prints `listening on http://127.0.0.1:PORT/mcp`.
+
+import { createServer } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
+import { localhostHostValidation, localhostOriginValidation, toNodeHandler } from "@modelcontextprotocol/node";
+import { McpServer, createMcpHandler } from "@modelcontextprotocol/server";
+import { z } from "zod";
+
+const { PORT = "0", TOKEN } = process.env;
+
+const text = (value) => ({ content: [{ type: "text", text: value }] });
+
+function makeServer({ requestInfo }) {
+  const server = new McpServer({ name: "modern", version: "1.0.0" });
+
+  server.registerTool(
+    "echo",
+    { description: "Says the text again", inputSchema: z.object({ text: z.string() }) },
+    ({ text: said }) => text(said),
+  );
+
+  server.registerTool(
+    "add",
+    {
+      description: "Adds two numbers",
+      inputSchema: z.object({ a: z.number(), b: z.number() }),
+      outputSchema: z.object({ sum: z.number() }),
+    },
+    ({ a, b }) => ({ ...text(String(a + b)), structuredContent: { sum: a + b } }),
+  );
+
+  server.registerTool("fail", { description: "Fails, as tools do", inputSchema: z.object({}) }, () => ({
+    ...text("it did not work"),
+    isError: true,
+  }));
+
+  server.registerTool(
+    "slow",
+    {
+      description: "Takes a number of steps and reports each",
+      inputSchema: z.object({ steps: z.number().int(), pauseMs: z.number().int().default(10) }),
+    },
+    async ({ steps, pauseMs }, context) => {
+      const progressToken = context.mcpReq._meta?.progressToken;
+      for (let step = 1; step <= steps; step += 1) {
+        await sleep(pauseMs, undefined, { signal: context.mcpReq.signal });
+        if (progressToken !== undefined) {
+          await context.mcpReq.notify({
+            method: "notifications/progress",
+            params: { progressToken, progress: step, total: steps },
+          });
+        }
+      }
+      return text(`took ${steps} steps`);
+    },
+  );
+
+  // The SDK itself refuses a call whose Mcp-Param-* headers do not match its arguments.
+  server.registerTool(
+    "query",
+    {
+      description: "Says in which region it ran, as its headers have it",
+      inputSchema: z.object({
+        region: z.string().meta({ "x-mcp-header": "Region" }),
+        options: z
+          .object({ limit: z.number().int().optional().meta({ "x-mcp-header": "Limit" }) })
+          .optional(),
+        sql: z.string(),
+      }),
+    },
+    ({ sql }) =>
+      text(
+        JSON.stringify({
+          sql,
+          region: requestInfo?.headers.get("mcp-param-region"),
+          limit: requestInfo?.headers.get("mcp-param-limit"),
+        }),
+      ),
+  );
+
+  server.registerTool(
+    "large",
+    { description: "Returns so many bytes", inputSchema: z.object({ bytes: z.number().int() }) },
+    ({ bytes }) => text("x".repeat(bytes)),
+  );
+
+  return server;
+}
+
+const handle = toNodeHandler(createMcpHandler(makeServer, { legacy: "reject" }));
+const hostIsLocal = localhostHostValidation();
+const originIsLocal = localhostOriginValidation();
+
+const http = createServer((request, response) => {
+  if (!hostIsLocal(request, response) || !originIsLocal(request, response)) return;
+  if (TOKEN !== undefined && request.headers.authorization !== `Bearer ${TOKEN}`) {
+    const { port } = http.address();
+    const metadata = `http://127.0.0.1:${port}/.well-known/oauth-protected-resource`;
+    response.writeHead(401, { "www-authenticate": `Bearer resource_metadata="${metadata}"` }).end();
+    return;
+  }
+  handle(request, response);
+});
+
+http.listen(Number(PORT), "127.0.0.1", () => {
+  console.log(`listening on http://127.0.0.1:${http.address().port}/mcp`);
+});
