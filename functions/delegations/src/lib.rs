@@ -1,1 +1,170 @@
+//! `/api/v1/…/delegations`: a user lets an agent account act for them, and takes it back.
 
+use std::sync::Arc;
+
+use axum::extract::State;
+use deputize_core::{
+    Core,
+    clock::Timestamp,
+    delegations::{self, DelegationView, NewDelegation},
+    ids::{AgentAccountId, DelegationId, ServerId},
+};
+use deputize_service::{
+    Errors, Paged, Result,
+    extract::{Context, Json, Paging, PagingParams, Path, User},
+};
+use http::{StatusCode, Uri};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+/// The function's routes, to be put [`deputize_service::edge::around`].
+pub fn router(core: Arc<Core>) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(list_for_agent, create))
+        .routes(routes!(list_mine))
+        .routes(routes!(revoke))
+        .with_state(core)
+}
+
+/// A delegation.
+#[derive(Debug, Serialize, ToSchema)]
+struct Delegation {
+    #[schema(value_type = Uuid)]
+    id: DelegationId,
+    #[schema(value_type = Uuid)]
+    agent_account_id: AgentAccountId,
+    #[schema(value_type = Uuid)]
+    delegator_user_id: Uuid,
+    delegator_email: Option<String>,
+    /// Not revoked and not expired.
+    is_active: bool,
+    /// The servers that the agent may call for the user; `null` for all.
+    #[schema(value_type = Option<Vec<String>>)]
+    server_ids: Option<Vec<ServerId>>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    revoked_at: Option<Timestamp>,
+}
+
+impl From<DelegationView> for Delegation {
+    fn from(DelegationView { delegation, delegator_email, is_active }: DelegationView) -> Self {
+        Self {
+            id: delegation.id,
+            agent_account_id: delegation.agent_account_id,
+            delegator_user_id: delegation.delegator_user_id.0,
+            delegator_email: delegator_email.map(String::from),
+            is_active,
+            server_ids: delegation.server_ids,
+            expires_at: delegation.expires_at,
+            created_at: delegation.created_at,
+            revoked_at: delegation.revoked_at,
+        }
+    }
+}
+
+/// What to delegate. All of it may be left out, the body too.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+struct CreateDelegation {
+    /// The servers that the agent may call, 1 to 50; all if left out.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>)]
+    server_ids: Option<Vec<ServerId>>,
+    /// Until when; until it is revoked if left out.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+}
+
+/// The delegations to an agent account
+///
+/// All of them for admins and the account's owner, their own for others.
+#[utoipa::path(
+    get,
+    path = "/api/v1/agent-accounts/{agent_account_id}/delegations",
+    tag = "delegations",
+    params(("agent_account_id" = Uuid, Path), PagingParams),
+    responses((status = 200, body = Vec<Delegation>), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn list_for_agent(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Path(agent): Path<AgentAccountId>,
+    Paging(page): Paging,
+    uri: Uri,
+) -> Result<Paged<Delegation>> {
+    let listing = delegations::list_for_agent(&core, &caller, agent, &page).await?;
+    Ok(Paged::new(&uri, listing, Delegation::from))
+}
+
+/// Delegate to an agent account
+///
+/// The caller delegates for themselves. A delegation that is active and says the same is answered as it
+/// is; one that says something else is replaced, and tokens that rest on it die.
+#[utoipa::path(
+    post,
+    path = "/api/v1/agent-accounts/{agent_account_id}/delegations",
+    tag = "delegations",
+    params(("agent_account_id" = Uuid, Path)),
+    request_body = Option<CreateDelegation>,
+    responses((status = 201, body = Delegation), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn create(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Context(request): Context,
+    Path(agent): Path<AgentAccountId>,
+    body: Option<Json<CreateDelegation>>,
+) -> Result<(StatusCode, Json<Delegation>)> {
+    let CreateDelegation { server_ids, expires_at } = body.map(|Json(body)| body).unwrap_or_default();
+    let new = NewDelegation { server_ids, expires_at };
+    let delegation = delegations::create(&core, &caller, &request, agent, new).await?;
+    Ok((StatusCode::CREATED, Json(delegation.into())))
+}
+
+/// The caller's own delegations
+#[utoipa::path(
+    get,
+    path = "/api/v1/delegations",
+    tag = "delegations",
+    params(PagingParams),
+    responses((status = 200, body = Vec<Delegation>), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn list_mine(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Paging(page): Paging,
+    uri: Uri,
+) -> Result<Paged<Delegation>> {
+    let listing = delegations::list_mine(&core, &caller, &page).await?;
+    Ok(Paged::new(&uri, listing, Delegation::from))
+}
+
+/// Revoke a delegation
+///
+/// One's own, or any to an account that the caller manages. Tokens that rest on it are refused from the
+/// next call on.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/delegations/{delegation_id}",
+    tag = "delegations",
+    params(("delegation_id" = Uuid, Path)),
+    responses((status = 204), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn revoke(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Context(request): Context,
+    Path(id): Path<DelegationId>,
+) -> Result<StatusCode> {
+    delegations::revoke(&core, &caller, &request, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,1 +1,24 @@
+//! What every function shares at its edge: reading a request, knowing its caller, answering errors,
+//! limits, and the Lambda entry.
+//!
+//! A handler takes what it needs as arguments ([`extract`]) and returns `Result<_>`; the rest happens
+//! around it ([`edge`]).
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod config;
+pub mod edge;
+pub mod extract;
+pub mod fetch;
+#[cfg(feature = "lambda")]
+pub mod lambda;
+pub mod openapi;
+pub mod paged;
+pub mod response;
+
+pub use self::{
+    paged::Paged,
+    response::{ApiError, ErrorBody, Errors},
+};
+
+/// What a handler returns.
+pub type Result<T, E = ApiError> = std::result::Result<T, E>;

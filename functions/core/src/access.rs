@@ -1,0 +1,276 @@
+//! Whether a call through the proxy may go ahead, and with whose credentials.
+//!
+//! Everything that decides is read in one strongly consistent round trip in the steady state: what the
+//! caller's credential rests on, the server, the versions of policies and keys, and, for a server that
+//! asks for credentials, the grants and sessions. Nothing that was read for one call serves another.
+
+use std::{net::IpAddr, sync::Arc};
+
+use secrecy::SecretString;
+use serde_json::value::RawValue;
+
+use crate::{
+    Core,
+    agents::AgentAccount,
+    audit::{Event, Request},
+    authenticate::{Presented, UserCredential},
+    clock::Timestamp,
+    control::{self, Control},
+    delegations::Delegation,
+    error::{Error, Result},
+    grants::{Grant, Pair},
+    ids::{AgentAccountId, GrantId, ServerId, UserId},
+    policies::{CallFacts, Compiled, Decision},
+    servers::{Server, ServerAuth},
+    sessions::Session,
+    table::{Found, Key, Stored},
+    tokens::{SCOPE, VerifiedToken},
+    users::User,
+};
+
+/// A caller who has been proven, at a server that there is.
+#[derive(Debug)]
+pub struct Access {
+    caller: ProxyCaller,
+    pub server: Server,
+    policies: Arc<Compiled>,
+    /// What the caller's OAuth session is, if the server asks for one. It is judged after the policies.
+    upstream: Upstream,
+    now: Timestamp,
+}
+
+/// Who calls.
+#[derive(Debug)]
+enum ProxyCaller {
+    Agent(AgentAccount),
+    OnBehalfOf(AgentAccount, User),
+    User(User),
+}
+
+#[derive(Debug)]
+enum Upstream {
+    NotAsked,
+    Session { session: Option<Session>, grant: Option<GrantId>, of: UserId },
+    NoGrant,
+}
+
+/// Whose OAuth credentials go upstream.
+#[derive(Debug)]
+pub struct Credentials {
+    pub access_token: SecretString,
+    pub of: UserId,
+    /// The session grant that allows it; none where a user uses their own.
+    pub grant: Option<GrantId>,
+}
+
+/// What the edge knows of a call, for the policies.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CallContext<'a> {
+    pub source_ip: Option<IpAddr>,
+    pub client_name: Option<&'a str>,
+}
+
+impl Access {
+    /// Whether all concerned are permitted to call the tool; the policies that permit it.
+    pub fn permits(
+        &self,
+        tool: &str,
+        arguments: Option<&RawValue>,
+        context: CallContext<'_>,
+    ) -> Result<Decision> {
+        use crate::policies::Principals;
+        let principals = match &self.caller {
+            ProxyCaller::Agent(agent) => Principals::Agent(agent),
+            ProxyCaller::OnBehalfOf(agent, user) => Principals::AgentFor(agent, user),
+            ProxyCaller::User(user) => Principals::User(user),
+        };
+        let CallContext { source_ip, client_name } = context;
+        self.policies
+            .decide(principals, &CallFacts { server: &self.server, tool, arguments, source_ip, client_name })
+    }
+
+    /// The credentials to call the server with; `None` if it asks for none.
+    pub async fn credentials(&self, core: &Core) -> Result<Option<Credentials>> {
+        match &self.upstream {
+            Upstream::NotAsked => Ok(None),
+            Upstream::NoGrant => Err(Error::NoCredentials),
+            Upstream::Session { session, grant, of } => {
+                let session = session.as_ref().ok_or(Error::SessionNotFound)?;
+                session.check(&self.server, self.now)?;
+                let access_token = session.access_token(core).await?;
+                Ok(Some(Credentials { access_token, of: *of, grant: *grant }))
+            }
+        }
+    }
+}
+
+/// A credential of either kind, ready to say which items it rests on.
+enum Credential {
+    Agent(VerifiedToken),
+    User(UserCredential),
+}
+
+impl Credential {
+    fn keys(&self) -> Vec<Key> {
+        match self {
+            Self::Agent(token) => token.keys(),
+            Self::User(user) => user.keys(),
+        }
+    }
+}
+
+/// Proves the caller and finds the server. `event` learns whose call it is as soon as that is known.
+pub async fn admit(
+    core: &Core,
+    presented: Presented,
+    server_id: &ServerId,
+    request: &Request,
+    event: &mut Event,
+) -> Result<Access> {
+    let credential = match presented {
+        Presented::AgentToken(token) => Credential::Agent(token),
+        Presented::ApiKey(key) => Credential::User(UserCredential::ApiKey(key)),
+        Presented::UserToken(token) => {
+            Credential::User(UserCredential::Token(crate::lookup::UserLookup::Token(token)))
+        }
+    };
+    let guess = match &credential {
+        Credential::Agent(_) => None,
+        Credential::User(user) => user.guess(core),
+    };
+    // Whose grants and sessions to ask for, as far as it is known before anything is read.
+    let wallet = match &credential {
+        Credential::Agent(token) => {
+            Some(Wallet::of_agent(core, token.agent, token.on_behalf_of.map(|(user, _)| user), server_id))
+        }
+        Credential::User(_) => guess.map(Wallet::of_user),
+    };
+    let asks_for_oauth = core.hints.servers.get(server_id) == Some(ServerAuth::OAuth);
+    let (control_key, server_key) = (Control::any_key(core)?, Key::server(server_id));
+    let mut keys = credential.keys();
+    keys.extend(guess.map(Key::user));
+    keys.extend([control_key.clone(), server_key.clone()]);
+    if asks_for_oauth {
+        keys.extend(wallet.iter().flat_map(|wallet| wallet.keys(server_id)));
+    }
+    let mut found = core.table.read(keys).await?;
+
+    let control = found.take::<Control>(&control_key)?.ok_or_else(control::missing)?;
+    let (caller, delegation) = match credential {
+        Credential::Agent(token) => {
+            if token.scope.split(' ').all(|scope| scope != SCOPE) {
+                return Err(Error::forbidden("The token's scope does not cover calling tools"));
+            }
+            let standing = token.stand(core, &mut found, control.keys_version).await?;
+            match standing.on_behalf_of {
+                None => (ProxyCaller::Agent(standing.agent), None),
+                Some((user, delegation)) => (ProxyCaller::OnBehalfOf(standing.agent, user), Some(delegation)),
+            }
+        }
+        Credential::User(user) => {
+            let caller = user.prove(core, &mut found, guess, request).await?;
+            event.user_id = Some(caller.user.id);
+            (ProxyCaller::User(caller.user), None)
+        }
+    };
+    let server = found.take::<Server>(&server_key)?.filter(|server| server.active);
+    let server = server.ok_or(Error::NotFound(ServerId::WHAT))?.value;
+    core.hints.servers.insert(server.id.clone(), server.auth);
+    require_covered(delegation.as_ref(), &server)?;
+    let policies = core.policies_at(control.policies_version).await?;
+    let upstream = match server.auth {
+        ServerAuth::None => Upstream::NotAsked,
+        ServerAuth::OAuth => {
+            let wallet = match &caller {
+                ProxyCaller::User(user) => Wallet::of_user(user.id),
+                ProxyCaller::Agent(agent) => Wallet::of_agent(core, agent.id, None, server_id),
+                ProxyCaller::OnBehalfOf(agent, user) => {
+                    Wallet::of_agent(core, agent.id, Some(user.id), server_id)
+                }
+            };
+            let is_read = asks_for_oauth && guess.is_none_or(|guess| wallet.user == Some(guess));
+            if !is_read {
+                found = core.table.read(wallet.keys(server_id)).await?;
+            }
+            wallet.open(core, &server.id, found).await?
+        }
+    };
+    Ok(Access { caller, server, policies, upstream, now: core.clock.now() })
+}
+
+fn require_covered(delegation: Option<&Delegation>, server: &Server) -> Result<()> {
+    match delegation {
+        Some(delegation) if !delegation.covers(&server.id) => {
+            Err(Error::forbidden("The user's delegation does not cover this server"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Where a caller's credentials for a server can come from.
+struct Wallet {
+    /// The agent account, if it is an agent that calls: it needs a grant.
+    agent: Option<AgentAccountId>,
+    /// The user who calls or is acted for: theirs come first.
+    user: Option<UserId>,
+    /// Whose grant was the shared one, last time.
+    sharing: Option<UserId>,
+}
+
+impl Wallet {
+    fn of_user(user: UserId) -> Self {
+        Self { agent: None, user: Some(user), sharing: None }
+    }
+
+    fn of_agent(core: &Core, agent: AgentAccountId, user: Option<UserId>, server: &ServerId) -> Self {
+        let sharing = core.hints.shared.get(&(agent, server.clone()));
+        Self { agent: Some(agent), user, sharing }
+    }
+
+    fn keys(&self, server: &ServerId) -> Vec<Key> {
+        let mut keys = Vec::with_capacity(6);
+        keys.extend(self.user.map(|user| Key::session(user, server)));
+        if let Some(agent) = self.agent {
+            keys.push(Key::pair(agent, server));
+            keys.extend(self.user.map(|user| Key::grant(agent, server, user)));
+            if let Some(sharing) = self.sharing.filter(|sharing| Some(*sharing) != self.user) {
+                keys.extend([Key::session(sharing, server), Key::user(sharing)]);
+            }
+        }
+        keys
+    }
+
+    /// The credential order: one's own grant, else the shared one, else none.
+    async fn open(self, core: &Core, server: &ServerId, mut found: Found) -> Result<Upstream> {
+        let Some(agent) = self.agent else {
+            let Some(user) = self.user else { return Ok(Upstream::NoGrant) };
+            let session = found.take::<Session>(&Key::session(user, server))?;
+            return Ok(upstream(session, None, user));
+        };
+        let pair = found.take::<Pair>(&Key::pair(agent, server))?;
+        let pair = pair.map(|pair| pair.value).unwrap_or_default();
+        if let Some(user) = self.user {
+            let own = found.take::<Grant>(&Key::grant(agent, server, user))?;
+            if let Some(own) = own.filter(|own| own.is_active(&pair)) {
+                let session = found.take::<Session>(&Key::session(user, server))?;
+                return Ok(upstream(session, Some(own.id), user));
+            }
+        }
+        let Some(shared) = pair.shared else { return Ok(Upstream::NoGrant) };
+        let of = shared.grantor_user_id;
+        core.hints.shared.insert((agent, server.clone()), of);
+        let (session_key, user_key) = (Key::session(of, server), Key::user(of));
+        if self.sharing != Some(of) {
+            found = core.table.read(vec![session_key.clone(), user_key.clone()]).await?;
+        }
+        // A deactivated user's credentials serve nobody.
+        if !found.take::<User>(&user_key)?.is_some_and(|grantor| grantor.active) {
+            return Ok(Upstream::NoGrant);
+        }
+        Ok(upstream(found.take::<Session>(&session_key)?, Some(shared.grant_id), of))
+    }
+}
+
+fn upstream(session: Option<Stored<Session>>, grant: Option<GrantId>, of: UserId) -> Upstream {
+    Upstream::Session { session: session.map(|session| session.value), grant, of }
+}

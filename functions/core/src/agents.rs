@@ -1,0 +1,282 @@
+//! Agent accounts and their client secrets.
+//!
+//! The secrets' hashes live in the account's own item, so that a token request reads the account and
+//! proves the secret in one round trip. An account has at most two, for rotation without downtime: add the
+//! new one, deploy it, revoke the old one.
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Core,
+    audit::{Action, Request},
+    caller::UserCaller,
+    clock::Timestamp,
+    error::{Error, Result},
+    ids::{AgentAccountId, SecretId, UserId},
+    paging::{Listing, PageRequest},
+    secret::{self, SecretHash},
+    table::{Change, Entity, Key, Stored, settle},
+};
+
+/// How many client secrets an account can have at a time.
+pub const MAX_SECRETS: usize = 2;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AgentAccount {
+    pub id: AgentAccountId,
+    pub name: String,
+    pub owner_user_id: UserId,
+    /// A disabled account gets no tokens, and those it has are refused.
+    pub active: bool,
+    /// Cedar groups.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    #[serde(default)]
+    pub secrets: Vec<ClientSecret>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl Entity for AgentAccount {
+    const KIND: &'static str = "agent account";
+}
+
+/// What is stored of a client secret.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ClientSecret {
+    pub id: SecretId,
+    pub hash: SecretHash,
+    pub created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+impl ClientSecret {
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|expires| now < expires)
+    }
+}
+
+impl AgentAccount {
+    /// The live secret with this id: what a token issued under it rests on.
+    pub fn live_secret(&self, id: SecretId, now: Timestamp) -> Option<&ClientSecret> {
+        self.secrets.iter().find(|secret| secret.id == id && secret.is_live(now))
+    }
+
+    /// The live secret that a client has presented. All are compared, each in constant time.
+    pub fn proven_secret(&self, presented: &SecretHash, now: Timestamp) -> Option<&ClientSecret> {
+        self.secrets.iter().fold(None, |proven, secret| {
+            let matches = secret.hash.matches(presented) & secret.is_live(now);
+            if matches { Some(secret) } else { proven }
+        })
+    }
+}
+
+/// An entry in a list of agent accounts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct AgentEntry {
+    pub agent_account_id: AgentAccountId,
+}
+
+impl Entity for AgentEntry {
+    const KIND: &'static str = "agent account entry";
+}
+
+#[derive(Clone, Debug)]
+pub struct NewAgentAccount {
+    pub name: String,
+    /// The caller, unless an admin names somebody else.
+    pub owner_user_id: Option<UserId>,
+    pub groups: Vec<String>,
+}
+
+/// What to change; `None` leaves a field as it is.
+#[derive(Clone, Debug, Default)]
+pub struct AgentUpdate {
+    pub name: Option<String>,
+    pub active: Option<bool>,
+    pub groups: Option<Vec<String>>,
+}
+
+/// A client secret, at the only time that its text is known.
+#[derive(Debug)]
+pub struct IssuedSecret {
+    pub secret: ClientSecret,
+    pub text: SecretString,
+}
+
+fn new_secret(core: &Core, expires_at: Option<Timestamp>) -> Result<IssuedSecret> {
+    let made = secret::new_client_secret(&core.random)?;
+    let secret = ClientSecret {
+        id: SecretId(core.random.uuid()?),
+        hash: made.hash,
+        created_at: core.clock.now(),
+        expires_at,
+    };
+    Ok(IssuedSecret { secret, text: made.text })
+}
+
+/// Creates an agent account with its first client secret. Admins only.
+pub async fn create(
+    core: &Core,
+    caller: &UserCaller,
+    request: &Request,
+    new: NewAgentAccount,
+) -> Result<(AgentAccount, IssuedSecret)> {
+    caller.require_admin()?;
+    let owner = new.owner_user_id.unwrap_or(caller.user.id);
+    if owner != caller.user.id && core.table.read_one::<crate::users::User>(Key::user(owner)).await?.is_none()
+    {
+        return Err(Error::invalid("owner_user_id: no such user"));
+    }
+    let now = core.clock.now();
+    let issued = new_secret(core, None)?;
+    let account = AgentAccount {
+        id: AgentAccountId(core.random.uuid()?),
+        name: new.name,
+        owner_user_id: owner,
+        active: true,
+        groups: new.groups,
+        secrets: vec![issued.secret.clone()],
+        created_at: now,
+        updated_at: now,
+    };
+    let entry = AgentEntry { agent_account_id: account.id };
+    let mut change = Change::new();
+    change
+        .create(Key::agent(account.id), &account)?
+        .create(Key::agent_entry(account.id), &entry)?
+        .create(Key::owned_agent(owner, account.id), &entry)?
+        .record(
+            &caller
+                .event(core, request, Action::AgentCreate)?
+                .agent(account.id)
+                .about("agent_account", account.id),
+        )?;
+    core.table.commit(change).await.map_err(crate::fresh_id)?;
+    Ok((account, issued))
+}
+
+/// An agent account, for those who may know of it: everybody signed in may see that it exists (one has to
+/// be able to delegate to it), its owner and admins manage it.
+pub async fn get(core: &Core, id: AgentAccountId) -> Result<Stored<AgentAccount>> {
+    core.table.read_one(Key::agent(id)).await?.ok_or(Error::NotFound(AgentAccountId::WHAT))
+}
+
+/// The account, if the caller manages it: an admin or its owner. To others it might as well not be there.
+pub(crate) async fn get_managed(
+    core: &Core,
+    caller: &UserCaller,
+    id: AgentAccountId,
+) -> Result<Stored<AgentAccount>> {
+    let account = get(core, id).await?;
+    if caller.manages(&account) { Ok(account) } else { Err(Error::NotFound(AgentAccountId::WHAT)) }
+}
+
+/// All agent accounts for an admin, one's own for others.
+pub async fn list(core: &Core, caller: &UserCaller, page: &PageRequest) -> Result<Listing<AgentAccount>> {
+    let follow = |entry: &AgentEntry| Key::agent(entry.agent_account_id);
+    if caller.user.is_admin() {
+        page.list_entries(core, "AGENTS", "", follow).await
+    } else {
+        page.list_entries(core, &Key::user(caller.user.id).pk, "AGENT#", follow).await
+    }
+}
+
+/// Changes one account after reading it, by whoever manages it.
+async fn change_account(
+    core: &Core,
+    caller: &UserCaller,
+    request: &Request,
+    id: AgentAccountId,
+    action: Action,
+    edit: impl Fn(&mut AgentAccount) -> Result<()>,
+) -> Result<AgentAccount> {
+    settle(|| async {
+        let was = get_managed(core, caller, id).await?;
+        let mut account = was.value.clone();
+        edit(&mut account)?;
+        account.updated_at = core.clock.now();
+        let event = caller.event(core, request, action)?.agent(id).about("agent_account", id);
+        let mut change = Change::new();
+        change.replace(Key::agent(id), &account, was.rev)?.record(&event)?;
+        core.table.commit(change).await?;
+        Ok(account)
+    })
+    .await
+}
+
+/// Changes an account. Its owner may rename and disable it; its groups decide on policies and are the
+/// admins' to set.
+pub async fn update(
+    core: &Core,
+    caller: &UserCaller,
+    request: &Request,
+    id: AgentAccountId,
+    update: AgentUpdate,
+) -> Result<AgentAccount> {
+    if update.groups.is_some() {
+        caller.require_admin()?;
+    }
+    change_account(core, caller, request, id, Action::AgentUpdate, |account| {
+        if let Some(name) = &update.name {
+            account.name.clone_from(name);
+        }
+        if let Some(groups) = &update.groups {
+            account.groups.clone_from(groups);
+        }
+        account.active = update.active.unwrap_or(account.active);
+        Ok(())
+    })
+    .await
+}
+
+/// The account's client secrets, without their texts, for those who manage it.
+pub async fn list_secrets(core: &Core, caller: &UserCaller, id: AgentAccountId) -> Result<Vec<ClientSecret>> {
+    Ok(get_managed(core, caller, id).await?.value.secrets)
+}
+
+/// Adds a client secret; 409 if there are two live ones already.
+pub async fn add_secret(
+    core: &Core,
+    caller: &UserCaller,
+    request: &Request,
+    id: AgentAccountId,
+    expires_at: Option<Timestamp>,
+) -> Result<IssuedSecret> {
+    let now = core.clock.now();
+    if expires_at.is_some_and(|expires| expires <= now) {
+        return Err(Error::invalid("expires_at must be in the future"));
+    }
+    let issued = new_secret(core, expires_at)?;
+    change_account(core, caller, request, id, Action::SecretCreate, |account| {
+        account.secrets.retain(|secret| secret.is_live(now));
+        if account.secrets.len() >= MAX_SECRETS {
+            return Err(Error::Conflict(format!(
+                "the account has {MAX_SECRETS} live secrets; revoke one before adding another"
+            )));
+        }
+        account.secrets.push(issued.secret.clone());
+        Ok(())
+    })
+    .await?;
+    Ok(issued)
+}
+
+/// Revokes a client secret, and with it every token that was issued under it.
+pub async fn revoke_secret(
+    core: &Core,
+    caller: &UserCaller,
+    request: &Request,
+    id: AgentAccountId,
+    secret: SecretId,
+) -> Result<()> {
+    change_account(core, caller, request, id, Action::SecretRevoke, |account| {
+        let before = account.secrets.len();
+        account.secrets.retain(|held| held.id != secret);
+        if account.secrets.len() == before { Err(Error::NotFound(SecretId::WHAT)) } else { Ok(()) }
+    })
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! Delegations: a user lets an agent account act for them, for all servers or some, for ever or until a
+//! date. There is one item for each (agent account, user) pair, at a key that follows from the two, so
+//! that a call finds it without looking. Delegating again after a revocation makes a new delegation, with
+//! a new id: tokens that were issued under the old one stay dead.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Core, agents,
+    audit::{Action, Request},
+    caller::UserCaller,
+    clock::Timestamp,
+    error::{Error, Result},
+    ids::{AgentAccountId, DelegationId, ServerId, UserId},
+    paging::{Listing, PageRequest},
+    servers::Server,
+    table::{Change, Entity, Key, Stored, settle},
+    users::{Email, User},
+};
+
+/// How many servers a delegation can name.
+pub const MAX_SERVERS: usize = 50;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Delegation {
+    pub id: DelegationId,
+    pub agent_account_id: AgentAccountId,
+    pub delegator_user_id: UserId,
+    /// `None`: all servers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_ids: Option<Vec<ServerId>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl Entity for Delegation {
+    const KIND: &'static str = "delegation";
+}
+
+impl Delegation {
+    pub fn is_active(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|expires| now < expires)
+    }
+
+    pub fn covers(&self, server: &ServerId) -> bool {
+        self.server_ids.as_ref().is_none_or(|servers| servers.contains(server))
+    }
+}
+
+/// Leads from a delegation's id, or from the delegator's list, to the pair's item.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DelegationPointer {
+    pub agent_account_id: AgentAccountId,
+    pub user_id: UserId,
+}
+
+impl Entity for DelegationPointer {
+    const KIND: &'static str = "delegation pointer";
+}
+
+impl DelegationPointer {
+    fn key(&self) -> Key {
+        Key::delegation(self.agent_account_id, self.user_id)
+    }
+}
+
+/// A delegation as people see it: with its delegator's present email, judged now.
+#[derive(Clone, Debug)]
+pub struct DelegationView {
+    pub delegation: Delegation,
+    pub delegator_email: Option<Email>,
+    pub is_active: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct NewDelegation {
+    pub server_ids: Option<Vec<ServerId>>,
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Adds a delegation, and the pointers that lead to it, to a change.
+pub(crate) fn add_delegation(
+    core: &Core,
+    change: &mut Change,
+    was: Option<&Stored<Delegation>>,
+    agent: AgentAccountId,
+    user: UserId,
+    new: NewDelegation,
+) -> Result<Delegation> {
+    let delegation = Delegation {
+        id: DelegationId(core.random.uuid()?),
+        agent_account_id: agent,
+        delegator_user_id: user,
+        server_ids: new.server_ids,
+        expires_at: new.expires_at,
+        created_at: core.clock.now(),
+        revoked_at: None,
+    };
+    let pointer = DelegationPointer { agent_account_id: agent, user_id: user };
+    change.write(pointer.key(), &delegation, was)?;
+    change.create(Key::delegation_by_id(delegation.id), &pointer)?;
+    if was.is_none() {
+        change.create(Key::delegation_made(user, agent), &pointer)?;
+    }
+    Ok(delegation)
+}
+
+/// The caller delegates to an agent account. An active delegation that says the same is returned as it is;
+/// one that says something else is replaced.
+pub async fn create(
+    core: &Core,
+    caller: &UserCaller,
+    request: &Request,
+    agent: AgentAccountId,
+    new: NewDelegation,
+) -> Result<DelegationView> {
+    let now = core.clock.now();
+    if new.expires_at.is_some_and(|expires| expires <= now) {
+        return Err(Error::invalid("expires_at must be in the future"));
+    }
+    if let Some(servers) = &new.server_ids {
+        check_servers(core, servers).await?;
+    }
+    let user = caller.user.id;
+    let delegation = settle(|| async {
+        let (agent_key, pair) = (Key::agent(agent), Key::delegation(agent, user));
+        let mut found = core.table.read(vec![agent_key.clone(), pair.clone()]).await?;
+        let account = found.take::<agents::AgentAccount>(&agent_key)?;
+        if !account.is_some_and(|account| account.active) {
+            return Err(Error::NotFound(AgentAccountId::WHAT).into());
+        }
+        let was = found.take::<Delegation>(&pair)?;
+        if let Some(was) = &was {
+            let same = was.server_ids == new.server_ids && was.expires_at == new.expires_at;
+            if was.is_active(now) && same {
+                return Ok(was.value.clone());
+            }
+        }
+        let mut change = Change::new();
+        let delegation = add_delegation(core, &mut change, was.as_ref(), agent, user, new.clone())?;
+        let event = caller.event(core, request, Action::DelegationCreate)?.agent(agent);
+        change.record(&event.about("delegation", delegation.id))?;
+        core.table.commit(change).await?;
+        Ok(delegation)
+    })
+    .await?;
+    Ok(view(core, delegation, caller.user.email.clone()))
+}
+
+async fn check_servers(core: &Core, servers: &[ServerId]) -> Result<()> {
+    if servers.is_empty() || servers.len() > MAX_SERVERS {
+        return Err(Error::invalid(format!(
+            "server_ids must name 1 to {MAX_SERVERS} servers; leave it out for all servers"
+        )));
+    }
+    let keys: Vec<Key> = servers.iter().map(Key::server).collect();
+    let found = core.table.read_all::<Server>(&keys).await?;
+    match servers.iter().find(|id| !found.iter().any(|server| server.id == **id)) {
+        Some(missing) => Err(Error::invalid(format!("server_ids: no such server: {missing}"))),
+        None => Ok(()),
+    }
+}
+
+/// The delegations to an agent account: all of them for those who manage it, one's own for others.
+pub async fn list_for_agent(
+    core: &Core,
+    caller: &UserCaller,
+    agent: AgentAccountId,
+    page: &PageRequest,
+) -> Result<Listing<DelegationView>> {
+    let account = agents::get(core, agent).await?;
+    if caller.manages(&account) {
+        let page = page.list_items::<Delegation>(core, &Key::agent(agent).pk, "DELEGATION#").await?;
+        return with_emails(core, page.map(|stored| stored.value)).await;
+    }
+    let own = core.table.read_one::<Delegation>(Key::delegation(agent, caller.user.id)).await?;
+    let items = own.into_iter().map(|own| view(core, own.value, caller.user.email.clone())).collect();
+    Ok(Listing { items, next: None })
+}
+
+/// The delegations that the caller has made.
+pub async fn list_mine(
+    core: &Core,
+    caller: &UserCaller,
+    page: &PageRequest,
+) -> Result<Listing<DelegationView>> {
+    let partition = Key::user(caller.user.id).pk;
+    let mine = page.list_entries(core, &partition, "DELEGATION#", DelegationPointer::key).await?;
+    Ok(mine.map(|delegation: Delegation| view(core, delegation, caller.user.email.clone())))
+}
+
+/// Revokes a delegation: the delegator's own, or any to an account that the caller manages. Revoking one
+/// that is revoked already changes nothing.
+pub async fn revoke(core: &Core, caller: &UserCaller, request: &Request, id: DelegationId) -> Result<()> {
+    let not_found = || Error::NotFound(DelegationId::WHAT);
+    settle(|| async {
+        let pointer = core.table.read_one::<DelegationPointer>(Key::delegation_by_id(id)).await?;
+        let pointer = pointer.ok_or_else(not_found)?.value;
+        let (pair, agent_key) = (pointer.key(), Key::agent(pointer.agent_account_id));
+        let mut found = core.table.read(vec![pair.clone(), agent_key.clone()]).await?;
+        let account = found.take::<agents::AgentAccount>(&agent_key)?;
+        let manages = account.is_some_and(|account| caller.manages(&account));
+        if pointer.user_id != caller.user.id && !manages {
+            return Err(not_found().into());
+        }
+        let was = found.take::<Delegation>(&pair)?.ok_or_else(not_found)?;
+        if was.id != id || was.revoked_at.is_some() {
+            return Ok(());
+        }
+        let revoked = Delegation { revoked_at: Some(core.clock.now()), ..was.value.clone() };
+        let event = caller.event(core, request, Action::DelegationRevoke)?.agent(pointer.agent_account_id);
+        let mut change = Change::new();
+        change.replace(pair, &revoked, was.rev)?.record(&event.about("delegation", id))?;
+        core.table.commit(change).await
+    })
+    .await
+}
+
+fn view(core: &Core, delegation: Delegation, delegator_email: Option<Email>) -> DelegationView {
+    let is_active = delegation.is_active(core.clock.now());
+    DelegationView { delegation, delegator_email, is_active }
+}
+
+async fn with_emails(core: &Core, page: Listing<Delegation>) -> Result<Listing<DelegationView>> {
+    let keys: Vec<Key> = page.items.iter().map(|item| Key::user(item.delegator_user_id)).collect();
+    let users = core.table.read_all::<User>(&keys).await?;
+    Ok(page.map(|delegation| {
+        let user = users.iter().find(|user| user.id == delegation.delegator_user_id);
+        view(core, delegation, user.and_then(|user| user.email.clone()))
+    }))
+}

@@ -1,0 +1,133 @@
+//! Everything that can go wrong, as one enum.
+//!
+//! Which to use: a constructor or variant is named for *what happened*, never for a status code. The one
+//! place that turns an [`Error`] into an HTTP answer is `deputize-service`'s `response` module.
+
+use std::time::Duration;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request is malformed or asks for something that cannot be. The text names the field.
+    #[error("{0}")]
+    Invalid(String),
+    /// No credential where one is needed.
+    #[error("Authentication is required: send a bearer token or an API key")]
+    Anonymous,
+    /// A credential that proves nothing (any more). The text never quotes the credential.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// A proven caller who may not do this.
+    #[error("{0}")]
+    Forbidden(String),
+    /// There is no such thing, or none that this caller may know of.
+    #[error("No such {0}")]
+    NotFound(&'static str),
+    /// The request contradicts the present state.
+    #[error("{0}")]
+    Conflict(String),
+    /// The OAuth token endpoint's refusals (RFC 6749 section 5.2, RFC 8693 section 2.2.2).
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// A policy forbids the call, or none permits it.
+    #[error("Policy denied")]
+    PolicyDenied(crate::policies::Denial),
+    /// No session grant gives the agent anybody's credentials for the server.
+    #[error("No credentials available for this server")]
+    NoCredentials,
+    /// A grant stands, but its grantor's OAuth session is gone.
+    #[error("OAuth session not found")]
+    SessionNotFound,
+    /// A grant stands, but its grantor's OAuth session has expired and cannot be refreshed.
+    #[error("OAuth session expired")]
+    SessionExpired,
+    /// The body is larger than this endpoint takes, in bytes.
+    #[error("The body is larger than {0} bytes")]
+    TooLarge(usize),
+    #[error("The body must be {0}")]
+    UnsupportedMediaType(&'static str),
+    #[error("This endpoint has no such method")]
+    MethodNotAllowed,
+    /// The MCP server behind the proxy failed. The text says how, and whether the tool may have run.
+    #[error("{detail}")]
+    Upstream { kind: UpstreamFailure, detail: String },
+    /// The store throttles, times out or is gone. Nothing was half-done; the request may be repeated.
+    #[error("The service is temporarily unavailable; nothing was changed, try again")]
+    Unavailable { retry_after: Duration, cause: String },
+    /// A defect of ours or corrupt data. The cause is logged, never answered.
+    #[error("Internal error")]
+    Internal(String),
+}
+
+/// How an MCP server behind the proxy failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamFailure {
+    /// It answered something that is no answer, or could not be reached.
+    Bad,
+    /// It took too long.
+    TimedOut,
+    /// It refused the request: the tool is unknown, or its arguments are wrong.
+    Refused,
+}
+
+/// The refusals of `POST /api/v1/oauth/token`.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum TokenError {
+    #[error("Client authentication failed")]
+    InvalidClient,
+    #[error("No valid delegation")]
+    NoDelegation,
+    #[error("Delegator user is deactivated")]
+    DelegatorDeactivated,
+    #[error("actor_token must be a valid UUID")]
+    ActorNotUuid,
+    /// The actor's (or subject's) token proves nobody; the text gives the reason.
+    #[error("{0}")]
+    InvalidGrant(String),
+    #[error("{0}")]
+    InvalidRequest(String),
+    #[error(
+        "Unsupported grant_type; use client_credentials or urn:ietf:params:oauth:grant-type:token-exchange"
+    )]
+    UnsupportedGrantType,
+    #[error("{0}")]
+    InvalidScope(String),
+}
+
+impl TokenError {
+    /// The `error` code of RFC 6749 section 5.2.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidClient => "invalid_client",
+            Self::NoDelegation | Self::DelegatorDeactivated | Self::ActorNotUuid | Self::InvalidGrant(_) => {
+                "invalid_grant"
+            }
+            Self::InvalidRequest(_) => "invalid_request",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope(_) => "invalid_scope",
+        }
+    }
+}
+
+impl Error {
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        Self::Invalid(detail.into())
+    }
+
+    pub fn unauthenticated(detail: impl Into<String>) -> Self {
+        Self::Unauthenticated(detail.into())
+    }
+
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::Forbidden(detail.into())
+    }
+
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        Self::Internal(cause.to_string())
+    }
+
+    pub fn unavailable(cause: impl std::fmt::Display) -> Self {
+        Self::Unavailable { retry_after: Duration::from_secs(1), cause: cause.to_string() }
+    }
+}

@@ -1,0 +1,130 @@
+//! Pages of lists. A page ends with an opaque cursor, which says where the next one begins; it holds no
+//! secret and needs no protection, since each page is authorized anew.
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+
+use crate::{
+    Core,
+    error::{Error, Result},
+    table::{Entity, Key, Query, Stored},
+};
+
+/// Items on a page, unless the caller asks for fewer. Also the most: what one `BatchGetItem` reads.
+pub const PAGE_SIZE: usize = 100;
+
+/// Which page.
+#[derive(Clone, Debug)]
+pub struct PageRequest {
+    limit: usize,
+    cursor: Option<String>,
+}
+
+impl Default for PageRequest {
+    fn default() -> Self {
+        Self { limit: PAGE_SIZE, cursor: None }
+    }
+}
+
+/// A page of a list.
+#[derive(Debug)]
+pub struct Listing<T> {
+    pub items: Vec<T>,
+    /// What to pass as `cursor` for the next page, if there may be one.
+    pub next: Option<String>,
+}
+
+impl<T> Listing<T> {
+    pub fn map<U>(self, map: impl FnMut(T) -> U) -> Listing<U> {
+        Listing { items: self.items.into_iter().map(map).collect(), next: self.next }
+    }
+}
+
+impl PageRequest {
+    /// `limit` from 1 to 100; `cursor` from the page before.
+    pub fn new(limit: Option<usize>, cursor: Option<&str>) -> Result<Self> {
+        let limit = limit.unwrap_or(PAGE_SIZE);
+        if !(1..=PAGE_SIZE).contains(&limit) {
+            return Err(Error::invalid(format!("limit must be from 1 to {PAGE_SIZE}")));
+        }
+        let decode = |cursor: &str| {
+            let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().filter(|bytes| bytes.len() <= 512)?;
+            String::from_utf8(bytes).ok().filter(|text| !text.is_empty())
+        };
+        let cursor = match cursor {
+            Some(cursor) => Some(decode(cursor).ok_or_else(|| Error::invalid("cursor is not one of ours"))?),
+            None => None,
+        };
+        Ok(Self { limit, cursor })
+    }
+
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// What the cursor of the page before says.
+    pub fn cursor(&self) -> Option<&str> {
+        self.cursor.as_deref()
+    }
+
+    /// The same request with what is left of its limit, for a list's second part: its cursor counts only if
+    /// it is one of that part.
+    pub(crate) fn rest(&self, limit: usize, part: &str) -> Self {
+        Self { limit, cursor: self.cursor.clone().filter(|cursor| cursor.starts_with(part)) }
+    }
+
+    /// The text of a cursor to answer.
+    pub fn encode(position: &str) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(position)
+    }
+
+    /// A page of the entries of a partition whose sort keys begin with `prefix`, each followed to its item.
+    pub(crate) async fn list_entries<E: Entity, T: Entity>(
+        &self,
+        core: &Core,
+        partition: &str,
+        prefix: &str,
+        follow: impl Fn(&E) -> Key,
+    ) -> Result<Listing<T>> {
+        let entries = self.list_items::<E>(core, partition, prefix).await?;
+        let keys: Vec<Key> = entries.items.iter().map(|entry| follow(entry)).collect();
+        let items = core.table.read_all::<T>(&keys).await?;
+        Ok(Listing { items: items.into_iter().map(|stored| stored.value).collect(), next: entries.next })
+    }
+
+    /// A page of the items of a partition whose sort keys begin with `prefix`.
+    pub(crate) async fn list_items<T: Entity>(
+        &self,
+        core: &Core,
+        partition: &str,
+        prefix: &str,
+    ) -> Result<Listing<Stored<T>>> {
+        let after = match &self.cursor {
+            Some(sk) if sk.starts_with(prefix) => Some(Key { pk: partition.to_owned(), sk: sk.clone() }),
+            Some(_) => return Err(Error::invalid("cursor is not one of this list")),
+            None => None,
+        };
+        let mut query = Query::partition(partition, self.limit).after(after);
+        if !prefix.is_empty() {
+            query = query.prefix(prefix);
+        }
+        let page = core.table.query::<T>(query).await?;
+        Ok(Listing { items: page.items, next: page.next.map(|key| Self::encode(&key.sk)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_reads_back_and_anything_else_is_refused() {
+        let page = PageRequest::new(Some(5), Some(&PageRequest::encode("USER#1"))).unwrap();
+        assert_eq!((page.limit(), page.cursor()), (5, Some("USER#1")));
+        for wrong in ["", "%", "////", &"A".repeat(10_000)] {
+            assert!(PageRequest::new(None, Some(wrong)).is_err(), "{wrong}");
+        }
+        for wrong in [0, 101, usize::MAX] {
+            assert!(PageRequest::new(Some(wrong), None).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! Compiled policies, and deciding with them.
+
+use std::{collections::HashSet, net::IpAddr, str::FromStr, sync::LazyLock};
+
+use cedar_policy::{
+    Authorizer, Context, Decision as CedarDecision, Entities, Entity, EntityId, EntityTypeName, EntityUid,
+    PolicySet, RestrictedExpression, Schema, ValidationMode, Validator,
+};
+use miette::Diagnostic;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{MAX_POLICY_LENGTH, Policy};
+use crate::{
+    agents::AgentAccount,
+    arguments::Arguments,
+    error::{Error, Result},
+    ids::{PolicyId, UserId},
+    servers::Server,
+    users::{Role, User},
+};
+
+const SCHEMA_TEXT: &str = include_str!("schema.cedarschema");
+
+/// The schema and names that every decision needs, parsed once. They are constants of ours: that they
+/// parse is tested, and a build in which they do not refuses every call.
+struct Names {
+    schema: Schema,
+    group: EntityTypeName,
+    agent: EntityTypeName,
+    user: EntityTypeName,
+    server: EntityTypeName,
+    tool: EntityTypeName,
+    call_tool: EntityUid,
+    arguments: EntityUid,
+    integers: EntityUid,
+}
+
+static NAMES: LazyLock<Result<Names, String>> = LazyLock::new(|| {
+    let name = |text| EntityTypeName::from_str(text).map_err(|error| error.to_string());
+    let uid = |text| EntityUid::from_str(text).map_err(|error: cedar_policy::ParseErrors| error.to_string());
+    let (schema, _) = Schema::from_cedarschema_str(SCHEMA_TEXT).map_err(|error| error.to_string())?;
+    Ok(Names {
+        schema,
+        group: name("Group")?,
+        agent: name("Agent")?,
+        user: name("User")?,
+        server: name("Server")?,
+        tool: name("Tool")?,
+        call_tool: uid(r#"Action::"call_tool""#)?,
+        arguments: uid(r#"Arguments::"call""#)?,
+        integers: uid(r#"Integers::"call""#)?,
+    })
+});
+
+fn names() -> Result<&'static Names> {
+    NAMES.as_ref().map_err(Error::internal)
+}
+
+fn named(type_name: &EntityTypeName, id: impl AsRef<str>) -> EntityUid {
+    EntityUid::from_type_name_and_id(type_name.clone(), EntityId::new(id))
+}
+
+/// Checks a policy's text: one policy, no template, valid against the schema.
+pub(super) fn validate(id: PolicyId, text: &str) -> Result<()> {
+    if text.len() > MAX_POLICY_LENGTH {
+        return Err(Error::invalid(format!("text: longer than {MAX_POLICY_LENGTH} bytes")));
+    }
+    let policy = parse(id, text)?;
+    let mut set = PolicySet::new();
+    set.add(policy).map_err(Error::internal)?;
+    let result = Validator::new(names()?.schema.clone()).validate(&set, ValidationMode::Strict);
+    match result.validation_errors().next() {
+        None => Ok(()),
+        Some(error) => Err(Error::invalid(format!("text: {}{error}", place(text, error)))),
+    }
+}
+
+fn parse(id: PolicyId, text: &str) -> Result<cedar_policy::Policy> {
+    let id = cedar_policy::PolicyId::new(id.to_string());
+    cedar_policy::Policy::parse(Some(id), text).map_err(|errors| {
+        let error = errors.iter().next();
+        match error {
+            Some(error) => {
+                let help = error.help().map(|help| format!(" ({help})")).unwrap_or_default();
+                Error::invalid(format!("text: {}{error}{help}", place(text, error)))
+            }
+            None => Error::invalid("text: not a Cedar policy"),
+        }
+    })
+}
+
+/// `line L, column C: ` of an error, both counted from 1.
+fn place(text: &str, error: &dyn Diagnostic) -> String {
+    let Some(offset) = error.labels().and_then(|mut labels| labels.next()).map(|label| label.offset()) else {
+        return String::new();
+    };
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("line {line}, column {column}: ")
+}
+
+/// All policies of one version.
+#[derive(Debug)]
+pub struct Compiled {
+    pub version: u64,
+    set: PolicySet,
+}
+
+/// What a decision is about.
+#[derive(Clone, Debug)]
+pub struct CallFacts<'a> {
+    pub server: &'a Server,
+    pub tool: &'a str,
+    /// The arguments as they came; `None` for a tool that is only being listed.
+    pub arguments: Option<&'a RawValue>,
+    pub source_ip: Option<IpAddr>,
+    pub client_name: Option<&'a str>,
+}
+
+/// Who must be permitted: an agent account alone, an agent account and its user each on their own, or a
+/// user alone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Principals<'a> {
+    Agent(&'a AgentAccount),
+    AgentFor(&'a AgentAccount, &'a User),
+    User(&'a User),
+}
+
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// All principals are permitted; by these policies.
+    Permitted(Vec<PolicyId>),
+    Denied(Denial),
+}
+
+/// Why a call is denied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Denial {
+    /// For whom: the first principal that may not.
+    pub denied_for: DeniedFor,
+    /// The policies that forbid it; empty if none permits it.
+    pub policies: Vec<PolicyId>,
+    pub reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeniedFor {
+    Agent,
+    User,
+}
+
+impl Compiled {
+    pub fn new(version: u64, policies: &[Policy]) -> Result<Self> {
+        let mut set = PolicySet::new();
+        for policy in policies {
+            set.add(parse(policy.id, &policy.text)?).map_err(Error::internal)?;
+        }
+        Ok(Self { version, set })
+    }
+
+    /// Whether all principals may make the call. Each is judged on its own; the result is the intersection.
+    pub(crate) fn decide(&self, principals: Principals<'_>, facts: &CallFacts<'_>) -> Result<Decision> {
+        let arguments = facts.arguments.map(Arguments::read).transpose()?.unwrap_or_default();
+        let mut permitting = Vec::new();
+        let (agent, user) = match principals {
+            Principals::Agent(agent) => (Some(agent), None),
+            Principals::AgentFor(agent, user) => (Some(agent), Some(user)),
+            Principals::User(user) => (None, Some(user)),
+        };
+        if let Some(agent) = agent {
+            let entity = agent_entity(agent)?;
+            match self.decide_one(DeniedFor::Agent, entity, user.map(|user| user.id), facts, &arguments)? {
+                Decision::Permitted(policies) => permitting.extend(policies),
+                denied @ Decision::Denied(_) => return Ok(denied),
+            }
+        }
+        if let Some(user) = user {
+            match self.decide_one(DeniedFor::User, user_entity(user)?, None, facts, &arguments)? {
+                Decision::Permitted(policies) => permitting.extend(policies),
+                denied @ Decision::Denied(_) => return Ok(denied),
+            }
+        }
+        permitting.sort_unstable();
+        permitting.dedup();
+        Ok(Decision::Permitted(permitting))
+    }
+
+    fn decide_one(
+        &self,
+        who: DeniedFor,
+        principal: Entity,
+        on_behalf_of: Option<UserId>,
+        facts: &CallFacts<'_>,
+        arguments: &Arguments,
+    ) -> Result<Decision> {
+        let names = names()?;
+        let tool_id = named(&names.tool, format!("{}/{}", facts.server.id, facts.tool));
+        let context = context(facts, on_behalf_of)?;
+        let request = cedar_policy::Request::new(
+            principal.uid(),
+            names.call_tool.clone(),
+            tool_id.clone(),
+            context,
+            None,
+        )
+        .map_err(Error::internal)?;
+        let entities = entities(principal, tool_id, facts, arguments)?;
+        let response = Authorizer::new().is_authorized(&request, &self.set, &entities);
+        let ids = response.diagnostics().reason().filter_map(|id| AsRef::<str>::as_ref(id).parse().ok());
+        let mut policies: Vec<PolicyId> = ids.collect();
+        policies.sort_unstable();
+        // Cedar leaves a policy that fails to evaluate out. If that one forbids, leaving it out would permit.
+        if let Some(error) = response.diagnostics().errors().next() {
+            let reason = format!("a policy could not be evaluated: {error}");
+            return Ok(Decision::Denied(Denial { denied_for: who, policies: Vec::new(), reason }));
+        }
+        Ok(match response.decision() {
+            CedarDecision::Allow => Decision::Permitted(policies),
+            CedarDecision::Deny => {
+                let reason = if policies.is_empty() { "no policy permits it" } else { "a policy forbids it" };
+                Decision::Denied(Denial { denied_for: who, policies, reason: reason.to_owned() })
+            }
+        })
+    }
+}
+
+fn context(facts: &CallFacts<'_>, on_behalf_of: Option<UserId>) -> Result<Context> {
+    let names = names()?;
+    let mut pairs = vec![
+        ("arguments".to_owned(), RestrictedExpression::new_entity_uid(names.arguments.clone())),
+        ("integers".to_owned(), RestrictedExpression::new_entity_uid(names.integers.clone())),
+    ];
+    if let Some(ip) = facts.source_ip {
+        pairs.push(("source_ip".to_owned(), RestrictedExpression::new_ip(ip.to_string())));
+    }
+    if let Some(name) = facts.client_name {
+        pairs.push(("client_name".to_owned(), RestrictedExpression::new_string(name.to_owned())));
+    }
+    if let Some(user) = on_behalf_of {
+        let user = RestrictedExpression::new_entity_uid(named(&names.user, user.to_string()));
+        pairs.push(("on_behalf_of".to_owned(), user));
+    }
+    Context::from_pairs(pairs).map_err(Error::internal)
+}
+
+fn groups(groups: &[String]) -> Result<HashSet<EntityUid>> {
+    let names = names()?;
+    Ok(groups.iter().map(|group| named(&names.group, group)).collect())
+}
+
+fn text(text: &str) -> RestrictedExpression {
+    RestrictedExpression::new_string(text.to_owned())
+}
+
+fn agent_entity(agent: &AgentAccount) -> Result<Entity> {
+    let names = names()?;
+    let owner = RestrictedExpression::new_entity_uid(named(&names.user, agent.owner_user_id.to_string()));
+    let attributes = [("name".to_owned(), text(&agent.name)), ("owner".to_owned(), owner)];
+    let id = named(&names.agent, agent.id.to_string());
+    Entity::new(id, attributes.into(), groups(&agent.groups)?).map_err(Error::internal)
+}
+
+fn user_entity(user: &User) -> Result<Entity> {
+    let role = match user.role {
+        Role::Admin => "admin",
+        Role::User => "user",
+    };
+    let mut attributes = std::collections::HashMap::from([("role".to_owned(), text(role))]);
+    if let Some(email) = &user.email {
+        attributes.insert("email".to_owned(), text(email.as_str()));
+    }
+    let id = named(&names()?.user, user.id.to_string());
+    Entity::new(id, attributes, groups(&user.groups)?).map_err(Error::internal)
+}
+
+fn entities(
+    principal: Entity,
+    tool: EntityUid,
+    facts: &CallFacts<'_>,
+    arguments: &Arguments,
+) -> Result<Entities> {
+    let names = names()?;
+    let server = named(&names.server, facts.server.id.as_str());
+    let named_as = |name: &str| [("name".to_owned(), text(name))].into();
+    let tool =
+        Entity::new(tool, named_as(facts.tool), HashSet::from([server.clone()])).map_err(Error::internal)?;
+    let server =
+        Entity::new(server, named_as(&facts.server.name), HashSet::new()).map_err(Error::internal)?;
+    let texts = arguments.texts().map(|(name, value)| (name.to_owned(), text(value)));
+    let texts = Entity::new_with_tags(names.arguments.clone(), [], [], texts).map_err(Error::internal)?;
+    let integers =
+        arguments.integers().map(|(name, value)| (name.to_owned(), RestrictedExpression::new_long(value)));
+    let integers =
+        Entity::new_with_tags(names.integers.clone(), [], [], integers).map_err(Error::internal)?;
+    Entities::from_entities([principal, tool, server, texts, integers], None).map_err(Error::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        validate(PolicyId(uuid::Uuid::nil()), text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn policies_that_use_the_whole_schema_are_valid() {
+        for text in [
+            r"permit(principal, action, resource);",
+            r#"permit(principal in Group::"bots", action == Action::"call_tool", resource in Server::"demo");"#,
+            r#"forbid(principal is User, action, resource == Tool::"demo/delete_repo")
+               unless { principal.role == "admin" };"#,
+            r#"permit(principal is Agent, action, resource) when {
+                 context.arguments.hasTag("org") && context.arguments.getTag("org") like "acme-*" &&
+                 context.integers.hasTag("limit") && context.integers.getTag("limit") <= 100 &&
+                 context has source_ip && context.source_ip.isInRange(ip("10.0.0.0/8")) &&
+                 context has on_behalf_of && principal.owner == context.on_behalf_of
+               };"#,
+        ] {
+            validate(PolicyId(uuid::Uuid::nil()), text).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_invalid_policy_is_refused_with_line_and_column() {
+        insta::assert_snapshot!(refusal("permit(principal, action,\n  resorce);"), @"");
+        insta::assert_snapshot!(refusal("permit(principal, action, resource)\n  when { principal.colour == 1 };"), @"");
+        insta::assert_snapshot!(refusal("permit(principal, action, resource);\nforbid(principal, action, resource);"), @"");
+        insta::assert_snapshot!(refusal("permit(principal == ?principal, action, resource);"), @"");
+        insta::assert_snapshot!(refusal(""), @"");
+    }
+}

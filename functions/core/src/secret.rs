@@ -1,0 +1,202 @@
+//! Client secrets and API keys: how they look, how they are made, and how they are compared.
+//!
+//! Both hold 256 random bits, so a fast hash (SHA-256) is enough to store them by: there is nothing to
+//! guess, and a slow password hash would only make each call slow. Their last four bytes are a checksum,
+//! so that a mistyped or truncated one is refused before the table is asked, and secret scanners can tell
+//! a real one. They are shown once and never stored.
+
+use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::{
+    clock::Random,
+    error::Result,
+    ids::{ApiKeyId, UserId},
+};
+
+/// The prefix of a user API key.
+pub const API_KEY_PREFIX: &str = "rl_";
+const CLIENT_SECRET_PREFIX: &str = "dps_";
+
+const SECRET_BYTES: usize = 32;
+const CHECKSUM_BYTES: usize = 4;
+
+/// The SHA-256 of a secret: all that the table knows of it.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretHash(String);
+
+impl SecretHash {
+    fn of(secret: &[u8]) -> Self {
+        Self(BASE64_URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, secret)))
+    }
+
+    /// In constant time.
+    pub fn matches(&self, other: &Self) -> bool {
+        verify_slices_are_equal(self.0.as_bytes(), other.0.as_bytes()).is_ok()
+    }
+}
+
+impl std::fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretHash(…)")
+    }
+}
+
+/// A newly made secret, together with what is stored of it.
+#[derive(Debug)]
+pub struct NewSecret {
+    /// To show once.
+    pub text: SecretString,
+    pub hash: SecretHash,
+}
+
+/// A new client secret for an agent account.
+pub fn new_client_secret(random: &Random) -> Result<NewSecret> {
+    let secret = Zeroizing::new(random.bytes::<SECRET_BYTES>()?);
+    Ok(NewSecret { text: encode(CLIENT_SECRET_PREFIX, &*secret), hash: SecretHash::of(&*secret) })
+}
+
+/// The hash of a client secret as presented; `None` if it cannot be one.
+pub fn hash_client_secret(presented: &str) -> Option<SecretHash> {
+    let secret = decode::<SECRET_BYTES>(CLIENT_SECRET_PREFIX, presented)?;
+    Some(SecretHash::of(&*secret))
+}
+
+/// An API key as presented. It names its owner and itself, so that the key, its owner and whatever else a
+/// call needs are read in the same round trip.
+#[derive(Debug)]
+pub struct PresentedApiKey {
+    pub user_id: UserId,
+    pub key_id: ApiKeyId,
+    pub hash: SecretHash,
+}
+
+const API_KEY_BYTES: usize = 16 + 16 + SECRET_BYTES;
+
+/// A new API key of a user.
+pub fn new_api_key(random: &Random, user: UserId, key: ApiKeyId) -> Result<NewSecret> {
+    let mut bytes = Zeroizing::new([0; API_KEY_BYTES]);
+    bytes[..16].copy_from_slice(user.0.as_bytes());
+    bytes[16..32].copy_from_slice(key.0.as_bytes());
+    bytes[32..].copy_from_slice(&*Zeroizing::new(random.bytes::<SECRET_BYTES>()?));
+    Ok(NewSecret { text: encode(API_KEY_PREFIX, &*bytes), hash: SecretHash::of(&*bytes) })
+}
+
+impl PresentedApiKey {
+    /// `None` if the text cannot be an API key of ours.
+    pub fn parse(presented: &str) -> Option<Self> {
+        let bytes = decode::<API_KEY_BYTES>(API_KEY_PREFIX, presented)?;
+        Some(Self {
+            user_id: UserId(uuid::Uuid::from_slice(&bytes[..16]).ok()?),
+            key_id: ApiKeyId(uuid::Uuid::from_slice(&bytes[16..32]).ok()?),
+            hash: SecretHash::of(&*bytes),
+        })
+    }
+}
+
+fn encode(prefix: &str, secret: &[u8]) -> SecretString {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(secret.len() + CHECKSUM_BYTES));
+    bytes.extend_from_slice(secret);
+    bytes.extend_from_slice(&checksum(prefix, secret));
+    let mut text = Zeroizing::new(String::with_capacity(prefix.len() + bytes.len().div_ceil(3) * 4));
+    text.push_str(prefix);
+    BASE64_URL_SAFE_NO_PAD.encode_string(&*bytes, &mut text);
+    SecretString::from(text.as_str())
+}
+
+fn decode<const N: usize>(prefix: &str, text: &str) -> Option<Zeroizing<[u8; N]>> {
+    let encoded = text.strip_prefix(prefix)?;
+    if encoded.len() > (N + CHECKSUM_BYTES).div_ceil(3) * 4 {
+        return None;
+    }
+    let bytes = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.decode(encoded).ok()?);
+    if bytes.len() != N + CHECKSUM_BYTES {
+        return None;
+    }
+    let (secret, sum) = bytes.split_at(N);
+    verify_slices_are_equal(&checksum(prefix, secret), sum).ok()?;
+    let mut found = Zeroizing::new([0; N]);
+    found.copy_from_slice(secret);
+    Some(found)
+}
+
+fn checksum(prefix: &str, secret: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(b"deputize checksum ");
+    context.update(prefix.as_bytes());
+    context.update(secret);
+    let sum = context.finish();
+    let mut first = [0; CHECKSUM_BYTES];
+    first.copy_from_slice(&sum.as_ref()[..CHECKSUM_BYTES]);
+    first
+}
+
+/// The lower-case hexadecimal SHA-256 of some bytes.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    digest::digest(&digest::SHA256, bytes).as_ref().iter().fold(
+        String::with_capacity(64),
+        |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        },
+    )
+}
+
+/// Text that a caller presents as a secret: it is wiped when dropped and cannot be printed.
+pub fn presented(text: &str) -> SecretString {
+    SecretString::from(text)
+}
+
+/// The text of a secret that is about to be answered, once.
+pub fn shown_once(secret: &SecretString) -> &str {
+    secret.expose_secret()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_secret_matches_its_own_hash_and_no_other() {
+        let (one, two) =
+            (new_client_secret(&Random::System).unwrap(), new_client_secret(&Random::System).unwrap());
+        let presented = hash_client_secret(one.text.expose_secret()).unwrap();
+        assert!(presented.matches(&one.hash));
+        assert!(!presented.matches(&two.hash));
+    }
+
+    #[test]
+    fn an_api_key_names_its_owner_and_itself() {
+        let (user, key) = (UserId(Random::System.uuid().unwrap()), ApiKeyId(Random::System.uuid().unwrap()));
+        let made = new_api_key(&Random::System, user, key).unwrap();
+        let parsed = PresentedApiKey::parse(made.text.expose_secret()).unwrap();
+        assert_eq!((parsed.user_id, parsed.key_id), (user, key));
+        assert!(parsed.hash.matches(&made.hash));
+    }
+
+    #[test]
+    fn a_mistyped_truncated_or_relabelled_secret_is_refused_before_the_table_is_asked() {
+        let secret = new_client_secret(&Random::System).unwrap();
+        let text = secret.text.expose_secret();
+        let flipped = format!("{}{}", &text[..text.len() - 1], if text.ends_with('A') { 'B' } else { 'A' });
+        for wrong in
+            [&text[..text.len() - 1], &text.replacen("dps_", "rl_", 1), &flipped, "dps_", "", "dps_%%%"]
+        {
+            assert!(hash_client_secret(wrong).is_none(), "{wrong}");
+            assert!(PresentedApiKey::parse(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn debug_output_shows_neither_secret_nor_hash() {
+        let secret = new_client_secret(&Random::System).unwrap();
+        let debug = format!("{secret:?}");
+        assert!(!debug.contains(secret.text.expose_secret()));
+        assert!(!debug.contains(&secret.hash.0));
+    }
+}

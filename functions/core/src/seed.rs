@@ -1,0 +1,87 @@
+//! Filling a table without a caller: a deployment's first admin, the demo organization, test data.
+
+use secrecy::SecretString;
+
+use crate::{
+    Core,
+    agents::{AgentAccount, AgentEntry, ClientSecret},
+    api_keys,
+    control::Control,
+    delegations::{self, NewDelegation},
+    error::Result,
+    ids::{AgentAccountId, SecretId, UserId},
+    policies::{self, NewPolicy},
+    secret,
+    servers::{self, NewServer, Server},
+    table::{Attempt, Change, Key},
+    users::{self, NewUser, User},
+};
+
+/// Things to make together or not at all.
+#[derive(Debug)]
+pub struct Seed<'a> {
+    core: &'a Core,
+    change: Change,
+    policies: usize,
+}
+
+impl<'a> Seed<'a> {
+    pub fn new(core: &'a Core) -> Self {
+        Self { core, change: Change::new(), policies: 0 }
+    }
+
+    pub fn user(&mut self, new: NewUser) -> Result<User> {
+        users::add_user(self.core, &mut self.change, new)
+    }
+
+    pub fn api_key(&mut self, user: UserId, name: &str) -> Result<SecretString> {
+        Ok(api_keys::add_key(self.core, &mut self.change, user, name.to_owned(), None)?.1)
+    }
+
+    pub fn agent(&mut self, name: &str, owner: UserId) -> Result<(AgentAccount, SecretString)> {
+        let now = self.core.clock.now();
+        let made = secret::new_client_secret(&self.core.random)?;
+        let id = SecretId(self.core.random.uuid()?);
+        let account = AgentAccount {
+            id: AgentAccountId(self.core.random.uuid()?),
+            name: name.to_owned(),
+            owner_user_id: owner,
+            active: true,
+            groups: Vec::new(),
+            secrets: vec![ClientSecret { id, hash: made.hash, created_at: now, expires_at: None }],
+            created_at: now,
+            updated_at: now,
+        };
+        let entry = AgentEntry { agent_account_id: account.id };
+        self.change
+            .create(Key::agent(account.id), &account)?
+            .create(Key::agent_entry(account.id), &entry)?
+            .create(Key::owned_agent(owner, account.id), &entry)?;
+        Ok((account, made.text))
+    }
+
+    pub fn delegation(&mut self, agent: AgentAccountId, user: UserId) -> Result<()> {
+        let new = NewDelegation::default();
+        delegations::add_delegation(self.core, &mut self.change, None, agent, user, new).map(drop)
+    }
+
+    pub fn server(&mut self, new: NewServer) -> Result<Server> {
+        servers::add_server(self.core, &mut self.change, new)
+    }
+
+    pub fn policy(&mut self, name: &str, text: &str) -> Result<()> {
+        let new = NewPolicy { name: name.to_owned(), text: text.to_owned() };
+        policies::add_policy(self.core, &mut self.change, new)?;
+        self.policies += 1;
+        Ok(())
+    }
+
+    /// Writes it all in one transaction.
+    pub async fn plant(mut self) -> Result<(), Attempt> {
+        if self.policies > 0 {
+            let control = Control::read(self.core).await?;
+            control.with_policies(control.policies + self.policies).replace(&mut self.change, control.rev)?;
+        }
+        self.core.table.commit(self.change).await
+    }
+}

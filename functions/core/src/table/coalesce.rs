@@ -1,0 +1,189 @@
+//! Many callers' requests in one round trip.
+//!
+//! A request that finds the line free goes out at once, so a lone request (a Lambda's) waits for nothing.
+//! Requests that come while as many round trips as allowed are under way share the next one. Since a
+//! batch leaves only after all its requests have come, a strongly consistent read is as fresh for each of
+//! them as one of its own would be.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::oneshot;
+
+use crate::error::{Error, Result};
+
+/// A kind of request that can share a round trip.
+pub(super) trait Batch: Send + Sync + 'static {
+    type Request: Send + 'static;
+    type Answer: Send + 'static;
+
+    /// How much weight one round trip carries, in [`Self::weight`]'s unit.
+    const CAPACITY: usize;
+
+    fn weight(request: &Self::Request) -> usize;
+
+    /// One answer for each request, in order; or one failure for all.
+    fn run(
+        &self,
+        requests: Vec<Self::Request>,
+    ) -> impl Future<Output = Result<Vec<Self::Answer>, Failure>> + Send;
+}
+
+/// A failure that several requests share.
+#[derive(Clone, Debug)]
+pub(super) enum Failure {
+    Unavailable(String),
+    Internal(String),
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Unavailable(cause) => Error::unavailable(cause),
+            Failure::Internal(cause) => Error::Internal(cause),
+        }
+    }
+}
+
+pub(super) struct Coalescer<B: Batch>(Arc<Shared<B>>);
+
+struct Shared<B: Batch> {
+    batch: B,
+    at_once: usize,
+    line: Mutex<Line<B>>,
+}
+
+struct Line<B: Batch> {
+    waiting: VecDeque<(B::Request, oneshot::Sender<Result<B::Answer, Failure>>)>,
+    under_way: usize,
+}
+
+impl<B: Batch> fmt::Debug for Coalescer<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coalescer").field("at_once", &self.0.at_once).finish_non_exhaustive()
+    }
+}
+
+impl<B: Batch> Coalescer<B> {
+    pub(super) fn new(batch: B, at_once: usize) -> Self {
+        let line = Mutex::new(Line { waiting: VecDeque::new(), under_way: 0 });
+        Self(Arc::new(Shared { batch, at_once, line }))
+    }
+
+    pub(super) async fn ask(&self, request: B::Request) -> Result<B::Answer> {
+        let (sender, receiver) = oneshot::channel();
+        let starts = {
+            let mut line = self.0.line.lock().unwrap_or_else(PoisonError::into_inner);
+            line.waiting.push_back((request, sender));
+            let starts = line.under_way < self.0.at_once;
+            line.under_way += usize::from(starts);
+            starts
+        };
+        if starts {
+            // A task of its own: the caller may go away, the others in the batch must not.
+            tokio::spawn(Arc::clone(&self.0).serve());
+        }
+        match receiver.await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(Error::internal("a batch ended without an answer")),
+        }
+    }
+}
+
+impl<B: Batch> Shared<B> {
+    async fn serve(self: Arc<Self>) {
+        while let Some((requests, senders)) = self.next_batch() {
+            match self.batch.run(requests).await {
+                Ok(answers) => {
+                    for (sender, answer) in senders.into_iter().zip(answers) {
+                        let _ = sender.send(Ok(answer));
+                    }
+                }
+                Err(failure) => {
+                    for sender in senders {
+                        let _ = sender.send(Err(failure.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What goes into the next round trip; `None` frees this one's place in the line.
+    #[expect(clippy::type_complexity, reason = "a pair of lists that is taken apart at once")]
+    fn next_batch(&self) -> Option<(Vec<B::Request>, Vec<oneshot::Sender<Result<B::Answer, Failure>>>)> {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut weight = 0;
+        let mut fit = 0;
+        for (request, _) in &line.waiting {
+            weight += B::weight(request);
+            if fit > 0 && weight > B::CAPACITY {
+                break;
+            }
+            fit += 1;
+        }
+        if fit == 0 {
+            line.under_way -= 1;
+            return None;
+        }
+        Some(line.waiting.drain(..fit).unzip())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    struct Doubling(AtomicUsize, tokio::sync::Semaphore);
+
+    impl Batch for Arc<Doubling> {
+        type Request = u32;
+        type Answer = u32;
+        const CAPACITY: usize = 10;
+
+        fn weight(_: &u32) -> usize {
+            1
+        }
+
+        async fn run(&self, requests: Vec<u32>) -> Result<Vec<u32>, Failure> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            self.1.acquire().await.unwrap().forget();
+            if requests.contains(&13) {
+                return Err(Failure::Unavailable("13".to_owned()));
+            }
+            Ok(requests.into_iter().map(|n| n * 2).collect())
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_that_come_during_a_round_trip_share_the_next_one() {
+        let doubling = Arc::new(Doubling(AtomicUsize::new(0), tokio::sync::Semaphore::new(0)));
+        let coalescer = Arc::new(Coalescer::new(Arc::clone(&doubling), 1));
+        let asks: Vec<_> = (0..11)
+            .map(|n| {
+                let coalescer = Arc::clone(&coalescer);
+                tokio::spawn(async move { coalescer.ask(n).await.unwrap() })
+            })
+            .collect();
+        while doubling.0.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        doubling.1.add_permits(2);
+        for (n, ask) in asks.into_iter().enumerate() {
+            assert_eq!(ask.await.unwrap(), u32::try_from(n).unwrap() * 2);
+        }
+        assert_eq!(doubling.0.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_failed_round_trip_fails_its_requests_and_frees_the_line() {
+        let doubling = Arc::new(Doubling(AtomicUsize::new(0), tokio::sync::Semaphore::new(9)));
+        let coalescer = Coalescer::new(doubling, 1);
+        assert!(matches!(coalescer.ask(13).await, Err(Error::Unavailable { .. })));
+        assert_eq!(coalescer.ask(1).await.unwrap(), 2);
+    }
+}

@@ -1,0 +1,246 @@
+//! Strongly consistent batch reads, and paginated queries.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::{
+    Client,
+    types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity},
+};
+
+use super::{
+    AuditIndex, Key, Table, TableOptions,
+    coalesce::{Batch, Failure},
+    failure::failure,
+    item::{Entity, Item, Stored, from_item, key_attributes, key_of},
+    stats::Stats,
+};
+use crate::error::{Error, Result};
+
+/// What a batch read found.
+#[derive(Debug, Default)]
+pub struct Found(HashMap<Key, Arc<Item>>);
+
+impl Found {
+    /// Takes the entity at `key` out; `None` if there is none.
+    pub fn take<T: Entity>(&mut self, key: &Key) -> Result<Option<Stored<T>>> {
+        self.0.remove(key).map(|item| from_item(Arc::unwrap_or_clone(item))).transpose()
+    }
+
+    pub fn contains(&self, key: &Key) -> bool {
+        self.0.contains_key(key)
+    }
+}
+
+impl Table {
+    /// Reads up to 100 items, strongly consistently, in one round trip.
+    pub async fn read(&self, keys: Vec<Key>) -> Result<Found> {
+        if keys.is_empty() {
+            return Ok(Found::default());
+        }
+        Ok(Found(self.0.reads.ask(keys).await?))
+    }
+
+    /// Reads one item, strongly consistently.
+    pub async fn read_one<T: Entity>(&self, key: Key) -> Result<Option<Stored<T>>> {
+        self.read(vec![key.clone()]).await?.take(&key)
+    }
+
+    /// Reads many items of a kind, in the order of `keys`, leaving out those that are not there.
+    pub async fn read_all<T: Entity>(&self, keys: &[Key]) -> Result<Vec<Stored<T>>> {
+        let mut all = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(ReadBatch::CAPACITY) {
+            let mut found = self.read(keys.to_vec()).await?;
+            for key in keys {
+                all.extend(found.take(key)?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// One page of a partition, sorted by sort key.
+    pub async fn query<T: Entity>(&self, query: Query<'_>) -> Result<Page<T>> {
+        let options = &self.0.options;
+        let (index, attribute) = match query.index {
+            Some(index) => (Some(index.name()), index.attribute()),
+            None => (None, "pk"),
+        };
+        let mut request = self
+            .0
+            .client
+            .query()
+            .table_name(&options.name)
+            .set_index_name(index.map(str::to_owned))
+            .consistent_read(query.index.is_none())
+            .scan_index_forward(!query.newest_first)
+            .limit(i32::try_from(query.limit).unwrap_or(i32::MAX))
+            .set_return_consumed_capacity(consumed_capacity(options))
+            .expression_attribute_names("#pk", attribute)
+            .expression_attribute_names("#sk", "sk")
+            .expression_attribute_values(":pk", AttributeValue::S(query.partition.to_owned()));
+        request = match query.range {
+            Range::All => request.key_condition_expression("#pk = :pk").set_expression_attribute_names(Some(
+                HashMap::from([("#pk".to_owned(), attribute.to_owned())]),
+            )),
+            Range::Prefix(prefix) => request
+                .key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
+                .expression_attribute_values(":prefix", AttributeValue::S(prefix)),
+            Range::Between(low, high) => request
+                .key_condition_expression("#pk = :pk AND #sk BETWEEN :low AND :high")
+                .expression_attribute_values(":low", AttributeValue::S(low))
+                .expression_attribute_values(":high", AttributeValue::S(high)),
+        };
+        if let Some(after) = &query.after {
+            let mut start = key_attributes(after);
+            if query.index.is_some() {
+                start.insert(attribute.to_owned(), AttributeValue::S(query.partition.to_owned()));
+            }
+            request = request.set_exclusive_start_key(Some(start));
+        }
+        let output = request.send().await.map_err(|error| Error::from(failure(&error)))?;
+        self.0.stats.count("Query", output.consumed_capacity());
+        let next = output.last_evaluated_key.as_ref().and_then(key_of);
+        let items = output.items.unwrap_or_default();
+        Ok(Page { items: items.into_iter().map(from_item).collect::<Result<_>>()?, next })
+    }
+}
+
+/// A page to ask for.
+#[derive(Clone, Debug)]
+pub struct Query<'a> {
+    index: Option<AuditIndex>,
+    partition: &'a str,
+    range: Range,
+    after: Option<Key>,
+    limit: usize,
+    newest_first: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Range {
+    All,
+    Prefix(String),
+    Between(String, String),
+}
+
+impl<'a> Query<'a> {
+    /// A partition of the table, read strongly consistently.
+    pub fn partition(partition: &'a str, limit: usize) -> Self {
+        Self { index: None, partition, range: Range::All, after: None, limit, newest_first: false }
+    }
+
+    /// A partition of a secondary index, which may lag behind the table by moments.
+    pub fn index(index: AuditIndex, partition: &'a str, limit: usize) -> Self {
+        Self { index: Some(index), ..Self::partition(partition, limit) }
+    }
+
+    #[must_use]
+    pub fn prefix(self, prefix: impl Into<String>) -> Self {
+        Self { range: Range::Prefix(prefix.into()), ..self }
+    }
+
+    /// Both bounds belong to the range.
+    #[must_use]
+    pub fn between(self, low: impl Into<String>, high: impl Into<String>) -> Self {
+        Self { range: Range::Between(low.into(), high.into()), ..self }
+    }
+
+    /// Continues after this key.
+    #[must_use]
+    pub fn after(self, after: Option<Key>) -> Self {
+        Self { after, ..self }
+    }
+
+    #[must_use]
+    pub fn newest_first(self) -> Self {
+        Self { newest_first: true, ..self }
+    }
+}
+
+#[derive(Debug)]
+pub struct Page<T> {
+    pub items: Vec<Stored<T>>,
+    /// Where the next page begins after, if there may be one.
+    pub next: Option<Key>,
+}
+
+pub(super) fn consumed_capacity(options: &TableOptions) -> Option<ReturnConsumedCapacity> {
+    options.measure.then_some(ReturnConsumedCapacity::Total)
+}
+
+/// `BatchGetItem`, shared by whoever reads at the same time.
+pub(super) struct ReadBatch {
+    client: Client,
+    options: TableOptions,
+    stats: Arc<Stats>,
+}
+
+impl ReadBatch {
+    pub(super) fn new(client: Client, options: TableOptions, stats: Arc<Stats>) -> Self {
+        Self { client, options, stats }
+    }
+
+    async fn fetch(&self, keys: HashSet<Key>) -> Result<HashMap<Key, Arc<Item>>, Failure> {
+        let mut found = HashMap::with_capacity(keys.len());
+        let mut left: Vec<Item> = keys.iter().map(key_attributes).collect();
+        let mut pause = Duration::from_millis(25);
+        for _ in 0..5 {
+            let request = KeysAndAttributes::builder()
+                .set_keys(Some(left))
+                .consistent_read(true)
+                .build()
+                .map_err(|error| Failure::Internal(error.to_string()))?;
+            let output = self
+                .client
+                .batch_get_item()
+                .request_items(&self.options.name, request)
+                .set_return_consumed_capacity(consumed_capacity(&self.options))
+                .send()
+                .await
+                .map_err(|error| failure(&error))?;
+            self.stats.count("BatchGetItem", output.consumed_capacity());
+            for item in output.responses.unwrap_or_default().into_values().flatten() {
+                if let Some(key) = key_of(&item) {
+                    found.insert(key, Arc::new(item));
+                }
+            }
+            left = output
+                .unprocessed_keys
+                .unwrap_or_default()
+                .into_values()
+                .flat_map(|rest| rest.keys)
+                .collect();
+            if left.is_empty() {
+                return Ok(found);
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        Err(Failure::Unavailable("the store left keys unread".to_owned()))
+    }
+}
+
+impl Batch for ReadBatch {
+    type Request = Vec<Key>;
+    type Answer = HashMap<Key, Arc<Item>>;
+    /// Keys in one `BatchGetItem` (DynamoDB API Reference).
+    const CAPACITY: usize = 100;
+
+    fn weight(keys: &Vec<Key>) -> usize {
+        keys.len()
+    }
+
+    async fn run(&self, requests: Vec<Vec<Key>>) -> Result<Vec<HashMap<Key, Arc<Item>>>, Failure> {
+        if let [keys] = requests.as_slice() {
+            return Ok(vec![self.fetch(keys.iter().cloned().collect()).await?]);
+        }
+        let found = self.fetch(requests.iter().flatten().cloned().collect()).await?;
+        let of = |keys: Vec<Key>| {
+            keys.into_iter().filter_map(|key| found.get(&key).cloned().map(|item| (key, item))).collect()
+        };
+        Ok(requests.into_iter().map(of).collect())
+    }
+}

@@ -1,0 +1,267 @@
+//! What handlers take as arguments. Each refuses bad input with an [`ApiError`] that names the field.
+
+use std::{collections::HashMap, sync::Arc};
+
+use axum::{
+    extract::{
+        FromRef, FromRequest, FromRequestParts, OptionalFromRequest, Request as HttpRequest,
+        rejection::PathRejection,
+    },
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use deputize_core::{Core, Error, audit, authenticate::Presented, caller::UserCaller, paging::PageRequest};
+use http::{
+    HeaderMap,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+    request::Parts,
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+
+use crate::ApiError;
+
+/// The header of a user API key.
+pub const API_KEY_HEADER: &str = "x-runlayer-api-key";
+
+/// Bytes of a management or token request's body.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// What the edge knows of the request (see [`crate::edge`]).
+#[derive(Clone, Debug)]
+pub struct Context(pub audit::Request);
+
+impl<S: Sync> FromRequestParts<S> for Context {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let context = parts.extensions.get::<audit::Request>().cloned();
+        Ok(Self(context.ok_or_else(|| Error::internal("a route outside the edge"))?))
+    }
+}
+
+/// A caller's credential, with everything checked that needs no table.
+#[derive(Debug)]
+pub struct Credential(pub Presented);
+
+impl<S> FromRequestParts<S> for Credential
+where
+    S: Send + Sync,
+    Arc<Core>: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let core = Arc::<Core>::from_ref(state);
+        let api_key = one_header(&parts.headers, API_KEY_HEADER)?;
+        let bearer = match one_header(&parts.headers, AUTHORIZATION.as_str())? {
+            Some(value) => Some(bearer(value)?),
+            None => None,
+        };
+        Ok(Self(core.present(bearer, api_key).await?))
+    }
+}
+
+/// A header that must not occur twice: two proxies could disagree on which one counts.
+fn one_header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ApiError> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next();
+    if values.next().is_some() {
+        return Err(Error::invalid(format!("The header {name} occurs twice")).into());
+    }
+    let text = value.map(|value| value.to_str()).transpose();
+    text.map_err(|_| Error::invalid(format!("The header {name} holds characters that it cannot")).into())
+}
+
+fn bearer(value: &str) -> Result<&str, ApiError> {
+    let token = value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let token = token.map(|(_, token)| token.trim()).filter(|token| !token.is_empty());
+    Ok(token.ok_or_else(|| Error::unauthenticated("The Authorization header must be: Bearer <token>"))?)
+}
+
+/// The user who calls a management endpoint.
+#[derive(Debug)]
+pub struct User(pub UserCaller);
+
+impl<S> FromRequestParts<S> for User
+where
+    S: Send + Sync,
+    Arc<Core>: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Credential(presented) = Credential::from_request_parts(parts, state).await?;
+        let Context(request) = Context::from_request_parts(parts, state).await?;
+        let core = Arc::<Core>::from_ref(state);
+        Ok(Self(core.user_caller(presented, &request).await?))
+    }
+}
+
+/// A JSON body of at most [`MAX_BODY`] bytes. Unknown fields are ignored, a wrong type names its field.
+#[derive(Clone, Copy, Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: HttpRequest, _: &S) -> Result<Self, ApiError> {
+        require_type(request.headers(), "application/json")?;
+        Ok(Self(parse_json(&read_body(request, MAX_BODY).await?)?))
+    }
+}
+
+/// An optional body: `None` if it is empty.
+impl<T: DeserializeOwned, S: Sync> OptionalFromRequest<S> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: HttpRequest, _: &S) -> Result<Option<Self>, ApiError> {
+        let typed = require_type(request.headers(), "application/json");
+        let body = read_body(request, MAX_BODY).await?;
+        if body.is_empty() {
+            return Ok(None);
+        }
+        typed?;
+        Ok(Some(Self(parse_json(&body)?)))
+    }
+}
+
+/// Parses JSON; the error names the field.
+pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let (path, inner) = (error.path().to_string(), error.inner());
+        let at = if path == "." { String::new() } else { format!("{path}: ") };
+        Error::Invalid(format!("{at}{inner}"))
+    })?;
+    deserializer.end().map_err(|error| Error::Invalid(format!("after the JSON body: {error}")))?;
+    Ok(parsed)
+}
+
+/// Requires a `Content-Type`, whatever its parameters.
+pub fn require_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), ApiError> {
+    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case(wanted) {
+        Ok(())
+    } else {
+        Err(Error::UnsupportedMediaType(wanted).into())
+    }
+}
+
+/// Reads a body of at most `limit` bytes.
+pub async fn read_body(request: HttpRequest, limit: usize) -> Result<Bytes, ApiError> {
+    match Limited::new(request.into_body(), limit).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Error::TooLarge(limit).into()),
+        Err(_) => Err(Error::invalid("The body broke off").into()),
+    }
+}
+
+/// A form body (`application/x-www-form-urlencoded`). RFC 6749 section 3.2: no parameter occurs twice, and
+/// one without a value counts as left out.
+#[derive(Debug)]
+pub struct Form(HashMap<String, zeroize::Zeroizing<String>>);
+
+impl Form {
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(|value| value.as_str())
+    }
+}
+
+/// Form bodies answer in the token endpoint's words: a repeated parameter is `invalid_request`.
+impl<S: Sync> FromRequest<S> for Form {
+    type Rejection = ApiError;
+
+    async fn from_request(request: HttpRequest, _: &S) -> Result<Self, ApiError> {
+        require_type(request.headers(), "application/x-www-form-urlencoded")?;
+        let body = read_body(request, MAX_BODY).await?;
+        let mut fields = HashMap::new();
+        for (name, value) in form_urlencoded::parse(&body) {
+            let value = zeroize::Zeroizing::new(value.into_owned());
+            if value.is_empty() {
+                continue;
+            }
+            let name: String = name.chars().take(100).collect();
+            if fields.insert(name.clone(), value).is_some() {
+                let why = format!("The parameter {name} occurs twice");
+                return Err(deputize_core::TokenError::InvalidRequest(why).into());
+            }
+        }
+        Ok(Self(fields))
+    }
+}
+
+/// The query string. Unknown parameters are ignored, a wrong type names its parameter.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let query = parts.uri.query().unwrap_or_default();
+        let mut fields: HashMap<String, String> = HashMap::new();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if fields.insert(name.to_string(), value.into_owned()).is_some() {
+                return Err(Error::Invalid(format!("The parameter {name} occurs twice")).into());
+            }
+        }
+        let deserializer =
+            serde::de::value::MapDeserializer::<_, serde::de::value::Error>::new(fields.into_iter());
+        let parsed = serde_path_to_error::deserialize(deserializer)
+            .map_err(|error| Error::Invalid(format!("{}: {}", error.path(), error.inner())))?;
+        Ok(Self(parsed))
+    }
+}
+
+/// Path parameters. What does not parse names nothing that there is: 404.
+#[derive(Clone, Copy, Debug)]
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match axum::extract::Path::<T>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Self(value)),
+            Err(PathRejection::FailedToDeserializePathParams(_)) => {
+                Err(Error::NotFound("thing: the id in the path is malformed").into())
+            }
+            Err(_) => Err(Error::internal("a route without its path parameters").into()),
+        }
+    }
+}
+
+/// `limit` and `cursor` of a list.
+#[derive(Clone, Debug)]
+pub struct Paging(pub PageRequest);
+
+/// What [`Paging`] reads from the query, for the API description.
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PagingParams {
+    /// Items on a page, 1 to 100; 100 if left out.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<String>,
+    /// Where to continue: from the `Link` header of the page before.
+    cursor: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Paging {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Query(params) = Query::<PagingParams>::from_request_parts(parts, state).await?;
+        let limit = params.limit.map(|limit| limit.parse()).transpose();
+        let limit = limit.map_err(|_| Error::invalid("limit must be a number from 1 to 100"))?;
+        Ok(Self(PageRequest::new(limit, params.cursor.as_deref())?))
+    }
+}
+
+/// JSON as an answer.
+impl<T: serde::Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}

@@ -1,0 +1,170 @@
+//! The one place that turns an error into an answer.
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use deputize_core::{
+    Error, TokenError,
+    error::UpstreamFailure,
+    ids::PolicyId,
+    policies::{Denial, DeniedFor},
+};
+use http::{
+    HeaderValue, StatusCode,
+    header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE},
+};
+use serde::Serialize;
+use utoipa::{IntoResponses, ToSchema};
+
+/// An error on its way to the caller.
+#[derive(Debug)]
+pub struct ApiError(pub Error);
+
+impl<E: Into<Error>> From<E> for ApiError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+/// The body of every error.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ErrorBody {
+    /// A code for programs: RFC 6749 section 5.2's at the token endpoint, RFC 6750 section 3.1's and our
+    /// own elsewhere.
+    #[schema(example = "invalid_request")]
+    pub error: &'static str,
+    /// The same for people.
+    pub error_description: String,
+    /// At the token endpoint `"<error>: <description>"`, elsewhere the description.
+    pub detail: String,
+    /// For a policy's refusal: the principal that may not make the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "user")]
+    pub denied_for: Option<DeniedFor>,
+    /// For a policy's refusal: the policies that forbid the call; empty if none permits it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<uuid::Uuid>>)]
+    pub policies: Option<Vec<PolicyId>>,
+    /// For a policy's refusal: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The errors that any endpoint may answer.
+#[derive(Debug, IntoResponses)]
+pub enum Errors {
+    /// The request is malformed; the text names the field.
+    #[response(status = 400)]
+    BadRequest(#[to_schema] ErrorBody),
+    /// No credential, or one that proves nothing (any more).
+    #[response(status = 401)]
+    Unauthorized(#[to_schema] ErrorBody),
+    /// The caller may not do this.
+    #[response(status = 403)]
+    Forbidden(#[to_schema] ErrorBody),
+    /// There is no such thing, or none that the caller may know of.
+    #[response(status = 404)]
+    NotFound(#[to_schema] ErrorBody),
+    /// The request contradicts the present state.
+    #[response(status = 409)]
+    Conflict(#[to_schema] ErrorBody),
+    /// The body is too large.
+    #[response(status = 413)]
+    TooLarge(#[to_schema] ErrorBody),
+    /// The body is of another type than the endpoint takes.
+    #[response(status = 415)]
+    UnsupportedMediaType(#[to_schema] ErrorBody),
+    /// The store is unavailable; nothing was changed. `Retry-After` says when to try again.
+    #[response(status = 503)]
+    Unavailable(#[to_schema] ErrorBody),
+}
+
+/// Status, code and challenge of an error.
+fn classify(error: &Error) -> (StatusCode, &'static str) {
+    match error {
+        Error::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
+        Error::Anonymous => (StatusCode::UNAUTHORIZED, "unauthorized"),
+        Error::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "invalid_token"),
+        Error::Forbidden(_) | Error::PolicyDenied(_) => (StatusCode::FORBIDDEN, "access_denied"),
+        Error::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
+        Error::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
+        Error::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "request_too_large"),
+        Error::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+        Error::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+        Error::NoCredentials => (StatusCode::UNAUTHORIZED, "no_credentials"),
+        Error::SessionNotFound => (StatusCode::UNAUTHORIZED, "session_not_found"),
+        Error::SessionExpired => (StatusCode::UNAUTHORIZED, "session_expired"),
+        Error::Upstream { kind: UpstreamFailure::Bad, .. } => (StatusCode::BAD_GATEWAY, "upstream_error"),
+        Error::Upstream { kind: UpstreamFailure::TimedOut, .. } => {
+            (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout")
+        }
+        Error::Upstream { kind: UpstreamFailure::Refused, .. } => {
+            (StatusCode::BAD_REQUEST, "upstream_refused")
+        }
+        Error::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
+        Error::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
+        Error::Token(refusal) => {
+            let status = match refusal {
+                TokenError::InvalidClient => StatusCode::UNAUTHORIZED,
+                TokenError::NoDelegation | TokenError::DelegatorDeactivated => StatusCode::FORBIDDEN,
+                _ => StatusCode::BAD_REQUEST,
+            };
+            (status, refusal.code())
+        }
+    }
+}
+
+/// The challenge of a 401 (RFC 9110 section 11.6.1, RFC 6750 section 3).
+fn challenge(error: &Error, code: &str) -> HeaderValue {
+    match error {
+        Error::Token(_) => HeaderValue::from_static(r#"Basic realm="deputize""#),
+        Error::Anonymous => HeaderValue::from_static(r#"Bearer realm="deputize""#),
+        _ => {
+            // Our own texts: no quotes or control characters in them, and if there are, no description.
+            let full = format!(r#"Bearer realm="deputize", error="{code}", error_description="{error}""#);
+            HeaderValue::from_str(&full)
+                .unwrap_or_else(|_| HeaderValue::from_static(r#"Bearer realm="deputize""#))
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let Self(error) = self;
+        let (status, code) = classify(&error);
+        match &error {
+            Error::Internal(cause) => tracing::error!(%cause, "internal error"),
+            Error::Unavailable { cause, .. } => tracing::warn!(%cause, "unavailable"),
+            other => tracing::debug!(error = %other, %status, "refused"),
+        }
+        let description = error.to_string();
+        let detail = match &error {
+            Error::Token(_) => format!("{code}: {description}"),
+            _ => description.clone(),
+        };
+        let denial = match &error {
+            Error::PolicyDenied(denial) => Some(denial.clone()),
+            _ => None,
+        };
+        let (denied_for, policies, reason) = match denial {
+            Some(Denial { denied_for, policies, reason }) => (Some(denied_for), Some(policies), Some(reason)),
+            None => (None, None, None),
+        };
+        let body =
+            ErrorBody { error: code, error_description: description, detail, denied_for, policies, reason };
+        let mut response = (status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, challenge(&error, code));
+        }
+        if let Error::Unavailable { retry_after, .. } = error {
+            headers.insert(RETRY_AFTER, retry_after.as_secs().max(1).into());
+        }
+        if matches!(error, Error::MethodNotAllowed) {
+            // Axum adds which methods there are; where it does not, none can be named.
+            headers.entry(ALLOW).or_insert(HeaderValue::from_static(""));
+        }
+        response
+    }
+}
