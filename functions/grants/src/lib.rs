@@ -19,7 +19,6 @@ use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
-use uuid::Uuid;
 
 /// The function's routes, to be put [`deputize_service::edge::around`].
 pub fn router(core: Arc<Core>) -> OpenApiRouter {

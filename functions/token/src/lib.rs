@@ -1,1 +1,31 @@
+//! `/api/v1/oauth/*` and the `/.well-known/*` documents.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `token` | `POST /api/v1/oauth/token` |
+//! | `introspect` | `POST /api/v1/oauth/introspect` (RFC 7662) |
+//! | `revoke` | `POST /api/v1/oauth/revoke` (RFC 7009) |
+//! | `metadata` | the authorization server's metadata (RFC 8414) and keys (RFC 7517) |
+//! | `client_auth` | client authentication, shared by the first three |
 
+mod client_auth;
+mod introspect;
+mod metadata;
+mod revoke;
+mod token;
+
+use std::sync::Arc;
+
+use deputize_core::Core;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// The function's routes, to be put [`deputize_service::edge::around`].
+pub fn router(core: Arc<Core>) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(token::token))
+        .routes(routes!(introspect::introspect))
+        .routes(routes!(revoke::revoke))
+        .routes(routes!(metadata::authorization_server))
+        .routes(routes!(metadata::jwks))
+        .with_state(core)
+}

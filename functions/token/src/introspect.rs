@@ -1,0 +1,112 @@
+//! `POST /api/v1/oauth/introspect` (RFC 7662): whether a token is good right now.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use deputize_core::{
+    Core, TokenError,
+    tokens::{self, VerifiedToken},
+};
+use deputize_service::{
+    ErrorBody, Result,
+    extract::{Form, Json},
+};
+use http::HeaderMap;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::client_auth::require_client_auth;
+
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its OpenAPI description is used")]
+pub(crate) struct TokenToLookAt {
+    /// An agent token.
+    token: String,
+    /// Ignored: there is one kind.
+    token_type_hint: Option<String>,
+    client_id: Option<String>,
+    client_secret: Option<String>,
+}
+
+/// RFC 7662 section 2.2. A token that is not good, or another client's, is only said to be inactive.
+#[derive(Default, Serialize, ToSchema)]
+pub(crate) struct Introspection {
+    active: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_type: Option<&'static str>,
+    /// In seconds since the Unix epoch, as is `iat`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exp: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iat: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aud: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jti: Option<Uuid>,
+    /// Who acts for `sub` (RFC 8693 section 4.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<Actor>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Actor {
+    sub: Uuid,
+}
+
+impl Introspection {
+    fn of(core: &Core, token: VerifiedToken) -> Self {
+        let user = token.on_behalf_of.map(|(user, _)| user.0);
+        Self {
+            active: true,
+            scope: Some(token.scope),
+            client_id: Some(token.agent.0),
+            token_type: Some("Bearer"),
+            exp: Some(token.expires_at),
+            iat: Some(token.issued_at),
+            sub: Some(user.unwrap_or(token.agent.0)),
+            aud: Some(core.settings.audience.clone()),
+            iss: Some(core.settings.issuer.clone()),
+            jti: Some(token.jti),
+            act: user.map(|_| Actor { sub: token.agent.0 }),
+        }
+    }
+}
+
+/// Whether a token of the client's own is good right now
+///
+/// Live: a revoked delegation, secret or account makes the tokens that rest on it inactive at once.
+#[utoipa::path(
+    post,
+    path = "/api/v1/oauth/introspect",
+    tag = "tokens",
+    request_body(content = TokenToLookAt, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, body = Introspection),
+        (status = 400, description = "invalid_request", body = ErrorBody),
+        (status = 401, description = "invalid_client", body = ErrorBody),
+        (status = 413, description = "The body is too large", body = ErrorBody),
+        (status = 415, description = "The body is no form", body = ErrorBody),
+        (status = 503, description = "The store is unavailable", body = ErrorBody),
+    ),
+    security((), ("basic" = [])),
+)]
+pub(crate) async fn introspect(
+    State(core): State<Arc<Core>>,
+    headers: HeaderMap,
+    form: Form,
+) -> Result<Json<Introspection>> {
+    let client = require_client_auth(&headers, &form)?;
+    let missing = || TokenError::InvalidRequest("The parameter token is missing".to_owned());
+    let token = form.get("token").ok_or_else(missing)?;
+    let token = tokens::introspect(&core, client, token).await?;
+    Ok(Json(token.map(|token| Introspection::of(&core, token)).unwrap_or_default()))
+}

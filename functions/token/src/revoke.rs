@@ -1,0 +1,43 @@
+//! `POST /api/v1/oauth/revoke` (RFC 7009): a client gives up one of its tokens.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use deputize_core::{Core, TokenError, tokens};
+use deputize_service::{
+    ErrorBody, Result,
+    extract::{Context, Form},
+};
+use http::{HeaderMap, StatusCode};
+
+use crate::{client_auth::require_client_auth, introspect::TokenToLookAt};
+
+/// Revoke a token
+///
+/// It is refused from the next call on. A token that is no good anyhow is no error (RFC 7009 section 2.2).
+#[utoipa::path(
+    post,
+    path = "/api/v1/oauth/revoke",
+    tag = "tokens",
+    request_body(content = TokenToLookAt, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "The token is good for nothing (any more)"),
+        (status = 400, description = "invalid_request, or invalid_grant: another client's token", body = ErrorBody),
+        (status = 401, description = "invalid_client", body = ErrorBody),
+        (status = 413, description = "The body is too large", body = ErrorBody),
+        (status = 415, description = "The body is no form", body = ErrorBody),
+        (status = 503, description = "The store is unavailable", body = ErrorBody),
+    ),
+    security((), ("basic" = [])),
+)]
+pub(crate) async fn revoke(
+    State(core): State<Arc<Core>>,
+    Context(request): Context,
+    headers: HeaderMap,
+    form: Form,
+) -> Result<StatusCode> {
+    let client = require_client_auth(&headers, &form)?;
+    let missing = || TokenError::InvalidRequest("The parameter token is missing".to_owned());
+    tokens::revoke(&core, &request, client, form.get("token").ok_or_else(missing)?).await?;
+    Ok(StatusCode::OK)
+}

@@ -1,0 +1,162 @@
+//! `POST /api/v1/oauth/token`: an agent account gets a token, as itself or on behalf of a user.
+
+use std::sync::Arc;
+
+use axum::{extract::State, response::IntoResponse};
+use deputize_core::{
+    Core, TokenError,
+    secret::{presented, shown_once},
+    tokens::{ActorToken, Grant, issue},
+};
+use deputize_service::{
+    ErrorBody, Result,
+    extract::{Context, Form, Json},
+};
+use http::{HeaderMap, header};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::client_auth::client_auth;
+
+const CLIENT_CREDENTIALS: &str = "client_credentials";
+/// RFC 8693 section 2.1.
+const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+/// RFC 8693 section 3.
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+const USER_ID: &str = "urn:runlayer:token-type:user-id";
+const USER_EMAIL: &str = "urn:runlayer:token-type:user-email";
+
+/// What to send, as a form.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its OpenAPI description is used")]
+pub(crate) struct TokenRequest {
+    /// `client_credentials`, or `urn:ietf:params:oauth:grant-type:token-exchange` (RFC 8693).
+    #[schema(example = "client_credentials")]
+    grant_type: String,
+    /// The agent account's client id; or in the `Authorization` header (HTTP Basic).
+    client_id: Option<String>,
+    client_secret: Option<String>,
+    /// `tools:call`, the only scope; may be left out.
+    scope: Option<String>,
+    /// The user to act for: a UUID, an email address, or the user's own access token.
+    actor_token: Option<String>,
+    /// `urn:runlayer:token-type:user-id`, `urn:runlayer:token-type:user-email`, or
+    /// `urn:ietf:params:oauth:token-type:access_token`.
+    actor_token_type: Option<String>,
+    /// For a token exchange: the agent's own token.
+    subject_token: Option<String>,
+    /// For a token exchange: `urn:ietf:params:oauth:token-type:access_token`.
+    subject_token_type: Option<String>,
+}
+
+/// A token (RFC 6749 section 5.1).
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TokenResponse {
+    access_token: String,
+    /// For a token exchange (RFC 8693 section 2.2.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
+    #[schema(example = "Bearer")]
+    token_type: &'static str,
+    /// In seconds.
+    #[schema(example = 3600)]
+    expires_in: u64,
+    scope: &'static str,
+}
+
+/// Get an agent token
+///
+/// As the agent itself (M2M), or with `actor_token` on behalf of a user who has delegated to it (OBO).
+#[utoipa::path(
+    post,
+    path = "/api/v1/oauth/token",
+    tag = "tokens",
+    request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, body = TokenResponse),
+        (status = 400, description = "invalid_request, invalid_grant, invalid_scope or unsupported_grant_type", body = ErrorBody),
+        (status = 401, description = "invalid_client", body = ErrorBody),
+        (status = 403, description = "invalid_grant: no valid delegation, or the user is deactivated", body = ErrorBody),
+        (status = 413, description = "The body is too large", body = ErrorBody),
+        (status = 415, description = "The body is no form", body = ErrorBody),
+        (status = 503, description = "The store, or the user's issuer, is unavailable", body = ErrorBody),
+    ),
+    security((), ("basic" = [])),
+)]
+pub(crate) async fn token(
+    State(core): State<Arc<Core>>,
+    Context(request): Context,
+    headers: HeaderMap,
+    form: Form,
+) -> Result<impl IntoResponse> {
+    let grant = grant(&form)?;
+    let client = client_auth(&headers, &form)?;
+    let issued_token_type = matches!(grant, Grant::TokenExchange { .. }).then_some(ACCESS_TOKEN);
+    let issued = issue(&core, &request, client, grant, form.get("scope")).await?;
+    let response = TokenResponse {
+        access_token: shown_once(&issued.access_token).to_owned(),
+        issued_token_type,
+        token_type: "Bearer",
+        expires_in: issued.expires_in,
+        scope: issued.scope,
+    };
+    // RFC 6749 section 5.1.
+    Ok(([(header::CACHE_CONTROL, "no-store"), (header::PRAGMA, "no-cache")], Json(response)))
+}
+
+/// What the request asks for a token with.
+fn grant(form: &Form) -> Result<Grant> {
+    match required(form, "grant_type")? {
+        CLIENT_CREDENTIALS => Ok(Grant::ClientCredentials { actor: actor(form)? }),
+        TOKEN_EXCHANGE => {
+            let subject_token = required(form, "subject_token")?;
+            of_type(form, "subject_token_type", &[ACCESS_TOKEN])?;
+            let actor_token = required(form, "actor_token")?;
+            // Only a user's own token: it shows that the user is there. A bare id would let whoever has got
+            // hold of an agent's token act for all who delegate to the agent.
+            of_type(form, "actor_token_type", &[ACCESS_TOKEN])?;
+            if let Some(wanted) = form.get("requested_token_type")
+                && wanted != ACCESS_TOKEN
+            {
+                return Err(invalid(format!("requested_token_type must be {ACCESS_TOKEN}")));
+            }
+            Ok(Grant::TokenExchange {
+                subject_token: presented(subject_token),
+                actor_token: presented(actor_token),
+            })
+        }
+        _ => Err(TokenError::UnsupportedGrantType.into()),
+    }
+}
+
+fn actor(form: &Form) -> Result<Option<ActorToken>> {
+    let Some(token) = form.get("actor_token") else {
+        return match form.get("actor_token_type") {
+            None => Ok(None),
+            Some(_) => Err(invalid("The parameter actor_token is missing")),
+        };
+    };
+    let kind = of_type(form, "actor_token_type", &[USER_ID, USER_EMAIL, ACCESS_TOKEN])?;
+    Ok(Some(match kind {
+        USER_ID => ActorToken::UserId(token.to_owned()),
+        USER_EMAIL => ActorToken::Email(token.to_owned()),
+        _ => ActorToken::AccessToken(presented(token)),
+    }))
+}
+
+fn required<'a>(form: &'a Form, name: &str) -> Result<&'a str> {
+    form.get(name).ok_or_else(|| invalid(format!("The parameter {name} is missing")))
+}
+
+fn of_type<'a>(form: &'a Form, name: &str, known: &[&str]) -> Result<&'a str> {
+    let kind = required(form, name)?;
+    if known.contains(&kind) {
+        Ok(kind)
+    } else {
+        Err(invalid(format!("{name} must be {}", known.join(" or "))))
+    }
+}
+
+fn invalid(why: impl Into<String>) -> deputize_service::ApiError {
+    TokenError::InvalidRequest(why.into()).into()
+}
