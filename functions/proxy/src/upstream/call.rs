@@ -13,7 +13,7 @@ use super::era::{Era, Eras};
 use super::error::code;
 use super::message::{CallParams, ListParams, MODERN_VERSION, Meta, Request};
 use super::param_headers::{self, ParamHeaders};
-use super::session::Sessions;
+use super::session::{GivenUp, Sessions};
 use super::tools::{KnownHeaders, Page, ToolList};
 use super::transport::{Exchange, Listener, METHOD, NAME, PROTOCOL_VERSION, Transport};
 use super::{CallContext, Target, UpstreamConfig, UpstreamError};
@@ -114,7 +114,7 @@ impl Upstreams {
         let (era, remembered) = self.eras.of(&self.transport, errand.target).await?;
         let attempt = self.call_as(era, errand, name, arguments).await;
         match self.other_era(errand, era, remembered, &attempt).await {
-            Some(other) => self.call_as(other, errand, name, arguments).await,
+            Some(other) => Box::pin(self.call_as(other, errand, name, arguments)).await,
             None => attempt,
         }
     }
@@ -123,7 +123,7 @@ impl Upstreams {
         let (era, remembered) = self.eras.of(&self.transport, errand.target).await?;
         let attempt = self.list_as(era, errand).await;
         match self.other_era(errand, era, remembered, &attempt).await {
-            Some(other) => self.list_as(other, errand).await,
+            Some(other) => Box::pin(self.list_as(other, errand)).await,
             None => attempt,
         }
     }
@@ -159,19 +159,23 @@ impl Upstreams {
     ) -> Result<Box<RawValue>, UpstreamError> {
         let ask = Ask::Call { name, arguments };
         if era == Era::Handshake {
-            return self.ask_in_session(errand, ask).await;
+            let result = self.ask_in_session(errand, ask).await?;
+            check_is_object(&result)?;
+            return Ok(result);
         }
-        let known = self.param_headers(errand).await?;
+        let list = async || self.list_pages(Era::Modern, errand).await;
+        let known = self.known_headers.of(errand.target, list).await?;
         let result = match self.ask_modern(errand, ask, Some(&known)).await {
             // The tool's annotations have changed, and the server refused the call for it: learn and retry.
             Err(UpstreamError::JsonRpc { code: code::HEADER_MISMATCH, .. }) => {
                 errand.set_calling(false);
-                let mut list = self.list_pages(Era::Modern, errand).await?;
+                let mut list = Box::pin(self.list_pages(Era::Modern, errand)).await?;
                 let known = self.known_headers.learn(errand.target, &mut list);
                 self.ask_modern(errand, ask, Some(&known)).await
             }
             other => other,
         }?;
+        check_is_object(&result)?;
         check_result_type(&result, errand.context)?;
         Ok(result)
     }
@@ -182,23 +186,6 @@ impl Upstreams {
             self.known_headers.learn(errand.target, &mut list);
         }
         Ok(list)
-    }
-
-    /// The header annotations of the server's tools: from memory, or else from a list made for it.
-    async fn param_headers(&self, errand: &Errand<'_>) -> Result<Arc<ParamHeaders>, UpstreamError> {
-        let stale = match self.known_headers.get(errand.target) {
-            Some((headers, true)) => return Ok(headers),
-            Some((headers, false)) => Some(headers),
-            None => None,
-        };
-        match (self.list_pages(Era::Modern, errand).await, stale) {
-            (Ok(mut list), _) => Ok(self.known_headers.learn(errand.target, &mut list)),
-            (Err(_), Some(stale)) => {
-                self.known_headers.keep(errand.target, &stale);
-                Ok(stale)
-            }
-            (Err(error), None) => Err(error),
-        }
     }
 
     /// All pages of a list, within bounds.
@@ -290,8 +277,24 @@ impl Upstreams {
     ) -> Result<Exchange, UpstreamError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let body = ask.body(id, errand.context, era)?;
-        errand.set_calling(matches!(ask, Ask::Call { .. }));
-        self.transport.exchange(errand.target, headers, body, id, listener).await
+        let calling = matches!(ask, Ask::Call { .. });
+        errand.set_calling(calling);
+        let session = listener.refuse_with.filter(|_| calling);
+        let given_up = session.map(|session| GivenUp::new(&self.transport, errand.target, session, id));
+        let answer = self.transport.exchange(errand.target, headers, body, id, listener).await;
+        if let Some(given_up) = given_up {
+            given_up.not();
+        }
+        answer
+    }
+}
+
+fn check_is_object(result: &RawValue) -> Result<(), UpstreamError> {
+    // A raw value has no white space around it.
+    if result.get().starts_with('{') {
+        Ok(())
+    } else {
+        Err(UpstreamError::protocol("a result that is no object"))
     }
 }
 

@@ -34,8 +34,8 @@ impl Default for UpstreamConfig {
         Self {
             addresses: AddressPolicy::PUBLIC,
             connect_timeout: Duration::from_secs(5),
-            idle_timeout: Duration::from_secs(60),
-            total_timeout: Duration::from_secs(120),
+            idle_timeout: Duration::from_mins(1),
+            total_timeout: Duration::from_mins(2),
             keep_alive: Duration::from_secs(4),
             max_response_bytes: 8 * 1024 * 1024,
             max_list_pages: 100,

@@ -47,7 +47,7 @@ impl Eras {
         match self.remembered.get_value_or_guard_async(&target.server_key()).await {
             Ok(era) => Ok((era, true)),
             Err(probing) => {
-                let era = probe(transport, target).await?;
+                let era = Box::pin(probe(transport, target)).await?;
                 probing.insert(era).ok();
                 Ok((era, false))
             }
@@ -79,7 +79,8 @@ impl UpstreamError {
                         | code::MISSING_CLIENT_CAPABILITY
                 ),
             },
-            Self::InvalidParams { .. } => era == Era::Handshake,
+            // What a modern server says of a request without its `_meta`.
+            Self::InvalidParams { status, .. } => era == Era::Handshake && REFUSALS.contains(status),
             _ => false,
         }
     }

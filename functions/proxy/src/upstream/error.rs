@@ -95,6 +95,8 @@ pub enum UpstreamError {
         message: String,
         /// The server's data.
         data: Option<Box<RawValue>>,
+        /// The HTTP status that it came with.
+        status: StatusCode,
     },
     /// Any other JSON-RPC error.
     #[error("the MCP server answered error {code}: {message}")]

@@ -5,10 +5,12 @@
 //! keeps in it (who the user is, what they may see) is that user's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use quick_cache::sync::Cache;
 use serde::Deserialize;
+use tokio::runtime::Handle;
 
 use super::message::{HANDSHAKE_VERSIONS, InitializeParams, Request};
 use super::target::CredentialKey;
@@ -16,6 +18,7 @@ use super::transport::{Exchange, Listener, Outcome, PROTOCOL_VERSION, SESSION_ID
 use super::{Target, UpstreamError};
 
 const MAX_SESSION_ID_BYTES: usize = 1024;
+const TIME_TO_CANCEL: Duration = Duration::from_secs(5);
 const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
 /// A handshake's outcome: the headers that every further request carries.
@@ -67,7 +70,7 @@ impl Sessions {
         }
         self.open
             .get_or_insert_async(&target.credential_key(), async {
-                shake_hands(transport, target).await.map(Arc::new)
+                Box::pin(shake_hands(transport, target)).await.map(Arc::new)
             })
             .await
     }
@@ -75,6 +78,44 @@ impl Sessions {
     /// Drops `session`, unless it has been replaced meanwhile.
     pub(super) fn discard(&self, target: &Target, session: &Arc<Session>) {
         self.open.remove_if(&target.credential_ref(), |open| Arc::ptr_eq(open, session));
+    }
+}
+
+/// Tells the server when a call in a session is dropped before its answer, for there a closed connection
+/// does not say it
+/// ([2025-11-25, cancellation](https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/cancellation)).
+pub(super) struct GivenUp<'a> {
+    transport: &'a Transport,
+    target: &'a Target,
+    session: &'a HeaderMap,
+    id: u64,
+    armed: bool,
+}
+
+impl<'a> GivenUp<'a> {
+    pub(super) fn new(transport: &'a Transport, target: &'a Target, session: &'a HeaderMap, id: u64) -> Self {
+        Self { transport, target, session, id, armed: true }
+    }
+
+    /// The call came to its end.
+    pub(super) fn not(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        let (true, Ok(runtime)) = (self.armed, Handle::try_current()) else { return };
+        let (transport, target) = (self.transport.clone(), self.target.clone());
+        let headers = self.session.clone();
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{}}}}}"#,
+            self.id
+        );
+        runtime.spawn(async move {
+            let told = transport.tell(&target, headers, body.into_bytes());
+            tokio::time::timeout(TIME_TO_CANCEL, told).await.ok();
+        });
     }
 }
 

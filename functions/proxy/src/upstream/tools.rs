@@ -15,7 +15,7 @@ use super::{Target, UpstreamError};
 
 /// How long header annotations are believed. A server says itself when they have changed, by refusing a
 /// call with `HeaderMismatch`; this is for one that does not check.
-const BELIEVED_FOR: Duration = Duration::from_secs(300);
+const BELIEVED_FOR: Duration = Duration::from_mins(5);
 
 /// A page of a list
 /// ([tools, listing](https://modelcontextprotocol.io/specification/2026-07-28/server/tools#listing-tools)).
@@ -59,20 +59,53 @@ struct Known {
     since: Instant,
 }
 
+impl Known {
+    fn now(headers: Arc<ParamHeaders>) -> Self {
+        Self { headers, since: Instant::now() }
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.since.elapsed() < BELIEVED_FOR
+    }
+}
+
 impl KnownHeaders {
     pub(super) fn new(capacity: usize) -> Self {
         Self { known: Cache::new(capacity) }
     }
 
-    /// What is known for this credential, and whether it is fresh.
-    pub(super) fn get(&self, target: &Target) -> Option<(Arc<ParamHeaders>, bool)> {
-        let known =
-            self.known.get(&target.credential_ref()).or_else(|| self.known.get(&target.anybody_ref()))?;
-        Some((known.headers, known.since.elapsed() < BELIEVED_FOR))
+    /// What is known for this credential, or else learnt from the list that `list` makes. Callers that come
+    /// at once share one list. While the server cannot give one, what was known stays good.
+    pub(super) async fn of(
+        &self,
+        target: &Target,
+        list: impl AsyncFnOnce() -> Result<ToolList, UpstreamError>,
+    ) -> Result<Arc<ParamHeaders>, UpstreamError> {
+        let own = self.known.get(&target.credential_ref());
+        let known = own.or_else(|| self.known.get(&target.anybody_ref()));
+        if let Some(known) = known.as_ref().filter(|known| known.is_fresh()) {
+            return Ok(Arc::clone(&known.headers));
+        }
+        self.known.remove_if(&target.credential_ref(), |own| !own.is_fresh());
+        let key = target.credential_key();
+        let learnt = self.known.get_or_insert_async(&key, async {
+            match (Box::pin(list()).await, known) {
+                (Ok(mut list), _) => Ok(self.learn_for_everybody(target, &mut list)),
+                (Err(_), Some(stale)) => Ok(Known::now(stale.headers)),
+                (Err(error), None) => Err(error),
+            }
+        });
+        Ok(learnt.await?.headers)
     }
 
     /// Remembers what a list says, and takes out of it the tools that must not be used.
     pub(super) fn learn(&self, target: &Target, list: &mut ToolList) -> Arc<ParamHeaders> {
+        let known = self.learn_for_everybody(target, list);
+        self.known.insert(target.credential_key(), known.clone());
+        known.headers
+    }
+
+    fn learn_for_everybody(&self, target: &Target, list: &mut ToolList) -> Known {
         let mut headers = ParamHeaders::default();
         list.tools.retain(|tool| match headers.learn(tool) {
             Ok(()) => true,
@@ -81,20 +114,10 @@ impl KnownHeaders {
                 false
             }
         });
-        let headers = Arc::new(headers);
-        let known = Known { headers: Arc::clone(&headers), since: Instant::now() };
+        let known = Known::now(Arc::new(headers));
         if list.for_everybody {
-            self.known.remove(&target.credential_ref());
-            self.known.insert(target.anybody_key(), known);
-        } else {
-            self.known.insert(target.credential_key(), known);
+            self.known.insert(target.anybody_key(), known.clone());
         }
-        headers
-    }
-
-    /// Says that what was known is worth another while, since the server cannot say better now.
-    pub(super) fn keep(&self, target: &Target, headers: &Arc<ParamHeaders>) {
-        let known = Known { headers: Arc::clone(headers), since: Instant::now() };
-        self.known.insert(target.credential_key(), known);
+        known
     }
 }

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use super::address::GuardedResolver;
 use super::body::BoundedBody;
+use super::error::code;
 use super::events;
 use super::message::{Message, RpcError};
 use super::{AddressRefusal, Target, UpstreamConfig, UpstreamError};
@@ -70,17 +71,12 @@ pub(super) enum Outcome {
 
 impl Exchange {
     pub(super) fn into_result(self) -> Result<Box<RawValue>, UpstreamError> {
-        match self.outcome {
+        let Self { status, outcome, .. } = self;
+        match outcome {
             Outcome::Result(result) => Ok(result),
-            Outcome::Error { error, .. } if error.code == super::error::code::INVALID_PARAMS => {
-                Err(UpstreamError::InvalidParams { message: error.message, data: error.data })
-            }
-            Outcome::Error { error, .. } => Err(UpstreamError::JsonRpc {
-                code: error.code,
-                message: error.message,
-                data: error.data,
-                status: self.status,
-                sent: false,
+            Outcome::Error { error: RpcError { code, message, data }, .. } => Err(match code {
+                code::INVALID_PARAMS => UpstreamError::InvalidParams { message, data, status },
+                _ => UpstreamError::JsonRpc { code, message, data, status, sent: false },
             }),
         }
     }
@@ -157,8 +153,10 @@ impl Transport {
     ) -> Result<(), UpstreamError> {
         let response = self.post(target, headers, body).await?;
         let status = response.status();
-        // Read to its end, and the connection can be used again.
-        self.body(response, MAX_ERROR_BYTES)?.collect().await.ok();
+        // Read to its end, and the connection can be used again; a stream might have none.
+        if !matches!(AnswerKind::of(response.headers()), Some(AnswerKind::Events)) {
+            self.body(response, MAX_ERROR_BYTES)?.collect().await.ok();
+        }
         if status.is_success() { Ok(()) } else { Err(UpstreamError::Status { status, sent: false }) }
     }
 
