@@ -89,6 +89,15 @@ impl Access {
             .decide(principals, &CallFacts { server: &self.server, tool, arguments, source_ip, client_name })
     }
 
+    /// Stands for the caller, wherever callers must be kept apart.
+    pub fn caller_key(&self) -> String {
+        match &self.caller {
+            ProxyCaller::Agent(agent) => format!("agent:{}", agent.id),
+            ProxyCaller::OnBehalfOf(agent, user) => format!("agent:{} for:{}", agent.id, user.id),
+            ProxyCaller::User(user) => format!("caller:{}", user.id),
+        }
+    }
+
     /// The credentials to call the server with; `None` if it asks for none.
     pub async fn credentials(&self, core: &Core) -> Result<Option<Credentials>> {
         match &self.upstream {

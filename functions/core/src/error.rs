@@ -55,6 +55,9 @@ pub enum Error {
     /// The store throttles, times out or is gone. Nothing was half-done; the request may be repeated.
     #[error("The service is temporarily unavailable; nothing was changed, try again")]
     Unavailable { retry_after: Duration, cause: String },
+    /// A tool was called, but the audit trail could not be written, so its result is withheld.
+    #[error("The tool was called, but the audit trail could not be written, so its result is withheld")]
+    Unrecorded { retry_after: Duration, cause: String },
     /// A defect of ours or corrupt data. The cause is logged, never answered.
     #[error("Internal error")]
     Internal(String),

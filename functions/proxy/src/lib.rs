@@ -1,1 +1,34 @@
+//! `/api/v1/proxy/*`: calling the tools of MCP servers, as far as delegation and policies allow, with the
+//! right person's credentials.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `tools` | `GET` and `POST /api/v1/proxy/{server_id}/tools` |
+//! | `trail` | the audit event of a call, from its beginning to its end |
+//! | `failure` | what an upstream's failure means to the caller |
+//! | [`upstream`] | the client of MCP servers |
+
+mod failure;
+mod tools;
+mod trail;
 pub mod upstream;
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use deputize_core::Core;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use self::upstream::UpstreamClient;
+
+/// What the proxy's handlers work with.
+#[derive(Clone, Debug, FromRef)]
+struct Proxy {
+    core: Arc<Core>,
+    upstream: UpstreamClient,
+}
+
+/// The function's routes, to be put [`deputize_service::edge::around`].
+pub fn router(core: Arc<Core>, upstream: UpstreamClient) -> OpenApiRouter {
+    OpenApiRouter::new().routes(routes!(tools::call, tools::list)).with_state(Proxy { core, upstream })
+}

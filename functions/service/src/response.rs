@@ -102,7 +102,9 @@ fn classify(error: &Error) -> (StatusCode, &'static str) {
         Error::Upstream { kind: UpstreamFailure::Refused, .. } => {
             (StatusCode::BAD_REQUEST, "upstream_refused")
         }
-        Error::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
+        Error::Unavailable { .. } | Error::Unrecorded { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
+        }
         Error::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
         Error::Token(refusal) => {
             let status = match refusal {
@@ -135,7 +137,9 @@ impl IntoResponse for ApiError {
         let (status, code) = classify(&error);
         match &error {
             Error::Internal(cause) => tracing::error!(%cause, "internal error"),
-            Error::Unavailable { cause, .. } => tracing::warn!(%cause, "unavailable"),
+            Error::Unavailable { cause, .. } | Error::Unrecorded { cause, .. } => {
+                tracing::warn!(%cause, "unavailable")
+            }
             other => tracing::debug!(error = %other, %status, "refused"),
         }
         let description = error.to_string();
@@ -158,7 +162,7 @@ impl IntoResponse for ApiError {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, challenge(&error, code));
         }
-        if let Error::Unavailable { retry_after, .. } = error {
+        if let Error::Unavailable { retry_after, .. } | Error::Unrecorded { retry_after, .. } = error {
             headers.insert(RETRY_AFTER, retry_after.as_secs().max(1).into());
         }
         if matches!(error, Error::MethodNotAllowed) {

@@ -1,0 +1,30 @@
+//! What an upstream's failure means to the caller.
+
+use deputize_core::{Error, error::UpstreamFailure};
+
+use crate::upstream::UpstreamError;
+
+/// `with_session`: an OAuth session's token was presented.
+pub(crate) fn failure(error: &UpstreamError, with_session: bool) -> Error {
+    let kind = match error {
+        // The server does not take the token that we thought good.
+        UpstreamError::Unauthorized { .. } if with_session => return Error::SessionExpired,
+        UpstreamError::Timeout { .. } => UpstreamFailure::TimedOut,
+        UpstreamError::InvalidParams { .. } => UpstreamFailure::Refused,
+        _ => UpstreamFailure::Bad,
+    };
+    let hint = match error {
+        UpstreamError::Unauthorized { .. } => {
+            "; it is registered as asking for none: register it with auth \"oauth\" if it asks for OAuth"
+        }
+        _ if error.may_have_run() => "; the tool may have run, so repeating the call may do its work twice",
+        _ => "",
+    };
+    let mut detail = error.to_string();
+    // The upstream's own words end here: bounded, and one line.
+    detail = detail.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect();
+    if let Some(first) = detail.get(..1).map(str::to_uppercase) {
+        detail.replace_range(..1, &first);
+    }
+    Error::Upstream { kind, detail: detail + hint }
+}

@@ -1,0 +1,255 @@
+//! `POST /api/v1/proxy/{server_id}/tools` calls a tool; `GET` lists those that the caller may call.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request as HttpRequest, State},
+    response::{IntoResponse, Response},
+};
+use deputize_core::{
+    Core, Error,
+    access::{self, Access, CallContext, Credentials},
+    audit::{Action, Request},
+    authenticate::Presented,
+    ids::ServerId,
+    policies::Decision,
+};
+use deputize_service::{
+    ErrorBody, Errors, Result,
+    extract::{self, Context, Credential, Path},
+};
+use http::{HeaderMap, header::CONTENT_TYPE};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::{
+    failure::failure,
+    trail::{MAX_TOOL_NAME, Trail},
+    upstream::{self, Target, UpstreamClient},
+};
+
+/// Bytes of a call's body, its arguments included.
+pub(crate) const MAX_BODY: usize = 4 * 1024 * 1024;
+
+/// Which tool, and with what.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct ToolCall {
+    #[schema(min_length = 1, max_length = 256, example = "list_repos")]
+    tool_name: String,
+    /// What the tool takes; `{}` if left out. No object in it may have a name twice.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>, example = json!({ "org": "acme-corp" }))]
+    arguments: Option<Box<RawValue>>,
+}
+
+/// An MCP `CallToolResult`, as the server gave it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its OpenAPI description is used")]
+struct CallToolResult {
+    /// The result for a model to read: text, images, resources.
+    #[schema(value_type = Vec<Object>)]
+    content: Vec<()>,
+    /// The result for a program to read.
+    #[schema(value_type = Option<Object>, rename = "structuredContent")]
+    structured_content: Option<()>,
+    /// Whether the tool failed. That is a result, not an HTTP error.
+    #[schema(rename = "isError")]
+    is_error: Option<bool>,
+}
+
+/// Call a tool
+///
+/// As the agent, on behalf of a user, or as a user. The policies of all concerned must permit the call;
+/// for a server that asks for OAuth, the caller's own session grant is used, else the shared one.
+#[utoipa::path(
+    post,
+    path = "/api/v1/proxy/{server_id}/tools",
+    tag = "proxy",
+    params(("server_id" = String, Path)),
+    request_body = ToolCall,
+    responses(
+        (status = 200, body = CallToolResult),
+        (status = 502, description = "The MCP server failed", body = ErrorBody),
+        (status = 504, description = "The MCP server took too long", body = ErrorBody),
+        Errors,
+    ),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+pub(crate) async fn call(
+    State(core): State<Arc<Core>>,
+    State(upstream): State<UpstreamClient>,
+    Context(request): Context,
+    Credential(presented): Credential,
+    Path(server): Path<ServerId>,
+    http: HttpRequest,
+) -> Result<Response> {
+    extract::require_type(http.headers(), "application/json")?;
+    let traceparent = traceparent(http.headers());
+    let body = extract::read_body(http, MAX_BODY).await?;
+    let ToolCall { tool_name, arguments } = extract::parse_json(&body)?;
+    if tool_name.is_empty()
+        || tool_name.chars().count() > MAX_TOOL_NAME
+        || tool_name.contains(char::is_control)
+    {
+        let why =
+            format!("tool_name must have 1 to {MAX_TOOL_NAME} characters, none of them a control character");
+        return Err(Error::Invalid(why).into());
+    }
+    let arguments = match arguments {
+        Some(arguments) if arguments.get() != "null" => arguments,
+        _ => RawValue::from_string("{}".to_owned()).map_err(Error::internal)?,
+    };
+
+    let mut trail = Trail::begin(&core, &request, &presented, Action::ToolCall, &server)?;
+    trail.tool(&tool_name, arguments.get());
+    let outcome = async {
+        let Admitted { target, .. } =
+            admit(&core, presented, &server, &request, &mut trail, Some((&tool_name, &arguments))).await?;
+        let context = upstream::CallContext { traceparent, ..upstream::CallContext::default() };
+        let called = upstream.call_tool(&target, &tool_name, &arguments, &context).await;
+        called.map_err(|error| failure(&error, target.authorization.is_some()))
+    }
+    .await;
+    if let Ok(result) = &outcome
+        && is_error(result)
+    {
+        trail.event.detail = Some("The tool reported an error".to_owned());
+    }
+    let result = trail.end(&core, &request, outcome).await?;
+    Ok(json(String::from(Box::<str>::from(result))))
+}
+
+/// The tools of a server.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Tools {
+    /// MCP `Tool`s, as the server gave them and in its order.
+    #[schema(value_type = Vec<Object>)]
+    tools: Vec<Box<RawValue>>,
+}
+
+/// The tools that the caller may call
+///
+/// A tool whose policies ask for certain arguments is listed if they permit a call without any.
+#[utoipa::path(
+    get,
+    path = "/api/v1/proxy/{server_id}/tools",
+    tag = "proxy",
+    params(("server_id" = String, Path)),
+    responses(
+        (status = 200, body = Tools),
+        (status = 502, description = "The MCP server failed", body = ErrorBody),
+        (status = 504, description = "The MCP server took too long", body = ErrorBody),
+        Errors,
+    ),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+pub(crate) async fn list(
+    State(core): State<Arc<Core>>,
+    State(upstream): State<UpstreamClient>,
+    Context(request): Context,
+    Credential(presented): Credential,
+    Path(server): Path<ServerId>,
+    headers: HeaderMap,
+) -> Result<extract::Json<Tools>> {
+    let mut trail = Trail::begin(&core, &request, &presented, Action::ToolList, &server)?;
+    let outcome = async {
+        let Admitted { access, target } =
+            admit(&core, presented, &server, &request, &mut trail, None).await?;
+        let traceparent = traceparent(&headers);
+        let context = upstream::CallContext { traceparent, ..upstream::CallContext::default() };
+        let tools = upstream.list_tools(&target, &context).await;
+        let tools = tools.map_err(|error| failure(&error, target.authorization.is_some()))?;
+        permitted(&access, tools, call_context(&request))
+    }
+    .await;
+    let tools = trail.end(&core, &request, outcome).await?;
+    Ok(extract::Json(Tools { tools }))
+}
+
+/// A call that may go ahead, and where to.
+struct Admitted {
+    access: Access,
+    target: Target,
+}
+
+/// In this order: who calls, whether the policies permit it, whose credentials are used.
+async fn admit(
+    core: &Core,
+    presented: Presented,
+    server: &ServerId,
+    request: &Request,
+    trail: &mut Trail,
+    call: Option<(&str, &RawValue)>,
+) -> deputize_core::Result<Admitted> {
+    let access = access::admit(core, presented, server, request, &mut trail.event).await?;
+    if let Some((tool, arguments)) = call {
+        match access.permits(tool, Some(arguments), call_context(request))? {
+            Decision::Permitted(policies) => trail.permitted_by(policies),
+            Decision::Denied(denial) => return Err(Error::PolicyDenied(denial)),
+        }
+    }
+    let credentials = access.credentials(core).await?;
+    if let Some(credentials) = &credentials {
+        trail.with_credentials(credentials);
+    }
+    let target = target(&access, credentials)?;
+    Ok(Admitted { access, target })
+}
+
+fn target(access: &Access, credentials: Option<Credentials>) -> deputize_core::Result<Target> {
+    let url = access.server.url.parse().map_err(|_| Error::internal("a server's address does not parse"))?;
+    // An upstream session belongs to one credential; without one, to one caller.
+    let credential_key = match &credentials {
+        Some(Credentials { of, .. }) => format!("user:{of}"),
+        None => access.caller_key(),
+    };
+    let authorization =
+        credentials.map(|credentials| credentials.access_token.expose_secret().to_owned().into());
+    Ok(Target { server_id: access.server.id.to_string(), url, authorization, credential_key })
+}
+
+fn permitted(
+    access: &Access,
+    tools: Vec<Box<RawValue>>,
+    context: CallContext<'_>,
+) -> deputize_core::Result<Vec<Box<RawValue>>> {
+    #[derive(Deserialize)]
+    struct Named {
+        name: String,
+    }
+    let mut permitted = Vec::with_capacity(tools.len());
+    for tool in tools {
+        // A tool without a name cannot be called.
+        let Ok(Named { name }) = serde_json::from_str(tool.get()) else { continue };
+        if let Decision::Permitted(_) = access.permits(&name, None, context)? {
+            permitted.push(tool);
+        }
+    }
+    Ok(permitted)
+}
+
+fn call_context(request: &Request) -> CallContext<'static> {
+    CallContext { source_ip: request.source_ip, client_name: None }
+}
+
+fn is_error(result: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Result {
+        #[serde(default, rename = "isError")]
+        is_error: bool,
+    }
+    serde_json::from_str::<Result>(result.get()).is_ok_and(|result| result.is_error)
+}
+
+/// W3C Trace Context: passed on if it has the form of version 00.
+fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get("traceparent")?.to_str().ok()?;
+    let fits = value.len() == 55 && value.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    fits.then(|| value.to_owned())
+}
+
+fn json(body: String) -> Response {
+    ([(CONTENT_TYPE, "application/json")], body).into_response()
+}
