@@ -1,1 +1,37 @@
+//! `/api/v1/…`: managing users, agent accounts, their credentials, servers, policies and signing keys, and
+//! reading the audit trail. A file for each resource; the rules are `deputize-core`'s.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod agent_accounts;
+mod api_keys;
+mod audit_events;
+mod bounds;
+mod health;
+mod me;
+mod openapi;
+mod policies;
+mod servers;
+mod shown_once;
+mod signing_keys;
+mod users;
+
+use std::sync::Arc;
+
+use deputize_core::Core;
+use utoipa_axum::router::OpenApiRouter;
+
+/// The function's routes, to be put [`deputize_service::edge::around`].
+pub fn router(core: Arc<Core>) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .merge(me::routes())
+        .merge(api_keys::routes())
+        .merge(agent_accounts::routes())
+        .merge(servers::routes())
+        .merge(users::routes())
+        .merge(policies::routes())
+        .merge(audit_events::routes())
+        .merge(signing_keys::routes())
+        .merge(health::routes())
+        .merge(openapi::routes())
+        .with_state(core)
+}

@@ -1,0 +1,322 @@
+//! `/api/v1/agent-accounts`: agent accounts and their client secrets.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use deputize_core::{
+    Core,
+    agents::{self, AgentUpdate, ClientSecret, IssuedSecret, NewAgentAccount},
+    clock::Timestamp,
+    ids::{AgentAccountId, SecretId, UserId},
+};
+use deputize_service::{
+    Errors, Paged, Result,
+    extract::{Context, Json, Paging, PagingParams, Path, User},
+};
+use http::{StatusCode, Uri};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    bounds::{Groups, Name},
+    shown_once::ShownOnce,
+};
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(get, update))
+        .routes(routes!(list_secrets, add_secret))
+        .routes(routes!(revoke_secret))
+}
+
+/// An agent account, for those who manage it.
+#[derive(Debug, Serialize, ToSchema)]
+struct AgentAccount {
+    /// Also its OAuth `client_id`.
+    #[schema(value_type = Uuid)]
+    id: AgentAccountId,
+    name: String,
+    /// A disabled account gets no tokens, and those it has are refused.
+    active: bool,
+    #[schema(value_type = Uuid)]
+    owner_user_id: UserId,
+    /// The groups that policies can name.
+    groups: Vec<String>,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+}
+
+impl From<agents::AgentAccount> for AgentAccount {
+    fn from(account: agents::AgentAccount) -> Self {
+        let agents::AgentAccount {
+            id,
+            name,
+            owner_user_id,
+            active,
+            groups,
+            secrets: _,
+            created_at,
+            updated_at,
+        } = account;
+        Self { id, name, active, owner_user_id, groups, created_at, updated_at }
+    }
+}
+
+/// An agent account, for those who can delegate to it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct AgentAccountSummary {
+    #[schema(value_type = Uuid)]
+    id: AgentAccountId,
+    name: String,
+    active: bool,
+}
+
+/// The agent accounts that the caller manages
+///
+/// All of them for admins, their own for others.
+#[utoipa::path(
+    get,
+    path = "/api/v1/agent-accounts",
+    tag = "agent accounts",
+    params(PagingParams),
+    responses((status = 200, body = Vec<AgentAccount>), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn list(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Paging(page): Paging,
+    uri: Uri,
+) -> Result<Paged<AgentAccount>> {
+    Ok(Paged::new(&uri, agents::list(&core, &caller, &page).await?, AgentAccount::from))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct CreateAgentAccount {
+    name: Name,
+    /// Who manages it beside the admins; the caller if left out.
+    #[serde(default)]
+    #[schema(value_type = Option<Uuid>)]
+    owner_user_id: Option<UserId>,
+    /// None if left out.
+    #[serde(default)]
+    groups: Option<Groups>,
+}
+
+/// An agent account with its first client secret, at the only time that its text is known.
+#[derive(Debug, Serialize, ToSchema)]
+struct CreatedAgentAccount {
+    #[serde(flatten)]
+    account: AgentAccount,
+    /// The same as `id`.
+    #[schema(value_type = Uuid)]
+    client_id: AgentAccountId,
+    #[schema(value_type = String)]
+    client_secret: ShownOnce,
+    #[schema(value_type = Uuid)]
+    client_secret_id: SecretId,
+}
+
+/// Create an agent account
+///
+/// Admins only.
+#[utoipa::path(
+    post,
+    path = "/api/v1/agent-accounts",
+    tag = "agent accounts",
+    request_body = CreateAgentAccount,
+    responses((status = 201, body = CreatedAgentAccount), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn create(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Context(request): Context,
+    Json(body): Json<CreateAgentAccount>,
+) -> Result<(StatusCode, Json<CreatedAgentAccount>)> {
+    let CreateAgentAccount { name, owner_user_id, groups } = body;
+    let new = NewAgentAccount { name: name.into(), owner_user_id, groups: groups.unwrap_or_default().into() };
+    let (account, IssuedSecret { secret, text }) = agents::create(&core, &caller, &request, new).await?;
+    let created = CreatedAgentAccount {
+        client_id: account.id,
+        client_secret: ShownOnce(text),
+        client_secret_id: secret.id,
+        account: account.into(),
+    };
+    Ok((StatusCode::CREATED, Json(created)))
+}
+
+/// Any user sees what they can delegate to; the rest is for those who manage it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+enum VisibleAgentAccount {
+    Managed(AgentAccount),
+    Summary(AgentAccountSummary),
+}
+
+/// An agent account
+///
+/// Admins and its owner see all of it, others what it is called and whether it is active.
+#[utoipa::path(
+    get,
+    path = "/api/v1/agent-accounts/{agent_account_id}",
+    tag = "agent accounts",
+    params(("agent_account_id" = Uuid, Path)),
+    responses((status = 200, body = VisibleAgentAccount), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn get(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Path(id): Path<AgentAccountId>,
+) -> Result<Json<VisibleAgentAccount>> {
+    let account = agents::get(&core, id).await?.value;
+    Ok(Json(if caller.manages(&account) {
+        VisibleAgentAccount::Managed(account.into())
+    } else {
+        let agents::AgentAccount { id, name, active, .. } = account;
+        VisibleAgentAccount::Summary(AgentAccountSummary { id, name, active })
+    }))
+}
+
+/// What to change; what is left out or `null` stays as it is.
+#[derive(Debug, Deserialize, ToSchema)]
+struct UpdateAgentAccount {
+    #[serde(default)]
+    name: Option<Name>,
+    #[serde(default)]
+    active: Option<bool>,
+    /// Admins only: policies decide by them.
+    #[serde(default)]
+    groups: Option<Groups>,
+}
+
+/// Change an agent account
+///
+/// Admins and its owner. In force from the agent's next call on.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/agent-accounts/{agent_account_id}",
+    tag = "agent accounts",
+    params(("agent_account_id" = Uuid, Path)),
+    request_body = UpdateAgentAccount,
+    responses((status = 200, body = AgentAccount), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn update(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Context(request): Context,
+    Path(id): Path<AgentAccountId>,
+    Json(body): Json<UpdateAgentAccount>,
+) -> Result<Json<AgentAccount>> {
+    let UpdateAgentAccount { name, active, groups } = body;
+    let update = AgentUpdate { name: name.map(String::from), active, groups: groups.map(Vec::from) };
+    Ok(Json(agents::update(&core, &caller, &request, id, update).await?.into()))
+}
+
+/// A client secret, without its text.
+#[derive(Debug, Serialize, ToSchema)]
+struct Secret {
+    #[schema(value_type = Uuid)]
+    id: SecretId,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// Until when it works; `null` for until it is revoked.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    expires_at: Option<Timestamp>,
+}
+
+impl From<ClientSecret> for Secret {
+    fn from(ClientSecret { id, hash: _, created_at, expires_at }: ClientSecret) -> Self {
+        Self { id, created_at, expires_at }
+    }
+}
+
+/// An agent account's client secrets
+///
+/// Two at most, for rotation. Admins and the account's owner.
+#[utoipa::path(
+    get,
+    path = "/api/v1/agent-accounts/{agent_account_id}/secrets",
+    tag = "agent accounts",
+    params(("agent_account_id" = Uuid, Path)),
+    responses((status = 200, body = Vec<Secret>), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn list_secrets(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Path(id): Path<AgentAccountId>,
+) -> Result<Json<Vec<Secret>>> {
+    let secrets = agents::list_secrets(&core, &caller, id).await?;
+    Ok(Json(secrets.into_iter().map(Secret::from).collect()))
+}
+
+/// All of it may be left out, the body too.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+struct AddSecret {
+    /// Until when, in the future; until it is revoked if left out.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+}
+
+/// A client secret at the only time that its text is known.
+#[derive(Debug, Serialize, ToSchema)]
+struct AddedSecret {
+    #[serde(flatten)]
+    secret: Secret,
+    #[schema(value_type = String)]
+    client_secret: ShownOnce,
+}
+
+/// Add a client secret
+///
+/// Admins and the account's owner. 409 if there are two live ones already.
+#[utoipa::path(
+    post,
+    path = "/api/v1/agent-accounts/{agent_account_id}/secrets",
+    tag = "agent accounts",
+    params(("agent_account_id" = Uuid, Path)),
+    request_body = Option<AddSecret>,
+    responses((status = 201, body = AddedSecret), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn add_secret(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Context(request): Context,
+    Path(id): Path<AgentAccountId>,
+    body: Option<Json<AddSecret>>,
+) -> Result<(StatusCode, Json<AddedSecret>)> {
+    let AddSecret { expires_at } = body.map(|Json(body)| body).unwrap_or_default();
+    let IssuedSecret { secret, text } = agents::add_secret(&core, &caller, &request, id, expires_at).await?;
+    Ok((StatusCode::CREATED, Json(AddedSecret { secret: secret.into(), client_secret: ShownOnce(text) })))
+}
+
+/// Revoke a client secret
+///
+/// Admins and the account's owner. Tokens that were issued under it are refused from the next call on.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/agent-accounts/{agent_account_id}/secrets/{secret_id}",
+    tag = "agent accounts",
+    params(("agent_account_id" = Uuid, Path), ("secret_id" = Uuid, Path)),
+    responses((status = 204), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn revoke_secret(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Context(request): Context,
+    Path((id, secret)): Path<(AgentAccountId, SecretId)>,
+) -> Result<StatusCode> {
+    agents::revoke_secret(&core, &caller, &request, id, secret).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

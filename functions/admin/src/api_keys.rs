@@ -1,0 +1,174 @@
+//! `/api/v1/api-keys` and `/api/v1/users/{user_id}/api-keys`: a user's API keys, one's own or, for admins,
+//! anybody's.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use deputize_core::{
+    Core, api_keys,
+    clock::Timestamp,
+    ids::{ApiKeyId, UserId},
+};
+use deputize_service::{
+    Errors, Paged, Result,
+    extract::{Context, Json, Paging, PagingParams, Path, User},
+};
+use http::{StatusCode, Uri};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{bounds::Name, shown_once::ShownOnce};
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
+    OpenApiRouter::new()
+        .routes(routes!(list_mine, create))
+        .routes(routes!(revoke_mine))
+        .routes(routes!(list_for_user))
+        .routes(routes!(revoke_for_user))
+}
+
+/// An API key, without its text.
+#[derive(Debug, Serialize, ToSchema)]
+struct ApiKey {
+    #[schema(value_type = Uuid)]
+    id: ApiKeyId,
+    name: String,
+    /// Its owner: whoever calls with it is this user.
+    #[schema(value_type = Uuid)]
+    user_id: UserId,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// Until when it works; `null` for until it is revoked.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    expires_at: Option<Timestamp>,
+}
+
+impl From<api_keys::ApiKey> for ApiKey {
+    fn from(key: api_keys::ApiKey) -> Self {
+        let api_keys::ApiKey { id, user_id, name, hash: _, created_at, expires_at } = key;
+        Self { id, name, user_id, created_at, expires_at }
+    }
+}
+
+/// The caller's API keys
+#[utoipa::path(
+    get,
+    path = "/api/v1/api-keys",
+    tag = "API keys",
+    params(PagingParams),
+    responses((status = 200, body = Vec<ApiKey>), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn list_mine(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Paging(page): Paging,
+    uri: Uri,
+) -> Result<Paged<ApiKey>> {
+    let keys = api_keys::list(&core, &caller, caller.user.id, &page).await?;
+    Ok(Paged::new(&uri, keys, ApiKey::from))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct CreateApiKey {
+    name: Name,
+    /// Until when, in the future; until it is revoked if left out.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+}
+
+/// An API key at the only time that its text is known.
+#[derive(Debug, Serialize, ToSchema)]
+struct CreatedApiKey {
+    #[serde(flatten)]
+    api_key: ApiKey,
+    /// The key itself, to be sent as `x-runlayer-api-key`.
+    #[schema(value_type = String)]
+    key: ShownOnce,
+}
+
+/// Create an API key for oneself
+#[utoipa::path(
+    post,
+    path = "/api/v1/api-keys",
+    tag = "API keys",
+    request_body = CreateApiKey,
+    responses((status = 201, body = CreatedApiKey), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn create(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Context(request): Context,
+    Json(body): Json<CreateApiKey>,
+) -> Result<(StatusCode, Json<CreatedApiKey>)> {
+    let CreateApiKey { name, expires_at } = body;
+    let (key, text) = api_keys::create(&core, &caller, &request, name.into(), expires_at).await?;
+    Ok((StatusCode::CREATED, Json(CreatedApiKey { api_key: key.into(), key: ShownOnce(text) })))
+}
+
+/// Revoke one of one's own API keys
+///
+/// It is refused from the next call on.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/api-keys/{api_key_id}",
+    tag = "API keys",
+    params(("api_key_id" = Uuid, Path)),
+    responses((status = 204), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn revoke_mine(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Context(request): Context,
+    Path(id): Path<ApiKeyId>,
+) -> Result<StatusCode> {
+    api_keys::revoke(&core, &caller, &request, caller.user.id, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A user's API keys
+///
+/// Anybody's for admins, their own for others.
+#[utoipa::path(
+    get,
+    path = "/api/v1/users/{user_id}/api-keys",
+    tag = "API keys",
+    params(("user_id" = Uuid, Path), PagingParams),
+    responses((status = 200, body = Vec<ApiKey>), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn list_for_user(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Path(owner): Path<UserId>,
+    Paging(page): Paging,
+    uri: Uri,
+) -> Result<Paged<ApiKey>> {
+    let keys = api_keys::list(&core, &caller, owner, &page).await?;
+    Ok(Paged::new(&uri, keys, ApiKey::from))
+}
+
+/// Revoke a user's API key
+///
+/// Anybody's for admins, their own for others. It is refused from the next call on.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/users/{user_id}/api-keys/{api_key_id}",
+    tag = "API keys",
+    params(("user_id" = Uuid, Path), ("api_key_id" = Uuid, Path)),
+    responses((status = 204), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn revoke_for_user(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Context(request): Context,
+    Path((owner, id)): Path<(UserId, ApiKeyId)>,
+) -> Result<StatusCode> {
+    api_keys::revoke(&core, &caller, &request, owner, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,181 @@
+//! `/api/v1/audit-events`: who did what, whether it was allowed, and why.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::extract::State;
+use deputize_core::{
+    Core,
+    audit::{self, Action, Filter},
+    clock::Timestamp,
+    ids::{AgentAccountId, EventId, GrantId, ServerId, UserId},
+};
+use deputize_service::{
+    Errors, Paged, Result,
+    extract::{Paging, PagingParams, Query, User},
+};
+use http::Uri;
+use serde::{Deserialize, Serialize};
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::{Object, ObjectBuilder, Type},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
+    OpenApiRouter::new().routes(routes!(list))
+}
+
+/// An event of the audit trail. Every field is always there, `null` where it does not apply.
+#[derive(Debug, Serialize, ToSchema)]
+struct AuditEvent {
+    /// Sorts by time.
+    #[schema(value_type = Uuid)]
+    id: EventId,
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    #[schema(schema_with = action)]
+    action: Action,
+    outcome: Outcome,
+    #[schema(value_type = Option<Uuid>, required)]
+    agent_account_id: Option<AgentAccountId>,
+    /// Who acted, or who was acted for.
+    #[schema(value_type = Option<Uuid>, required)]
+    user_id: Option<UserId>,
+    #[schema(value_type = Option<String>, required)]
+    server_id: Option<ServerId>,
+    /// Which credential was used: its kind and id, never itself.
+    #[schema(required)]
+    credential: Option<String>,
+    /// The `jti` of the token that was issued or revoked.
+    #[schema(required)]
+    token_id: Option<Uuid>,
+    /// What was changed, such as `policy:` and its id.
+    #[schema(required)]
+    subject: Option<String>,
+    #[schema(required)]
+    tool: Option<String>,
+    /// SHA-256 of the arguments as they came, in hexadecimal.
+    #[schema(required)]
+    arguments_sha256: Option<String>,
+    /// The policies that decided.
+    policies: Vec<String>,
+    /// Whose OAuth session was used upstream.
+    #[schema(value_type = Option<Uuid>, required)]
+    credentials_of: Option<UserId>,
+    /// The session grant that allowed it.
+    #[schema(value_type = Option<Uuid>, required)]
+    grant_id: Option<GrantId>,
+    /// Why it was refused or failed, or what it was changed to.
+    #[schema(required)]
+    detail: Option<String>,
+    /// The `x-request-id` of the answer.
+    request_id: Uuid,
+    #[schema(value_type = Option<String>, required)]
+    source_ip: Option<IpAddr>,
+    /// Milliseconds from the request's coming to the event's writing.
+    #[schema(required)]
+    duration_ms: Option<u64>,
+}
+
+/// What was done, or attempted.
+fn action() -> Object {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(Action::ALL.iter().copied())).build()
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Outcome {
+    /// It was allowed, and done.
+    Allowed,
+    /// It was refused: nothing was done.
+    Denied,
+    /// It was allowed, and failed: for a tool call, the upstream server may have been reached.
+    Failed,
+}
+
+impl From<audit::Outcome> for Outcome {
+    fn from(outcome: audit::Outcome) -> Self {
+        match outcome {
+            audit::Outcome::Allowed => Self::Allowed,
+            audit::Outcome::Denied => Self::Denied,
+            audit::Outcome::Failed => Self::Failed,
+        }
+    }
+}
+
+impl From<audit::Event> for AuditEvent {
+    fn from(event: audit::Event) -> Self {
+        Self {
+            id: event.id,
+            at: event.at,
+            action: event.action,
+            outcome: event.outcome.into(),
+            agent_account_id: event.agent_account_id,
+            user_id: event.user_id,
+            server_id: event.server_id,
+            credential: event.credential,
+            token_id: event.token_id,
+            subject: event.subject,
+            tool: event.tool,
+            arguments_sha256: event.arguments_sha256,
+            policies: event.policies,
+            credentials_of: event.credentials_of,
+            grant_id: event.grant_id,
+            detail: event.detail,
+            request_id: event.request_id,
+            source_ip: event.source_ip,
+            duration_ms: event.duration_ms,
+        }
+    }
+}
+
+/// All that is given must hold.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ListFilter {
+    #[param(value_type = Option<Uuid>)]
+    agent_account_id: Option<AgentAccountId>,
+    /// Who acted, or who was acted for.
+    #[param(value_type = Option<Uuid>)]
+    user_id: Option<UserId>,
+    #[param(value_type = Option<String>, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$")]
+    server_id: Option<ServerId>,
+    /// The first moment; 31 days before `to` if left out.
+    #[param(value_type = Option<String>, format = DateTime)]
+    from: Option<Timestamp>,
+    /// The last moment; now if left out.
+    #[param(value_type = Option<String>, format = DateTime)]
+    to: Option<Timestamp>,
+}
+
+impl From<ListFilter> for Filter {
+    fn from(filter: ListFilter) -> Self {
+        let ListFilter { agent_account_id, user_id, server_id, from, to } = filter;
+        Self { agent_account_id, user_id, server_id, from, to }
+    }
+}
+
+/// The audit trail, newest first
+///
+/// All of it for admins, for others what they did and what was done for them. Without an agent account, a
+/// user or a server the range is 31 days at most. A page can hold fewer events than `limit`, and none at
+/// all, while there are more: go on as long as there is a `Link` to the next.
+#[utoipa::path(
+    get,
+    path = "/api/v1/audit-events",
+    tag = "audit",
+    params(ListFilter, PagingParams),
+    responses((status = 200, body = Vec<AuditEvent>), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn list(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Query(filter): Query<ListFilter>,
+    Paging(page): Paging,
+    uri: Uri,
+) -> Result<Paged<AuditEvent>> {
+    let events = audit::list(&core, &caller, filter.into(), &page).await?;
+    Ok(Paged::new(&uri, events, AuditEvent::from))
+}

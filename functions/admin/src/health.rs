@@ -1,0 +1,38 @@
+//! `/healthz`: whether the service and its store work.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use deputize_core::{Core, Error, control::Control};
+use deputize_service::{ErrorBody, Result, extract::Json};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
+    OpenApiRouter::new().routes(routes!(healthz))
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Health {
+    #[schema(example = "ok")]
+    status: &'static str,
+}
+
+/// Whether the service works
+///
+/// Reads one item, the one that every call rests on.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "service",
+    responses(
+        (status = 200, body = Health),
+        (status = 503, body = ErrorBody, description = "The store is gone. `Retry-After` says when to ask again."),
+    ),
+)]
+async fn healthz(State(core): State<Arc<Core>>) -> Result<Json<Health>> {
+    // Whatever the reason, to those who ask it is the same: this instance cannot serve.
+    Control::read(&core).await.map_err(Error::unavailable)?;
+    Ok(Json(Health { status: "ok" }))
+}

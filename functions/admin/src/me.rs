@@ -1,0 +1,28 @@
+//! `/api/v1/me`: whose credential this is.
+
+use std::sync::Arc;
+
+use deputize_core::Core;
+use deputize_service::{
+    Errors, Result,
+    extract::{self, Json},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::users::User;
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
+    OpenApiRouter::new().routes(routes!(me))
+}
+
+/// The user who is calling
+#[utoipa::path(
+    get,
+    path = "/api/v1/me",
+    tag = "users",
+    responses((status = 200, body = User), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn me(extract::User(caller): extract::User) -> Result<Json<User>> {
+    Ok(Json(caller.user.into()))
+}

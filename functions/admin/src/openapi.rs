@@ -1,0 +1,25 @@
+//! `/openapi.json`: the description of the whole API, generated from all functions' handlers. A test of the
+//! local server's, which mounts them all, keeps the file up to date.
+
+use std::sync::Arc;
+
+use axum::response::IntoResponse;
+use deputize_core::Core;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
+    OpenApiRouter::new().routes(routes!(openapi))
+}
+
+/// The description of this API
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    tag = "service",
+    responses((status = 200, body = Object, description = "OpenAPI 3.1.")),
+)]
+async fn openapi() -> impl IntoResponse {
+    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=300")];
+    (headers, include_str!("../openapi.json"))
+}

@@ -1,0 +1,281 @@
+//! `/api/v1/policies`: who may call which tool, and why.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::extract::State;
+use deputize_core::{
+    Core,
+    clock::Timestamp,
+    ids::{AgentAccountId, PolicyId, ServerId, UserId},
+    policies::{self, CheckRequest, Denial, Explanation, NewPolicy},
+};
+use deputize_service::{
+    Errors, Paged, Result,
+    extract::{Context, Json, Paging, PagingParams, Path, User},
+};
+use http::{StatusCode, Uri};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::bounds::{Name, ToolName};
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(get, replace, delete))
+        .routes(routes!(check))
+}
+
+/// A Cedar policy.
+#[derive(Debug, Serialize, ToSchema)]
+struct Policy {
+    #[schema(value_type = Uuid)]
+    id: PolicyId,
+    name: String,
+    text: String,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+}
+
+impl From<policies::Policy> for Policy {
+    fn from(policy: policies::Policy) -> Self {
+        let policies::Policy { id, name, text, created_at, updated_at } = policy;
+        Self { id, name, text, created_at, updated_at }
+    }
+}
+
+/// All policies
+///
+/// Admins only.
+#[utoipa::path(
+    get,
+    path = "/api/v1/policies",
+    tag = "policies",
+    params(PagingParams),
+    responses((status = 200, body = Vec<Policy>), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn list(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Paging(page): Paging,
+    uri: Uri,
+) -> Result<Paged<Policy>> {
+    Ok(Paged::new(&uri, policies::list(&core, &caller, &page).await?, Policy::from))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct SavePolicy {
+    name: Name,
+    /// One Cedar policy, valid against the schema; at most 10,240 bytes.
+    #[schema(min_length = 1, max_length = 10_240, example = "permit(principal, action, resource);")]
+    text: String,
+}
+
+impl From<SavePolicy> for NewPolicy {
+    fn from(SavePolicy { name, text }: SavePolicy) -> Self {
+        Self { name: name.into(), text }
+    }
+}
+
+/// Put a policy in force
+///
+/// Admins only. A policy that does not parse or is not valid is a 400 with line and column.
+#[utoipa::path(
+    post,
+    path = "/api/v1/policies",
+    tag = "policies",
+    request_body = SavePolicy,
+    responses((status = 201, body = Policy), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn create(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Context(request): Context,
+    Json(body): Json<SavePolicy>,
+) -> Result<(StatusCode, Json<Policy>)> {
+    let policy = policies::create(&core, &caller, &request, body.into()).await?;
+    Ok((StatusCode::CREATED, Json(policy.into())))
+}
+
+/// A policy
+///
+/// Admins only.
+#[utoipa::path(
+    get,
+    path = "/api/v1/policies/{policy_id}",
+    tag = "policies",
+    params(("policy_id" = Uuid, Path)),
+    responses((status = 200, body = Policy), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn get(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Path(id): Path<PolicyId>,
+) -> Result<Json<Policy>> {
+    Ok(Json(policies::get(&core, &caller, id).await?.value.into()))
+}
+
+/// Replace a policy
+///
+/// Admins only. In force from the next call on. A policy that does not parse or is not valid is a 400 with
+/// line and column, and the old one stays.
+#[utoipa::path(
+    put,
+    path = "/api/v1/policies/{policy_id}",
+    tag = "policies",
+    params(("policy_id" = Uuid, Path)),
+    request_body = SavePolicy,
+    responses((status = 200, body = Policy), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn replace(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Context(request): Context,
+    Path(id): Path<PolicyId>,
+    Json(body): Json<SavePolicy>,
+) -> Result<Json<Policy>> {
+    Ok(Json(policies::update(&core, &caller, &request, id, body.into()).await?.into()))
+}
+
+/// Take a policy out of force
+///
+/// Admins only.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/policies/{policy_id}",
+    tag = "policies",
+    params(("policy_id" = Uuid, Path)),
+    responses((status = 204), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn delete(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Context(request): Context,
+    Path(id): Path<PolicyId>,
+) -> Result<StatusCode> {
+    policies::delete(&core, &caller, &request, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A call to be judged: of an agent account, of a user, or of an agent account on behalf of a user.
+#[derive(Debug, Deserialize, ToSchema)]
+struct CheckPolicies {
+    #[serde(default)]
+    #[schema(value_type = Option<Uuid>)]
+    agent_account_id: Option<AgentAccountId>,
+    #[serde(default)]
+    #[schema(value_type = Option<Uuid>)]
+    user_id: Option<UserId>,
+    #[schema(value_type = String, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$")]
+    server_id: ServerId,
+    tool_name: ToolName,
+    /// None if left out, as when a tool is only being listed.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    arguments: Option<Box<RawValue>>,
+    /// The caller's address.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "192.0.2.1")]
+    source_ip: Option<IpAddr>,
+    /// The MCP client's name.
+    #[serde(default)]
+    client_name: Option<Name>,
+}
+
+/// How a call would be judged.
+#[derive(Debug, Serialize, ToSchema)]
+struct PolicyDecision {
+    decision: Decision,
+    /// The policies that permit the call, or those that forbid it; empty if none permits it.
+    #[schema(value_type = Vec<Uuid>)]
+    policies: Vec<PolicyId>,
+    /// For a denial: the principal that may not make the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    denied_for: Option<DeniedFor>,
+    /// For a denial: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// The version of the policies that the decision rests on; each change of a policy raises it.
+    policies_version: u64,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Decision {
+    Permit,
+    Deny,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum DeniedFor {
+    Agent,
+    User,
+}
+
+impl From<policies::DeniedFor> for DeniedFor {
+    fn from(denied_for: policies::DeniedFor) -> Self {
+        match denied_for {
+            policies::DeniedFor::Agent => Self::Agent,
+            policies::DeniedFor::User => Self::User,
+        }
+    }
+}
+
+impl From<Explanation> for PolicyDecision {
+    fn from(Explanation { decision, policies_version }: Explanation) -> Self {
+        match decision {
+            policies::Decision::Permitted(policies) => Self {
+                decision: Decision::Permit,
+                policies,
+                denied_for: None,
+                reason: None,
+                policies_version,
+            },
+            policies::Decision::Denied(Denial { denied_for, policies, reason }) => Self {
+                decision: Decision::Deny,
+                policies,
+                denied_for: Some(denied_for.into()),
+                reason: Some(reason),
+                policies_version,
+            },
+        }
+    }
+}
+
+/// Explain a decision
+///
+/// Judges a call as the proxy would, without calling anything. Admins, and users about their own calls.
+#[utoipa::path(
+    post,
+    path = "/api/v1/policies/check",
+    tag = "policies",
+    request_body = CheckPolicies,
+    responses((status = 200, body = PolicyDecision), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn check(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Json(body): Json<CheckPolicies>,
+) -> Result<Json<PolicyDecision>> {
+    let call = CheckRequest {
+        agent_account_id: body.agent_account_id,
+        user_id: body.user_id,
+        server_id: body.server_id,
+        tool_name: body.tool_name.into(),
+        arguments: body.arguments,
+        source_ip: body.source_ip,
+        client_name: body.client_name.map(String::from),
+    };
+    Ok(Json(policies::check(&core, &caller, call).await?.into()))
+}

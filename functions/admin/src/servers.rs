@@ -1,0 +1,189 @@
+//! `/api/v1/servers`: the MCP servers that can be called. A server that is no longer wanted is deactivated.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use deputize_core::{
+    Core,
+    clock::Timestamp,
+    ids::ServerId,
+    servers::{self, NewServer, ServerUpdate},
+};
+use deputize_service::{
+    Errors, Paged, Result,
+    extract::{Context, Json, Paging, PagingParams, Path, User},
+};
+use http::{StatusCode, Uri};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::bounds::{HttpUrl, Name};
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update))
+}
+
+/// An MCP server.
+#[derive(Debug, Serialize, ToSchema)]
+struct Server {
+    #[schema(value_type = String)]
+    id: ServerId,
+    name: String,
+    /// Its MCP endpoint (Streamable HTTP).
+    #[schema(format = "uri")]
+    url: String,
+    auth: ServerAuth,
+    /// A deactivated server cannot be called.
+    active: bool,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+}
+
+impl From<servers::Server> for Server {
+    fn from(server: servers::Server) -> Self {
+        let servers::Server { id, name, url, auth, active, created_at, updated_at } = server;
+        Self { id, name, url, auth: auth.into(), active, created_at, updated_at }
+    }
+}
+
+/// What a server asks of its callers.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum ServerAuth {
+    /// Nothing.
+    None,
+    /// An access token of the user's (MCP authorization): agents need a session grant.
+    OAuth,
+}
+
+impl From<servers::ServerAuth> for ServerAuth {
+    fn from(auth: servers::ServerAuth) -> Self {
+        match auth {
+            servers::ServerAuth::None => Self::None,
+            servers::ServerAuth::OAuth => Self::OAuth,
+        }
+    }
+}
+
+impl From<ServerAuth> for servers::ServerAuth {
+    fn from(auth: ServerAuth) -> Self {
+        match auth {
+            ServerAuth::None => Self::None,
+            ServerAuth::OAuth => Self::OAuth,
+        }
+    }
+}
+
+/// All servers
+///
+/// Any user may see them, to know what to delegate and to connect to.
+#[utoipa::path(
+    get,
+    path = "/api/v1/servers",
+    tag = "servers",
+    params(PagingParams),
+    responses((status = 200, body = Vec<Server>), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn list(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Paging(page): Paging,
+    uri: Uri,
+) -> Result<Paged<Server>> {
+    Ok(Paged::new(&uri, servers::list(&core, &caller, &page).await?, Server::from))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct CreateServer {
+    /// What calls name it by; a UUID is made if it is left out.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", example = "demo")]
+    id: Option<ServerId>,
+    name: Name,
+    /// Its MCP endpoint (Streamable HTTP).
+    url: HttpUrl,
+    /// `none` if left out.
+    #[serde(default)]
+    auth: Option<ServerAuth>,
+}
+
+/// Register a server
+///
+/// Admins only. 409 if there is a server with that id.
+#[utoipa::path(
+    post,
+    path = "/api/v1/servers",
+    tag = "servers",
+    request_body = CreateServer,
+    responses((status = 201, body = Server), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn create(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Context(request): Context,
+    Json(body): Json<CreateServer>,
+) -> Result<(StatusCode, Json<Server>)> {
+    let CreateServer { id, name, url, auth } = body;
+    let auth = auth.unwrap_or(ServerAuth::None).into();
+    let new = NewServer { id, name: name.into(), url: url.into(), auth };
+    let server = servers::create(&core, &caller, &request, new).await?;
+    Ok((StatusCode::CREATED, Json(server.into())))
+}
+
+/// A server
+#[utoipa::path(
+    get,
+    path = "/api/v1/servers/{server_id}",
+    tag = "servers",
+    params(("server_id" = String, Path)),
+    responses((status = 200, body = Server), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn get(
+    State(core): State<Arc<Core>>,
+    User(_caller): User,
+    Path(id): Path<ServerId>,
+) -> Result<Json<Server>> {
+    Ok(Json(servers::get(&core, &id).await?.value.into()))
+}
+
+/// What to change; what is left out or `null` stays as it is.
+#[derive(Debug, Deserialize, ToSchema)]
+struct UpdateServer {
+    #[serde(default)]
+    name: Option<Name>,
+    /// OAuth sessions are bound to the address that they were made for: a change makes them unusable.
+    #[serde(default)]
+    url: Option<HttpUrl>,
+    #[serde(default)]
+    active: Option<bool>,
+}
+
+/// Change a server
+///
+/// Admins only. In force from the next call on.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/servers/{server_id}",
+    tag = "servers",
+    params(("server_id" = String, Path)),
+    request_body = UpdateServer,
+    responses((status = 200, body = Server), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn update(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Context(request): Context,
+    Path(id): Path<ServerId>,
+    Json(body): Json<UpdateServer>,
+) -> Result<Json<Server>> {
+    let UpdateServer { name, url, active } = body;
+    let update = ServerUpdate { name: name.map(String::from), url: url.map(String::from), active };
+    Ok(Json(servers::update(&core, &caller, &request, &id, update).await?.into()))
+}

@@ -1,0 +1,106 @@
+//! `/api/v1/signing-keys`: the keys that sign agent tokens.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use deputize_core::{
+    Core,
+    tokens::{self, PublicKey},
+};
+use deputize_service::{
+    Errors, Result,
+    extract::{Context, Json, Path, User},
+};
+use http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
+    OpenApiRouter::new().routes(routes!(list, rotate)).routes(routes!(revoke))
+}
+
+/// A public key that verifies agent tokens (RFC 7517, RFC 7518 section 6.2).
+#[derive(Debug, Serialize, ToSchema)]
+struct SigningKey {
+    kid: String,
+    #[schema(example = "EC")]
+    kty: &'static str,
+    #[schema(example = "P-256")]
+    crv: &'static str,
+    #[schema(example = "ES256")]
+    alg: &'static str,
+    #[serde(rename = "use")]
+    #[schema(example = "sig")]
+    use_: &'static str,
+    x: String,
+    y: String,
+}
+
+impl From<PublicKey> for SigningKey {
+    fn from(PublicKey { kty, crv, alg, use_, kid, x, y }: PublicKey) -> Self {
+        Self { kid, kty, crv, alg, use_, x, y }
+    }
+}
+
+/// The public keys that are published
+///
+/// The same as at `/.well-known/jwks.json`: the key that signs, and those that still verify.
+#[utoipa::path(
+    get,
+    path = "/api/v1/signing-keys",
+    tag = "signing keys",
+    responses((status = 200, body = Vec<SigningKey>), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn list(State(core): State<Arc<Core>>, User(_caller): User) -> Result<Json<Vec<SigningKey>>> {
+    let keys = core.latest_keyring().await?.published();
+    Ok(Json(keys.into_iter().map(SigningKey::from).collect()))
+}
+
+/// The key that signs from now on.
+#[derive(Debug, Serialize, ToSchema)]
+struct NewSigningKey {
+    kid: String,
+}
+
+/// Rotate the signing key
+///
+/// Admins only. The new key signs from now on; the old one verifies until no token that it signed can live.
+#[utoipa::path(
+    post,
+    path = "/api/v1/signing-keys",
+    tag = "signing keys",
+    responses((status = 201, body = NewSigningKey), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn rotate(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Context(request): Context,
+) -> Result<(StatusCode, Json<NewSigningKey>)> {
+    let kid = tokens::rotate(&core, &caller, &request).await?;
+    Ok((StatusCode::CREATED, Json(NewSigningKey { kid })))
+}
+
+/// Revoke a signing key
+///
+/// Admins only. Every token that it signed is refused from the next call on. If it is the one that signs, a
+/// new one takes its place.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/signing-keys/{kid}",
+    tag = "signing keys",
+    params(("kid" = String, Path)),
+    responses((status = 204), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn revoke(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Context(request): Context,
+    Path(kid): Path<String>,
+) -> Result<StatusCode> {
+    tokens::revoke_key(&core, &caller, &request, &kid).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
