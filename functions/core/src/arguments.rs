@@ -156,7 +156,20 @@ mod tests {
     fn nested_arguments_get_dotted_names_and_integers_are_numbers_too() {
         let arguments =
             read(r#"{"org": "acme", "repo": {"name": "x", "stars": 3}, "tags": ["a", 1], "dry": true}"#);
-        insta::assert_debug_snapshot!(arguments.unwrap(), @"");
+        insta::assert_debug_snapshot!(arguments.unwrap(), @r#"
+        Arguments {
+            texts: {
+                "dry": "true",
+                "org": "acme",
+                "repo.name": "x",
+                "repo.stars": "3",
+                "tags": "[\"a\",1]",
+            },
+            integers: {
+                "repo.stars": 3,
+            },
+        }
+        "#);
     }
 
     #[test]

@@ -1,0 +1,93 @@
+//! The data directory: mode 0700, its files 0600, and one server at a time in it.
+
+use std::{
+    fs::{self, File, OpenOptions, Permissions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use deputize_core::vault::KEY_BYTES;
+use zeroize::Zeroizing;
+
+/// A data directory that this process has to itself.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    /// Locked for as long as the process lives.
+    _lock: File,
+}
+
+impl DataDir {
+    /// Opens a data directory, and makes it if it is not there.
+    pub fn open(path: &Path) -> Result<Self, String> {
+        let at = |error: io::Error| format!("the data directory {} cannot be used: {error}", path.display());
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at)?;
+        fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(at)?;
+        let lock = private_file(&path.join("lock"), false).map_err(at)?;
+        lock.try_lock().map_err(|_| {
+            format!(
+                "another Deputize server uses the data directory {}; stop it, or give --data-dir",
+                path.display()
+            )
+        })?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The database's file. SQLite gives the files beside it the same mode.
+    pub fn database(&self) -> io::Result<PathBuf> {
+        let path = self.file("deputize.db");
+        private_file(&path, false)?;
+        Ok(path)
+    }
+
+    /// The vault's root key, made at the first start.
+    pub fn vault_key(&self) -> io::Result<Zeroizing<[u8; KEY_BYTES]>> {
+        let bytes = self.secret("vault.key", || {
+            let mut key = Zeroizing::new(vec![0; KEY_BYTES]);
+            aws_lc_rs::rand::fill(&mut key).map_err(io::Error::other)?;
+            Ok(key)
+        })?;
+        let wrong = |_| io::Error::other(format!("vault.key must hold {KEY_BYTES} bytes"));
+        bytes.as_slice().try_into().map(Zeroizing::new).map_err(wrong)
+    }
+
+    /// A secret kept in a file; what `make` makes, if there is none.
+    pub fn secret(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> io::Result<Zeroizing<Vec<u8>>>,
+    ) -> io::Result<Zeroizing<Vec<u8>>> {
+        let path = self.file(name);
+        let mut bytes = Zeroizing::new(Vec::new());
+        match File::open(&path) {
+            Ok(mut file) => {
+                file.read_to_end(&mut bytes)?;
+                Ok(bytes)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let made = make()?;
+                self.write(name, &made)?;
+                Ok(made)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes a file whole or not at all.
+    pub fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let part = self.file(&format!("{name}.part"));
+        let mut file = private_file(&part, true)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(part, self.file(name))
+    }
+}
+
+fn private_file(path: &Path, truncate: bool) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(truncate).mode(0o600).open(path)
+}

@@ -1,0 +1,210 @@
+//! A small sign-in issuer (OpenID Connect) for the demo's user JWTs, and for the access tokens that its
+//! OAuth-protected server takes. It signs in whoever knows the demo's password: a stand-in for WorkOS or
+//! any other issuer, on the loopback interface only.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use aws_lc_rs::{
+    constant_time::verify_slices_are_equal,
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
+};
+use axum::{
+    Json, Router,
+    extract::{Form, State},
+    http::StatusCode,
+    response::IntoResponse,
+    routing::{get, post},
+};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use deputize_core::issuers::TrustedIssuer;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use crate::data_dir::DataDir;
+
+/// The `aud` of user JWTs.
+const AUDIENCE: &str = "deputize";
+/// The `aud` of access tokens for the OAuth-protected demo server.
+const SERVER_AUDIENCE: &str = "demo-oauth";
+
+/// How long a user JWT is valid; those in `demo.env` are renewed at each start.
+const USER_TOKEN_LIFETIME: Duration = Duration::from_hours(24);
+
+#[derive(Clone)]
+pub struct DemoIssuer(Arc<Inner>);
+
+struct Inner {
+    /// Its `iss`, and where its documents are.
+    url: String,
+    kid: String,
+    signing: EncodingKey,
+    verifying: DecodingKey,
+    jwk: Value,
+    password: Zeroizing<String>,
+}
+
+impl std::fmt::Debug for DemoIssuer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DemoIssuer").field("url", &self.0.url).finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    iss: String,
+    sub: String,
+    aud: String,
+    email: String,
+    email_verified: bool,
+    iat: u64,
+    exp: u64,
+}
+
+impl DemoIssuer {
+    /// The issuer whose key and password are kept in the data directory.
+    pub fn open(data: &DataDir, base_url: &str) -> io::Result<Self> {
+        let pkcs8 = data.secret("demo-issuer.key", || {
+            let document =
+                EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+                    .map_err(io::Error::other)?;
+            Ok(Zeroizing::new(document.as_ref().to_vec()))
+        })?;
+        let password = data.secret("demo-issuer.password", || {
+            let mut bytes = Zeroizing::new([0; 18]);
+            aws_lc_rs::rand::fill(&mut *bytes).map_err(io::Error::other)?;
+            Ok(Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(*bytes).into_bytes()))
+        })?;
+        let password = String::from_utf8(password.to_vec()).map_err(io::Error::other)?;
+        let pair =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8).map_err(io::Error::other)?;
+        let point = pair.public_key().as_ref();
+        let (x, y) =
+            point.get(1..).and_then(|xy| xy.split_at_checked(32)).ok_or(io::ErrorKind::InvalidData)?;
+        let (x, y) = (BASE64_URL_SAFE_NO_PAD.encode(x), BASE64_URL_SAFE_NO_PAD.encode(y));
+        let kid = deputize_core::secret::sha256_hex(point)[..16].to_owned();
+        Ok(Self(Arc::new(Inner {
+            url: format!("{base_url}/demo/issuer"),
+            signing: EncodingKey::from_ec_der(&pkcs8),
+            verifying: DecodingKey::from_ec_components(&x, &y).map_err(io::Error::other)?,
+            jwk: json!({
+                "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": kid, "x": x, "y": y,
+            }),
+            kid,
+            password: Zeroizing::new(password),
+        })))
+    }
+
+    pub fn url(&self) -> &str {
+        &self.0.url
+    }
+
+    pub fn password(&self) -> &str {
+        &self.0.password
+    }
+
+    /// How the service trusts this issuer: it leads to users by email, and makes new ones.
+    pub fn trusted(&self) -> TrustedIssuer {
+        TrustedIssuer {
+            issuer: self.0.url.clone(),
+            jwks_uri: Some(self.jwks_uri()),
+            audiences: vec![AUDIENCE.to_owned()],
+            any_audience: false,
+            link_by_email: true,
+            provision: true,
+        }
+    }
+
+    pub(crate) fn jwks_uri(&self) -> String {
+        format!("{}/jwks.json", self.0.url)
+    }
+
+    pub(crate) fn jwks(&self) -> Value {
+        json!({ "keys": [self.0.jwk] })
+    }
+
+    /// A user JWT.
+    pub fn user_token(&self, email: &str) -> io::Result<String> {
+        self.sign(email, AUDIENCE, USER_TOKEN_LIFETIME)
+    }
+
+    /// An access token for the OAuth-protected demo server.
+    pub fn server_token(&self, email: &str, lifetime: Duration) -> io::Result<String> {
+        self.sign(email, SERVER_AUDIENCE, lifetime)
+    }
+
+    /// Whose access token for the OAuth-protected demo server this is.
+    pub fn read_server_token(&self, token: &str) -> Option<String> {
+        let mut validation = Validation::new(Algorithm::ES256);
+        validation.set_audience(&[SERVER_AUDIENCE]);
+        jsonwebtoken::decode::<Claims>(token, &self.0.verifying, &validation)
+            .ok()
+            .map(|data| data.claims.email)
+    }
+
+    fn sign(&self, email: &str, audience: &str, lifetime: Duration) -> io::Result<String> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let claims = Claims {
+            iss: self.0.url.clone(),
+            sub: format!("user_{}", email.split('@').next().unwrap_or_default()),
+            aud: audience.to_owned(),
+            email: email.to_owned(),
+            email_verified: true,
+            iat: now,
+            exp: now + lifetime.as_secs(),
+        };
+        let header = Header { kid: Some(self.0.kid.clone()), ..Header::new(Algorithm::ES256) };
+        jsonwebtoken::encode(&header, &claims, &self.0.signing).map_err(io::Error::other)
+    }
+
+    /// Discovery, keys and sign-in, to be mounted at `/demo/issuer`.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/.well-known/openid-configuration", get(discovery))
+            .route("/jwks.json", get(async |State(issuer): State<Self>| Json(issuer.jwks())))
+            .route("/token", post(sign_in))
+            .with_state(self.clone())
+    }
+}
+
+async fn discovery(State(issuer): State<DemoIssuer>) -> Json<Value> {
+    Json(json!({
+        "issuer": issuer.url(),
+        "jwks_uri": issuer.jwks_uri(),
+        "token_endpoint": format!("{}/token", issuer.url()),
+        "response_types_supported": [],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+    }))
+}
+
+#[derive(Deserialize)]
+struct SignIn {
+    email: String,
+    password: Zeroizing<String>,
+}
+
+/// A user JWT for whoever knows the demo's password.
+async fn sign_in(State(issuer): State<DemoIssuer>, Form(form): Form<SignIn>) -> impl IntoResponse {
+    let known = verify_slices_are_equal(form.password.as_bytes(), issuer.password().as_bytes()).is_ok();
+    let email = form.email.parse::<deputize_core::users::Email>();
+    let token = email.ok().filter(|_| known).and_then(|email| issuer.user_token(email.as_str()).ok());
+    match token {
+        Some(token) => {
+            let lifetime = USER_TOKEN_LIFETIME.as_secs();
+            let body = json!({ "access_token": token, "token_type": "Bearer", "expires_in": lifetime });
+            (StatusCode::OK, [("cache-control", "no-store")], Json(body))
+        }
+        None => {
+            let detail = "access_denied: wrong email or password; DEMO_PASSWORD is in demo.env";
+            let body = json!({ "error": "access_denied", "error_description": detail, "detail": detail });
+            (StatusCode::FORBIDDEN, [("cache-control", "no-store")], Json(body))
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Who is in the demo organization, and making it once.
+//!
+//! Its secrets are written to a file of mode 0600 before the organization is made in one transaction: a
+//! crash in between leaves a file of secrets that were never good, and the next start makes both anew.
+
+use std::{io, time::Duration};
+
+use deputize_core::{
+    Core, Error, Result,
+    ids::{AgentAccountId, ServerId, UserId},
+    seed::Seed,
+    servers::{NewServer, Server, ServerAuth},
+    sessions::{self, NewSession, Session},
+    table::{Attempt, Change, Key, Stored, settle},
+    users::{Email, NewUser, Role, UserPointer},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use super::{env, issuer::DemoIssuer};
+use crate::data_dir::DataDir;
+
+const SECRETS: &str = "demo-secrets.json";
+
+/// How long the demo's OAuth sessions last. They are renewed at each start.
+const SESSION_LIFETIME: Duration = Duration::from_hours(30 * 24);
+
+/// The demo organization's ids and secrets.
+#[derive(Serialize, Deserialize)]
+pub struct Organization {
+    pub agent_account_id: AgentAccountId,
+    pub client_secret: String,
+    pub alice: Person,
+    pub bob: Person,
+    pub carol: Person,
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct Person {
+    pub id: UserId,
+    pub email: String,
+    pub api_key: String,
+}
+
+// By hand: they hold secrets.
+impl std::fmt::Debug for Person {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Person").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Organization {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Organization")
+            .field("agent_account_id", &self.agent_account_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The two built-in MCP servers.
+fn servers(base_url: &str) -> [(&'static str, &'static str, String, ServerAuth); 2] {
+    [
+        ("demo", "Demo repositories", format!("{base_url}/demo/mcp"), ServerAuth::None),
+        ("demo-oauth", "Demo chat (OAuth)", format!("{base_url}/demo/oauth-mcp"), ServerAuth::OAuth),
+    ]
+}
+
+impl Organization {
+    /// The organization, made if this data directory has none, with everything renewed that wears out;
+    /// `demo.env` is written.
+    pub async fn open(
+        core: &Core,
+        data: &DataDir,
+        base_url: &str,
+        issuer: &DemoIssuer,
+    ) -> Result<Self, String> {
+        let text = |error: Error| error.to_string();
+        let made = Self::is_made(core).await.map_err(text)?;
+        let organization = if made {
+            let path = data.file(SECRETS);
+            let json = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            serde_json::from_slice(&json).map_err(|error| format!("{}: {error}", path.display()))?
+        } else {
+            Self::make(core, data, base_url).await?
+        };
+        if made {
+            renew_servers(core, base_url).await.map_err(text)?;
+        }
+        organization.renew_sessions(core, issuer, !made).await.map_err(text)?;
+        env::write(data, base_url, issuer, &organization).map_err(|error| format!("demo.env: {error}"))?;
+        Ok(organization)
+    }
+
+    async fn is_made(core: &Core) -> Result<bool> {
+        let email: Email = "alice@example.com".parse().map_err(Error::internal)?;
+        Ok(core.table.read_one::<UserPointer>(Key::user_by_email(&email)).await?.is_some())
+    }
+
+    async fn make(core: &Core, data: &DataDir, base_url: &str) -> Result<Self, String> {
+        let text = |error: Error| error.to_string();
+        let mut seed = Seed::new(core);
+        let alice = person(&mut seed, "alice@example.com", "Alice", Role::Admin).map_err(text)?;
+        let bob = person(&mut seed, "bob@example.com", "Bob", Role::User).map_err(text)?;
+        let carol = person(&mut seed, "carol@example.com", "Carol", Role::User).map_err(text)?;
+        let (agent, secret) = seed.agent("Support Bot", alice.id).map_err(text)?;
+        for delegator in [&alice, &bob, &carol] {
+            seed.delegation(agent.id, delegator.id).map_err(text)?;
+        }
+        for (id, name, url, auth) in servers(base_url) {
+            let id = Some(id.parse().map_err(|error| format!("{error}"))?);
+            seed.server(NewServer { id, name: name.to_owned(), url, auth }).map_err(text)?;
+        }
+        for (name, policy) in policies(agent.id) {
+            seed.policy(name, &policy).map_err(text)?;
+        }
+        let organization = Self {
+            agent_account_id: agent.id,
+            client_secret: secret.expose_secret().to_owned(),
+            alice,
+            bob,
+            carol,
+        };
+        let json = serde_json::to_vec_pretty(&organization).map_err(|error| error.to_string())?;
+        data.write(SECRETS, &json).map_err(|error| format!("{SECRETS}: {error}"))?;
+        match seed.plant().await {
+            Ok(()) => Ok(organization),
+            Err(Attempt::Raced) => Err("the data directory holds half a demo organization".to_owned()),
+            Err(Attempt::Failed(error)) => Err(error.to_string()),
+        }
+    }
+
+    /// Alice and Carol are connected to the OAuth-protected server from the beginning. Later starts renew
+    /// the sessions that are still there, for the address that the server now has.
+    async fn renew_sessions(&self, core: &Core, issuer: &DemoIssuer, first: bool) -> Result<()> {
+        let server_id: ServerId = "demo-oauth".parse().map_err(Error::internal)?;
+        let server = deputize_core::servers::get(core, &server_id).await?;
+        for person in [&self.alice, &self.bob, &self.carol] {
+            let connected = if first {
+                person.id != self.bob.id
+            } else {
+                core.table.read_one::<Session>(Key::session(person.id, &server_id)).await?.is_some()
+            };
+            if connected {
+                let token = issuer.server_token(&person.email, SESSION_LIFETIME).map_err(Error::internal)?;
+                let session = NewSession {
+                    access_token: SecretString::from(token),
+                    expires_at: Some(core.clock.now().plus(SESSION_LIFETIME)),
+                    scope: None,
+                };
+                sessions::store(core, person.id, &server, session).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn person(seed: &mut Seed<'_>, email: &str, name: &str, role: Role) -> Result<Person> {
+    let parsed: Email = email.parse().map_err(Error::internal)?;
+    let new = NewUser {
+        email: Some(parsed),
+        name: Some(name.to_owned()),
+        role,
+        groups: Vec::new(),
+        identity: None,
+    };
+    let user = seed.user(new)?;
+    let api_key = seed.api_key(user.id, "demo")?.expose_secret().to_owned();
+    Ok(Person { id: user.id, email: email.to_owned(), api_key })
+}
+
+/// The bot may do everything; people may do everything but delete, which is for admins. So the bot may
+/// delete as itself and for Alice, not for Bob: a token on behalf of somebody grants the intersection.
+fn policies(bot: AgentAccountId) -> [(&'static str, String); 3] {
+    [
+        (
+            "Support Bot may use the demo servers",
+            format!(
+                "permit(principal == Agent::\"{bot}\", action == Action::\"call_tool\", resource)\n\
+                 when {{ resource in Server::\"demo\" || resource in Server::\"demo-oauth\" }};"
+            ),
+        ),
+        (
+            "People may use the demo servers, except for deleting",
+            "permit(principal is User, action == Action::\"call_tool\", resource)\n\
+             when { resource in Server::\"demo\" || resource in Server::\"demo-oauth\" }\n\
+             unless { resource == Tool::\"demo/delete_repo\" };"
+                .to_owned(),
+        ),
+        (
+            "Admins may delete",
+            "permit(principal is User, action == Action::\"call_tool\", resource == Tool::\"demo/delete_repo\")\n\
+             when { principal.role == \"admin\" };"
+                .to_owned(),
+        ),
+    ]
+}
+
+/// The built-in servers are where this process listens, which may be another port than last time.
+pub async fn renew_servers(core: &Core, base_url: &str) -> Result<()> {
+    for (id, _, url, _) in servers(base_url) {
+        let id: ServerId = id.parse().map_err(Error::internal)?;
+        settle(|| async {
+            let Some(was) = core.table.read_one::<Server>(Key::server(&id)).await? else { return Ok(()) };
+            renew(core, &was, &url).await
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+async fn renew(core: &Core, was: &Stored<Server>, url: &str) -> Result<(), Attempt> {
+    if was.url == url {
+        return Ok(());
+    }
+    let server = Server { url: url.to_owned(), ..was.value.clone() };
+    let mut change = Change::new();
+    change.replace(Key::server(&server.id), &server, was.rev)?;
+    core.table.commit(change).await
+}
+
+impl From<io::Error> for crate::StartError {
+    fn from(error: io::Error) -> Self {
+        Self(error.to_string())
+    }
+}

@@ -1,0 +1,75 @@
+//! `deputize`: the whole service in one process, on an embedded DynamoDB.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use deputize_local::{
+    seed,
+    server::{Options, Server},
+};
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Deputize in one process: AI agents act for people, and never beyond them.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Port to listen on, at 127.0.0.1; 0 for any.
+    #[arg(long, default_value_t = 8787)]
+    port: u16,
+    /// Where everything is kept.
+    #[arg(long, default_value = "data")]
+    data_dir: PathBuf,
+    /// Start without the demo organization, its MCP servers and its sign-in issuer.
+    #[arg(long)]
+    no_demo: bool,
+    /// Fill the table with this many delegations and as many grants, and end. For the benchmark.
+    #[arg(long, hide = true)]
+    seed: Option<u32>,
+}
+
+#[tokio::main]
+async fn main() -> std::process::ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,rmcp=warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let options = Options { port: arguments.port, data_dir: arguments.data_dir, demo: !arguments.no_demo };
+    let done = match arguments.seed {
+        Some(count) => seed::fill(&options, count).await,
+        None => run(options).await,
+    };
+    match done {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("deputize: {error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<(), deputize_local::StartError> {
+    let server = Server::start(options.clone()).await?;
+    if options.demo {
+        eprintln!(
+            "the demo organization's variables: source {}",
+            options.data_dir.join("demo.env").display()
+        );
+    }
+    println!("listening on http://{}", server.address());
+    server.serve(stopped()).await
+}
+
+/// Resolves when the process is asked to end.
+async fn stopped() {
+    let interrupted = tokio::signal::ctrl_c();
+    let Ok(mut terminated) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+        let _ = interrupted.await;
+        return;
+    };
+    tokio::select! {
+        _ = interrupted => {}
+        _ = terminated.recv() => {}
+    }
+}

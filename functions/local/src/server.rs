@@ -1,0 +1,195 @@
+//! One process with everything in it.
+
+use std::{
+    future::Future,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+};
+
+use axum::{
+    Json, Router,
+    extract::{ConnectInfo, Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+    serve::ListenerExt,
+};
+use deputize_core::{
+    Core, Error, Settings,
+    issuers::{Fetch, Issuers, TrustedIssuer},
+    table::StatsSnapshot,
+    vault::Vault,
+};
+use deputize_proxy::upstream::{AddressPolicy, UpstreamClient, UpstreamConfig};
+use deputize_service::{
+    ApiError,
+    edge::{self, SourceIp},
+    fetch::HttpFetch,
+    openapi::Document,
+};
+use http::{StatusCode, header};
+use tokio::net::TcpListener;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{
+    StartError,
+    data_dir::DataDir,
+    demo::{DemoIssuer, Organization},
+    demo_servers,
+    store::Store,
+};
+
+/// How to start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// 0 for any.
+    pub port: u16,
+    pub data_dir: PathBuf,
+    /// Make the demo organization, its servers and its issuer.
+    pub demo: bool,
+}
+
+/// A server that listens, and is about to answer.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    routes: Router,
+    // Held until the server ends.
+    _data: DataDir,
+}
+
+impl Server {
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        // The port first: it is in every address that is written down below.
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await.map_err(|error| {
+            StartError(format!(
+                "port {} cannot be used: {error}; give another with --port, or 0 for any",
+                options.port
+            ))
+        })?;
+        let address = listener.local_addr()?;
+        let base_url = format!("http://{address}");
+        let data = DataDir::open(&options.data_dir).map_err(StartError)?;
+        let store = Store::in_file(&data.database()?)?;
+        let issuer = options.demo.then(|| DemoIssuer::open(&data, &base_url)).transpose()?;
+        let core = Arc::new(core(&store, &data, &base_url, issuer.clone()).await?);
+        core.bootstrap().await?;
+        let mut routes = service(&core)?;
+        if let Some(issuer) = issuer {
+            Organization::open(&core, &data, &base_url, &issuer).await.map_err(StartError)?;
+            routes = routes.merge(demo(issuer));
+        }
+        let routes = routes.layer(middleware::from_fn(loopback_only));
+        Ok(Self { listener, address, routes, _data: data })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until `stop` resolves, and finishes what has begun.
+    pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
+        let listener = self.listener.tap_io(|stream| {
+            // Answers are small: do not wait for more to send.
+            let _ = stream.set_nodelay(true);
+        });
+        let service = self.routes.into_make_service_with_connect_info::<SocketAddr>();
+        Ok(axum::serve(listener, service).with_graceful_shutdown(stop).await?)
+    }
+}
+
+async fn core(
+    store: &Store,
+    data: &DataDir,
+    base_url: &str,
+    issuer: Option<DemoIssuer>,
+) -> Result<Core, StartError> {
+    let mut trusted: Vec<TrustedIssuer> = match std::env::var("DEPUTIZE_TRUSTED_ISSUERS") {
+        Ok(json) => serde_json::from_str(&json)
+            .map_err(|error| StartError(format!("DEPUTIZE_TRUSTED_ISSUERS: {error}")))?,
+        Err(_) => Vec::new(),
+    };
+    trusted.extend(issuer.as_ref().map(DemoIssuer::trusted));
+    let fetch = LocalFetch { issuer, http: HttpFetch::new().map_err(|error| StartError(error.to_string()))? };
+    let issuers = Issuers::new(trusted, Arc::new(fetch));
+    let vault = Vault::local(&data.vault_key()?)?;
+    Ok(Core::new(store.table().await?, Settings::at(base_url), issuers, vault))
+}
+
+/// The demo issuer's keys need no network: they are in this process.
+#[derive(Debug)]
+struct LocalFetch {
+    issuer: Option<DemoIssuer>,
+    http: HttpFetch,
+}
+
+impl Fetch for LocalFetch {
+    fn fetch<'a>(
+        &'a self,
+        url: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, String>> + Send + 'a>> {
+        match &self.issuer {
+            Some(issuer) if issuer.jwks_uri() == url => {
+                let jwks = issuer.jwks().to_string().into_bytes();
+                Box::pin(async { Ok(jwks) })
+            }
+            _ => self.http.fetch(url),
+        }
+    }
+}
+
+/// Every function's routes, as deployed, on one core.
+pub fn functions(core: &Arc<Core>, upstream: UpstreamClient) -> OpenApiRouter {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(deputize_token::router(Arc::clone(core)))
+        .merge(deputize_delegations::router(Arc::clone(core)))
+        .merge(deputize_grants::router(Arc::clone(core)))
+        .merge(deputize_proxy::router(Arc::clone(core), upstream))
+        .merge(deputize_admin::router(Arc::clone(core)))
+}
+
+fn service(core: &Arc<Core>) -> Result<Router, StartError> {
+    // Here, a developer's own servers are what there is to call.
+    let config = UpstreamConfig { addresses: AddressPolicy::PRIVATE, ..UpstreamConfig::default() };
+    let upstream = UpstreamClient::new(config).map_err(|error| StartError(error.to_string()))?;
+    let routes = Router::from(functions(core, upstream))
+        .merge(Router::new().route("/local/table-stats", get(table_stats)).with_state(Arc::clone(core)));
+    Ok(edge::around(routes, Arc::clone(core)).layer(middleware::from_fn(source_ip)))
+}
+
+fn demo(issuer: DemoIssuer) -> Router {
+    let reader = issuer.clone();
+    Router::new()
+        .nest("/demo/issuer", issuer.router())
+        .nest_service("/demo/mcp", demo_servers::demo())
+        .nest_service(
+            "/demo/oauth-mcp",
+            demo_servers::demo_oauth(move |token: &str| reader.read_server_token(token)),
+        )
+}
+
+/// What this process has asked of its table, for the benchmark.
+async fn table_stats(State(core): State<Arc<Core>>) -> Json<StatsSnapshot> {
+    Json(core.table.stats())
+}
+
+async fn source_ip(ConnectInfo(peer): ConnectInfo<SocketAddr>, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(SourceIp(peer.ip()));
+    next.run(request).await
+}
+
+/// Refuses requests that were meant for another host: a web page whose name was made to resolve to this
+/// machine (DNS rebinding) sends that name.
+async fn loopback_only(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    if ["127.0.0.1", "localhost", "[::1]"].contains(&name) {
+        return next.run(request).await;
+    }
+    let why = "This server answers only to 127.0.0.1 and localhost";
+    (StatusCode::MISDIRECTED_REQUEST, ApiError(Error::forbidden(why)).into_response()).into_response()
+}

@@ -1,0 +1,141 @@
+//! The embedded DynamoDB: dynoxide, on SQLite, behind the same SDK client that talks to AWS.
+//!
+//! The SDK serializes and signs a request as for AWS; instead of going out by TCP it is handed to the
+//! engine in this process.
+
+use std::{path::Path, sync::Arc};
+
+use aws_sdk_dynamodb::{
+    Client, Config,
+    config::{BehaviorVersion, Credentials, Region},
+};
+use aws_smithy_runtime_api::{
+    client::{
+        http::{
+            HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+            SharedHttpConnector,
+        },
+        orchestrator::{HttpRequest, HttpResponse},
+        result::ConnectorError,
+        runtime_components::RuntimeComponents,
+    },
+    http::StatusCode,
+};
+use aws_smithy_types::body::SdkBody;
+use deputize_core::{
+    Result,
+    error::Error,
+    table::{Table, TableOptions, create_table, retries, timeouts},
+};
+use dynoxide::{Database, DynoxideError};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// An embedded store. Cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Database>);
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Store")
+    }
+}
+
+impl Store {
+    /// A store that is gone when it is dropped.
+    pub fn in_memory() -> Result<Self> {
+        Ok(Self(Arc::new(Database::memory().map_err(Error::internal)?)))
+    }
+
+    /// A store in a file, which is made if it is not there. What is acknowledged survives the process's
+    /// sudden end (SQLite's write-ahead log is written before the answer); it is not synced to the disk
+    /// for each write, so a power failure can lose the last moments.
+    pub fn in_file(path: &Path) -> Result<Self> {
+        let path = path.to_str().ok_or_else(|| Error::internal("the data directory's path is not UTF-8"))?;
+        let database = Database::new(path).map_err(Error::internal)?;
+        // Leaves bulk loading, which it was not in, for `synchronous = NORMAL`.
+        database.disable_bulk_loading().map_err(Error::internal)?;
+        Ok(Self(Arc::new(database)))
+    }
+
+    /// The engine itself, for loading large amounts of test data.
+    pub fn database(&self) -> &Database {
+        &self.0
+    }
+
+    /// The SDK's client for this store.
+    pub fn client(&self) -> Client {
+        client(SharedHttpClient::new(self.clone()))
+    }
+
+    /// A table in this store, made if it is not there.
+    pub async fn table(&self) -> Result<Table> {
+        let client = self.client();
+        // One round trip of a kind at a time: the engine answers one after the other, and what waits
+        // meanwhile shares the next.
+        let options = TableOptions { round_trips_at_once: 1, measure: true, ..TableOptions::default() };
+        create_table(&client, &options.name).await?;
+        Ok(Table::new(client, options))
+    }
+
+    fn answer(&self, operation: &str, body: &[u8]) -> Result<Vec<u8>, DynoxideError> {
+        let db = &*self.0;
+        match operation {
+            "BatchGetItem" => run(body, |request| db.batch_get_item(request)),
+            "BatchWriteItem" => run(body, |request| db.batch_write_item(request)),
+            "TransactWriteItems" => run(body, |request| db.transact_write_items(request)),
+            "Query" => run(body, |request| db.query(request)),
+            "GetItem" => run(body, |request| db.get_item(request)),
+            "PutItem" => run(body, |request| db.put_item(request)),
+            "CreateTable" => run(body, |request| db.create_table(request)),
+            "DescribeTable" => run(body, |request| db.describe_table(request)),
+            other => Err(DynoxideError::ValidationException(format!("{other} is not embedded"))),
+        }
+    }
+}
+
+fn run<Q: DeserializeOwned, A: Serialize>(
+    body: &[u8],
+    operation: impl FnOnce(Q) -> Result<A, DynoxideError>,
+) -> Result<Vec<u8>, DynoxideError> {
+    let malformed = |error: serde_json::Error| DynoxideError::ValidationException(error.to_string());
+    let answer = operation(serde_json::from_slice(body).map_err(malformed)?)?;
+    serde_json::to_vec(&answer).map_err(malformed)
+}
+
+/// An SDK client over any transport, with our time-outs and retries.
+pub fn client(transport: SharedHttpClient) -> Client {
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("local"))
+        .credentials_provider(Credentials::new("local", "local", None, None, "embedded"))
+        .timeout_config(timeouts())
+        .retry_config(retries())
+        .http_client(transport)
+        .build();
+    Client::from_conf(config)
+}
+
+impl HttpClient for Store {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Store {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let target = request.headers().get("x-amz-target").unwrap_or_default();
+        let operation = target.rsplit('.').next().unwrap_or_default();
+        let Some(body) = request.body().bytes() else {
+            let error = ConnectorError::user("a streaming request".into());
+            return HttpConnectorFuture::ready(Err(error));
+        };
+        let (status, body) = match self.answer(operation, body) {
+            Ok(answer) => (200, answer),
+            Err(error) => (error.status_code(), error.to_json().into_bytes()),
+        };
+        let response = StatusCode::try_from(status)
+            .map(|status| HttpResponse::new(status, SdkBody::from(body)))
+            .map_err(|error| ConnectorError::other(error.into(), None));
+        HttpConnectorFuture::ready(response)
+    }
+}
