@@ -51,9 +51,10 @@ fn node(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
 }
 
 /// Reads lines until one contains `ready`, and keeps reading the rest so that the process never blocks.
-fn wait_for(ready: &str, output: impl Read + Send + 'static) -> String {
+/// Nothing if the process ends before.
+fn wait_for(ready: &str, output: impl Read + Send + 'static) -> Option<String> {
     let mut lines = BufReader::new(output).lines().map_while(Result::ok);
-    let line = lines.find(|line| line.contains(ready)).expect("the server ended before it was ready");
+    let line = lines.find(|line| line.contains(ready));
     std::thread::spawn(move || lines.for_each(drop));
     line
 }
@@ -61,23 +62,29 @@ fn wait_for(ready: &str, output: impl Read + Send + 'static) -> String {
 fn modern(environment: &[(&str, &str)]) -> NodeServer {
     let mut process = node(&["modern-server.mjs"], environment).stderr(Stdio::inherit()).spawn().unwrap();
     let line = wait_for("listening on ", process.stdout.take().unwrap());
+    let line = line.expect("the modern server ended before it was ready");
     NodeServer { url: line.replace("listening on ", ""), process }
 }
 
+/// This server cannot choose a port itself, and somebody may take the one that we choose: try again.
 fn handshake() -> NodeServer {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    handshake_at(port)
+    (0..5).find_map(|_| handshake_at(free_port())).expect("the handshake server ended before it was ready")
 }
 
-fn handshake_at(port: u16) -> NodeServer {
+fn handshake_at(port: u16) -> Option<NodeServer> {
     let everything = "node_modules/@modelcontextprotocol/server-everything/dist/index.js";
     let mut process = node(&[everything, "streamableHttp"], &[("PORT", &port.to_string())]).spawn().unwrap();
     std::thread::spawn({
         let output = process.stdout.take().unwrap();
         move || BufReader::new(output).lines().for_each(drop)
     });
-    wait_for("listening on port", process.stderr.take().unwrap());
-    NodeServer { process, url: format!("http://127.0.0.1:{port}/mcp") }
+    let ready = wait_for("listening on port", process.stderr.take().unwrap());
+    let server = NodeServer { process, url: format!("http://127.0.0.1:{port}/mcp") };
+    ready.map(|_| server)
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn target(server: &NodeServer, credential: &str) -> Target {
@@ -234,13 +241,13 @@ async fn a_handshake_servers_progress_arrives_before_the_result() {
 // More than one thread, so that a closed connection is noticed while a server starts.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_the_server_has_lost_is_opened_again() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let client = client();
-    let first = handshake_at(port);
+    let first = handshake_at(port).unwrap();
     let target = target(&first, "alice");
     call(&client, &target, "echo", json!({"message": "x"})).await.unwrap();
     drop(first);
-    let _second = handshake_at(port);
+    let _second = handshake_at(port).unwrap();
     let again = call(&client, &target, "echo", json!({"message": "y"})).await.unwrap();
     assert_eq!(again["content"][0]["text"], "Echo: y");
 }
@@ -248,10 +255,10 @@ async fn a_session_that_the_server_has_lost_is_opened_again() {
 // More than one thread, so that a closed connection is noticed while a server starts.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_changes_its_era_is_found_out() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let client = client();
     for _ in 0..2 {
-        let old = handshake_at(port);
+        let old = handshake_at(port).unwrap();
         let target = target(&old, "alice");
         let said = call(&client, &target, "echo", json!({"message": "x"})).await.unwrap();
         assert_eq!(said["content"][0]["text"], "Echo: x");

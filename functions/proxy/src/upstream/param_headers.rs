@@ -153,7 +153,7 @@ fn visit<'a>(
                 }
             }
             // Data, in which anything may stand.
-            ("const" | "enum" | "default" | "examples", _) => {}
+            ("const" | "enum" | "default" | "examples" | "dependentRequired", _) => {}
             (_, Value::Array(schemas)) => {
                 for schema in schemas {
                     visit(schema, path, false, found)?;
@@ -290,7 +290,7 @@ mod tests {
     fn a_property_or_a_default_that_is_called_like_the_annotation_is_none() {
         let schema = json!({"properties": {
             "x-mcp-header": {"type": "array", "items": {"default": {"x-mcp-header": "no"}}},
-        }, "$defs": {"x-mcp-header": {"type": "string"}}});
+        }, "$defs": {"x-mcp-header": {"type": "string"}}, "dependentRequired": {"x-mcp-header": ["a"]}});
         assert_eq!(mirrored(&schema, &json!({"x-mcp-header": ["a"]})), []);
     }
 }
