@@ -1,6 +1,10 @@
 //! What handlers take as arguments. Each refuses bad input with an [`ApiError`] that names the field.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    error::Error as _,
+    sync::Arc,
+};
 
 use axum::{
     extract::{
@@ -201,17 +205,20 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let query = parts.uri.query().unwrap_or_default();
-        let mut fields: HashMap<String, String> = HashMap::new();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            if fields.insert(name.to_string(), value.into_owned()).is_some() {
+        let mut seen = HashSet::new();
+        for (name, _) in form_urlencoded::parse(query.as_bytes()) {
+            if let Some(name) = seen.replace(name) {
                 return Err(Error::Invalid(format!("The parameter {name} occurs twice")).into());
             }
         }
-        let deserializer =
-            serde::de::value::MapDeserializer::<_, serde::de::value::Error>::new(fields.into_iter());
-        let parsed = serde_path_to_error::deserialize(deserializer)
-            .map_err(|error| Error::Invalid(format!("{}: {}", error.path(), error.inner())))?;
-        Ok(Self(parsed))
+        match axum::extract::Query::<T>::try_from_uri(&parts.uri) {
+            Ok(axum::extract::Query(value)) => Ok(Self(value)),
+            Err(rejection) => {
+                // The source names the parameter; the rejection itself adds how axum calls it.
+                let why = rejection.source().map_or_else(|| rejection.body_text(), ToString::to_string);
+                Err(Error::Invalid(why).into())
+            }
+        }
     }
 }
 
@@ -243,7 +250,7 @@ pub struct Paging(pub PageRequest);
 pub struct PagingParams {
     /// Items on a page, 1 to 100; 100 if left out.
     #[param(minimum = 1, maximum = 100)]
-    limit: Option<String>,
+    limit: Option<usize>,
     /// Where to continue: from the `Link` header of the page before.
     cursor: Option<String>,
 }
@@ -253,9 +260,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let Query(params) = Query::<PagingParams>::from_request_parts(parts, state).await?;
-        let limit = params.limit.map(|limit| limit.parse()).transpose();
-        let limit = limit.map_err(|_| Error::invalid("limit must be a number from 1 to 100"))?;
-        Ok(Self(PageRequest::new(limit, params.cursor.as_deref())?))
+        Ok(Self(PageRequest::new(params.limit, params.cursor.as_deref())?))
     }
 }
 
@@ -263,5 +268,47 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
 impl<T: serde::Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         axum::Json(self.0).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Filter {
+        server_id: Option<String>,
+        agent_account_id: Option<uuid::Uuid>,
+    }
+
+    async fn query<T: DeserializeOwned>(query: &str) -> Result<T, String> {
+        let request = HttpRequest::get(format!("/list?{query}")).body(axum::body::Body::empty()).unwrap();
+        let mut parts = request.into_parts().0;
+        let parsed = Query::<T>::from_request_parts(&mut parts, &()).await;
+        parsed.map(|Query(value)| value).map_err(|ApiError(error)| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_query_fills_its_optional_parameters_and_ignores_unknown_ones() {
+        let filter: Filter = query("server_id=demo%2Doauth&utm_source=mail").await.unwrap();
+        assert_eq!(filter.server_id.as_deref(), Some("demo-oauth"));
+        assert_eq!(filter.agent_account_id, None);
+        assert!(query::<Filter>("").await.unwrap().server_id.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_wrong_query_names_its_parameter() {
+        let refusal = query::<Filter>("agent_account_id=1").await.unwrap_err();
+        assert!(refusal.starts_with("agent_account_id: "), "{refusal}");
+        let refusal = query::<PagingParams>("limit=many").await.unwrap_err();
+        assert!(refusal.starts_with("limit: "), "{refusal}");
+    }
+
+    #[tokio::test]
+    async fn a_repeated_query_parameter_is_refused() {
+        let refusal = query::<Filter>("server_id=a&server_id=b").await.unwrap_err();
+        assert_eq!(refusal, "The parameter server_id occurs twice");
     }
 }
