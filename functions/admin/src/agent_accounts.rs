@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use deputize_core::{
     Core,
-    agents::{self, AgentUpdate, ClientSecret, IssuedSecret, NewAgentAccount},
+    agents::{self, AgentUpdate, IssuedSecret, NewAgentAccount},
     clock::Timestamp,
     ids::{AgentAccountId, SecretId, UserId},
 };
@@ -82,6 +82,7 @@ struct AgentAccountSummary {
 #[utoipa::path(
     get,
     path = "/api/v1/agent-accounts",
+    operation_id = "list_agent_accounts",
     tag = "agent accounts",
     params(PagingParams),
     responses((status = 200, body = Vec<AgentAccount>), Errors),
@@ -128,6 +129,7 @@ struct CreatedAgentAccount {
 #[utoipa::path(
     post,
     path = "/api/v1/agent-accounts",
+    operation_id = "create_agent_account",
     tag = "agent accounts",
     request_body = CreateAgentAccount,
     responses((status = 201, body = CreatedAgentAccount), Errors),
@@ -165,6 +167,7 @@ enum VisibleAgentAccount {
 #[utoipa::path(
     get,
     path = "/api/v1/agent-accounts/{agent_account_id}",
+    operation_id = "get_agent_account",
     tag = "agent accounts",
     params(("agent_account_id" = Uuid, Path)),
     responses((status = 200, body = VisibleAgentAccount), Errors),
@@ -202,6 +205,7 @@ struct UpdateAgentAccount {
 #[utoipa::path(
     patch,
     path = "/api/v1/agent-accounts/{agent_account_id}",
+    operation_id = "update_agent_account",
     tag = "agent accounts",
     params(("agent_account_id" = Uuid, Path)),
     request_body = UpdateAgentAccount,
@@ -222,7 +226,7 @@ async fn update(
 
 /// A client secret, without its text.
 #[derive(Debug, Serialize, ToSchema)]
-struct Secret {
+struct ClientSecret {
     #[schema(value_type = Uuid)]
     id: SecretId,
     #[schema(value_type = String, format = DateTime)]
@@ -232,8 +236,9 @@ struct Secret {
     expires_at: Option<Timestamp>,
 }
 
-impl From<ClientSecret> for Secret {
-    fn from(ClientSecret { id, hash: _, created_at, expires_at }: ClientSecret) -> Self {
+impl From<agents::ClientSecret> for ClientSecret {
+    fn from(secret: agents::ClientSecret) -> Self {
+        let agents::ClientSecret { id, hash: _, created_at, expires_at } = secret;
         Self { id, created_at, expires_at }
     }
 }
@@ -244,23 +249,24 @@ impl From<ClientSecret> for Secret {
 #[utoipa::path(
     get,
     path = "/api/v1/agent-accounts/{agent_account_id}/secrets",
+    operation_id = "list_client_secrets",
     tag = "agent accounts",
     params(("agent_account_id" = Uuid, Path)),
-    responses((status = 200, body = Vec<Secret>), Errors),
+    responses((status = 200, body = Vec<ClientSecret>), Errors),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn list_secrets(
     State(core): State<Arc<Core>>,
     User(caller): User,
     Path(id): Path<AgentAccountId>,
-) -> Result<Json<Vec<Secret>>> {
+) -> Result<Json<Vec<ClientSecret>>> {
     let secrets = agents::list_secrets(&core, &caller, id).await?;
-    Ok(Json(secrets.into_iter().map(Secret::from).collect()))
+    Ok(Json(secrets.into_iter().map(ClientSecret::from).collect()))
 }
 
-/// All of it may be left out, the body too.
+/// All of it may be left out, the body too; `null` is the same as no body.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-struct AddSecret {
+struct AddClientSecret {
     /// Until when, in the future; until it is revoked if left out.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -269,9 +275,9 @@ struct AddSecret {
 
 /// A client secret at the only time that its text is known.
 #[derive(Debug, Serialize, ToSchema)]
-struct AddedSecret {
+struct AddedClientSecret {
     #[serde(flatten)]
-    secret: Secret,
+    secret: ClientSecret,
     #[schema(value_type = String)]
     client_secret: ShownOnce,
 }
@@ -282,10 +288,11 @@ struct AddedSecret {
 #[utoipa::path(
     post,
     path = "/api/v1/agent-accounts/{agent_account_id}/secrets",
+    operation_id = "add_client_secret",
     tag = "agent accounts",
     params(("agent_account_id" = Uuid, Path)),
-    request_body = Option<AddSecret>,
-    responses((status = 201, body = AddedSecret), Errors),
+    request_body = Option<AddClientSecret>,
+    responses((status = 201, body = AddedClientSecret), Errors),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn add_secret(
@@ -293,11 +300,14 @@ async fn add_secret(
     User(caller): User,
     Context(request): Context,
     Path(id): Path<AgentAccountId>,
-    body: Option<Json<AddSecret>>,
-) -> Result<(StatusCode, Json<AddedSecret>)> {
-    let AddSecret { expires_at } = body.map(|Json(body)| body).unwrap_or_default();
+    body: Option<Json<Option<AddClientSecret>>>,
+) -> Result<(StatusCode, Json<AddedClientSecret>)> {
+    let AddClientSecret { expires_at } = body.and_then(|Json(body)| body).unwrap_or_default();
     let IssuedSecret { secret, text } = agents::add_secret(&core, &caller, &request, id, expires_at).await?;
-    Ok((StatusCode::CREATED, Json(AddedSecret { secret: secret.into(), client_secret: ShownOnce(text) })))
+    Ok((
+        StatusCode::CREATED,
+        Json(AddedClientSecret { secret: secret.into(), client_secret: ShownOnce(text) }),
+    ))
 }
 
 /// Revoke a client secret
@@ -306,6 +316,7 @@ async fn add_secret(
 #[utoipa::path(
     delete,
     path = "/api/v1/agent-accounts/{agent_account_id}/secrets/{secret_id}",
+    operation_id = "revoke_client_secret",
     tag = "agent accounts",
     params(("agent_account_id" = Uuid, Path), ("secret_id" = Uuid, Path)),
     responses((status = 204), Errors),

@@ -55,6 +55,7 @@ impl From<api_keys::ApiKey> for ApiKey {
 #[utoipa::path(
     get,
     path = "/api/v1/api-keys",
+    operation_id = "list_my_api_keys",
     tag = "API keys",
     params(PagingParams),
     responses((status = 200, body = Vec<ApiKey>), Errors),
@@ -93,6 +94,7 @@ struct CreatedApiKey {
 #[utoipa::path(
     post,
     path = "/api/v1/api-keys",
+    operation_id = "create_api_key",
     tag = "API keys",
     request_body = CreateApiKey,
     responses((status = 201, body = CreatedApiKey), Errors),
@@ -115,6 +117,7 @@ async fn create(
 #[utoipa::path(
     delete,
     path = "/api/v1/api-keys/{api_key_id}",
+    operation_id = "revoke_my_api_key",
     tag = "API keys",
     params(("api_key_id" = Uuid, Path)),
     responses((status = 204), Errors),
@@ -136,6 +139,7 @@ async fn revoke_mine(
 #[utoipa::path(
     get,
     path = "/api/v1/users/{user_id}/api-keys",
+    operation_id = "list_user_api_keys",
     tag = "API keys",
     params(("user_id" = Uuid, Path), PagingParams),
     responses((status = 200, body = Vec<ApiKey>), Errors),
@@ -158,6 +162,7 @@ async fn list_for_user(
 #[utoipa::path(
     delete,
     path = "/api/v1/users/{user_id}/api-keys/{api_key_id}",
+    operation_id = "revoke_user_api_key",
     tag = "API keys",
     params(("user_id" = Uuid, Path), ("api_key_id" = Uuid, Path)),
     responses((status = 204), Errors),

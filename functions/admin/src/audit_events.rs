@@ -22,6 +22,8 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
+use crate::bounds::ip_address;
+
 pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
     OpenApiRouter::new().routes(routes!(list))
 }
@@ -71,7 +73,7 @@ struct AuditEvent {
     detail: Option<String>,
     /// The `x-request-id` of the answer.
     request_id: Uuid,
-    #[schema(value_type = Option<String>, required)]
+    #[schema(schema_with = ip_address, required)]
     source_ip: Option<IpAddr>,
     /// Milliseconds from the request's coming to the event's writing.
     #[schema(required)]
@@ -164,6 +166,7 @@ impl From<ListFilter> for Filter {
 #[utoipa::path(
     get,
     path = "/api/v1/audit-events",
+    operation_id = "list_audit_events",
     tag = "audit",
     params(ListFilter, PagingParams),
     responses((status = 200, body = Vec<AuditEvent>), Errors),

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use url::Url;
 use utoipa::{
     PartialSchema, ToSchema,
-    openapi::{ObjectBuilder, RefOr, Schema, Type},
+    openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type, schema::AnyOfBuilder},
 };
 
 /// No control characters: a name cannot break a line of a log or drive a terminal.
@@ -62,7 +62,7 @@ macro_rules! texts {
 texts! {
     Name = 200, "A name for people to read.";
     Group = 128, "A group that policies can name.";
-    Subject = 255, "An issuer's name for a user (OpenID Connect Core section 2, `sub`).";
+    Subject = 255, "An issuer's name for a user (the `sub` of their JWTs).";
     ToolName = 256, "A tool's name at its MCP server.";
 }
 
@@ -108,20 +108,20 @@ impl TryFrom<String> for HttpUrl {
     type Error = String;
 
     /// Stricter than the parser that browsers share, which reads past white space, backslashes and missing
-    /// or surplus slashes: what this text says must be what is called.
+    /// or surplus slashes, and maps letters of all scripts: what this text says must be what is called.
     fn try_from(text: String) -> Result<Self, String> {
         if text.chars().count() > Self::MAX_LENGTH {
             return Err(format!("must have at most {} characters", Self::MAX_LENGTH));
         }
         let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
         let Some(rest) = rest else { return Err("must begin with https:// or http://".to_owned()) };
-        if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\') {
-            return Err("must not contain white space, control characters or backslashes".to_owned());
-        }
-        if text.contains('#') {
+        if rest.contains('#') {
             return Err("must not have a fragment".to_owned());
         }
-        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        if rest.contains(|c: char| !is_uri_character(c)) || path.contains(['[', ']']) {
+            return Err("holds characters that a URL cannot; percent-encode them".to_owned());
+        }
         if authority.contains('@') {
             return Err("must not contain a user name or password".to_owned());
         }
@@ -133,6 +133,21 @@ impl TryFrom<String> for HttpUrl {
             Err(error) => Err(format!("not a URL: {error}")),
         }
     }
+}
+
+/// RFC 3986 section 2, but for `#`.
+fn is_uri_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-._~:/?[]@!$&'()*+,;=%".contains(c)
+}
+
+/// An IP address of either version, or `null`, for the API description.
+pub(crate) fn ip_address() -> Schema {
+    let format = |format| ObjectBuilder::new().schema_type(Type::String).format(Some(format));
+    let either = AnyOfBuilder::new()
+        .item(format(SchemaFormat::KnownFormat(KnownFormat::Ipv4)))
+        .item(format(SchemaFormat::KnownFormat(KnownFormat::Ipv6)))
+        .item(ObjectBuilder::new().schema_type(Type::Null));
+    Schema::AnyOf(either.build())
 }
 
 impl From<HttpUrl> for String {
@@ -210,7 +225,7 @@ mod tests {
             "https://mcp.example.com",
             "http://127.0.0.1:8787/mcp?tenant=a@b",
             "https://[2001:db8::1]:8443/",
-            "https://bücher.example/mcp",
+            "https://xn--bcher-kva.example/mcp?a%5B%5D=1",
         ] {
             assert_eq!(String::from(HttpUrl::try_from(fits.to_owned()).unwrap()), fits);
         }
@@ -240,6 +255,9 @@ mod tests {
             "https://exa\tmple.com",
             "https://example.com:99999",
             "https://exa%00mple.com",
+            "https://bücher.example",
+            "https://example.com/?a[]=1",
+            "https://1.2.3.4.5",
             "https://[::1",
         ] {
             assert!(HttpUrl::try_from(wrong.to_owned()).is_err(), "{wrong:?}");

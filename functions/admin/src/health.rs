@@ -25,6 +25,7 @@ struct Health {
 #[utoipa::path(
     get,
     path = "/healthz",
+    operation_id = "get_health",
     tag = "service",
     responses(
         (status = 200, body = Health),

@@ -19,6 +19,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
 #[utoipa::path(
     get,
     path = "/api/v1/me",
+    operation_id = "get_me",
     tag = "users",
     responses((status = 200, body = User), Errors),
     security(("bearer" = []), ("api_key" = [])),

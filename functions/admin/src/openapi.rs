@@ -16,6 +16,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
 #[utoipa::path(
     get,
     path = "/openapi.json",
+    operation_id = "get_openapi",
     tag = "service",
     responses((status = 200, body = Object, description = "OpenAPI 3.1.")),
 )]

@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::bounds::{Name, ToolName};
+use crate::bounds::{Name, ToolName, ip_address};
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
     OpenApiRouter::new()
@@ -54,6 +54,7 @@ impl From<policies::Policy> for Policy {
 #[utoipa::path(
     get,
     path = "/api/v1/policies",
+    operation_id = "list_policies",
     tag = "policies",
     params(PagingParams),
     responses((status = 200, body = Vec<Policy>), Errors),
@@ -88,6 +89,7 @@ impl From<SavePolicy> for NewPolicy {
 #[utoipa::path(
     post,
     path = "/api/v1/policies",
+    operation_id = "create_policy",
     tag = "policies",
     request_body = SavePolicy,
     responses((status = 201, body = Policy), Errors),
@@ -109,6 +111,7 @@ async fn create(
 #[utoipa::path(
     get,
     path = "/api/v1/policies/{policy_id}",
+    operation_id = "get_policy",
     tag = "policies",
     params(("policy_id" = Uuid, Path)),
     responses((status = 200, body = Policy), Errors),
@@ -129,6 +132,7 @@ async fn get(
 #[utoipa::path(
     put,
     path = "/api/v1/policies/{policy_id}",
+    operation_id = "replace_policy",
     tag = "policies",
     params(("policy_id" = Uuid, Path)),
     request_body = SavePolicy,
@@ -151,6 +155,7 @@ async fn replace(
 #[utoipa::path(
     delete,
     path = "/api/v1/policies/{policy_id}",
+    operation_id = "delete_policy",
     tag = "policies",
     params(("policy_id" = Uuid, Path)),
     responses((status = 204), Errors),
@@ -184,7 +189,7 @@ struct CheckPolicies {
     arguments: Option<Box<RawValue>>,
     /// The caller's address.
     #[serde(default)]
-    #[schema(value_type = Option<String>, example = "192.0.2.1")]
+    #[schema(schema_with = ip_address)]
     source_ip: Option<IpAddr>,
     /// The MCP client's name.
     #[serde(default)]
@@ -258,6 +263,7 @@ impl From<Explanation> for PolicyDecision {
 #[utoipa::path(
     post,
     path = "/api/v1/policies/check",
+    operation_id = "check_policies",
     tag = "policies",
     request_body = CheckPolicies,
     responses((status = 200, body = PolicyDecision), Errors),
@@ -278,4 +284,29 @@ async fn check(
         client_name: body.client_name.map(String::from),
     };
     Ok(Json(policies::check(&core, &caller, call).await?.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use deputize_service::extract::parse_json;
+
+    use super::*;
+
+    #[test]
+    fn arguments_reach_the_policies_as_they_came() {
+        let body = r#"{"server_id":"demo","tool_name":"list_repos","arguments":{ "n": 1.0, "n": 2 }}"#;
+        let CheckPolicies { arguments, .. } = parse_json(body.as_bytes()).unwrap();
+        assert_eq!(arguments.unwrap().get(), r#"{ "n": 1.0, "n": 2 }"#);
+    }
+
+    #[test]
+    fn a_call_to_be_judged_names_a_server_and_a_tool() {
+        let refusal = |body: &str| parse_json::<CheckPolicies>(body.as_bytes()).unwrap_err().0.to_string();
+        assert!(refusal(r#"{"tool_name":"t"}"#).contains("server_id"));
+        assert!(refusal(r#"{"server_id":"demo"}"#).contains("tool_name"));
+        assert!(refusal(r#"{"server_id":"A#B","tool_name":"t"}"#).starts_with("server_id: "));
+        assert!(refusal(r#"{"server_id":"demo","tool_name":""}"#).starts_with("tool_name: "));
+        let address = r#"{"server_id":"demo","tool_name":"t","source_ip":"localhost"}"#;
+        assert!(refusal(address).starts_with("source_ip: "));
+    }
 }

@@ -83,6 +83,7 @@ impl From<ServerAuth> for servers::ServerAuth {
 #[utoipa::path(
     get,
     path = "/api/v1/servers",
+    operation_id = "list_servers",
     tag = "servers",
     params(PagingParams),
     responses((status = 200, body = Vec<Server>), Errors),
@@ -117,6 +118,7 @@ struct CreateServer {
 #[utoipa::path(
     post,
     path = "/api/v1/servers",
+    operation_id = "create_server",
     tag = "servers",
     request_body = CreateServer,
     responses((status = 201, body = Server), Errors),
@@ -139,6 +141,7 @@ async fn create(
 #[utoipa::path(
     get,
     path = "/api/v1/servers/{server_id}",
+    operation_id = "get_server",
     tag = "servers",
     params(("server_id" = String, Path)),
     responses((status = 200, body = Server), Errors),
@@ -170,6 +173,7 @@ struct UpdateServer {
 #[utoipa::path(
     patch,
     path = "/api/v1/servers/{server_id}",
+    operation_id = "update_server",
     tag = "servers",
     params(("server_id" = String, Path)),
     request_body = UpdateServer,

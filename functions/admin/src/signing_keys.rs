@@ -49,6 +49,7 @@ impl From<PublicKey> for SigningKey {
 #[utoipa::path(
     get,
     path = "/api/v1/signing-keys",
+    operation_id = "list_signing_keys",
     tag = "signing keys",
     responses((status = 200, body = Vec<SigningKey>), Errors),
     security(("bearer" = []), ("api_key" = [])),
@@ -70,6 +71,7 @@ struct NewSigningKey {
 #[utoipa::path(
     post,
     path = "/api/v1/signing-keys",
+    operation_id = "rotate_signing_key",
     tag = "signing keys",
     responses((status = 201, body = NewSigningKey), Errors),
     security(("bearer" = []), ("api_key" = [])),
@@ -90,6 +92,7 @@ async fn rotate(
 #[utoipa::path(
     delete,
     path = "/api/v1/signing-keys/{kid}",
+    operation_id = "revoke_signing_key",
     tag = "signing keys",
     params(("kid" = String, Path)),
     responses((status = 204), Errors),

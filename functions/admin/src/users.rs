@@ -98,6 +98,7 @@ impl From<Role> for users::Role {
 #[utoipa::path(
     get,
     path = "/api/v1/users",
+    operation_id = "list_users",
     tag = "users",
     params(PagingParams),
     responses((status = 200, body = Vec<User>), Errors),
@@ -149,6 +150,7 @@ impl From<Identity> for users::Identity {
 #[utoipa::path(
     post,
     path = "/api/v1/users",
+    operation_id = "create_user",
     tag = "users",
     request_body = CreateUser,
     responses((status = 201, body = User), Errors),
@@ -178,6 +180,7 @@ async fn create(
 #[utoipa::path(
     get,
     path = "/api/v1/users/{user_id}",
+    operation_id = "get_user",
     tag = "users",
     params(("user_id" = Uuid, Path)),
     responses((status = 200, body = User), Errors),
@@ -212,6 +215,7 @@ struct UpdateUser {
 #[utoipa::path(
     patch,
     path = "/api/v1/users/{user_id}",
+    operation_id = "update_user",
     tag = "users",
     params(("user_id" = Uuid, Path)),
     request_body = UpdateUser,
@@ -233,4 +237,26 @@ async fn update(
         groups: groups.map(Vec::from),
     };
     Ok(Json(users::update(&core, &caller, &request, id, update).await?.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use deputize_service::extract::parse_json;
+
+    use super::*;
+
+    #[test]
+    fn a_wrong_field_of_a_new_user_is_named() {
+        let refusal = |body: &str| parse_json::<CreateUser>(body.as_bytes()).unwrap_err().0.to_string();
+        for (body, field) in [
+            (r#"{"email":"alice"}"#, "email: "),
+            (r#"{"role":"owner"}"#, "role: "),
+            (r#"{"identity":{"issuer":"https://id.example"}}"#, "identity: "),
+            (r#"{"identity":{"issuer":"id.example","subject":"1"}}"#, "identity.issuer: "),
+            (r#"{"groups":"staff"}"#, "groups: "),
+        ] {
+            let refusal = refusal(body);
+            assert!(refusal.starts_with(field), "{body}: {refusal}");
+        }
+    }
 }

@@ -20,6 +20,10 @@ use crate::error::{Error, Result};
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// 0000-01-01T00:00:00.000Z and 9999-12-31T23:59:59.999Z: what RFC 3339 can write.
+    const FIRST: i64 = -62_167_219_200_000;
+    const LAST: i64 = 253_402_300_799_999;
+
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
@@ -79,7 +83,9 @@ impl std::str::FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let nanos = OffsetDateTime::parse(text, &Rfc3339)?.unix_timestamp_nanos();
-        Ok(Self(i64::try_from(nanos.div_euclid(1_000_000)).unwrap_or(i64::MAX)))
+        let millis = i64::try_from(nanos.div_euclid(1_000_000)).unwrap_or(i64::MAX);
+        // An offset can lead out of the years that RFC 3339 can write.
+        Ok(Self(millis.clamp(Self::FIRST, Self::LAST)))
     }
 }
 
@@ -206,6 +212,18 @@ mod tests {
         assert_eq!(t.to_string(), "2026-11-25T09:30:00.123Z");
         assert_eq!(t.to_string().parse::<Timestamp>().unwrap(), t);
         assert_eq!("2026-11-25T10:30:00.123+01:00".parse::<Timestamp>().unwrap(), t);
+    }
+
+    #[test]
+    fn a_timestamp_beyond_the_years_of_rfc_3339_reads_back_too() {
+        for (far, written) in [
+            ("9999-12-31T23:59:59-01:00", "9999-12-31T23:59:59.999Z"),
+            ("0000-01-01T00:00:00+01:00", "0000-01-01T00:00:00.000Z"),
+        ] {
+            let t: Timestamp = far.parse().unwrap();
+            assert_eq!(t.to_string(), written);
+            assert_eq!(written.parse::<Timestamp>().unwrap(), t);
+        }
     }
 
     #[test]
