@@ -5,6 +5,7 @@
 pub mod data_dir;
 pub mod demo;
 pub mod demo_servers;
+mod openapi;
 pub mod seed;
 pub mod server;
 pub mod store;

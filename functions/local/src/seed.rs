@@ -1,8 +1,112 @@
-//! Filling a table for the benchmark: many delegations and grants of the demo's own agent account and
-//! others, as the service itself would have written them.
+//! Filling a data directory for the benchmark: as many delegations and grants as asked for, as the service
+//! itself would have written them. Half of them are the demo's own agent account's, so that a call finds
+//! its items among a large partition too.
+//!
+//! It goes past the SDK, by the engine's bulk loading: a million items in minutes.
 
-use crate::{StartError, server::Options};
+use std::{collections::HashMap, time::Instant};
 
-pub async fn fill(_options: &Options, _count: u32) -> Result<(), StartError> {
-    Err(StartError("not yet".to_owned()))
+use aws_sdk_dynamodb::types::AttributeValue;
+use deputize_core::{
+    Error,
+    delegations::Delegation,
+    grants::Grant,
+    ids::{AgentAccountId, DelegationId, GrantId, ServerId, UserId},
+    table::{Entity, Item, Key, to_item},
+};
+use dynoxide::{ImportOptions, types::AttributeValue as Loaded};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    StartError,
+    server::{Options, Server},
+};
+
+/// Items that are handed to the engine at a time.
+const CHUNK: usize = 10_000;
+
+/// Adds `count` delegations and `count` grants, and says how it goes.
+pub async fn fill(options: &Options, count: u32) -> Result<(), StartError> {
+    let server = Server::start(options.clone()).await?;
+    let organization = server.organization().ok_or_else(|| StartError("--seed needs the demo".to_owned()))?;
+    let (agent, server_id) = (organization.agent_account_id, "demo-oauth".parse::<ServerId>());
+    let server_id = server_id.map_err(|error| StartError(error.to_string()))?;
+    let others: Vec<AgentAccountId> = (0..100).map(|_| AgentAccountId(Uuid::now_v7())).collect();
+    let started = Instant::now();
+    let mut items = Vec::with_capacity(CHUNK);
+    for n in 0..count {
+        let account = if n % 2 == 0 { agent } else { others[n as usize / 2 % others.len()] };
+        let [delegation, grant] = pair(account, &server_id)?;
+        items.push(delegation);
+        items.push(grant);
+        if items.len() >= CHUNK || n + 1 == count {
+            load(&server, std::mem::take(&mut items))?;
+            if n % 100_000 < 5_000 {
+                eprintln!("{} of {count} in {:.0?}", n + 1, started.elapsed());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A new user's delegation to an account, and their grant for it.
+fn pair(agent: AgentAccountId, server: &ServerId) -> Result<[Item; 2], Error> {
+    let user = UserId(Uuid::new_v4());
+    let now = deputize_core::clock::Clock::System.now();
+    let delegation = Delegation {
+        id: DelegationId(Uuid::new_v4()),
+        agent_account_id: agent,
+        delegator_user_id: user,
+        server_ids: None,
+        expires_at: None,
+        created_at: now,
+        revoked_at: None,
+    };
+    let grant = Grant {
+        id: GrantId(Uuid::new_v4()),
+        agent_account_id: agent,
+        server_id: server.clone(),
+        grantor_user_id: user,
+        generation: 0,
+        created_at: now,
+        updated_at: now,
+        revoked_at: None,
+    };
+    Ok([item(Key::delegation(agent, user), &delegation)?, item(Key::grant(agent, server, user), &grant)?])
+}
+
+fn item<T: Entity>(key: Key, value: &T) -> Result<Item, Error> {
+    to_item(key, value, 1, None)
+}
+
+fn load(server: &Server, items: Vec<Item>) -> Result<(), StartError> {
+    let failed = |error: &dyn std::fmt::Display| StartError(format!("loading failed: {error}"));
+    let items = items
+        .iter()
+        .map(|item| serde_json::from_value(wire(item)))
+        .collect::<Result<Vec<HashMap<String, Loaded>>, _>>()
+        .map_err(|error| failed(&error))?;
+    let table = server.core().table.name();
+    server
+        .store()
+        .database()
+        .import_items(table, items, ImportOptions::default())
+        .map(drop)
+        .map_err(|error| failed(&error))
+}
+
+/// An item as DynamoDB writes it in JSON. Seeded items hold strings and numbers only.
+fn wire(item: &Item) -> Value {
+    item.iter()
+        .map(|(name, value)| {
+            let value = match value {
+                AttributeValue::N(number) => json!({ "N": number }),
+                AttributeValue::S(text) => json!({ "S": text }),
+                _ => json!({ "NULL": true }),
+            };
+            (name.clone(), value)
+        })
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }

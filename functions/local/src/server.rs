@@ -58,6 +58,9 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     routes: Router,
+    core: Arc<Core>,
+    store: Store,
+    organization: Option<Organization>,
     // Held until the server ends.
     _data: DataDir,
 }
@@ -79,16 +82,30 @@ impl Server {
         let core = Arc::new(core(&store, &data, &base_url, issuer.clone()).await?);
         core.bootstrap().await?;
         let mut routes = service(&core)?;
+        let mut organization = None;
         if let Some(issuer) = issuer {
-            Organization::open(&core, &data, &base_url, &issuer).await.map_err(StartError)?;
-            routes = routes.merge(demo(issuer));
+            organization =
+                Some(Organization::open(&core, &data, &base_url, &issuer).await.map_err(StartError)?);
+            routes = routes.merge(demo(issuer, &base_url));
         }
         let routes = routes.layer(middleware::from_fn(loopback_only));
-        Ok(Self { listener, address, routes, _data: data })
+        Ok(Self { listener, address, routes, core, store, organization, _data: data })
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn organization(&self) -> Option<&Organization> {
+        self.organization.as_ref()
     }
 
     /// Answers until `stop` resolves, and finishes what has begun.
@@ -161,14 +178,22 @@ fn service(core: &Arc<Core>) -> Result<Router, StartError> {
     Ok(edge::around(routes, Arc::clone(core)).layer(middleware::from_fn(source_ip)))
 }
 
-fn demo(issuer: DemoIssuer) -> Router {
+/// The demo's issuer and MCP servers.
+fn demo(issuer: DemoIssuer, base_url: &str) -> Router {
+    // RFC 9728 section 3: where the OAuth-protected server says that its tokens come from.
+    let metadata = serde_json::json!({
+        "resource": format!("{base_url}/demo/oauth-mcp"),
+        "authorization_servers": [issuer.url()],
+        "bearer_methods_supported": ["header"],
+    });
     let reader = issuer.clone();
     Router::new()
         .nest("/demo/issuer", issuer.router())
-        .nest_service("/demo/mcp", demo_servers::demo())
-        .nest_service(
-            "/demo/oauth-mcp",
-            demo_servers::demo_oauth(move |token: &str| reader.read_server_token(token)),
+        .nest("/demo/mcp", demo_servers::demo())
+        .nest("/demo/oauth-mcp", demo_servers::demo_oauth(move |token: &str| reader.read_server_token(token)))
+        .route(
+            "/.well-known/oauth-protected-resource/demo/oauth-mcp",
+            get(async move || Json(metadata.clone())),
         )
 }
 

@@ -35,7 +35,8 @@ impl<T> Deref for Stored<T> {
     }
 }
 
-pub(super) fn to_item<T: Entity>(key: Key, value: &T, rev: u64, ttl: Option<Timestamp>) -> Result<Item> {
+/// A struct as an item at `key`.
+pub fn to_item<T: Entity>(key: Key, value: &T, rev: u64, ttl: Option<Timestamp>) -> Result<Item> {
     let mut item: Item = serde_dynamo::to_item(value).map_err(Error::internal)?;
     item.insert("pk".to_owned(), AttributeValue::S(key.pk));
     item.insert("sk".to_owned(), AttributeValue::S(key.sk));

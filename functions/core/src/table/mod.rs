@@ -29,7 +29,7 @@ use aws_sdk_dynamodb::{
 
 use self::{coalesce::Coalescer, read::ReadBatch, write::AppendBatch};
 pub use self::{
-    item::{Entity, Item, Stored},
+    item::{Entity, Item, Stored, to_item},
     key::{AuditIndex, Key},
     read::{Found, Page, Query},
     schema::create_table,
