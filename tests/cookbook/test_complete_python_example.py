@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 import recipes
-from harness.api import caller, text_of, whoami
+from harness.api import caller, list_channels, text_of
 from harness.server import Server
 
 
@@ -46,14 +46,14 @@ def test_its_get_obo_token_reports_a_missing_delegation(server: Server) -> None:
 def test_its_call_tool_reports_a_missing_session_grant(server: Server) -> None:
     example, slack = run_example(server), server.demo.SLACK_SERVER_ID
     with pytest.raises(RuntimeError, match=f"^Missing session grant for server {slack}. The user"):
-        example["call_tool"](example["obo_token"], slack, "whoami", {})
+        example["call_tool"](example["obo_token"], slack, "list_channels", {})
 
 
 def test_its_create_session_grant_lets_call_tool_reach_the_oauth_server(server: Server) -> None:
     example, demo = run_example(server), server.demo
     grant = example["create_session_grant"](demo.API_KEY, demo.AGENT_ACCOUNT_ID, demo.SLACK_SERVER_ID)
     assert (grant["grantor_user_id"], grant["shared"]) == (demo.USER_ID, False)
-    called = example["call_tool"](example["obo_token"], demo.SLACK_SERVER_ID, "whoami", {})
+    called = example["call_tool"](example["obo_token"], demo.SLACK_SERVER_ID, "list_channels", {})
     assert "alice" in str(called["content"]).lower()
 
 
@@ -64,4 +64,4 @@ def test_its_create_session_grant_honours_shared(server: Server) -> None:
     )
     assert grant["shared"] is True
     as_bob = caller(server, token=example["get_obo_token"](demo.BOB_ID))
-    assert "alice" in text_of(whoami(as_bob, demo)).lower()
+    assert "alice" in text_of(list_channels(as_bob, demo)).lower()

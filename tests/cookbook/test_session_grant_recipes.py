@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import recipes
 import shell
-from harness.api import caller, create_grant, obo_token, text_of, whoami
+from harness.api import caller, create_grant, list_channels, obo_token, text_of
 from harness.demo_env import DemoEnv
 from harness.server import Server
 
@@ -34,7 +34,8 @@ def test_the_create_recipe_makes_a_personal_grant_of_the_caller(
     assert grant["grantor_user_id"] == demo.USER_ID
     assert (grant["shared"], grant["is_active"]) == (False, True)
     assert grant["created_at"] and grant["updated_at"]
-    assert "alice" in text_of(whoami(caller(server, token=obo_token(server, demo.USER_ID)), demo)).lower()
+    as_alice = caller(server, token=obo_token(server, demo.USER_ID))
+    assert "alice" in text_of(list_channels(as_alice, demo)).lower()
 
 
 def test_creating_again_with_the_other_credential_returns_the_same_grant(server: Server) -> None:
@@ -92,7 +93,7 @@ def test_the_toggle_recipe_to_shared_revokes_every_other_grantors_grant(
 
     active = [grant for grant in run(server, recipes.LIST_GRANTS) if grant["is_active"]]
     assert [(grant["grantor_user_id"], grant["shared"]) for grant in active] == [(demo.USER_ID, True)]
-    as_carol = text_of(whoami(caller(server, token=obo_token(server, demo.CAROL_ID)), demo))
+    as_carol = text_of(list_channels(caller(server, token=obo_token(server, demo.CAROL_ID)), demo))
     assert "alice" in as_carol.lower()
 
 
@@ -104,10 +105,10 @@ def test_the_revoke_recipe_ends_the_grant_but_not_the_delegation(server: Server,
     # "The agent can still issue OBO tokens for that user, but calls to the affected OAuth server will
     # fail until a new session grant is created."
     as_alice = caller(server, token=obo_token(server, demo.USER_ID))
-    refused = whoami(as_alice, demo)
+    refused = list_channels(as_alice, demo)
     assert (refused.status_code, refused.json()["detail"]) == (
         401,
         "No credentials available for this server",
     )
     assert run(server, recipes.CREATE_GRANT_BY_API_KEY)["is_active"] is True
-    assert "alice" in text_of(whoami(as_alice, demo)).lower()
+    assert "alice" in text_of(list_channels(as_alice, demo)).lower()

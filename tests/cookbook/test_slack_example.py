@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import recipes
 import shell
-from harness.api import caller, create_grant, obo_token, text_of, whoami
+from harness.api import caller, create_grant, list_channels, obo_token, text_of
 from harness.server import Server
 
 
@@ -12,14 +12,14 @@ def test_the_bot_uses_own_credentials_first_and_falls_back_to_the_shared_grant(s
     demo = server.demo
 
     def credentials_used_as(user_id: str) -> str:
-        said = text_of(whoami(caller(server, token=obo_token(server, user_id)), demo)).lower()
+        said = text_of(list_channels(caller(server, token=obo_token(server, user_id)), demo)).lower()
         names = [name for name in ("alice", "bob", "carol") if name in said]
         assert len(names) == 1, said
         return names[0]
 
     personal = shell.run(recipes.ALICE_CREATES_A_PERSONAL_GRANT, server.demo_env_file).json()
     assert (personal["grantor_user_id"], personal["shared"]) == (demo.USER_ID, False)
-    refused = whoami(caller(server, token=obo_token(server, demo.BOB_ID)), demo)
+    refused = list_channels(caller(server, token=obo_token(server, demo.BOB_ID)), demo)
     assert refused.status_code == 401, "a personal grant is nobody else's fallback"
 
     promoted = shell.run(recipes.ALICE_PROMOTES_HER_GRANT, server.demo_env_file).json()

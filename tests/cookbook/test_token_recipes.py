@@ -9,7 +9,7 @@ import httpx
 import pytest
 import recipes
 import shell
-from harness.api import caller, list_repos, obo_token, whoami
+from harness.api import caller, list_channels, list_repos, obo_token
 from harness.server import Server
 from tokens import verified_claims
 
@@ -187,7 +187,7 @@ def test_a_user_api_key_reaches_an_oauth_server_with_its_owners_session_and_no_g
 ) -> None:
     demo = unchanged_server.demo
     for key, owner in ((demo.ALICE_API_KEY, "alice"), (demo.CAROL_API_KEY, "carol")):
-        response = whoami(caller(unchanged_server, api_key=key), demo)
+        response = list_channels(caller(unchanged_server, api_key=key), demo)
         assert response.status_code == 200
         assert owner in json.dumps(response.json()).lower()
 

@@ -17,11 +17,11 @@ from harness.api import (
     delegations_path,
     done,
     grants_path,
+    list_channels,
     list_repos,
     obo_token,
     text_of,
     toggle_grant,
-    whoami,
 )
 from harness.demo_env import DemoEnv
 from harness.server import Server
@@ -88,7 +88,7 @@ def restarted(tmp_path_factory: pytest.TempPathFactory) -> Restarted:
             demo_before=demo_before,
             demo_after=demo_after,
             old_token_call=list_repos(caller(server, token=token), demo_after),
-            shared_grant_call=whoami(caller(server, token=bobs), demo_after),
+            shared_grant_call=list_channels(caller(server, token=bobs), demo_after),
             new_token_call=list_repos(caller(server, token=demo_after.USER_TOKEN), demo_after),
             request_id_before=request_id,
             audit_after=all_pages(alice, "/api/v1/audit-events"),

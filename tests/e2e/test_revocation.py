@@ -13,9 +13,9 @@ from harness.api import (
     create_grant,
     delegations_path,
     done,
+    list_channels,
     list_repos,
     obo_token,
-    whoami,
 )
 from harness.demo_env import DemoEnv
 from harness.server import Server
@@ -67,13 +67,13 @@ def test_a_revoked_grant_stops_the_calls_that_used_its_credentials(server: Serve
     grant = create_grant(alice, demo, shared=True)
     as_bob = caller(server, token=obo_token(server, demo.BOB_ID))
     itself = caller(server, token=agent_token(server))
-    done(whoami(as_bob, demo))
-    done(whoami(itself, demo))
+    done(list_channels(as_bob, demo))
+    done(list_channels(itself, demo))
 
     done(alice.delete(f"/api/v1/session-grants/{grant['id']}"))
 
     for client in (as_bob, itself):
-        refused = whoami(client, demo)
+        refused = list_channels(client, demo)
         assert (refused.status_code, refused.json()["detail"]) == (
             401,
             "No credentials available for this server",
@@ -88,12 +88,12 @@ def test_a_grant_made_personal_stops_the_calls_of_others_but_not_its_grantors(
     create_grant(alice, demo, shared=True)
     as_alice = caller(server, token=obo_token(server, demo.USER_ID))
     as_bob = caller(server, token=obo_token(server, demo.BOB_ID))
-    done(whoami(as_bob, demo))
+    done(list_channels(as_bob, demo))
 
     create_grant(alice, demo, shared=False)
 
-    assert whoami(as_bob, demo).status_code == 401
-    done(whoami(as_alice, demo))
+    assert list_channels(as_bob, demo).status_code == 401
+    done(list_channels(as_alice, demo))
 
 
 def test_a_revoked_secret_stops_the_tokens_it_got_and_a_second_secret_does_not(
