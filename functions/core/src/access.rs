@@ -147,21 +147,20 @@ pub async fn admit(
         Credential::Agent(_) => None,
         Credential::User(user) => user.guess(core),
     };
-    // Whose grants and sessions to ask for, as far as it is known before anything is read.
+    // Whose grants and sessions to ask for, if the server asked for OAuth last time, as far as it is known
+    // before anything is read.
     let wallet = match &credential {
+        _ if core.hints.servers.get(server_id) != Some(ServerAuth::OAuth) => None,
         Credential::Agent(token) => {
             Some(Wallet::of_agent(core, token.agent, token.on_behalf_of.map(|(user, _)| user), server_id))
         }
         Credential::User(_) => guess.map(Wallet::of_user),
     };
-    let asks_for_oauth = core.hints.servers.get(server_id) == Some(ServerAuth::OAuth);
     let (control_key, server_key) = (Control::any_key(core)?, Key::server(server_id));
     let mut keys = credential.keys();
     keys.extend(guess.map(Key::user));
     keys.extend([control_key.clone(), server_key.clone()]);
-    if asks_for_oauth {
-        keys.extend(wallet.iter().flat_map(|wallet| wallet.keys(server_id)));
-    }
+    keys.extend(wallet.iter().flat_map(|wallet| wallet.keys(server_id)));
     let mut found = core.table.read(keys).await?;
 
     let control = found.take::<Control>(&control_key)?.ok_or_else(control::missing)?;
@@ -179,6 +178,7 @@ pub async fn admit(
         Credential::User(user) => {
             let caller = user.prove(core, &mut found, guess, request).await?;
             event.user_id = Some(caller.user.id);
+            event.credential = Some(caller.credential.to_string());
             (ProxyCaller::User(caller.user), None)
         }
     };
@@ -190,17 +190,14 @@ pub async fn admit(
     let upstream = match server.auth {
         ServerAuth::None => Upstream::NotAsked,
         ServerAuth::OAuth => {
-            let wallet = match &caller {
-                ProxyCaller::User(user) => Wallet::of_user(user.id),
-                ProxyCaller::Agent(agent) => Wallet::of_agent(core, agent.id, None, server_id),
-                ProxyCaller::OnBehalfOf(agent, user) => {
-                    Wallet::of_agent(core, agent.id, Some(user.id), server_id)
+            let wallet = match wallet.filter(|wallet| wallet.is_of(&caller)) {
+                Some(read) => read,
+                None => {
+                    let wallet = Wallet::of(core, &caller, server_id);
+                    found = core.table.read(wallet.keys(server_id)).await?;
+                    wallet
                 }
             };
-            let is_read = asks_for_oauth && guess.is_none_or(|guess| wallet.user == Some(guess));
-            if !is_read {
-                found = core.table.read(wallet.keys(server_id)).await?;
-            }
             wallet.open(core, &server.id, found).await?
         }
     };
@@ -231,9 +228,27 @@ impl Wallet {
         Self { agent: None, user: Some(user), sharing: None }
     }
 
+    fn of(core: &Core, caller: &ProxyCaller, server: &ServerId) -> Self {
+        match caller {
+            ProxyCaller::User(user) => Self::of_user(user.id),
+            ProxyCaller::Agent(agent) => Self::of_agent(core, agent.id, None, server),
+            ProxyCaller::OnBehalfOf(agent, user) => Self::of_agent(core, agent.id, Some(user.id), server),
+        }
+    }
+
+    /// Whether what was guessed to be the caller's is the caller's.
+    fn is_of(&self, caller: &ProxyCaller) -> bool {
+        let (agent, user) = match caller {
+            ProxyCaller::User(user) => (None, Some(user.id)),
+            ProxyCaller::Agent(agent) => (Some(agent.id), None),
+            ProxyCaller::OnBehalfOf(agent, user) => (Some(agent.id), Some(user.id)),
+        };
+        (self.agent, self.user) == (agent, user)
+    }
+
     fn of_agent(core: &Core, agent: AgentAccountId, user: Option<UserId>, server: &ServerId) -> Self {
         let sharing = core.hints.shared.get(&(agent, server.clone()));
-        Self { agent: Some(agent), user, sharing }
+        Self { agent: Some(agent), user, sharing: sharing.filter(|sharing| Some(*sharing) != user) }
     }
 
     fn keys(&self, server: &ServerId) -> Vec<Key> {
@@ -242,7 +257,7 @@ impl Wallet {
         if let Some(agent) = self.agent {
             keys.push(Key::pair(agent, server));
             keys.extend(self.user.map(|user| Key::grant(agent, server, user)));
-            if let Some(sharing) = self.sharing.filter(|sharing| Some(*sharing) != self.user) {
+            if let Some(sharing) = self.sharing {
                 keys.extend([Key::session(sharing, server), Key::user(sharing)]);
             }
         }

@@ -89,7 +89,8 @@ fn present_api_key(text: &str) -> Result<Presented> {
 }
 
 impl Presented {
-    /// An audit event of what this credential is used for; whose it is follows from it as far as known.
+    /// An audit event of what this credential is used for. It names whom the credential proves so far: an
+    /// API key proves nobody before the table has been asked.
     pub fn event(&self, core: &Core, request: &Request, action: Action) -> Result<Event> {
         let event = Event::new(core, request, action)?;
         Ok(match self {
@@ -99,11 +100,7 @@ impl Presented {
                 credential: Some(Credential::AgentToken(token.jti).to_string()),
                 ..event
             },
-            Self::ApiKey(key) => Event {
-                user_id: Some(key.user_id),
-                credential: Some(Credential::ApiKey(key.key_id).to_string()),
-                ..event
-            },
+            Self::ApiKey(_) => event,
             Self::UserToken(token) => {
                 Event { credential: Some(Credential::UserToken(token.issuer.clone()).to_string()), ..event }
             }

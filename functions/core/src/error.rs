@@ -52,9 +52,14 @@ pub enum Error {
     /// The MCP server behind the proxy failed. The text says how, and whether the tool may have run.
     #[error("{detail}")]
     Upstream { kind: UpstreamFailure, detail: String },
-    /// The store throttles, times out or is gone. Nothing was half-done; the request may be repeated.
+    /// The store throttles, times out or is gone. Nothing was changed; the request may be repeated.
     #[error("The service is temporarily unavailable; nothing was changed, try again")]
     Unavailable { retry_after: Duration, cause: String },
+    /// The store was lost while it was making a change: all of it was made, or nothing.
+    #[error(
+        "The service is temporarily unavailable; whether the change was made is unknown, so look before you repeat it"
+    )]
+    Undecided { retry_after: Duration, cause: String },
     /// A tool was called, but the audit trail could not be written, so its result is withheld.
     #[error("The tool was called, but the audit trail could not be written, so its result is withheld")]
     Unrecorded { retry_after: Duration, cause: String },
@@ -128,6 +133,15 @@ impl Error {
 
     pub fn internal(cause: impl std::fmt::Display) -> Self {
         Self::Internal(cause.to_string())
+    }
+
+    /// Says of an unavailability that a change was under way.
+    #[must_use]
+    pub fn undecided(self) -> Self {
+        match self {
+            Self::Unavailable { retry_after, cause } => Self::Undecided { retry_after, cause },
+            other => other,
+        }
     }
 
     pub fn unavailable(cause: impl std::fmt::Display) -> Self {

@@ -108,7 +108,7 @@ struct Claims {
     aud: Vec<String>,
     #[serde(default)]
     email: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "true_or_text")]
     email_verified: bool,
     #[serde(default)]
     name: Option<String>,
@@ -125,6 +125,12 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
         OneOrMany::One(one) => vec![one],
         OneOrMany::Many(many) => many,
     })
+}
+
+/// Some issuers write `"true"`; anything but a plain yes is a no.
+fn true_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(value == true || value == "true")
 }
 
 /// Asymmetric algorithms only: with `none` or an HMAC, whoever knows the public key could sign.

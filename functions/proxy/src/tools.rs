@@ -117,7 +117,7 @@ pub(crate) async fn call(
     {
         trail.event.detail = Some("The tool reported an error".to_owned());
     }
-    let result = trail.end(&core, &request, outcome).await?;
+    let result = trail.end(&request, outcome).await?;
     Ok(json(String::from(Box::<str>::from(result))))
 }
 
@@ -164,7 +164,7 @@ pub(crate) async fn list(
         permitted(&access, tools, call_context(&request))
     }
     .await;
-    let tools = trail.end(&core, &request, outcome).await?;
+    let tools = trail.end(&request, outcome).await?;
     Ok(extract::Json(Tools { tools }))
 }
 

@@ -1,5 +1,7 @@
 //! The audit event of a call: begun with what is known of the caller, stored before the answer leaves.
 
+use std::{sync::Arc, time::Duration};
+
 use deputize_core::{
     Core, Error, Result,
     access::Credentials,
@@ -13,21 +15,44 @@ use deputize_core::{
 /// The longest tool name that is recorded, in characters; longer ones are refused.
 pub(crate) const MAX_TOOL_NAME: usize = 256;
 
+/// A call's event until it is stored. If the caller goes away in the middle of the call, so does the
+/// handler; the event is then stored from here, since the tool may have run.
 #[derive(Debug)]
 pub(crate) struct Trail {
     pub(crate) event: Event,
+    core: Arc<Core>,
+    ended: bool,
+}
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        // Whoever proved nothing is not recorded (see `end`).
+        if self.ended || self.event.credential.is_none() {
+            return;
+        }
+        let event =
+            self.event.clone().failed("The caller went away before the answer; the tool may have run");
+        let core = Arc::clone(&self.core);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(error) = core.table.append(&event).await {
+                    tracing::error!(event = %event.id, %error, "an abandoned call was not recorded");
+                }
+            });
+        }
+    }
 }
 
 impl Trail {
     pub(crate) fn begin(
-        core: &Core,
+        core: &Arc<Core>,
         request: &Request,
         presented: &Presented,
         action: Action,
         server: &ServerId,
     ) -> Result<Self> {
         let event = presented.event(core, request, action)?.server(server.clone());
-        Ok(Self { event })
+        Ok(Self { event, core: Arc::clone(core), ended: false })
     }
 
     pub(crate) fn tool(&mut self, name: &str, arguments: &str) {
@@ -45,8 +70,16 @@ impl Trail {
     }
 
     /// Stores the event. Whatever the call came to, its caller learns of it only after this.
-    pub(crate) async fn end<T>(self, core: &Core, request: &Request, outcome: Result<T>) -> Result<T> {
-        let mut event = self.event;
+    ///
+    /// A caller who has proven nothing is not recorded: there is nobody to record, and anybody could fill
+    /// the trail.
+    pub(crate) async fn end<T>(mut self, request: &Request, outcome: Result<T>) -> Result<T> {
+        self.ended = true;
+        let core = Arc::clone(&self.core);
+        let mut event = self.event.clone();
+        if event.credential.is_none() {
+            return outcome;
+        }
         let now = core.clock.now();
         event.duration_ms =
             request.received_at.and_then(|from| u64::try_from(now.as_millis() - from.as_millis()).ok());
@@ -64,9 +97,9 @@ impl Trail {
         match core.table.append(&event).await {
             Ok(()) => outcome,
             // What could not be recorded is not answered as if it had been.
-            Err(Error::Unavailable { retry_after, cause }) if called => {
-                tracing::error!(event = %event.id, tool = event.tool, %cause, "a call was made, but not recorded");
-                Err(Error::Unrecorded { retry_after, cause })
+            Err(error) if called => {
+                tracing::error!(event = %event.id, tool = event.tool, %error, "a call was made, but not recorded");
+                Err(Error::Unrecorded { retry_after: Duration::from_secs(1), cause: error.to_string() })
             }
             Err(error) => Err(error),
         }

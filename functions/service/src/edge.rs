@@ -1,4 +1,4 @@
-//! Around every handler: a request id, a bound on time, panics that become answers, no caching, and 404
+//! Around every handler: a request id, panics that become answers, no caching, and 404
 //! and 405 in our own words.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};

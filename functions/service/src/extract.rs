@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     error::Error as _,
     sync::Arc,
+    time::Duration,
 };
 
 use axum::{
@@ -153,12 +154,17 @@ pub fn require_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Api
     }
 }
 
+/// How long a body may take to come.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
+
 /// Reads a body of at most `limit` bytes.
 pub async fn read_body(request: HttpRequest, limit: usize) -> Result<Bytes, ApiError> {
-    match Limited::new(request.into_body(), limit).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Error::TooLarge(limit).into()),
-        Err(_) => Err(Error::invalid("The body broke off").into()),
+    let body = Limited::new(request.into_body(), limit).collect();
+    match tokio::time::timeout(BODY_WITHIN, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Error::TooLarge(limit).into()),
+        Ok(Err(_)) => Err(Error::invalid("The body broke off").into()),
+        Err(_) => Err(Error::invalid(format!("The body took longer than {BODY_WITHIN:?}")).into()),
     }
 }
 

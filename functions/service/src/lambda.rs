@@ -30,7 +30,7 @@ pub async fn run(routes: impl FnOnce(Arc<Core>) -> Result<Router, String>) -> Re
     tracing_subscriber::fmt().json().without_time().with_env_filter(filter()).init();
     let core = Arc::new(core(Config::from_env()?).await?);
     core.bootstrap().await?;
-    let routes = routes(Arc::clone(&core))?.layer(middleware::from_fn(source_ip));
+    let routes = routes(Arc::clone(&core))?;
     lambda_http::run(edge::around(routes, core).layer(middleware::from_fn(source_ip))).await
 }
 

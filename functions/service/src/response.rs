@@ -75,7 +75,8 @@ pub enum Errors {
     /// The body is of another type than the endpoint takes.
     #[response(status = 415)]
     UnsupportedMediaType(#[to_schema] ErrorBody),
-    /// The store is unavailable; nothing was changed. `Retry-After` says when to try again.
+    /// The store is unavailable; the text says whether anything may have been changed. `Retry-After` says
+    /// when to try again.
     #[response(status = 503)]
     Unavailable(#[to_schema] ErrorBody),
 }
@@ -102,7 +103,7 @@ fn classify(error: &Error) -> (StatusCode, &'static str) {
         Error::Upstream { kind: UpstreamFailure::Refused, .. } => {
             (StatusCode::BAD_REQUEST, "upstream_refused")
         }
-        Error::Unavailable { .. } | Error::Unrecorded { .. } => {
+        Error::Unavailable { .. } | Error::Undecided { .. } | Error::Unrecorded { .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
         }
         Error::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
@@ -137,7 +138,9 @@ impl IntoResponse for ApiError {
         let (status, code) = classify(&error);
         match &error {
             Error::Internal(cause) => tracing::error!(%cause, "internal error"),
-            Error::Unavailable { cause, .. } | Error::Unrecorded { cause, .. } => {
+            Error::Unavailable { cause, .. }
+            | Error::Undecided { cause, .. }
+            | Error::Unrecorded { cause, .. } => {
                 tracing::warn!(%cause, "unavailable")
             }
             other => tracing::debug!(error = %other, %status, "refused"),
@@ -162,7 +165,10 @@ impl IntoResponse for ApiError {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, challenge(&error, code));
         }
-        if let Error::Unavailable { retry_after, .. } | Error::Unrecorded { retry_after, .. } = error {
+        if let Error::Unavailable { retry_after, .. }
+        | Error::Undecided { retry_after, .. }
+        | Error::Unrecorded { retry_after, .. } = error
+        {
             headers.insert(RETRY_AFTER, retry_after.as_secs().max(1).into());
         }
         if matches!(error, Error::MethodNotAllowed) {

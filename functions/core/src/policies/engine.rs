@@ -171,8 +171,7 @@ impl Compiled {
             Principals::User(user) => (None, Some(user)),
         };
         if let Some(agent) = agent {
-            let entity = agent_entity(agent)?;
-            match self.decide_one(DeniedFor::Agent, entity, user.map(|user| user.id), facts, &arguments)? {
+            match self.decide_one(DeniedFor::Agent, agent_entity(agent)?, user, facts, &arguments)? {
                 Decision::Permitted(policies) => permitting.extend(policies),
                 denied @ Decision::Denied(_) => return Ok(denied),
             }
@@ -192,13 +191,13 @@ impl Compiled {
         &self,
         who: DeniedFor,
         principal: Entity,
-        on_behalf_of: Option<UserId>,
+        on_behalf_of: Option<&User>,
         facts: &CallFacts<'_>,
         arguments: &Arguments,
     ) -> Result<Decision> {
         let names = names()?;
         let tool_id = named(&names.tool, format!("{}/{}", facts.server.id, facts.tool));
-        let context = context(facts, on_behalf_of)?;
+        let context = context(facts, on_behalf_of.map(|user| user.id))?;
         let request = cedar_policy::Request::new(
             principal.uid(),
             names.call_tool.clone(),
@@ -207,7 +206,8 @@ impl Compiled {
             None,
         )
         .map_err(Error::internal)?;
-        let entities = entities(principal, tool_id, facts, arguments)?;
+        let on_behalf_of = on_behalf_of.map(user_entity).transpose()?;
+        let entities = entities([Some(principal), on_behalf_of], tool_id, facts, arguments)?;
         let response = Authorizer::new().is_authorized(&request, &self.set, &entities);
         let ids = response.diagnostics().reason().filter_map(|id| AsRef::<str>::as_ref(id).parse().ok());
         let mut policies: Vec<PolicyId> = ids.collect();
@@ -257,8 +257,8 @@ fn text(text: &str) -> RestrictedExpression {
 
 fn agent_entity(agent: &AgentAccount) -> Result<Entity> {
     let names = names()?;
-    let owner = RestrictedExpression::new_entity_uid(named(&names.user, agent.owner_user_id.to_string()));
-    let attributes = [("name".to_owned(), text(&agent.name)), ("owner".to_owned(), owner)];
+    let owner = text(&agent.owner_user_id.to_string());
+    let attributes = [("name".to_owned(), text(&agent.name)), ("owner_id".to_owned(), owner)];
     let id = named(&names.agent, agent.id.to_string());
     Entity::new(id, attributes.into(), groups(&agent.groups)?).map_err(Error::internal)
 }
@@ -277,7 +277,7 @@ fn user_entity(user: &User) -> Result<Entity> {
 }
 
 fn entities(
-    principal: Entity,
+    people: [Option<Entity>; 2],
     tool: EntityUid,
     facts: &CallFacts<'_>,
     arguments: &Arguments,
@@ -295,7 +295,8 @@ fn entities(
         arguments.integers().map(|(name, value)| (name.to_owned(), RestrictedExpression::new_long(value)));
     let integers =
         Entity::new_with_tags(names.integers.clone(), [], [], integers).map_err(Error::internal)?;
-    Entities::from_entities([principal, tool, server, texts, integers], None).map_err(Error::internal)
+    let people = people.into_iter().flatten();
+    Entities::from_entities(people.chain([tool, server, texts, integers]), None).map_err(Error::internal)
 }
 
 #[cfg(test)]
@@ -317,7 +318,7 @@ mod tests {
                  context.arguments.hasTag("org") && context.arguments.getTag("org") like "acme-*" &&
                  context.integers.hasTag("limit") && context.integers.getTag("limit") <= 100 &&
                  context has source_ip && context.source_ip.isInRange(ip("10.0.0.0/8")) &&
-                 context has on_behalf_of && principal.owner == context.on_behalf_of
+                 context has on_behalf_of && context.on_behalf_of.role == "user" && context.on_behalf_of in Group::"staff"
                };"#,
         ] {
             validate(PolicyId(uuid::Uuid::nil()), text).unwrap();

@@ -35,14 +35,17 @@ pub(super) trait Batch: Send + Sync + 'static {
 /// A failure that several requests share.
 #[derive(Clone, Debug)]
 pub(super) enum Failure {
-    Unavailable(String),
+    /// The request was refused, and not carried out.
+    Refused(String),
+    /// Whether the request was carried out is unknown.
+    Lost(String),
     Internal(String),
 }
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Unavailable(cause) => Error::unavailable(cause),
+            Failure::Refused(cause) | Failure::Lost(cause) => Error::unavailable(cause),
             Failure::Internal(cause) => Error::Internal(cause),
         }
     }
@@ -153,7 +156,7 @@ mod tests {
             self.0.fetch_add(1, Ordering::SeqCst);
             self.1.acquire().await.unwrap().forget();
             if requests.contains(&13) {
-                return Err(Failure::Unavailable("13".to_owned()));
+                return Err(Failure::Refused("13".to_owned()));
             }
             Ok(requests.into_iter().map(|n| n * 2).collect())
         }

@@ -18,20 +18,26 @@ where
             let code = service.err().code().unwrap_or("unknown");
             let message = service.err().message().unwrap_or_default();
             let text = format!("{code}: {message}");
-            if is_passing(code) { Failure::Unavailable(text) } else { Failure::Internal(text) }
+            match code {
+                "InternalServerError"
+                | "InternalFailure"
+                | "ServiceUnavailable"
+                | "ServiceUnavailableException"
+                | "TransactionInProgressException" => Failure::Lost(text),
+                code if is_throttle(code) => Failure::Refused(text),
+                _ => Failure::Internal(text),
+            }
         }
         SdkError::ConstructionFailure(_) => Failure::Internal("a request could not be built".to_owned()),
-        SdkError::TimeoutError(_) => Failure::Unavailable("the store timed out".to_owned()),
-        SdkError::DispatchFailure(why) => {
-            Failure::Unavailable(format!("the store cannot be reached: {why:?}"))
-        }
-        SdkError::ResponseError(_) => Failure::Unavailable("the store's answer broke off".to_owned()),
-        _ => Failure::Unavailable("the store failed in an unknown way".to_owned()),
+        SdkError::TimeoutError(_) => Failure::Lost("the store timed out".to_owned()),
+        SdkError::DispatchFailure(why) => Failure::Lost(format!("the store cannot be reached: {why:?}")),
+        SdkError::ResponseError(_) => Failure::Lost("the store's answer broke off".to_owned()),
+        _ => Failure::Lost("the store failed in an unknown way".to_owned()),
     }
 }
 
-/// Codes of failures that pass by themselves (Amazon DynamoDB Developer Guide, "Error handling").
-fn is_passing(code: &str) -> bool {
+/// Codes of requests that were turned away for now (Amazon DynamoDB Developer Guide, "Error handling").
+fn is_throttle(code: &str) -> bool {
     matches!(
         code,
         "ProvisionedThroughputExceededException"
@@ -39,11 +45,6 @@ fn is_passing(code: &str) -> bool {
             | "ThrottledException"
             | "RequestLimitExceeded"
             | "LimitExceededException"
-            | "InternalServerError"
-            | "InternalFailure"
-            | "ServiceUnavailable"
-            | "ServiceUnavailableException"
-            | "TransactionInProgressException"
             | "ItemCollectionSizeLimitExceededException"
     )
 }
@@ -63,7 +64,7 @@ pub(super) fn cancelled<R: std::fmt::Debug>(error: &SdkError<TransactWriteItemsE
         return if codes.iter().any(lost) {
             Cancelled::Raced
         } else if codes.iter().any(passing) {
-            Cancelled::Failed(Failure::Unavailable(format!("transaction cancelled: {codes:?}")))
+            Cancelled::Failed(Failure::Refused(format!("transaction cancelled: {codes:?}")))
         } else {
             Cancelled::Failed(Failure::Internal(format!("transaction cancelled: {codes:?}")))
         };

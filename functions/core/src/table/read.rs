@@ -219,7 +219,7 @@ impl ReadBatch {
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
-        Err(Failure::Unavailable("the store left keys unread".to_owned()))
+        Err(Failure::Refused("the store left keys unread".to_owned()))
     }
 }
 

@@ -142,6 +142,9 @@ impl Table {
             }
             Err(error) => match cancelled(&error) {
                 Cancelled::Raced => Err(Attempt::Raced),
+                Cancelled::Failed(lost @ Failure::Lost(_)) => {
+                    Err(Attempt::Failed(Error::from(lost).undecided()))
+                }
                 Cancelled::Failed(failure) => Err(Attempt::Failed(failure.into())),
             },
         }
@@ -246,6 +249,6 @@ impl Batch for AppendBatch {
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
-        Err(Failure::Unavailable("the store left audit events unwritten".to_owned()))
+        Err(Failure::Refused("the store left audit events unwritten".to_owned()))
     }
 }

@@ -119,7 +119,6 @@ async fn decide(
         }
     };
     let client = identify(client, subject.as_ref())?;
-    event.agent_account_id = Some(client.agent());
 
     // What the actor token says is judged after the client has been authenticated.
     let user = match &actor {
@@ -140,6 +139,8 @@ async fn decide(
     let keyring = core.keyring_at(control.keys_version).await?;
     let account = found.take::<AgentAccount>(&agent_key)?.filter(|account| account.active);
     let account = account.ok_or(TokenError::InvalidClient)?;
+    // From here on: whoever fails to prove a secret, fails at this account.
+    event.agent_account_id = Some(account.id);
     let secret = authenticate(core, &client, &account, event)?;
     if let Some(token) = &subject {
         let revoked = found.contains(&Key::revoked_token(token.jti));

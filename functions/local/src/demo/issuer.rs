@@ -152,7 +152,7 @@ impl DemoIssuer {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let claims = Claims {
             iss: self.0.url.clone(),
-            sub: format!("user_{}", email.split('@').next().unwrap_or_default()),
+            sub: format!("user_{}", &deputize_core::secret::sha256_hex(email.as_bytes())[..16]),
             aud: audience.to_owned(),
             email: email.to_owned(),
             email_verified: true,

@@ -180,16 +180,15 @@ fn policies(bot: AgentAccountId) -> [(&'static str, String); 3] {
             ),
         ),
         (
-            "People may use the demo servers, except for deleting",
+            "People may use the demo servers",
             "permit(principal is User, action == Action::\"call_tool\", resource)\n\
-             when { resource in Server::\"demo\" || resource in Server::\"demo-oauth\" }\n\
-             unless { resource == Tool::\"demo/delete_repo\" };"
+             when { resource in Server::\"demo\" || resource in Server::\"demo-oauth\" };"
                 .to_owned(),
         ),
         (
-            "Admins may delete",
-            "permit(principal is User, action == Action::\"call_tool\", resource == Tool::\"demo/delete_repo\")\n\
-             when { principal.role == \"admin\" };"
+            "Only admins may delete",
+            "forbid(principal is User, action == Action::\"call_tool\", resource == Tool::\"demo/delete_repo\")\n\
+             unless { principal.role == \"admin\" };"
                 .to_owned(),
         ),
     ]
