@@ -327,10 +327,10 @@ mod tests {
 
     #[test]
     fn an_invalid_policy_is_refused_with_line_and_column() {
-        insta::assert_snapshot!(refusal("permit(principal, action,\n  resorce);"), @"");
-        insta::assert_snapshot!(refusal("permit(principal, action, resource)\n  when { principal.colour == 1 };"), @"");
-        insta::assert_snapshot!(refusal("permit(principal, action, resource);\nforbid(principal, action, resource);"), @"");
-        insta::assert_snapshot!(refusal("permit(principal == ?principal, action, resource);"), @"");
-        insta::assert_snapshot!(refusal(""), @"");
+        insta::assert_snapshot!(refusal("permit(principal, action,\n  resorce);"), @"text: line 2, column 3: found an invalid variable in the policy scope: resorce (policy scopes must contain a `principal`, `action`, and `resource` element in that order)");
+        insta::assert_snapshot!(refusal("permit(principal, action, resource)\n  when { principal.colour == 1 };"), @"text: line 2, column 10: for policy `00000000-0000-0000-0000-000000000000`, attribute `colour` on entity type `Agent` not found");
+        insta::assert_snapshot!(refusal("permit(principal, action, resource);\nforbid(principal, action, resource);"), @"text: line 2, column 1: unexpected token `forbid`");
+        insta::assert_snapshot!(refusal("permit(principal == ?principal, action, resource);"), @"text: line 1, column 21: expected a static policy, got a template containing the slot ?principal (try removing the template slot(s) from this policy)");
+        insta::assert_snapshot!(refusal(""), @"text: line 1, column 1: unexpected end of input");
     }
 }
