@@ -85,6 +85,8 @@ pub enum Refused {
     UnknownKey,
     #[error("the token's algorithm is not allowed")]
     BadAlgorithm,
+    #[error("the token has an extension that must be understood and is not")]
+    UnknownExtension,
     #[error("the token's signature is wrong")]
     BadSignature,
     #[error("the token is for another audience")]
@@ -220,6 +222,10 @@ impl Issuers {
         let header = decode_header(token).map_err(|_| Refused::BadAlgorithm)?;
         if !ALGORITHMS.contains(&header.alg) {
             return Err(Refused::BadAlgorithm);
+        }
+        // RFC 7515 section 4.1.11. We understand none.
+        if header.crit.is_some() {
+            return Err(Refused::UnknownExtension);
         }
         Ok((issuer, header.kid.ok_or(Refused::UnknownKey)?, header.alg))
     }
