@@ -12,7 +12,7 @@ use deputize_core::{
 };
 use http::{
     HeaderValue, StatusCode,
-    header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
@@ -170,10 +170,6 @@ impl IntoResponse for ApiError {
         | Error::Unrecorded { retry_after, .. } = error
         {
             headers.insert(RETRY_AFTER, retry_after.as_secs().max(1).into());
-        }
-        if matches!(error, Error::MethodNotAllowed) {
-            // Axum adds which methods there are; where it does not, none can be named.
-            headers.entry(ALLOW).or_insert(HeaderValue::from_static(""));
         }
         response
     }
