@@ -1,1 +1,40 @@
+//! The kit for the tests across crates: the whole service in one process, with everything around it made
+//! of memory, standing still or failing on demand.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | [`app`] | [`TestApp`]: the deployed routes on an embedded store, with a clock that a test moves |
+//! | [`cast`] | who and what is in a test: users, agent accounts, servers, delegations, policies |
+//! | [`request`] | asking, with each kind of credential |
+//! | [`response`] | the answer as a test reads it, and as a snapshot shows it |
+//! | [`issuer`] | issuers of user JWTs, whose keys and failures a test chooses |
+//! | [`jwt`] | taking tokens apart, and forging them |
+//! | [`upstream`] | an MCP server that remembers what reached it |
+//! | [`faults`] | a DynamoDB transport that throttles, times out, breaks off or loses answers |
+//! | [`table`] | the whole table, to see what a request has changed |
+//!
+//! A test starts with [`TestApp::start`]. Nothing is shared between two of them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test's helpers fail by panicking"
+)]
 
+pub mod app;
+pub mod cast;
+pub mod faults;
+pub mod issuer;
+pub mod jwt;
+pub mod request;
+pub mod response;
+pub mod table;
+pub mod upstream;
+
+pub use self::{
+    app::TestApp,
+    cast::{Agent, Server, User},
+    request::Ask,
+    response::Answer,
+    upstream::McpServer,
+};

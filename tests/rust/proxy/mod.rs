@@ -1,0 +1,47 @@
+//! `/api/v1/proxy/{server_id}/tools`: what a call is let through for, what stops it, and what remains of it.
+
+mod audit_list;
+mod body;
+mod delegation;
+mod listing;
+mod policy;
+mod revocations;
+mod trail;
+mod upstream;
+
+use deputize_tests::{Agent, McpServer, TestApp, User};
+
+use crate::stage::Stage;
+
+/// The stage with the demo's MCP server behind `demo`, where everybody may do everything.
+pub(crate) struct Permitted {
+    pub(crate) stage: Stage,
+    pub(crate) mcp: McpServer,
+}
+
+impl Permitted {
+    pub(crate) async fn set() -> Self {
+        let it = Self::without_policies().await;
+        it.stage.app.permit_everything().await;
+        it
+    }
+
+    pub(crate) async fn without_policies() -> Self {
+        let stage = Stage::set().await;
+        let mcp = McpServer::start().await;
+        stage.app.server("demo").at(mcp.open_url()).await;
+        Self { stage, mcp }
+    }
+
+    pub(crate) fn app(&self) -> &TestApp {
+        &self.stage.app
+    }
+
+    pub(crate) fn bot(&self) -> &Agent {
+        &self.stage.bot
+    }
+
+    pub(crate) fn bob(&self) -> &User {
+        &self.stage.bob
+    }
+}

@@ -1,0 +1,29 @@
+//! What most tests start from.
+
+use deputize_tests::{Agent, TestApp, User};
+
+/// Alice is an admin and owns the agent account `bot`, to which Bob delegates. Carol has nothing to do
+/// with it.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) app: TestApp,
+    pub(crate) alice: User,
+    pub(crate) bob: User,
+    pub(crate) carol: User,
+    pub(crate) bot: Agent,
+}
+
+impl Stage {
+    pub(crate) async fn set() -> Self {
+        Self::in_app(TestApp::start().await).await
+    }
+
+    pub(crate) async fn in_app(app: TestApp) -> Self {
+        let alice = app.user("alice").admin().await;
+        let bob = app.user("bob").await;
+        let carol = app.user("carol").await;
+        let bot = app.agent("bot", &alice).await;
+        app.delegate(&bot, &bob).await;
+        Self { app, alice, bob, carol, bot }
+    }
+}

@@ -1,0 +1,64 @@
+//! What clients find out by themselves.
+
+use deputize_tests::TestApp;
+use insta::assert_snapshot;
+
+#[tokio::test]
+async fn the_authorization_servers_metadata_names_its_endpoints() {
+    let app = TestApp::start().await;
+    assert_snapshot!(app.get("/.well-known/oauth-authorization-server").await, @r#"
+    200 OK
+    cache-control: public, max-age=300
+
+    {
+      "issuer": "https://deputize.test",
+      "token_endpoint": "https://deputize.test/api/v1/oauth/token",
+      "introspection_endpoint": "https://deputize.test/api/v1/oauth/introspect",
+      "revocation_endpoint": "https://deputize.test/api/v1/oauth/revoke",
+      "jwks_uri": "https://deputize.test/.well-known/jwks.json",
+      "scopes_supported": [
+        "tools:call"
+      ],
+      "response_types_supported": [],
+      "grant_types_supported": [
+        "client_credentials",
+        "urn:ietf:params:oauth:grant-type:token-exchange"
+      ],
+      "token_endpoint_auth_methods_supported": [
+        "client_secret_basic",
+        "client_secret_post"
+      ],
+      "introspection_endpoint_auth_methods_supported": [
+        "client_secret_basic",
+        "client_secret_post"
+      ],
+      "revocation_endpoint_auth_methods_supported": [
+        "client_secret_basic",
+        "client_secret_post"
+      ]
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn the_public_keys_are_published_and_may_be_kept_for_a_while() {
+    let app = TestApp::start().await;
+    assert_snapshot!(app.get("/.well-known/jwks.json").await, @r#"
+    200 OK
+    cache-control: public, max-age=300
+
+    {
+      "keys": [
+        {
+          "kty": "EC",
+          "crv": "P-256",
+          "alg": "ES256",
+          "use": "sig",
+          "kid": "[kid]",
+          "x": "[x]",
+          "y": "[y]"
+        }
+      ]
+    }
+    "#);
+}

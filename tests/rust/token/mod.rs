@@ -1,0 +1,12 @@
+//! `POST /api/v1/oauth/token` and its neighbours.
+
+mod attacks;
+mod client;
+mod documents;
+mod exchange;
+mod form;
+mod introspect;
+mod keys;
+mod on_behalf_of;
+mod revoke;
+mod user_tokens;

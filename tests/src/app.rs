@@ -1,0 +1,143 @@
+//! The whole service in one process.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use deputize_core::{
+    Core, Settings,
+    clock::{Clock, Random, Timestamp},
+    issuers::{Issuers, TrustedIssuer},
+    table::{StatsSnapshot, Table, TableOptions},
+    vault::Vault,
+};
+use deputize_local::{server::functions, store::Store};
+use deputize_proxy::upstream::{AddressPolicy, UpstreamClient, UpstreamConfig};
+use deputize_service::edge;
+use http::Method;
+use zeroize::Zeroizing;
+
+use crate::{
+    faults::Faults,
+    issuer::{Network, TestIssuer},
+    request::Ask,
+    response::Names,
+};
+
+/// Where the service under test says that it is.
+pub const URL: &str = "https://deputize.test";
+
+/// The service, on a store in memory.
+#[derive(Debug)]
+pub struct TestApp {
+    pub core: Arc<Core>,
+    pub store: Store,
+    /// What goes wrong between the service and its store.
+    pub faults: Faults,
+    /// An issuer whose tokens must be for `deputize`, lead to users by verified email, and make new ones.
+    pub login: TestIssuer,
+    /// An issuer like `WorkOS`: no `aud`, no email; only subjects that are known lead to users.
+    pub workos: TestIssuer,
+    pub(crate) names: Names,
+    router: Router,
+}
+
+impl TestApp {
+    /// The service with an empty table, at 2026-01-15T09:00:00Z.
+    pub async fn start() -> Self {
+        Self::start_with(UpstreamConfig::default()).await
+    }
+
+    /// With other bounds on what MCP servers may take. They may be at any address but a link-local one.
+    pub async fn start_with(upstream: UpstreamConfig) -> Self {
+        let clock = Clock::manual("2026-01-15T09:00:00Z".parse().unwrap());
+        let store = Store::in_memory().unwrap();
+        let faults = Faults::on(&store);
+        let options = TableOptions::default();
+        deputize_core::table::create_table(&store.client(), &options.name).await.unwrap();
+        let table = Table::new(faults.client(), options);
+
+        let login = TestIssuer::new("https://login.example.com", &clock);
+        let workos = TestIssuer::new("https://api.workos.com/client_1", &clock);
+        let trusted = vec![
+            TrustedIssuer {
+                issuer: login.url().to_owned(),
+                jwks_uri: Some(login.jwks_uri()),
+                audiences: vec!["deputize".to_owned()],
+                any_audience: false,
+                link_by_email: true,
+                provision: true,
+            },
+            TrustedIssuer {
+                issuer: workos.url().to_owned(),
+                jwks_uri: None,
+                audiences: Vec::new(),
+                any_audience: true,
+                link_by_email: false,
+                provision: false,
+            },
+        ];
+        let network = Network::of([login.clone(), workos.clone()]);
+        let vault = Vault::local(&Zeroizing::new([7; 32])).unwrap();
+        let core = Core::new(table, Settings::at(URL), Issuers::new(trusted, Arc::new(network)), vault)
+            .with(clock, Random::System);
+        core.bootstrap().await.unwrap();
+        let core = Arc::new(core);
+        let config = UpstreamConfig { addresses: AddressPolicy::PRIVATE, ..upstream };
+        let routes = Router::from(functions(&core, UpstreamClient::new(config).unwrap()));
+        let router = edge::around(routes, Arc::clone(&core));
+        Self { core, store, faults, login, workos, names: Names::default(), router }
+    }
+
+    /// What the service takes for now.
+    pub fn now(&self) -> Timestamp {
+        self.core.clock.now()
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, time: Duration) {
+        self.core.clock.advance(time);
+    }
+
+    /// Shows `text` as `[name]` in snapshots.
+    pub fn call_it(&self, name: impl Into<String>, text: impl Into<String>) {
+        self.names.add(name.into(), text.into());
+    }
+
+    pub fn get(&self, path: impl Into<String>) -> Ask {
+        self.ask(Method::GET, path)
+    }
+
+    pub fn post(&self, path: impl Into<String>) -> Ask {
+        self.ask(Method::POST, path)
+    }
+
+    pub fn put(&self, path: impl Into<String>) -> Ask {
+        self.ask(Method::PUT, path)
+    }
+
+    pub fn patch(&self, path: impl Into<String>) -> Ask {
+        self.ask(Method::PATCH, path)
+    }
+
+    pub fn delete(&self, path: impl Into<String>) -> Ask {
+        self.ask(Method::DELETE, path)
+    }
+
+    pub fn ask(&self, method: Method, path: impl Into<String>) -> Ask {
+        Ask::new(self.router.clone(), self.names.clone(), method, path.into())
+    }
+
+    /// How often each kind of request went to the table while `work` ran.
+    pub async fn round_trips<T>(&self, work: impl Future<Output = T>) -> (T, Vec<(&'static str, u64)>) {
+        let before = self.core.table.stats();
+        let done = work.await;
+        (done, difference(&before, &self.core.table.stats()))
+    }
+}
+
+fn difference(before: &StatsSnapshot, after: &StatsSnapshot) -> Vec<(&'static str, u64)> {
+    let of = |stats: &StatsSnapshot, operation| stats.requests.get(operation).copied().unwrap_or_default();
+    let grown =
+        after.requests.keys().map(|operation| (*operation, of(after, operation) - of(before, operation)));
+    grown.filter(|(_, count)| *count > 0).collect()
+}

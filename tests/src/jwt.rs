@@ -1,0 +1,119 @@
+//! Taking tokens apart, and forging them.
+
+use aws_lc_rs::{
+    hmac,
+    rand::SystemRandom,
+    rsa::{KeyPair as RsaKeyPair, KeySize},
+    signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RsaSubjectPublicKey,
+    },
+};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+
+fn encode(bytes: impl AsRef<[u8]>) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn part(token: &str, index: usize) -> Value {
+    let part = token.split('.').nth(index).expect("a part of a token");
+    serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}
+
+/// What a token's header says.
+pub fn header(token: &str) -> Value {
+    part(token, 0)
+}
+
+/// What a token says.
+pub fn claims(token: &str) -> Value {
+    part(token, 1)
+}
+
+fn message(header: &Value, claims: &Value) -> String {
+    format!("{}.{}", encode(header.to_string()), encode(claims.to_string()))
+}
+
+/// A token without a signature.
+pub fn unsigned(header: &Value, claims: &Value) -> String {
+    message(header, claims) + "."
+}
+
+/// A token that is "signed" with a secret, such as somebody's public key.
+pub fn hmac_signed(header: &Value, claims: &Value, secret: &[u8]) -> String {
+    let message = message(header, claims);
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message.as_bytes());
+    format!("{message}.{}", encode(signature))
+}
+
+/// The token with other claims under the same signature.
+pub fn with_claims(token: &str, edit: impl FnOnce(&mut Value)) -> String {
+    let mut claims = claims(token);
+    edit(&mut claims);
+    let (head, rest) = token.split_once('.').unwrap();
+    let (_, signature) = rest.split_once('.').unwrap();
+    format!("{head}.{}.{signature}", encode(claims.to_string()))
+}
+
+/// The token with another header under the same signature.
+pub fn with_header(token: &str, edit: impl FnOnce(&mut Value)) -> String {
+    let mut header = header(token);
+    edit(&mut header);
+    let (_, rest) = token.split_once('.').unwrap();
+    format!("{}.{rest}", encode(header.to_string()))
+}
+
+/// A key that signs.
+#[derive(Debug)]
+pub enum SigningKey {
+    Es256(EcdsaKeyPair),
+    Rs256(Box<RsaKeyPair>),
+}
+
+impl SigningKey {
+    pub fn es256() -> Self {
+        Self::Es256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
+    }
+
+    pub fn rs256() -> Self {
+        Self::Rs256(Box::new(RsaKeyPair::generate(KeySize::Rsa2048).unwrap()))
+    }
+
+    pub fn algorithm(&self) -> &'static str {
+        match self {
+            Self::Es256(_) => "ES256",
+            Self::Rs256(_) => "RS256",
+        }
+    }
+
+    pub fn sign(&self, header: &Value, claims: &Value) -> String {
+        let message = message(header, claims);
+        let random = SystemRandom::new();
+        let signature = match self {
+            Self::Es256(pair) => pair.sign(&random, message.as_bytes()).unwrap().as_ref().to_vec(),
+            Self::Rs256(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &random, message.as_bytes(), &mut signature).unwrap();
+                signature
+            }
+        };
+        format!("{message}.{}", encode(signature))
+    }
+
+    /// The public half (RFC 7517).
+    pub fn jwk(&self, kid: &str) -> Value {
+        match self {
+            Self::Es256(pair) => {
+                let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
+                let (x, y) = (encode(x), encode(y));
+                json!({ "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": kid, "x": x, "y": y })
+            }
+            Self::Rs256(pair) => {
+                let public: &RsaSubjectPublicKey = pair.public_key();
+                let n = encode(public.modulus().big_endian_without_leading_zero());
+                let e = encode(public.exponent().big_endian_without_leading_zero());
+                json!({ "kty": "RSA", "alg": "RS256", "use": "sig", "kid": kid, "n": n, "e": e })
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The answer to a request: as a test reads it, and as a snapshot shows it, without what differs from run
+//! to run.
+
+use std::{
+    fmt,
+    sync::{Arc, LazyLock, Mutex},
+};
+
+use http::{HeaderMap, StatusCode, response::Parts};
+use regex::Regex;
+use serde_json::Value;
+
+/// Texts that snapshots show by a name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names(Arc<Mutex<Vec<(String, String)>>>);
+
+impl Names {
+    pub(crate) fn add(&self, name: String, text: String) {
+        self.0.lock().unwrap().push((text, format!("[{name}]")));
+    }
+
+    /// `text` with everything named that has a name, and a placeholder for everything else that is random.
+    pub(crate) fn show(&self, text: &str) -> String {
+        let mut shown = text.to_owned();
+        for (text, name) in self.0.lock().unwrap().iter() {
+            shown = shown.replace(text, name);
+        }
+        for (pattern, placeholder) in RANDOM.iter() {
+            shown = pattern.replace_all(&shown, *placeholder).into_owned();
+        }
+        shown
+    }
+}
+
+static RANDOM: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+    [
+        (r"eyJ[\w-]+\.[\w-]+\.[\w-]*", "[jwt]"),
+        (r"\brl_[\w-]{40,}", "[API key]"),
+        (r"\bdps_[\w-]{30,}", "[client secret]"),
+        (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "[uuid]"),
+        (r#""kid":"[0-9a-f]{16}""#, r#""kid":"[kid]""#),
+        (r#""(x|y)":"[\w-]{43}""#, r#""$1":"[$1]""#),
+        (r"\bcursor=[\w-]+", "cursor=[cursor]"),
+        (r"127\.0\.0\.1:\d+", "127.0.0.1:[port]"),
+    ]
+    .map(|(pattern, placeholder)| (Regex::new(pattern).unwrap(), placeholder))
+    .into()
+});
+
+/// The headers that snapshots show.
+const SHOWN: [&str; 6] = ["allow", "cache-control", "link", "pragma", "retry-after", "www-authenticate"];
+
+/// An answer. Its `Display` is for snapshots.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+    names: Names,
+}
+
+impl Answer {
+    pub(crate) fn new(parts: Parts, body: &[u8], names: Names) -> Self {
+        let text = String::from_utf8(body.to_vec()).expect("every answer is text");
+        Self { status: parts.status, headers: parts.headers, text, names }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text)
+            .unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.text))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// Itself, if it is a success.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert!(self.status.is_success(), "{self}");
+        self
+    }
+
+    /// The text of a field at the top of the body.
+    #[track_caller]
+    pub fn field(&self, name: &str) -> String {
+        let body = self.json();
+        body[name].as_str().unwrap_or_else(|| panic!("no text {name} in {self}")).to_owned()
+    }
+
+    /// The token that was issued.
+    #[track_caller]
+    pub fn access_token(&self) -> String {
+        assert!(self.status == StatusCode::OK, "{self}");
+        self.field("access_token")
+    }
+
+    /// Status and `detail`, on one line, for tables of refusals.
+    pub fn refusal(&self) -> String {
+        let detail = self.json()["detail"].as_str().unwrap_or_default().to_owned();
+        self.names.show(&format!("{} {detail}", self.status.as_u16()))
+    }
+
+    /// The next page's address.
+    pub fn next(&self) -> Option<String> {
+        let link = self.header("link")?;
+        let path = link.strip_prefix('<')?.strip_suffix(">; rel=\"next\"")?;
+        Some(path.to_owned())
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status)?;
+        for name in SHOWN {
+            for value in self.headers.get_all(name) {
+                // On everything but the two documents that may be kept.
+                if name == "cache-control" && value == "no-store" {
+                    continue;
+                }
+                write!(f, "\n{name}: {}", self.names.show(value.to_str().unwrap()))?;
+            }
+        }
+        if !self.text.is_empty() {
+            write!(f, "\n\n{}", indented(&self.names.show(&self.text)))?;
+        }
+        Ok(())
+    }
+}
+
+/// JSON over several lines, its fields in the order in which they came.
+fn indented(json: &str) -> String {
+    let (mut shown, mut depth, mut in_text, mut escaped) = (String::new(), 0, false, false);
+    let line = |shown: &mut String, depth: usize| {
+        shown.push('\n');
+        shown.push_str(&"  ".repeat(depth));
+    };
+    let mut chars = json.chars().peekable();
+    while let Some(char) = chars.next() {
+        if in_text {
+            shown.push(char);
+            in_text = char != '"' || escaped;
+            escaped = char == '\\' && !escaped;
+            continue;
+        }
+        match char {
+            '"' => {
+                in_text = true;
+                shown.push(char);
+            }
+            '{' | '[' if chars.peek().is_some_and(|next| matches!(next, '}' | ']')) => {
+                shown.push(char);
+                shown.extend(chars.next());
+            }
+            '{' | '[' => {
+                depth += 1;
+                shown.push(char);
+                line(&mut shown, depth);
+            }
+            '}' | ']' => {
+                depth -= 1;
+                line(&mut shown, depth);
+                shown.push(char);
+            }
+            ',' => {
+                shown.push(char);
+                line(&mut shown, depth);
+            }
+            ':' => shown.push_str(": "),
+            other => shown.push(other),
+        }
+    }
+    shown
+}
