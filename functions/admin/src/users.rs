@@ -127,7 +127,7 @@ struct CreateUser {
     /// None if left out.
     #[serde(default)]
     groups: Option<Groups>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "extract::object")]
     identity: Option<Identity>,
 }
 
@@ -253,6 +253,7 @@ mod tests {
             (r#"{"role":"owner"}"#, "role: "),
             (r#"{"identity":{"issuer":"https://id.example"}}"#, "identity: "),
             (r#"{"identity":{"issuer":"id.example","subject":"1"}}"#, "identity.issuer: "),
+            (r#"{"identity":["https://id.example","1"]}"#, "identity: "),
             (r#"{"groups":"staff"}"#, "groups: "),
         ] {
             let refusal = refusal(body);

@@ -3,6 +3,8 @@
 use std::{
     collections::{HashMap, HashSet},
     error::Error as _,
+    fmt,
+    marker::PhantomData,
     sync::Arc,
     time::Duration,
 };
@@ -22,7 +24,10 @@ use http::{
     request::Parts,
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::de::DeserializeOwned;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 use crate::ApiError;
 
@@ -133,6 +138,10 @@ impl<T: DeserializeOwned, S: Sync> OptionalFromRequest<S> for Json<T> {
 
 /// Parses JSON; the error names the field.
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    // serde would fill a struct's fields from an array, in the order of their declaration.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Error::invalid("the body must be an object, not an array").into());
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let (path, inner) = (error.path().to_string(), error.inner());
@@ -141,6 +150,31 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     })?;
     deserializer.end().map_err(|error| Error::Invalid(format!("after the JSON body: {error}")))?;
     Ok(parsed)
+}
+
+/// Reads an object inside a body, for `#[serde(deserialize_with)]`: as in [`parse_json`], an array is none.
+pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    struct Object<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+        type Value = Option<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object or null")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+
+    deserializer.deserialize_any(Object(PhantomData))
 }
 
 /// Requires a `Content-Type`, whatever its parameters.
@@ -258,6 +292,7 @@ pub struct PagingParams {
     #[param(minimum = 1, maximum = 100)]
     limit: Option<usize>,
     /// Where to continue: from the `Link` header of the page before.
+    #[param(format = "cursor")]
     cursor: Option<String>,
 }
 
@@ -279,9 +314,31 @@ impl<T: serde::Serialize> IntoResponse for Json<T> {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
+
+    #[test]
+    fn an_array_is_no_object_at_any_depth() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct Body {
+            #[serde(default, deserialize_with = "object")]
+            inner: Option<Inner>,
+        }
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct Inner {
+            name: String,
+        }
+        let parse = |body: &str| parse_json::<Body>(body.as_bytes()).map_err(|error| error.0.to_string());
+        let inner = Some(Inner { name: "a".to_owned() });
+        assert_eq!(parse(r#"{"inner":{"name":"a"}}"#), Ok(Body { inner }));
+        for absent in ["{}", r#"{"inner":null}"#] {
+            assert_eq!(parse(absent), Ok(Body { inner: None }));
+        }
+        assert_eq!(parse(" [null]"), Err("the body must be an object, not an array".to_owned()));
+        let refusal = parse(r#"{"inner":["a"]}"#).unwrap_err();
+        assert!(refusal.starts_with("inner: invalid type: sequence, expected an object"), "{refusal}");
+        let refusal = parse(r#"{"inner":{"name":1}}"#).unwrap_err();
+        assert!(refusal.starts_with("inner.name: "), "{refusal}");
+    }
 
     #[derive(Debug, Deserialize)]
     struct Filter {
