@@ -73,7 +73,12 @@ async fn list(
 struct SavePolicy {
     name: Name,
     /// One Cedar policy, valid against the schema; at most 10,240 bytes.
-    #[schema(min_length = 1, max_length = 10_240, example = "permit(principal, action, resource);")]
+    #[schema(
+        format = "cedar",
+        min_length = 1,
+        max_length = 10_240,
+        example = "permit(principal, action, resource);"
+    )]
     text: String,
 }
 

@@ -72,7 +72,7 @@ impl From<DelegationView> for Delegation {
 struct CreateDelegation {
     /// The servers that the agent may call, 1 to 50; all if left out.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 50)]
     server_ids: Option<Vec<ServerId>>,
     /// Until when; until it is revoked if left out.
     #[serde(default)]

@@ -72,7 +72,7 @@ impl From<GrantView> for SessionGrant {
 #[into_params(parameter_in = Query)]
 struct ListFilter {
     /// Only grants for this server.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$")]
     server_id: Option<ServerId>,
 }
 
@@ -101,7 +101,7 @@ async fn list(
 
 #[derive(Debug, Deserialize, ToSchema)]
 struct CreateSessionGrant {
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$")]
     server_id: ServerId,
     /// Make it the shared grant, which revokes everybody else's for this agent account and server.
     #[serde(default)]
@@ -135,7 +135,7 @@ async fn create(
 /// `shared` is ignored: a toggle flips what there is.
 #[derive(Debug, Deserialize, ToSchema)]
 struct ToggleSessionGrant {
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$")]
     server_id: ServerId,
 }
 

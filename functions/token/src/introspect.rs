@@ -22,10 +22,15 @@ use crate::client_auth::require_client_auth;
 #[expect(dead_code, reason = "only its OpenAPI description is used")]
 pub(crate) struct TokenToLookAt {
     /// An agent token.
+    #[schema(min_length = 1)]
     token: String,
     /// Ignored: there is one kind.
+    #[schema(nullable = false)]
     token_type_hint: Option<String>,
-    client_id: Option<String>,
+    /// Required, as is the secret; or both in the `Authorization` header (HTTP Basic).
+    #[schema(nullable = false)]
+    client_id: Option<Uuid>,
+    #[schema(nullable = false)]
     client_secret: Option<String>,
 }
 

@@ -15,6 +15,7 @@ use deputize_service::{
 use http::{HeaderMap, header};
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::client_auth::client_auth;
 
@@ -30,23 +31,59 @@ const USER_EMAIL: &str = "urn:runlayer:token-type:user-email";
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only its OpenAPI description is used")]
 pub(crate) struct TokenRequest {
-    /// `client_credentials`, or `urn:ietf:params:oauth:grant-type:token-exchange` (RFC 8693).
-    #[schema(example = "client_credentials")]
-    grant_type: String,
+    grant_type: GrantType,
     /// The agent account's client id; or in the `Authorization` header (HTTP Basic).
-    client_id: Option<String>,
+    #[schema(nullable = false)]
+    client_id: Option<Uuid>,
+    #[schema(nullable = false)]
     client_secret: Option<String>,
     /// `tools:call`, the only scope; may be left out.
+    #[schema(nullable = false, example = "tools:call")]
     scope: Option<String>,
-    /// The user to act for: a UUID, an email address, or the user's own access token.
+    /// The user to act for: a UUID, an email address, or the user's own access token. For a token exchange
+    /// the latter.
+    #[schema(nullable = false)]
     actor_token: Option<String>,
-    /// `urn:runlayer:token-type:user-id`, `urn:runlayer:token-type:user-email`, or
-    /// `urn:ietf:params:oauth:token-type:access_token`.
-    actor_token_type: Option<String>,
+    /// Required with `actor_token`.
+    #[schema(nullable = false)]
+    actor_token_type: Option<ActorTokenType>,
     /// For a token exchange: the agent's own token.
+    #[schema(nullable = false)]
     subject_token: Option<String>,
-    /// For a token exchange: `urn:ietf:params:oauth:token-type:access_token`.
-    subject_token_type: Option<String>,
+    /// For a token exchange.
+    #[schema(nullable = false)]
+    subject_token_type: Option<AccessTokenType>,
+    /// For a token exchange; may be left out.
+    #[schema(nullable = false)]
+    requested_token_type: Option<AccessTokenType>,
+}
+
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its OpenAPI description is used")]
+enum GrantType {
+    #[schema(rename = "client_credentials")]
+    ClientCredentials,
+    /// RFC 8693.
+    #[schema(rename = "urn:ietf:params:oauth:grant-type:token-exchange")]
+    TokenExchange,
+}
+
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its OpenAPI description is used")]
+enum ActorTokenType {
+    #[schema(rename = "urn:runlayer:token-type:user-id")]
+    UserId,
+    #[schema(rename = "urn:runlayer:token-type:user-email")]
+    UserEmail,
+    #[schema(rename = "urn:ietf:params:oauth:token-type:access_token")]
+    AccessToken,
+}
+
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its OpenAPI description is used")]
+enum AccessTokenType {
+    #[schema(rename = "urn:ietf:params:oauth:token-type:access_token")]
+    AccessToken,
 }
 
 /// A token (RFC 6749 section 5.1).
