@@ -70,7 +70,8 @@ pub(super) fn validate(id: PolicyId, text: &str) -> Result<()> {
     let mut set = PolicySet::new();
     set.add(policy).map_err(Error::internal)?;
     let result = Validator::new(names()?.schema.clone()).validate(&set, ValidationMode::Strict);
-    match result.validation_errors().next() {
+    // The first in the text: the validator gives them in an order that differs from run to run.
+    match result.validation_errors().min_by_key(|error| (offset(*error), error.to_string())) {
         None => Ok(()),
         Some(error) => Err(Error::invalid(format!("text: {}{error}", place(text, error)))),
     }
@@ -90,11 +91,14 @@ fn parse(id: PolicyId, text: &str) -> Result<cedar_policy::Policy> {
     })
 }
 
+/// Where an error is in its text, in bytes.
+fn offset(error: &dyn Diagnostic) -> Option<usize> {
+    error.labels().and_then(|mut labels| labels.next()).map(|label| label.offset())
+}
+
 /// `line L, column C: ` of an error, both counted from 1.
 fn place(text: &str, error: &dyn Diagnostic) -> String {
-    let Some(offset) = error.labels().and_then(|mut labels| labels.next()).map(|label| label.offset()) else {
-        return String::new();
-    };
+    let Some(offset) = offset(error) else { return String::new() };
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
