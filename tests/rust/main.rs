@@ -4,8 +4,12 @@
 //! | folder | holds |
 //! | --- | --- |
 //! | `token` | the token endpoint, introspection, revocation, keys |
+//! | `management` | everything that users and admins manage, and what is refused |
 //! | `grants` | session grants, and whose credentials a call uses |
 //! | `proxy` | calling and listing tools, what stops a call, the audit trail |
+//! | `faults` | a store that throttles, times out, breaks off, loses answers or is gone |
+//! | `races` | many callers at once |
+//! | `cost` | round trips, counted |
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,7 +17,12 @@
     reason = "a test's helpers fail by panicking"
 )]
 
+mod cost;
+mod faults;
 mod grants;
+mod management;
+mod model;
 mod proxy;
+mod races;
 mod stage;
 mod token;

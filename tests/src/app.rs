@@ -83,8 +83,8 @@ impl TestApp {
         core.bootstrap().await.unwrap();
         let core = Arc::new(core);
         let config = UpstreamConfig { addresses: AddressPolicy::PRIVATE, ..upstream };
-        let routes = Router::from(functions(&core, UpstreamClient::new(config).unwrap()));
-        let router = edge::around(routes, Arc::clone(&core));
+        let functions = functions(&core, UpstreamClient::new(config).unwrap());
+        let router = edge::around(functions.into(), Arc::clone(&core));
         Self { core, store, faults, login, workos, names: Names::default(), router }
     }
 
@@ -99,8 +99,13 @@ impl TestApp {
     }
 
     /// Shows `text` as `[name]` in snapshots.
-    pub fn call_it(&self, name: impl Into<String>, text: impl Into<String>) {
-        self.names.add(name.into(), text.into());
+    pub fn call_it(&self, name: impl AsRef<str>, text: impl Into<String>) {
+        self.names.add(name.as_ref(), text.into());
+    }
+
+    /// `text` as snapshots show it.
+    pub fn shown(&self, text: &str) -> String {
+        self.names.show(text)
     }
 
     pub fn get(&self, path: impl Into<String>) -> Ask {

@@ -1,4 +1,4 @@
-//! What can go wrong between the service and DynamoDB, on demand.
+//! What can go wrong between the service and its store, on demand.
 
 use std::sync::{
     Arc, Mutex,
@@ -70,12 +70,19 @@ pub struct Faults {
     store: Store,
     plans: Arc<Mutex<Vec<Plan>>>,
     seen: Arc<Mutex<Vec<String>>>,
+    committed: Arc<Mutex<Vec<Value>>>,
     shuffled: Arc<AtomicBool>,
 }
 
 impl Faults {
     pub(crate) fn on(store: &Store) -> Self {
-        Self { store: store.clone(), plans: Arc::default(), seen: Arc::default(), shuffled: Arc::default() }
+        Self {
+            store: store.clone(),
+            plans: Arc::default(),
+            seen: Arc::default(),
+            committed: Arc::default(),
+            shuffled: Arc::default(),
+        }
     }
 
     /// The SDK's client, as in production but with shorter pauses between its attempts.
@@ -100,9 +107,14 @@ impl Faults {
         self.add(Some(operation), 0, times, fault);
     }
 
-    /// The request after the next `skip` ones fails, of whatever kind it is, and so do its repetitions.
+    /// From the request after the next `skip` ones on, of whatever kind, everything fails.
     pub fn from_request(&self, skip: usize, fault: Fault) {
         self.add(None, skip, usize::MAX, fault);
+    }
+
+    /// The request after the next `skip` ones fails, of whatever kind it is, and no other.
+    pub fn only_request(&self, skip: usize, fault: Fault) {
+        self.add(None, skip, 1, fault);
     }
 
     fn add(&self, operation: Option<&'static str>, skip: usize, times: usize, fault: Fault) {
@@ -117,6 +129,11 @@ impl Faults {
     /// The kinds of request since this was last asked, repetitions included.
     pub fn take_seen(&self) -> Vec<String> {
         std::mem::take(&mut self.seen.lock().unwrap())
+    }
+
+    /// The bodies of all transactions that went through since this was last asked.
+    pub fn take_committed(&self) -> Vec<Value> {
+        std::mem::take(&mut self.committed.lock().unwrap())
     }
 
     /// From now on requests overtake one another.
@@ -147,17 +164,17 @@ impl Faults {
         }
         let broken = || ConnectorError::io("the connection broke".into());
         match self.due(&operation) {
-            None => self.store.call(request).await,
+            None => self.pass(request, &operation).await,
             Some(Fault::ThroughputExceeded) => {
-                refusal(400, "ProvisionedThroughputExceededException", &json!({}))
+                Ok(refusal(400, "ProvisionedThroughputExceededException", &json!({})))
             }
-            Some(Fault::Throttled) => refusal(400, "ThrottlingException", &json!({})),
+            Some(Fault::Throttled) => Ok(refusal(400, "ThrottlingException", &json!({}))),
             Some(Fault::TransactionThrottled) => {
                 let reasons =
                     json!({ "CancellationReasons": [{ "Code": "None" }, { "Code": "ThrottlingError" }] });
-                refusal(400, "TransactionCanceledException", &reasons)
+                Ok(refusal(400, "TransactionCanceledException", &reasons))
             }
-            Some(Fault::ServerError) => refusal(500, "InternalServerError", &json!({})),
+            Some(Fault::ServerError) => Ok(refusal(500, "InternalServerError", &json!({}))),
             Some(Fault::TimedOut) => Err(ConnectorError::timeout("no answer in time".into())),
             Some(Fault::Refused) => Err(broken()),
             Some(Fault::AnswerLost) => {
@@ -167,6 +184,16 @@ impl Faults {
             Some(Fault::Silence) => std::future::pending().await,
             Some(Fault::Unprocessed) => self.half(request, &operation).await,
         }
+    }
+
+    async fn pass(&self, request: HttpRequest, operation: &str) -> Result<HttpResponse, ConnectorError> {
+        let transaction =
+            (operation == "TransactWriteItems").then(|| request.body().bytes().unwrap().to_vec());
+        let response = self.store.call(request).await?;
+        if let Some(body) = transaction.filter(|_| response.status().is_success()) {
+            self.committed.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+        }
+        Ok(response)
     }
 
     /// Does the first half of a batch, and says so.
@@ -199,11 +226,11 @@ impl Faults {
     }
 }
 
-fn refusal(status: u16, code: &str, more: &Value) -> Result<HttpResponse, ConnectorError> {
+fn refusal(status: u16, code: &str, more: &Value) -> HttpResponse {
     let mut body = more.clone();
     body["__type"] = format!("com.amazonaws.dynamodb.v20120810#{code}").into();
     body["message"] = "a test made this fail".into();
-    Ok(HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body.to_string())))
+    HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body.to_string()))
 }
 
 impl HttpClient for Faults {

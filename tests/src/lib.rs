@@ -10,7 +10,7 @@
 //! | [`issuer`] | issuers of user JWTs, whose keys and failures a test chooses |
 //! | [`jwt`] | taking tokens apart, and forging them |
 //! | [`upstream`] | an MCP server that remembers what reached it |
-//! | [`faults`] | a DynamoDB transport that throttles, times out, breaks off or loses answers |
+//! | [`faults`] | a transport to the store that throttles, times out, breaks off or loses answers |
 //! | [`table`] | the whole table, to see what a request has changed |
 //!
 //! A test starts with [`TestApp::start`]. Nothing is shared between two of them.

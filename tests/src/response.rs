@@ -15,7 +15,7 @@ use serde_json::Value;
 pub(crate) struct Names(Arc<Mutex<Vec<(String, String)>>>);
 
 impl Names {
-    pub(crate) fn add(&self, name: String, text: String) {
+    pub(crate) fn add(&self, name: &str, text: String) {
         self.0.lock().unwrap().push((text, format!("[{name}]")));
     }
 
@@ -76,6 +76,7 @@ impl Answer {
 
     /// Itself, if it is a success.
     #[track_caller]
+    #[expect(clippy::return_self_not_must_use, reason = "mostly all that is wanted is that it is one")]
     pub fn ok(self) -> Self {
         assert!(self.status.is_success(), "{self}");
         self

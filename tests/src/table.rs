@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use deputize_core::table::Key;
 use dynoxide::actions::scan::ScanRequest;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{Answer, TestApp};
 
@@ -11,7 +12,7 @@ use crate::{Answer, TestApp};
 pub type Contents = BTreeMap<String, Value>;
 
 impl TestApp {
-    /// All items, as DynamoDB JSON by `pk sk`.
+    /// All items, as the engine's JSON by `pk sk`.
     fn items(&self) -> BTreeMap<String, Value> {
         let mut items = BTreeMap::new();
         let mut start = None;
@@ -35,10 +36,43 @@ impl TestApp {
         }
     }
 
+    /// How often an item has been written; 0 if it is not there.
+    pub fn revision(&self, key: &Key) -> u64 {
+        let request = json!({
+            "TableName": "deputize", "ConsistentRead": true,
+            "Key": { "pk": { "S": key.pk }, "sk": { "S": key.sk } },
+        });
+        let item = self.store.database().get_item(serde_json::from_value(request).unwrap()).unwrap();
+        let item = serde_json::to_value(&item).unwrap();
+        item["Item"]["rev"]["N"].as_str().map_or(0, |rev| rev.parse().unwrap())
+    }
+
     /// Everything but the audit trail: equal before and after what changes nothing.
     pub fn contents(&self) -> Contents {
         let items = self.items().into_iter().filter(|(key, _)| !key.starts_with("AUDIT#"));
         items.collect()
+    }
+
+    /// What kinds of item there are outside the audit trail, how often each was written, and the fields that
+    /// it has: equal for two tables in which the same was done.
+    pub fn shape(&self) -> Vec<String> {
+        let shape = |item: Value| {
+            let mut fields: Vec<String> = item
+                .as_object()
+                .unwrap()
+                .iter()
+                .map(|(name, value)| {
+                    let telling =
+                        matches!(name.as_str(), "rev" | "kind" | "active" | "generation" | "policies");
+                    if telling { format!("{name}={value}") } else { name.clone() }
+                })
+                .collect();
+            fields.sort();
+            fields.join(" ")
+        };
+        let mut shapes: Vec<String> = self.contents().into_values().map(shape).collect();
+        shapes.sort();
+        shapes
     }
 
     /// The audit trail, oldest first.
@@ -84,7 +118,7 @@ impl TestApp {
     }
 }
 
-/// DynamoDB JSON to JSON.
+/// The engine's JSON (`{"S": "text"}`) to JSON.
 fn plain(value: &Value) -> Value {
     let fields = value.as_object().unwrap();
     let plain_value = |value: &Value| {

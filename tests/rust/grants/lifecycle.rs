@@ -51,7 +51,7 @@ async fn granting_again_answers_the_grant_that_stands_and_changes_nothing() {
     let it = Connected::set().await;
     let first = it.create(&it.stage.bob, false).await;
     let before = it.app().contents();
-    it.app().pass(Duration::from_secs(60));
+    it.app().pass(Duration::from_mins(1));
     let again = it.create(&it.stage.bob, false).await;
     assert_eq!(again.json(), first.json());
     assert_eq!(it.app().contents(), before);
@@ -62,7 +62,7 @@ async fn granting_again_as_shared_makes_the_grant_shared_and_revokes_all_others(
     let it = Connected::set().await;
     let first = it.create(&it.stage.bob, false).await;
     it.create(&it.stage.carol, false).await.ok();
-    it.app().pass(Duration::from_secs(60));
+    it.app().pass(Duration::from_mins(1));
     let again = it.create(&it.stage.bob, true).await;
     assert_snapshot!(again, @r#"
     201 Created
@@ -99,7 +99,7 @@ async fn granting_again_as_personal_takes_the_sharing_back() {
 async fn a_toggle_flips_the_grant_and_flips_it_back() {
     let it = Connected::set().await;
     let created = it.create(&it.stage.bob, false).await.ok();
-    it.app().pass(Duration::from_secs(60));
+    it.app().pass(Duration::from_mins(1));
     let toggled = it.toggle(&it.stage.bob).await;
     assert_snapshot!(toggled, @r#"
     200 OK
@@ -205,7 +205,7 @@ async fn a_grant_that_a_promotion_has_revoked_cannot_be_toggled_but_made_anew() 
 async fn a_revoked_grant_is_answered_as_revoked() {
     let it = Connected::set().await;
     let grant = it.create(&it.stage.bob, true).await.ok();
-    it.app().pass(Duration::from_secs(60));
+    it.app().pass(Duration::from_mins(1));
     let revoked = it.revoke(&it.stage.bob, &grant.field("id")).await;
     assert_snapshot!(revoked, @r#"
     200 OK
@@ -240,7 +240,7 @@ async fn revoking_again_changes_nothing_and_is_no_error() {
     let grant = it.create(&it.stage.bob, false).await.ok().field("id");
     it.revoke(&it.stage.bob, &grant).await.ok();
     let before = it.app().contents();
-    it.app().pass(Duration::from_secs(60));
+    it.app().pass(Duration::from_mins(1));
     it.revoke(&it.stage.bob, &grant).await.ok();
     assert_eq!(it.app().contents(), before);
 }

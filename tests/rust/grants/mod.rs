@@ -2,6 +2,7 @@
 
 mod credentials;
 mod lifecycle;
+mod properties;
 mod visibility;
 
 use deputize_tests::{Answer, Server, TestApp, User};

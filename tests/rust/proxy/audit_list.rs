@@ -21,7 +21,7 @@ async fn five_calls() -> Permitted {
         it.app().call("other", "list_repos", &json!({ "org": "five" })).bearer(&for_bob),
     ];
     for call in calls {
-        it.app().pass(Duration::from_secs(60));
+        it.app().pass(Duration::from_mins(1));
         call.await.ok();
     }
     it
@@ -150,7 +150,7 @@ async fn pages_of_any_size_hold_everything_once_in_order() {
         ["x=y".to_owned(), format!("agent_account_id={}", it.bot().id), format!("user_id={}", it.bob().id)]
     {
         let whole = list(&it, &it.stage.alice, &filter).await.ok().json();
-        for limit in [1, 2, 3] {
+        for limit in [1, 3] {
             let (mut all, mut next) =
                 (Vec::new(), Some(format!("/api/v1/audit-events?{filter}&limit={limit}")));
             while let Some(path) = next {

@@ -48,7 +48,7 @@ async fn a_delegation_for_some_servers_covers_no_others() {
 async fn a_delegation_ends_at_its_moment_for_tokens_that_outlive_it() {
     let it = Permitted::set().await;
     let carol = &it.stage.carol;
-    let expires_at = Some(it.app().now().plus(Duration::from_secs(60)));
+    let expires_at = Some(it.app().now().plus(Duration::from_mins(1)));
     it.app().delegate_some(it.bot(), carol, NewDelegation { server_ids: None, expires_at }).await;
     let token = it.app().obo(it.bot(), carol).await;
     let call = || it.app().call("demo", "list_repos", &json!({ "org": "acme" })).bearer(&token);

@@ -52,8 +52,8 @@ async fn an_agent_for_a_user_may_only_what_both_may() {
     bot_may_delete_and_people_may_not(&it).await;
     let arguments = json!({ "org": "acme", "repo": "website" });
     let (own, for_bob) = (it.app().m2m(it.bot()).await, it.app().obo(it.bot(), it.bob()).await);
-    let as_bot = it.app().call("demo", DELETE, &arguments).bearer(&own).await;
-    assert_snapshot!(as_bot, @r#"
+    let by_bot = it.app().call("demo", DELETE, &arguments).bearer(&own).await;
+    assert_snapshot!(by_bot, @r#"
     200 OK
 
     {
@@ -75,8 +75,8 @@ async fn an_agent_for_a_user_may_only_what_both_may() {
       "isError": false
     }
     "#);
-    let as_bob = it.app().call("demo", DELETE, &arguments).as_user(it.bob()).await;
-    assert_snapshot!(as_bob.refusal(), @"403 Policy denied");
+    let bobs_own = it.app().call("demo", DELETE, &arguments).as_user(it.bob()).await;
+    assert_snapshot!(bobs_own.refusal(), @"403 Policy denied");
     let bot_for_bob = it.app().call("demo", DELETE, &arguments).bearer(&for_bob).await;
     assert_snapshot!(bot_for_bob, @r#"
     403 Forbidden

@@ -160,11 +160,11 @@ async fn a_deleted_policy() {
 #[tokio::test]
 async fn an_expired_api_key() {
     let it = Permitted::set().await;
-    let expires_at = it.app().now().plus(std::time::Duration::from_secs(60)).to_string();
+    let expires_at = it.app().now().plus(std::time::Duration::from_mins(1)).to_string();
     let body = json!({ "name": "short", "expires_at": expires_at });
     let key = it.app().post("/api/v1/api-keys").as_user(it.bob()).json(&body).await.ok().field("key");
     let call = || it.app().call("demo", "list_repos", &json!({ "org": "acme" })).bearer(&key);
     call().await.ok();
-    it.app().pass(std::time::Duration::from_secs(60));
+    it.app().pass(std::time::Duration::from_mins(1));
     assert_snapshot!(call().await.refusal(), @"401 The API key has expired");
 }

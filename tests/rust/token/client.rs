@@ -232,7 +232,7 @@ async fn two_live_secrets_work_side_by_side_and_a_revoked_one_no_more() {
 #[tokio::test]
 async fn an_expired_secret_is_refused_from_its_moment_on() {
     let Stage { app, alice, bot, .. } = Stage::set().await;
-    let expires_at = app.now().plus(Duration::from_secs(60)).to_string();
+    let expires_at = app.now().plus(Duration::from_mins(1)).to_string();
     let add = app.post(format!("/api/v1/agent-accounts/{}/secrets", bot.id)).as_user(&alice);
     let added = add.json(&json!({ "expires_at": expires_at })).await.ok();
     let short = Agent { secret: added.field("client_secret"), ..bot };

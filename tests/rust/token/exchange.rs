@@ -139,7 +139,7 @@ async fn an_api_key_is_neither() {
 async fn an_expired_subject_is_refused() {
     let Stage { app, bot, .. } = Stage::set().await;
     let agent = app.m2m(&bot).await;
-    app.pass(Duration::from_secs(3600));
+    app.pass(Duration::from_hours(1));
     assert_snapshot!(app.exchange(&agent, &app.login.token("bob"), &[]).await, @r#"
     400 Bad Request
 

@@ -175,10 +175,10 @@ async fn a_deactivated_user_cannot_be_acted_for() {
 #[tokio::test]
 async fn an_expired_delegation_is_none() {
     let Stage { app, carol, bot, .. } = Stage::set().await;
-    let expires_at = Some(app.now().plus(Duration::from_secs(60)));
+    let expires_at = Some(app.now().plus(Duration::from_mins(1)));
     app.delegate_some(&bot, &carol, NewDelegation { expires_at, server_ids: None }).await;
     app.obo(&bot, &carol).await;
-    app.pass(Duration::from_secs(60));
+    app.pass(Duration::from_mins(1));
     let id = carol.id.to_string();
     let answer = app.token_for(&bot, &[("actor_token", &id), ("actor_token_type", USER_ID)]).await;
     assert_snapshot!(answer.refusal(), @"403 invalid_grant: No valid delegation");

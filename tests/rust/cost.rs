@@ -1,0 +1,122 @@
+//! What a request costs in the steady state, in round trips to the table, counted.
+
+use deputize_tests::{
+    Ask,
+    request::{ACCESS_TOKEN, USER_EMAIL, USER_ID},
+};
+use serde_json::json;
+
+use crate::{grants::Connected, proxy::Permitted, stage::Stage};
+
+const READ_AND_EVENT: &[(&str, u64)] = &[("BatchGetItem", 1), ("BatchWriteItem", 1)];
+
+/// What the second of two equal requests costs, and the SDK's own count of it.
+async fn steady(app: &deputize_tests::TestApp, ask: impl Fn() -> Ask) -> Vec<(&'static str, u64)> {
+    ask().await.ok();
+    app.faults.take_seen();
+    let (answer, cost) = app.round_trips(async { ask().await }).await;
+    answer.ok();
+    let sent = app.faults.take_seen().len() as u64;
+    assert_eq!(sent, cost.iter().map(|(_, count)| count).sum::<u64>(), "what is counted is what is sent");
+    cost
+}
+
+#[tokio::test]
+async fn a_token_costs_one_read_and_its_event() {
+    let Stage { app, bot, .. } = Stage::set().await;
+    assert_eq!(steady(&app, || app.token_for(&bot, &[])).await, READ_AND_EVENT);
+}
+
+#[tokio::test]
+async fn a_token_for_a_user_costs_the_same_however_the_user_is_named() {
+    let Stage { app, bob, bot, .. } = Stage::set().await;
+    let (id, jwt) = (bob.id.to_string(), app.login.token("bob"));
+    for (actor, kind) in [(&*id, USER_ID), (&bob.email, USER_EMAIL), (&jwt, ACCESS_TOKEN)] {
+        let ask = || app.token_for(&bot, &[("actor_token", actor), ("actor_token_type", kind)]);
+        assert_eq!(steady(&app, ask).await, READ_AND_EVENT, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn an_id_costs_one_read_the_first_time_too() {
+    let Stage { app, bob, carol, bot, .. } = Stage::set().await;
+    app.delegate(&bot, &carol).await;
+    app.obo(&bot, &bob).await;
+    let (_, cost) = app.round_trips(app.obo(&bot, &carol)).await;
+    assert_eq!(cost, READ_AND_EVENT);
+}
+
+#[tokio::test]
+async fn an_exchange_costs_the_same() {
+    let Stage { app, bot, .. } = Stage::set().await;
+    let (agent, user) = (app.m2m(&bot).await, app.login.token("bob"));
+    assert_eq!(steady(&app, || app.exchange(&agent, &user, &[])).await, READ_AND_EVENT);
+}
+
+#[tokio::test]
+async fn a_refused_token_costs_the_same() {
+    let Stage { app, carol, bot, .. } = Stage::set().await;
+    let id = carol.id.to_string();
+    let fields = [("actor_token", &*id), ("actor_token_type", USER_ID)];
+    app.token_for(&bot, &fields).await;
+    let (answer, cost) = app.round_trips(async { app.token_for(&bot, &fields).await }).await;
+    assert_eq!((answer.status.as_u16(), &*cost), (403, READ_AND_EVENT));
+}
+
+#[tokio::test]
+async fn a_call_to_an_open_server_costs_one_read_and_its_event_for_every_kind_of_caller() {
+    let it = Permitted::set().await;
+    let tokens = [
+        it.app().m2m(it.bot()).await,
+        it.app().obo(it.bot(), it.bob()).await,
+        it.bob().api_key.clone(),
+        it.app().login.token("bob"),
+    ];
+    for token in &tokens {
+        let ask = || it.app().call("demo", "list_repos", &json!({ "org": "acme" })).bearer(token);
+        assert_eq!(steady(it.app(), ask).await, READ_AND_EVENT);
+        let list = || it.app().get("/api/v1/proxy/demo/tools").bearer(token);
+        assert_eq!(steady(it.app(), list).await, READ_AND_EVENT);
+    }
+}
+
+#[tokio::test]
+async fn a_call_with_credentials_costs_the_same_in_each_case() {
+    let stage = Stage::set().await;
+    let mcp = deputize_tests::McpServer::start().await;
+    stage.app.permit_everything().await;
+    let chat = stage.app.server("chat").oauth().at(mcp.oauth_url()).await;
+    for user in [&stage.alice, &stage.bob] {
+        stage.app.connect(user, &chat).await;
+    }
+    let it = Connected { stage, chat };
+    let (app, bot, bob) = (it.app(), &it.stage.bot, &it.stage.bob);
+    it.create(&it.stage.alice, true).await.ok();
+    let (own, for_bob) = (app.m2m(bot).await, app.obo(bot, bob).await);
+    let cost =
+        async |token: &str| steady(app, || app.call("chat", "list_channels", &json!({})).bearer(token)).await;
+    assert_eq!(cost(&own).await, READ_AND_EVENT, "the shared grant");
+    assert_eq!(cost(&for_bob).await, READ_AND_EVENT, "the shared grant, for a user without one");
+    it.create(bob, false).await.ok();
+    assert_eq!(cost(&for_bob).await, READ_AND_EVENT, "the user's own grant");
+    assert_eq!(cost(&bob.api_key).await, READ_AND_EVENT, "the user's own session, by key");
+    assert_eq!(cost(&app.login.token("bob")).await, READ_AND_EVENT, "the user's own session, by token");
+}
+
+#[tokio::test]
+async fn revoking_everybody_elses_grants_costs_the_same_however_many_there_are() {
+    let it = Connected::set().await;
+    let few = {
+        it.create(&it.stage.bob, false).await.ok();
+        it.app().round_trips(it.toggle(&it.stage.bob)).await.1
+    };
+    for n in 0..30 {
+        let user = it.app().user(&format!("u{n}")).await;
+        it.app().connect(&user, &it.chat).await;
+        it.create(&user, false).await.ok();
+    }
+    it.toggle(&it.stage.bob).await.ok();
+    let (answer, many) = it.app().round_trips(it.toggle(&it.stage.bob)).await;
+    assert_eq!(answer.json()["shared"], true);
+    assert_eq!(many, few);
+}

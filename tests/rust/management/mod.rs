@@ -1,0 +1,12 @@
+//! The management endpoints: what each does, for whom, and what it refuses.
+
+mod agent_accounts;
+mod api_keys;
+mod callers;
+mod delegations;
+mod input;
+mod pages;
+mod policies;
+mod servers;
+mod strangers;
+mod users;

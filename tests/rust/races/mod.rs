@@ -1,0 +1,4 @@
+//! Many callers at once, on several threads, whose requests to the store overtake one another.
+
+mod grants;
+mod others;
