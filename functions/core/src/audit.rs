@@ -244,12 +244,17 @@ pub async fn list(
     if from > to {
         return Err(Error::invalid("from must not be after to"));
     }
-    let before = match page.cursor() {
+    let before: Option<EventId> = match page.cursor() {
         Some(cursor) => Some(cursor.parse().map_err(|_| Error::invalid("cursor is not one of this list"))?),
         None => None,
     };
-    let range =
-        Range { low: first_uuid_at(from), high: first_uuid_at(to.plus(Duration::from_millis(1))), before };
+    let (low, high) = (first_uuid_at(from), first_uuid_at(to.plus(Duration::from_millis(1))));
+    // A cursor bounds the work only inside of the range, and anybody can make one up. Before the range there
+    // is nothing, after it lies all of it.
+    if before.is_some_and(|id| id.0 < low) {
+        return Ok(Listing { items: Vec::new(), next: None });
+    }
+    let range = Range { low, high, before: before.filter(|id| id.0 < high) };
     match filter.index() {
         Some((index, partition)) => list_index(core, &filter, page.limit(), index, &partition, &range).await,
         None if to.as_millis() - from.as_millis()

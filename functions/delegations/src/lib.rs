@@ -67,7 +67,7 @@ impl From<DelegationView> for Delegation {
     }
 }
 
-/// What to delegate. All of it may be left out, the body too.
+/// What to delegate. All of it may be left out, the body too; `null` is the same as no body.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 struct CreateDelegation {
     /// The servers that the agent may call, 1 to 50; all if left out.
@@ -86,6 +86,7 @@ struct CreateDelegation {
 #[utoipa::path(
     get,
     path = "/api/v1/agent-accounts/{agent_account_id}/delegations",
+    operation_id = "list_delegations",
     tag = "delegations",
     params(("agent_account_id" = Uuid, Path), PagingParams),
     responses((status = 200, body = Vec<Delegation>), Errors),
@@ -109,6 +110,7 @@ async fn list_for_agent(
 #[utoipa::path(
     post,
     path = "/api/v1/agent-accounts/{agent_account_id}/delegations",
+    operation_id = "create_delegation",
     tag = "delegations",
     params(("agent_account_id" = Uuid, Path)),
     request_body = Option<CreateDelegation>,
@@ -120,9 +122,9 @@ async fn create(
     User(caller): User,
     Context(request): Context,
     Path(agent): Path<AgentAccountId>,
-    body: Option<Json<CreateDelegation>>,
+    body: Option<Json<Option<CreateDelegation>>>,
 ) -> Result<(StatusCode, Json<Delegation>)> {
-    let CreateDelegation { server_ids, expires_at } = body.map(|Json(body)| body).unwrap_or_default();
+    let CreateDelegation { server_ids, expires_at } = body.and_then(|Json(body)| body).unwrap_or_default();
     let new = NewDelegation { server_ids, expires_at };
     let delegation = delegations::create(&core, &caller, &request, agent, new).await?;
     Ok((StatusCode::CREATED, Json(delegation.into())))
@@ -132,6 +134,7 @@ async fn create(
 #[utoipa::path(
     get,
     path = "/api/v1/delegations",
+    operation_id = "list_my_delegations",
     tag = "delegations",
     params(PagingParams),
     responses((status = 200, body = Vec<Delegation>), Errors),
@@ -154,6 +157,7 @@ async fn list_mine(
 #[utoipa::path(
     delete,
     path = "/api/v1/delegations/{delegation_id}",
+    operation_id = "revoke_delegation",
     tag = "delegations",
     params(("delegation_id" = Uuid, Path)),
     responses((status = 204), Errors),

@@ -82,6 +82,7 @@ struct ListFilter {
 #[utoipa::path(
     get,
     path = "/api/v1/agent-accounts/{agent_account_id}/session-grants",
+    operation_id = "list_session_grants",
     tag = "session grants",
     params(("agent_account_id" = Uuid, Path), ListFilter, PagingParams),
     responses((status = 200, body = Vec<SessionGrant>), Errors),
@@ -115,6 +116,7 @@ struct CreateSessionGrant {
 #[utoipa::path(
     post,
     path = "/api/v1/agent-accounts/{agent_account_id}/session-grants",
+    operation_id = "create_session_grant",
     tag = "session grants",
     params(("agent_account_id" = Uuid, Path)),
     request_body = CreateSessionGrant,
@@ -146,6 +148,7 @@ struct ToggleSessionGrant {
 #[utoipa::path(
     post,
     path = "/api/v1/agent-accounts/{agent_account_id}/session-grants/toggle",
+    operation_id = "toggle_session_grant",
     tag = "session grants",
     params(("agent_account_id" = Uuid, Path)),
     request_body = ToggleSessionGrant,
@@ -168,6 +171,7 @@ async fn toggle(
 #[utoipa::path(
     delete,
     path = "/api/v1/session-grants/{session_grant_id}",
+    operation_id = "revoke_session_grant",
     tag = "session grants",
     params(("session_grant_id" = Uuid, Path)),
     responses((status = 200, body = SessionGrant), Errors),
@@ -198,6 +202,7 @@ struct Connection {
 #[utoipa::path(
     get,
     path = "/api/v1/servers/{server_id}/connection",
+    operation_id = "get_connection",
     tag = "connections",
     params(("server_id" = String, Path)),
     responses((status = 200, body = Connection), Errors),
@@ -224,6 +229,7 @@ async fn connection(
 #[utoipa::path(
     delete,
     path = "/api/v1/servers/{server_id}/connection",
+    operation_id = "delete_connection",
     tag = "connections",
     params(("server_id" = String, Path)),
     responses((status = 204), Errors),

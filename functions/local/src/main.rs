@@ -25,6 +25,9 @@ struct Arguments {
     /// Start without the demo organization, its MCP servers and its sign-in issuer.
     #[arg(long)]
     no_demo: bool,
+    /// Count the capacity that each DynamoDB request consumes, for /local/table-stats. For the benchmark.
+    #[arg(long, hide = true)]
+    measure: bool,
     /// Fill the table with this many delegations and as many grants, and end. For the benchmark.
     #[arg(long, hide = true)]
     seed: Option<u32>,
@@ -35,7 +38,12 @@ async fn main() -> std::process::ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,rmcp=warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let options = Options { port: arguments.port, data_dir: arguments.data_dir, demo: !arguments.no_demo };
+    let options = Options {
+        port: arguments.port,
+        data_dir: arguments.data_dir,
+        demo: !arguments.no_demo,
+        measure: arguments.measure,
+    };
     let done = match arguments.seed {
         Some(count) => seed::fill(&options, count).await,
         None => run(options).await,

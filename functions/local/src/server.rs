@@ -19,7 +19,7 @@ use axum::{
 use deputize_core::{
     Core, Error, Settings,
     issuers::{Fetch, Issuers, TrustedIssuer},
-    table::StatsSnapshot,
+    table::{StatsSnapshot, Table},
     vault::Vault,
 };
 use deputize_proxy::upstream::{AddressPolicy, UpstreamClient, UpstreamConfig};
@@ -50,6 +50,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Make the demo organization, its servers and its issuer.
     pub demo: bool,
+    /// Count the capacity that each DynamoDB request consumes.
+    pub measure: bool,
 }
 
 /// A server that listens, and is about to answer.
@@ -79,7 +81,9 @@ impl Server {
         let data = DataDir::open(&options.data_dir).map_err(StartError)?;
         let store = Store::in_file(&data.database()?)?;
         let issuer = options.demo.then(|| DemoIssuer::open(&data, &base_url)).transpose()?;
-        let core = Arc::new(core(&store, &data, &base_url, issuer.clone()).await?);
+        let core = Arc::new(
+            core(store.table_measured(options.measure).await?, &data, &base_url, issuer.clone()).await?,
+        );
         core.bootstrap().await?;
         let mut routes = service(&core)?;
         let mut organization = None;
@@ -120,7 +124,7 @@ impl Server {
 }
 
 async fn core(
-    store: &Store,
+    table: Table,
     data: &DataDir,
     base_url: &str,
     issuer: Option<DemoIssuer>,
@@ -134,7 +138,7 @@ async fn core(
     let fetch = LocalFetch { issuer, http: HttpFetch::new().map_err(|error| StartError(error.to_string()))? };
     let issuers = Issuers::new(trusted, Arc::new(fetch));
     let vault = Vault::local(&data.vault_key()?)?;
-    Ok(Core::new(store.table().await?, Settings::at(base_url), issuers, vault))
+    Ok(Core::new(table, Settings::at(base_url), issuers, vault))
 }
 
 /// The demo issuer's keys need no network: they are in this process.

@@ -66,6 +66,7 @@ struct CallToolResult {
 #[utoipa::path(
     post,
     path = "/api/v1/proxy/{server_id}/tools",
+    operation_id = "call_tool",
     tag = "proxy",
     params(("server_id" = String, Path)),
     request_body = ToolCall,
@@ -135,6 +136,7 @@ pub(crate) struct Tools {
 #[utoipa::path(
     get,
     path = "/api/v1/proxy/{server_id}/tools",
+    operation_id = "list_tools",
     tag = "proxy",
     params(("server_id" = String, Path)),
     responses(

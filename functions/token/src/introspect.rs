@@ -92,6 +92,7 @@ impl Introspection {
 #[utoipa::path(
     post,
     path = "/api/v1/oauth/introspect",
+    operation_id = "introspect_token",
     tag = "tokens",
     request_body(content = TokenToLookAt, content_type = "application/x-www-form-urlencoded"),
     responses(

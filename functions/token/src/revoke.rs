@@ -18,6 +18,7 @@ use crate::{client_auth::require_client_auth, introspect::TokenToLookAt};
 #[utoipa::path(
     post,
     path = "/api/v1/oauth/revoke",
+    operation_id = "revoke_token",
     tag = "tokens",
     request_body(content = TokenToLookAt, content_type = "application/x-www-form-urlencoded"),
     responses(

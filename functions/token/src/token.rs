@@ -107,6 +107,7 @@ pub(crate) struct TokenResponse {
 #[utoipa::path(
     post,
     path = "/api/v1/oauth/token",
+    operation_id = "get_token",
     tag = "tokens",
     request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded"),
     responses(

@@ -98,7 +98,11 @@ impl<B: Batch> Coalescer<B> {
 
 impl<B: Batch> Shared<B> {
     async fn serve(self: Arc<Self>) {
-        while let Some((requests, senders)) = self.next_batch() {
+        loop {
+            // Whoever is ready to ask, asks first: where an answer takes no waiting (an embedded store's), or
+            // there is one core, nobody else would ever come in time to share.
+            tokio::task::yield_now().await;
+            let Some((requests, senders)) = self.next_batch() else { return };
             match self.batch.run(requests).await {
                 Ok(answers) => {
                     for (sender, answer) in senders.into_iter().zip(answers) {
