@@ -29,12 +29,21 @@ pub struct Ask {
     method: Method,
     path: String,
     headers: Vec<(String, String)>,
+    extensions: http::Extensions,
     body: Vec<u8>,
 }
 
 impl Ask {
     pub(crate) fn new(router: Router, names: Names, method: Method, path: String) -> Self {
-        Self { router, names, method, path, headers: Vec::new(), body: Vec::new() }
+        Self {
+            router,
+            names,
+            method,
+            path,
+            headers: Vec::new(),
+            extensions: http::Extensions::new(),
+            body: Vec::new(),
+        }
     }
 
     /// As a user, by their API key.
@@ -53,6 +62,12 @@ impl Ask {
 
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With what whoever accepts connections knows of the request.
+    pub fn with<T: Clone + Send + Sync + 'static>(mut self, extension: T) -> Self {
+        self.extensions.insert(extension);
         self
     }
 
@@ -77,12 +92,14 @@ impl IntoFuture for Ask {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let Self { router, names, method, path, headers, body } = self;
+            let Self { router, names, method, path, headers, extensions, body } = self;
             let mut request = Request::builder().method(method).uri(path);
             for (name, value) in headers {
                 request = request.header(name, value);
             }
-            let response = router.oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
+            let mut request = request.body(Body::from(body)).unwrap();
+            *request.extensions_mut() = extensions;
+            let response = router.oneshot(request).await.unwrap();
             let (parts, body) = response.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
             Answer::new(parts, &body, names)

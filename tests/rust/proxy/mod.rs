@@ -3,6 +3,7 @@
 mod audit_list;
 mod body;
 mod delegation;
+mod edges;
 mod listing;
 mod policy;
 mod revocations;

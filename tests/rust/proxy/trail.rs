@@ -1,6 +1,8 @@
 //! What every call leaves in the audit trail.
 
+use deputize_core::{clock::Random, ids::ApiKeyId, secret::new_api_key};
 use insta::assert_snapshot;
+use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::Permitted;
@@ -93,4 +95,16 @@ async fn a_duration_is_measured_and_the_request_id_is_the_answers() {
     let event = trail.iter().find(|event| event["request_id"] == id).unwrap();
     assert_eq!(event["duration_ms"], 0, "the clock stands still");
     assert_eq!(event["at"], "2026-01-15T09:00:00.000Z");
+}
+
+#[tokio::test]
+async fn a_made_up_api_key_leaves_nothing_under_the_name_that_it_claims() {
+    let it = Permitted::set().await;
+    // Anybody can make a key that is well formed and names a user.
+    let id = ApiKeyId(uuid::Uuid::new_v4());
+    let key = new_api_key(&Random::System, it.bob().id, id).unwrap().text;
+    let before = it.app().trail().len();
+    let call = it.app().call("demo", "list_repos", &json!({ "org": "acme" })).bearer(key.expose_secret());
+    assert_eq!(call.await.refusal(), "401 The API key is not valid");
+    assert_eq!(it.app().trail().len(), before);
 }
