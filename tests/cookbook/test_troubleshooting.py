@@ -230,7 +230,7 @@ def assert_policy_denied(response: httpx.Response, denied_for: str, policies: li
 
 
 def test_the_bot_may_delete_repos_but_not_on_behalf_of_bob(unchanged_server: Server) -> None:
-    """The intersection: the agent's policy permits the call, and none of the user's does."""
+    """The intersection: the agent's policy permits the call, and the people's forbids it."""
     demo = unchanged_server.demo
     itself = caller(unchanged_server, token=agent_token(unchanged_server))
     repo = {"org": "acme-corp", "repo": "website"}
@@ -238,7 +238,20 @@ def test_the_bot_may_delete_repos_but_not_on_behalf_of_bob(unchanged_server: Ser
 
     as_bob = caller(unchanged_server, token=obo_token(unchanged_server, demo.BOB_ID))
     response = call_tool(as_bob, demo.SERVER_ID, "delete_repo", **repo)
-    assert_policy_denied(response, denied_for="user", policies=[])
+    alice = caller(unchanged_server, api_key=demo.ALICE_API_KEY)
+    policies = done(alice.get("/api/v1/policies")).json()
+    forbidding = [
+        policy["id"] for policy in policies if policy["text"].startswith("forbid(principal is User")
+    ]
+    assert_policy_denied(response, denied_for="user", policies=forbidding)
+
+
+def test_a_call_that_no_policy_permits_is_denied_by_none(server: Server, demo: DemoEnv) -> None:
+    alice = caller(server, api_key=demo.ALICE_API_KEY)
+    for policy in done(alice.get("/api/v1/policies")).json():
+        done(alice.delete(f"/api/v1/policies/{policy['id']}"))
+    response = list_repos(caller(server, token=obo_token(server, demo.BOB_ID)), demo)
+    assert_policy_denied(response, denied_for="agent", policies=[])
 
 
 def test_a_policy_that_forbids_the_call_is_named(server: Server, demo: DemoEnv) -> None:
