@@ -104,21 +104,21 @@ class Deputize:
 
 
 @contextmanager
-def started(binary: Path, name: str = "deputize", seed: int | None = None):
+def started(binary: Path, name: str = "deputize", seed: int | None = None, flags: tuple[str, ...] = ()):
     """The server on a data directory of its own, on the disk where `target` is, not in memory."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
     data = Path(tempfile.mkdtemp(prefix=f"data-{name}-", dir=OUTPUT))
     try:
         if seed is not None:
             _seed(binary, data, seed)
-        with running(name, SERVER_CORE, [binary, "--port", "0", "--data-dir", data]) as (process, url):
+        with running(name, SERVER_CORE, [binary, "--port", "0", "--data-dir", data, *flags]) as (process, url):
             yield Deputize(process, url, _read_env(data / "demo.env"))
     finally:
         shutil.rmtree(data, ignore_errors=True)
 
 
 def _seed(binary: Path, data: Path, delegations: int) -> None:
-    command = [binary, "--seed", str(delegations), "--data-dir", data]
+    command = [binary, "--port", "0", "--seed", str(delegations), "--data-dir", data]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SEED_WITHIN_SECONDS)
     if done.returncode != 0:
         raise RuntimeError(f"`deputize --seed {delegations}` failed: {done.stderr[-400:]}")

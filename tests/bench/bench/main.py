@@ -91,8 +91,11 @@ def _measure(binary: Path | None, plan: Plan, without_scale: bool) -> Bench:
             bench.part("floor", floor.measure, token_figures.get("busy", {}).get("M2M"))
             call_figures = bench.part("calls", calls.measure, server, upstream_url, plan) or {}
             if server:
-                bench.part("DynamoDB", table_costs.measure, server, upstream_url, plan)
                 bench.part("memory", _memory, server, idle, token_figures, call_figures)
+        if binary:
+            # Counting capacity costs time, so it has a server of its own.
+            with deputize.started(binary, "deputize-measured", flags=("--measure",)) as measured:
+                bench.part("DynamoDB", table_costs.measure, measured, upstream_url, plan)
         if binary and plan.scale and not without_scale:
             bench.part("scale", scale.measure, binary, upstream_url, plan)
         else:
