@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::{extract::State, response::IntoResponse};
 use deputize_core::{
-    Core, TokenError,
+    Core, Error, TokenError,
     secret::{presented, shown_once},
-    tokens::{ActorToken, Grant, issue},
+    tokens::{ActorToken, Grant, issue, refuse},
 };
 use deputize_service::{
-    ErrorBody, Result,
+    ApiError, ErrorBody, Result,
     extract::{Context, Form, Json},
 };
 use http::{HeaderMap, header};
@@ -125,10 +125,14 @@ pub(crate) async fn token(
     State(core): State<Arc<Core>>,
     Context(request): Context,
     headers: HeaderMap,
-    form: Form,
+    form: Result<Form>,
 ) -> Result<impl IntoResponse> {
-    let grant = grant(&form)?;
-    let client = client_auth(&headers, &form)?;
+    let asked = form.and_then(|form| Ok((grant(&form)?, client_auth(&headers, &form)?, form)));
+    let (grant, client, form) = match asked {
+        Ok(asked) => asked,
+        Err(ApiError(Error::Token(refusal))) => return Err(refuse(&core, &request, refusal).await.into()),
+        Err(no_token_request) => return Err(no_token_request),
+    };
     let issued_token_type = matches!(grant, Grant::TokenExchange { .. }).then_some(ACCESS_TOKEN);
     let issued = issue(&core, &request, client, grant, form.get("scope")).await?;
     let response = TokenResponse {

@@ -178,3 +178,20 @@ async fn what_is_not_there_is_said_to_be_not_there() {
     }
     "#);
 }
+
+#[tokio::test]
+async fn a_request_that_does_not_say_what_it_asks_for_is_in_the_audit_trail() {
+    let Stage { app, .. } = Stage::set().await;
+    let answer = app.token(&[("grant_type", "password")]).await;
+    assert_snapshot!(app.event_of(&answer), @r#"
+    action: "token.issue"
+    detail: "unsupported_grant_type: Unsupported grant_type; use client_credentials or urn:ietf:params:oauth:grant-type:token-exchange"
+    outcome: "denied"
+    "#);
+    let twice = app.token(&[("grant_type", "client_credentials"), ("grant_type", "client_credentials")]).await;
+    assert_snapshot!(app.event_of(&twice), @r#"
+    action: "token.issue"
+    detail: "invalid_request: The parameter grant_type occurs twice"
+    outcome: "denied"
+    "#);
+}

@@ -94,11 +94,25 @@ pub async fn issue(
             core.table.append(&event).await?;
             Ok(Issued { access_token: token, expires_in: LIFETIME.as_secs(), scope: SCOPE })
         }
-        Err(Error::Token(refusal)) => {
-            core.table.append(&event.denied(format!("{}: {refusal}", refusal.code()))).await?;
-            Err(refusal.into())
-        }
+        Err(Error::Token(refusal)) => Err(record(core, event, refusal).await),
         Err(error) => Err(error),
+    }
+}
+
+/// Refuses a request that does not even say what it asks for.
+pub async fn refuse(core: &Core, request: &Request, refusal: TokenError) -> Error {
+    match Event::new(core, request, Action::TokenIssue) {
+        Ok(event) => record(core, event, refusal).await,
+        Err(error) => error,
+    }
+}
+
+/// The refusal, once it is in the audit trail.
+async fn record(core: &Core, event: Event, refusal: TokenError) -> Error {
+    let event = event.denied(format!("{}: {refusal}", refusal.code()));
+    match core.table.append(&event).await {
+        Ok(()) => refusal.into(),
+        Err(error) => error,
     }
 }
 

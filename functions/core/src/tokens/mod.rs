@@ -8,7 +8,7 @@ mod revoke;
 pub(crate) use self::{claims::verify, keyring::bootstrap_key};
 pub use self::{
     claims::{ActorClaim, Claims, Refused, VerifiedToken},
-    issue::{ActorToken, ClientAuth, Grant, Issued, introspect, issue},
+    issue::{ActorToken, ClientAuth, Grant, Issued, introspect, issue, refuse},
     keyring::{Keyring, PublicKey, revoke_key, rotate},
     revoke::revoke,
 };
