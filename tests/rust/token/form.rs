@@ -188,7 +188,8 @@ async fn a_request_that_does_not_say_what_it_asks_for_is_in_the_audit_trail() {
     detail: "unsupported_grant_type: Unsupported grant_type; use client_credentials or urn:ietf:params:oauth:grant-type:token-exchange"
     outcome: "denied"
     "#);
-    let twice = app.token(&[("grant_type", "client_credentials"), ("grant_type", "client_credentials")]).await;
+    let twice =
+        app.token(&[("grant_type", "client_credentials"), ("grant_type", "client_credentials")]).await;
     assert_snapshot!(app.event_of(&twice), @r#"
     action: "token.issue"
     detail: "invalid_request: The parameter grant_type occurs twice"
