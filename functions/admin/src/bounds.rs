@@ -166,11 +166,11 @@ mod tests {
     #[derive(Debug, Deserialize)]
     struct Body {
         #[serde(rename = "name")]
-        _name: Option<Name>,
+        name: Option<Name>,
         #[serde(rename = "groups")]
-        _groups: Option<Groups>,
+        groups: Option<Groups>,
         #[serde(rename = "url")]
-        _url: Option<HttpUrl>,
+        url: Option<HttpUrl>,
     }
 
     fn refusal(body: &serde_json::Value) -> String {
@@ -214,8 +214,8 @@ mod tests {
     #[test]
     fn an_absent_or_null_field_is_left_alone() {
         for body in [json!({}), json!({ "name": null, "groups": null, "url": null, "unknown": 1 })] {
-            let Body { _name, _groups, _url } = parse_json(body.to_string().as_bytes()).unwrap();
-            assert!(_name.is_none() && _groups.is_none() && _url.is_none());
+            let Body { name, groups, url } = parse_json(body.to_string().as_bytes()).unwrap();
+            assert!(name.is_none() && groups.is_none() && url.is_none());
         }
     }
 

@@ -50,7 +50,7 @@ enum ProxyCaller {
 #[derive(Debug)]
 enum Upstream {
     NotAsked,
-    Session { session: Option<Session>, grant: Option<GrantId>, of: UserId },
+    Session { session: Option<Box<Session>>, grant: Option<GrantId>, of: UserId },
     NoGrant,
 }
 
@@ -296,5 +296,5 @@ impl Wallet {
 }
 
 fn upstream(session: Option<Stored<Session>>, grant: Option<GrantId>, of: UserId) -> Upstream {
-    Upstream::Session { session: session.map(|session| session.value), grant, of }
+    Upstream::Session { session: session.map(|session| Box::new(session.value)), grant, of }
 }

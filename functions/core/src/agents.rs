@@ -75,8 +75,8 @@ impl AgentAccount {
 
 /// An entry in a list of agent accounts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct AgentEntry {
-    pub agent_account_id: AgentAccountId,
+struct AgentEntry {
+    agent_account_id: AgentAccountId,
 }
 
 impl Entity for AgentEntry {
@@ -117,6 +117,34 @@ fn new_secret(core: &Core, expires_at: Option<Timestamp>) -> Result<IssuedSecret
     Ok(IssuedSecret { secret, text: made.text })
 }
 
+/// Adds an agent account with its first client secret to a change.
+pub(crate) fn add_agent(
+    core: &Core,
+    change: &mut Change,
+    name: String,
+    owner: UserId,
+    groups: Vec<String>,
+) -> Result<(AgentAccount, IssuedSecret)> {
+    let now = core.clock.now();
+    let issued = new_secret(core, None)?;
+    let account = AgentAccount {
+        id: AgentAccountId(core.random.uuid()?),
+        name,
+        owner_user_id: owner,
+        active: true,
+        groups,
+        secrets: vec![issued.secret.clone()],
+        created_at: now,
+        updated_at: now,
+    };
+    let entry = AgentEntry { agent_account_id: account.id };
+    change
+        .create(Key::agent(account.id), &account)?
+        .create(Key::agent_entry(account.id), &entry)?
+        .create(Key::owned_agent(owner, account.id), &entry)?;
+    Ok((account, issued))
+}
+
 /// Creates an agent account with its first client secret. Admins only.
 pub async fn create(
     core: &Core,
@@ -130,30 +158,10 @@ pub async fn create(
     {
         return Err(Error::invalid("owner_user_id: no such user"));
     }
-    let now = core.clock.now();
-    let issued = new_secret(core, None)?;
-    let account = AgentAccount {
-        id: AgentAccountId(core.random.uuid()?),
-        name: new.name,
-        owner_user_id: owner,
-        active: true,
-        groups: new.groups,
-        secrets: vec![issued.secret.clone()],
-        created_at: now,
-        updated_at: now,
-    };
-    let entry = AgentEntry { agent_account_id: account.id };
     let mut change = Change::new();
-    change
-        .create(Key::agent(account.id), &account)?
-        .create(Key::agent_entry(account.id), &entry)?
-        .create(Key::owned_agent(owner, account.id), &entry)?
-        .record(
-            &caller
-                .event(core, request, Action::AgentCreate)?
-                .agent(account.id)
-                .about("agent_account", account.id),
-        )?;
+    let (account, issued) = add_agent(core, &mut change, new.name, owner, new.groups)?;
+    let event = caller.event(core, request, Action::AgentCreate)?.agent(account.id);
+    change.record(&event.about("agent_account", account.id))?;
     core.table.commit(change).await.map_err(crate::fresh_id)?;
     Ok((account, issued))
 }

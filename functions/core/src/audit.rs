@@ -333,7 +333,7 @@ async fn list_days(
         let pages = try_join_all(shards).await?;
         let mut events: Vec<Stored<Event>> = pages.into_iter().flat_map(|page| page.items).collect();
         events.retain(|event| Some(event.id) != range.before);
-        events.sort_unstable_by(|a, b| b.id.cmp(&a.id));
+        events.sort_unstable_by_key(|event| std::cmp::Reverse(event.id));
         items.extend(events.into_iter().map(|stored| stored.value));
         if items.len() > limit {
             items.truncate(limit);

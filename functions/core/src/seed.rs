@@ -4,16 +4,15 @@ use secrecy::SecretString;
 
 use crate::{
     Core,
-    agents::{AgentAccount, AgentEntry, ClientSecret},
+    agents::{self, AgentAccount},
     api_keys,
     control::Control,
     delegations::{self, NewDelegation},
     error::Result,
-    ids::{AgentAccountId, SecretId, UserId},
+    ids::{AgentAccountId, UserId},
     policies::{self, NewPolicy},
-    secret,
     servers::{self, NewServer, Server},
-    table::{Attempt, Change, Key},
+    table::{Attempt, Change},
     users::{self, NewUser, User},
 };
 
@@ -39,25 +38,9 @@ impl<'a> Seed<'a> {
     }
 
     pub fn agent(&mut self, name: &str, owner: UserId) -> Result<(AgentAccount, SecretString)> {
-        let now = self.core.clock.now();
-        let made = secret::new_client_secret(&self.core.random)?;
-        let id = SecretId(self.core.random.uuid()?);
-        let account = AgentAccount {
-            id: AgentAccountId(self.core.random.uuid()?),
-            name: name.to_owned(),
-            owner_user_id: owner,
-            active: true,
-            groups: Vec::new(),
-            secrets: vec![ClientSecret { id, hash: made.hash, created_at: now, expires_at: None }],
-            created_at: now,
-            updated_at: now,
-        };
-        let entry = AgentEntry { agent_account_id: account.id };
-        self.change
-            .create(Key::agent(account.id), &account)?
-            .create(Key::agent_entry(account.id), &entry)?
-            .create(Key::owned_agent(owner, account.id), &entry)?;
-        Ok((account, made.text))
+        let (name, groups) = (name.to_owned(), Vec::new());
+        let (account, issued) = agents::add_agent(self.core, &mut self.change, name, owner, groups)?;
+        Ok((account, issued.text))
     }
 
     pub fn delegation(&mut self, agent: AgentAccountId, user: UserId) -> Result<()> {

@@ -70,9 +70,9 @@ impl DataDir {
                 Ok(bytes)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let made = make()?;
-                self.write(name, &made)?;
-                Ok(made)
+                let secret = make()?;
+                self.write(name, &secret)?;
+                Ok(secret)
             }
             Err(error) => Err(error),
         }

@@ -41,7 +41,8 @@ pub async fn fill(options: &Options, count: u32) -> Result<(), StartError> {
         items.push(delegation);
         items.push(grant);
         if items.len() >= CHUNK || n + 1 == count {
-            load(&server, std::mem::take(&mut items))?;
+            load(&server, &items)?;
+            items.clear();
             if n % 100_000 < 5_000 {
                 eprintln!("{} of {count} in {:.0?}", n + 1, started.elapsed());
             }
@@ -80,7 +81,7 @@ fn item<T: Entity>(key: Key, value: &T) -> Result<Item, Error> {
     to_item(key, value, 1, None)
 }
 
-fn load(server: &Server, items: Vec<Item>) -> Result<(), StartError> {
+fn load(server: &Server, items: &[Item]) -> Result<(), StartError> {
     let failed = |error: &dyn std::fmt::Display| StartError(format!("loading failed: {error}"));
     let items = items
         .iter()

@@ -81,16 +81,15 @@ impl Server {
         let data = DataDir::open(&options.data_dir).map_err(StartError)?;
         let store = Store::in_file(&data.database()?)?;
         let issuer = options.demo.then(|| DemoIssuer::open(&data, &base_url)).transpose()?;
-        let core = Arc::new(
-            core(store.table_measured(options.measure).await?, &data, &base_url, issuer.clone()).await?,
-        );
+        let core =
+            Arc::new(core(store.table_measured(options.measure).await?, &data, &base_url, issuer.clone())?);
         core.bootstrap().await?;
         let mut routes = service(&core)?;
         let mut organization = None;
         if let Some(issuer) = issuer {
             organization =
                 Some(Organization::open(&core, &data, &base_url, &issuer).await.map_err(StartError)?);
-            routes = routes.merge(demo(issuer, &base_url));
+            routes = routes.merge(demo(&issuer, &base_url));
         }
         let routes = routes.layer(middleware::from_fn(loopback_only));
         Ok(Self { listener, address, routes, core, store, organization, _data: data })
@@ -123,7 +122,7 @@ impl Server {
     }
 }
 
-async fn core(
+fn core(
     table: Table,
     data: &DataDir,
     base_url: &str,
@@ -183,7 +182,7 @@ fn service(core: &Arc<Core>) -> Result<Router, StartError> {
 }
 
 /// The demo's issuer and MCP servers.
-fn demo(issuer: DemoIssuer, base_url: &str) -> Router {
+fn demo(issuer: &DemoIssuer, base_url: &str) -> Router {
     // RFC 9728 section 3: where the OAuth-protected server says that its tokens come from.
     let metadata = serde_json::json!({
         "resource": format!("{base_url}/demo/oauth-mcp"),

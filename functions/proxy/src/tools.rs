@@ -188,7 +188,7 @@ async fn admit(
     let access = access::admit(core, presented, server, request, &mut trail.event).await?;
     if let Some((tool, arguments)) = call {
         match access.permits(tool, Some(arguments), call_context(request))? {
-            Decision::Permitted(policies) => trail.permitted_by(policies),
+            Decision::Permitted(policies) => trail.permitted_by(&policies),
             Decision::Denied(denial) => return Err(Error::PolicyDenied(denial)),
         }
     }

@@ -60,7 +60,7 @@ impl Trail {
         self.event.arguments_sha256 = Some(sha256_hex(arguments.as_bytes()));
     }
 
-    pub(crate) fn permitted_by(&mut self, policies: Vec<PolicyId>) {
+    pub(crate) fn permitted_by(&mut self, policies: &[PolicyId]) {
         self.event.policies = policies.iter().map(ToString::to_string).collect();
     }
 

@@ -141,7 +141,7 @@ impl IntoResponse for ApiError {
             Error::Unavailable { cause, .. }
             | Error::Undecided { cause, .. }
             | Error::Unrecorded { cause, .. } => {
-                tracing::warn!(%cause, "unavailable")
+                tracing::warn!(%cause, "unavailable");
             }
             other => tracing::debug!(error = %other, %status, "refused"),
         }

@@ -59,8 +59,14 @@ struct Shared<B: Batch> {
     line: Mutex<Line<B>>,
 }
 
+/// Requests that share a round trip, and where each one's answer goes.
+type Boarded<B> = (Vec<<B as Batch>::Request>, Vec<Answering<B>>);
+
+/// Where a request's answer goes.
+type Answering<B> = oneshot::Sender<Result<<B as Batch>::Answer, Failure>>;
+
 struct Line<B: Batch> {
-    waiting: VecDeque<(B::Request, oneshot::Sender<Result<B::Answer, Failure>>)>,
+    waiting: VecDeque<(B::Request, Answering<B>)>,
     under_way: usize,
 }
 
@@ -119,8 +125,7 @@ impl<B: Batch> Shared<B> {
     }
 
     /// What goes into the next round trip; `None` frees this one's place in the line.
-    #[expect(clippy::type_complexity, reason = "a pair of lists that is taken apart at once")]
-    fn next_batch(&self) -> Option<(Vec<B::Request>, Vec<oneshot::Sender<Result<B::Answer, Failure>>>)> {
+    fn next_batch(&self) -> Option<Boarded<B>> {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         let mut weight = 0;
         let mut fit = 0;
