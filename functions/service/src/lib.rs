@@ -5,6 +5,7 @@
 //! around it ([`edge`]).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod address;
 pub mod config;
 pub mod edge;
 pub mod extract;

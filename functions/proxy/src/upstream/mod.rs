@@ -12,7 +12,6 @@
 //! `rmcp`'s client is not used here: it re-encodes what passes through it, holds one connection for
 //! one credential, and leaves addresses, sizes and times unbounded.
 
-mod address;
 mod body;
 mod call;
 mod config;
@@ -29,9 +28,9 @@ mod transport;
 use std::fmt;
 use std::sync::Arc;
 
+pub use deputize_service::address::{AddressPolicy, AddressRefusal};
 use serde_json::value::RawValue;
 
-pub use self::address::{AddressPolicy, AddressRefusal};
 pub use self::config::UpstreamConfig;
 pub use self::error::UpstreamError;
 pub use self::target::{CallContext, Target};

@@ -5,18 +5,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use deputize_service::address::{GuardedResolver, refusal_in};
 use futures::Stream;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::value::RawValue;
 
-use super::address::GuardedResolver;
 use super::body::BoundedBody;
 use super::error::code;
 use super::events;
 use super::message::{Message, RpcError};
-use super::{AddressRefusal, Target, UpstreamConfig, UpstreamError};
+use super::{Target, UpstreamConfig, UpstreamError};
 
 pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -299,16 +299,4 @@ fn unsent_or_interrupted(error: reqwest::Error) -> UpstreamError {
         return UpstreamError::Timeout { waiting_for: "a connection", sent: false };
     }
     UpstreamError::Unreachable(error.without_url().into())
-}
-
-/// The resolver's refusal, found again under the layers that wrapped it.
-fn refusal_in(error: &(dyn std::error::Error + 'static)) -> Option<AddressRefusal> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(refusal) = error.downcast_ref::<AddressRefusal>() {
-            return Some(*refusal);
-        }
-        cause = error.source();
-    }
-    None
 }

@@ -1,8 +1,8 @@
-//! Which network addresses the proxy may connect to (server-side request forgery).
+//! Which network addresses may be connected to (server-side request forgery).
 //!
-//! Whoever registers an MCP server chooses its URL, so that URL may point at this machine, at the
-//! cloud's metadata service or at a neighbour in the private network. The decision is taken on
-//! addresses, not on names: literal addresses are checked before a request is built, names inside the
+//! Whoever registers an MCP server chooses its URL, and that server names its OAuth provider; both may
+//! point at this machine, at the cloud's metadata service or at a neighbour in the private network. The
+//! decision is taken on addresses, not on names: literal addresses are checked before a request is built, names inside the
 //! resolver whose answer the connection is made to. There is no second look-up between check and use,
 //! hence nothing for DNS rebinding to change.
 
@@ -55,7 +55,7 @@ impl AddressPolicy {
     }
 
     /// Refuses a URL that must not be requested whatever its name resolves to.
-    pub(super) fn check_url(self, url: &Url) -> Result<(), AddressRefusal> {
+    pub fn check_url(self, url: &Url) -> Result<(), AddressRefusal> {
         match url.scheme() {
             "https" => {}
             "http" if self.allows_plain_http() => {}
@@ -166,11 +166,24 @@ fn v4_from(high: u16, low: u16) -> Ipv4Addr {
     Ipv4Addr::from((u32::from(high) << 16) | u32::from(low))
 }
 
+/// The refusal under the layers that a client wrapped it in.
+pub fn refusal_in(error: &(dyn std::error::Error + 'static)) -> Option<AddressRefusal> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(refusal) = error.downcast_ref::<AddressRefusal>() {
+            return Some(*refusal);
+        }
+        cause = error.source();
+    }
+    None
+}
+
 /// The system's resolver, minus the addresses that the policy refuses.
 ///
 /// One refused address among the answers refuses them all: a name with a public and a private address
 /// is a name that somebody aims with.
-pub(super) struct GuardedResolver(pub(super) AddressPolicy);
+#[derive(Clone, Copy, Debug)]
+pub struct GuardedResolver(pub AddressPolicy);
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
