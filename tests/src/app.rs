@@ -11,8 +11,12 @@ use deputize_core::{
     vault::Vault,
 };
 use deputize_local::{server::functions, store::Store};
-use deputize_proxy::upstream::{AddressPolicy, UpstreamClient, UpstreamConfig};
-use deputize_service::edge;
+use deputize_proxy::upstream::{UpstreamClient, UpstreamConfig};
+use deputize_service::{
+    address::AddressPolicy,
+    edge,
+    outbound::{Outbound, Times},
+};
 use http::Method;
 use zeroize::Zeroizing;
 
@@ -78,7 +82,8 @@ impl TestApp {
         ];
         let network = Network::of([login.clone(), workos.clone()]);
         let vault = Vault::local(&Zeroizing::new([7; 32])).unwrap();
-        let core = Core::new(table, Settings::at(URL), Issuers::new(trusted, Arc::new(network)), vault)
+        let http = Arc::new(Outbound::new(AddressPolicy::PRIVATE, Times::default()).unwrap());
+        let core = Core::new(table, Settings::at(URL), Issuers::new(trusted, Arc::new(network)), vault, http)
             .with(clock, Random::System);
         core.bootstrap().await.unwrap();
         let core = Arc::new(core);

@@ -183,7 +183,14 @@ impl TestApp {
     pub async fn connect_until(&self, user: &User, server: &Server, expires_at: Option<Timestamp>) {
         let server = servers::get(&self.core, &server.id).await.unwrap();
         let access_token = SecretString::from(crate::upstream::token_of(&user.name));
-        let session = NewSession { access_token, expires_at, scope: None };
+        let session = NewSession {
+            access_token,
+            refresh_token: None,
+            issued_at: self.now(),
+            expires_at,
+            scope: None,
+            provider: None,
+        };
         sessions::store(&self.core, user.id, &server, session).await.unwrap();
     }
 

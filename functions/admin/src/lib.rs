@@ -10,6 +10,7 @@ mod health;
 mod me;
 mod openapi;
 mod policies;
+mod server_secrets;
 mod servers;
 mod shown_once;
 mod signing_keys;

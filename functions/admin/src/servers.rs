@@ -11,14 +11,17 @@ use deputize_core::{
 };
 use deputize_service::{
     Errors, Paged, Result,
-    extract::{Context, Json, Paging, PagingParams, Path, User},
+    extract::{Context, Json, Paging, PagingParams, Path, User, object},
 };
 use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::bounds::{HttpUrl, Name};
+use crate::{
+    bounds::{HttpUrl, Name},
+    server_secrets::{OAuthClient, ShownOAuthClient, StaticHeader, secrets},
+};
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update))
@@ -34,6 +37,10 @@ struct Server {
     #[schema(format = "uri")]
     url: String,
     auth: ServerAuth,
+    /// With auth `header`: which header is sent. Its value is never shown.
+    header_name: Option<String>,
+    /// With auth `oauth`: the client that an admin has registered.
+    oauth_client: Option<ShownOAuthClient>,
     /// A deactivated server cannot be called.
     active: bool,
     #[schema(value_type = String, format = DateTime)]
@@ -44,8 +51,23 @@ struct Server {
 
 impl From<servers::Server> for Server {
     fn from(server: servers::Server) -> Self {
-        let servers::Server { id, name, url, auth, active, created_at, updated_at } = server;
-        Self { id, name, url, auth: auth.into(), active, created_at, updated_at }
+        let header_name = server.header_name().map(str::to_owned);
+        let oauth_client = server.oauth_client.as_ref().map(|client| ShownOAuthClient {
+            issuer: client.issuer.clone(),
+            client_id: client.client_id.clone(),
+            confidential: client.has_secret(),
+        });
+        Self {
+            id: server.id,
+            name: server.name,
+            url: server.url,
+            auth: server.auth.into(),
+            header_name,
+            oauth_client,
+            active: server.active,
+            created_at: server.created_at,
+            updated_at: server.updated_at,
+        }
     }
 }
 
@@ -57,6 +79,8 @@ enum ServerAuth {
     None,
     /// An access token of the user's (MCP authorization): agents need a session grant.
     OAuth,
+    /// A header that is the same for all callers, such as an API key of the organization's.
+    Header,
 }
 
 impl From<servers::ServerAuth> for ServerAuth {
@@ -64,6 +88,7 @@ impl From<servers::ServerAuth> for ServerAuth {
         match auth {
             servers::ServerAuth::None => Self::None,
             servers::ServerAuth::OAuth => Self::OAuth,
+            servers::ServerAuth::Header => Self::Header,
         }
     }
 }
@@ -73,6 +98,7 @@ impl From<ServerAuth> for servers::ServerAuth {
         match auth {
             ServerAuth::None => Self::None,
             ServerAuth::OAuth => Self::OAuth,
+            ServerAuth::Header => Self::Header,
         }
     }
 }
@@ -110,6 +136,14 @@ struct CreateServer {
     /// `none` if left out.
     #[serde(default)]
     auth: Option<ServerAuth>,
+    /// With auth `header`, and then needed.
+    #[serde(default, deserialize_with = "object")]
+    #[schema(value_type = Option<StaticHeader>)]
+    header: Option<StaticHeader>,
+    /// With auth `oauth`: a client that has been registered by hand. Left out, one is registered by itself.
+    #[serde(default, deserialize_with = "object")]
+    #[schema(value_type = Option<OAuthClient>)]
+    oauth_client: Option<OAuthClient>,
 }
 
 /// Register a server
@@ -130,10 +164,10 @@ async fn create(
     Context(request): Context,
     Json(body): Json<CreateServer>,
 ) -> Result<(StatusCode, Json<Server>)> {
-    let CreateServer { id, name, url, auth } = body;
+    let CreateServer { id, name, url, auth, header, oauth_client } = body;
     let auth = auth.unwrap_or(ServerAuth::None).into();
     let new = NewServer { id, name: name.into(), url: url.into(), auth };
-    let server = servers::create(&core, &caller, &request, new).await?;
+    let server = servers::create(&core, &caller, &request, new, secrets(header, oauth_client)).await?;
     Ok((StatusCode::CREATED, Json(server.into())))
 }
 
@@ -165,6 +199,14 @@ struct UpdateServer {
     url: Option<HttpUrl>,
     #[serde(default)]
     active: Option<bool>,
+    /// With auth `header`. Needed with a new `url`: the value goes where it was given for.
+    #[serde(default, deserialize_with = "object")]
+    #[schema(value_type = Option<StaticHeader>)]
+    header: Option<StaticHeader>,
+    /// With auth `oauth`. Sessions of another client's cannot be refreshed any more.
+    #[serde(default, deserialize_with = "object")]
+    #[schema(value_type = Option<OAuthClient>)]
+    oauth_client: Option<OAuthClient>,
 }
 
 /// Change a server
@@ -187,7 +229,8 @@ async fn update(
     Path(id): Path<ServerId>,
     Json(body): Json<UpdateServer>,
 ) -> Result<Json<Server>> {
-    let UpdateServer { name, url, active } = body;
-    let update = ServerUpdate { name: name.map(String::from), url: url.map(String::from), active };
+    let UpdateServer { name, url, active, header, oauth_client } = body;
+    let secrets = secrets(header, oauth_client);
+    let update = ServerUpdate { name: name.map(String::from), url: url.map(String::from), active, secrets };
     Ok(Json(servers::update(&core, &caller, &request, &id, update).await?.into()))
 }

@@ -14,7 +14,7 @@ use crate::{
     agents::AgentAccount,
     audit::{Event, Request},
     authenticate::{Presented, UserCredential},
-    clock::Timestamp,
+    connections::{Need, fresh},
     control::{self, Control},
     delegations::Delegation,
     error::{Error, Result},
@@ -36,7 +36,6 @@ pub struct Access {
     policies: Arc<Compiled>,
     /// What the caller's OAuth session is, if the server asks for one. It is judged after the policies.
     upstream: Upstream,
-    now: Timestamp,
 }
 
 /// Who calls.
@@ -47,20 +46,51 @@ enum ProxyCaller {
     User(User),
 }
 
+/// The agent account that calls, if one does: it needs a grant. And the user who calls or is acted for, if
+/// there is one: their credentials come first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Parties {
+    agent: Option<AgentAccountId>,
+    user: Option<UserId>,
+}
+
+impl ProxyCaller {
+    fn parties(&self) -> Parties {
+        match self {
+            Self::Agent(agent) => Parties { agent: Some(agent.id), user: None },
+            Self::OnBehalfOf(agent, user) => Parties { agent: Some(agent.id), user: Some(user.id) },
+            Self::User(user) => Parties { agent: None, user: Some(user.id) },
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Upstream {
     NotAsked,
-    Session { session: Option<Box<Session>>, grant: Option<GrantId>, of: UserId },
+    Header,
+    Session { session: Option<Box<Stored<Session>>>, grant: Option<GrantId>, of: UserId },
     NoGrant,
 }
 
-/// Whose OAuth credentials go upstream.
+/// What goes upstream to be let in.
 #[derive(Debug)]
-pub struct Credentials {
+pub enum Credentials {
+    /// The server asks for nothing.
+    None,
+    /// A header that is the same for all callers.
+    Header { name: String, value: SecretString },
+    /// Somebody's access token.
+    Session(Box<SessionCredentials>),
+}
+
+/// Whose OAuth session goes upstream.
+#[derive(Debug)]
+pub struct SessionCredentials {
     pub access_token: SecretString,
     pub of: UserId,
     /// The session grant that allows it; none where a user uses their own.
     pub grant: Option<GrantId>,
+    session: Session,
 }
 
 /// What the edge knows of a call, for the policies.
@@ -98,18 +128,59 @@ impl Access {
         }
     }
 
-    /// The credentials to call the server with; `None` if it asks for none.
-    pub async fn credentials(&self, core: &Core) -> Result<Option<Credentials>> {
+    /// The credentials to call the server with. An OAuth session that is about to expire is refreshed first.
+    pub async fn credentials(&self, core: &Core, request: &Request) -> Result<Credentials> {
         match &self.upstream {
-            Upstream::NotAsked => Ok(None),
+            Upstream::NotAsked => Ok(Credentials::None),
+            Upstream::Header => {
+                let (name, value) = self.server.header(core).await?;
+                Ok(Credentials::Header { name, value })
+            }
             Upstream::NoGrant => Err(Error::NoCredentials),
             Upstream::Session { session, grant, of } => {
-                let session = session.as_ref().ok_or(Error::SessionNotFound)?;
-                session.check(&self.server, self.now)?;
-                let access_token = session.access_token(core).await?;
-                Ok(Some(Credentials { access_token, of: *of, grant: *grant }))
+                let session = Stored::clone(session.as_ref().ok_or(Error::SessionNotFound)?);
+                let session = fresh(core, request, &self.server, session, Need::Good).await?;
+                let credentials = SessionCredentials::new(core, session.value, *of, *grant).await?;
+                Ok(Credentials::Session(Box::new(credentials)))
             }
         }
+    }
+
+    /// Other credentials of the same user's than those that the server has just refused, though we thought
+    /// them good.
+    pub async fn renewed(
+        &self,
+        core: &Core,
+        request: &Request,
+        refused: &SessionCredentials,
+    ) -> Result<SessionCredentials> {
+        let key = Key::session(refused.of, &self.server.id);
+        let session = core.table.read_one::<Session>(key).await?.ok_or(Error::SessionNotFound)?;
+        let need = Need::Other { than: &refused.session };
+        let session = fresh(core, request, &self.server, session, need).await?;
+        SessionCredentials::new(core, session.value, refused.of, refused.grant).await
+    }
+
+    /// What to say when the server asks for more than the session may do.
+    pub fn insufficient_scope(&self, core: &Core, scope: &str) -> Error {
+        let (issuer, id) = (&core.settings.issuer, &self.server.id);
+        let (wanted, body) = match scope {
+            "" => ("a scope that it does not name".to_owned(), String::new()),
+            scope => (format!("the scope {scope}"), format!(r#" with {{"scope": "{scope}"}}"#)),
+        };
+        Error::InsufficientScope {
+            scope: scope.to_owned(),
+            detail: format!(
+                "The OAuth session that was used lacks {wanted} at this server; its owner must reauthorize: POST \
+                 {issuer}/api/v1/servers/{id}/connect{body}, and open the authorization_url"
+            ),
+        }
+    }
+}
+
+impl SessionCredentials {
+    async fn new(core: &Core, session: Session, of: UserId, grant: Option<GrantId>) -> Result<Self> {
+        Ok(Self { access_token: session.access_token(core).await?, of, grant, session })
     }
 }
 
@@ -124,6 +195,17 @@ impl Credential {
         match self {
             Self::Agent(token) => token.keys(),
             Self::User(user) => user.keys(),
+        }
+    }
+
+    /// Who is concerned, as far as it is known before anything is read.
+    fn parties(&self, guess: Option<UserId>) -> Option<Parties> {
+        match self {
+            Self::Agent(token) => {
+                let user = token.on_behalf_of.map(|(user, _)| user);
+                Some(Parties { agent: Some(token.agent), user })
+            }
+            Self::User(_) => guess.map(|user| Parties { agent: None, user: Some(user) }),
         }
     }
 }
@@ -149,13 +231,9 @@ pub async fn admit(
     };
     // Whose grants and sessions to ask for, if the server asked for OAuth last time, as far as it is known
     // before anything is read.
-    let wallet = match &credential {
-        _ if core.hints.servers.get(server_id) != Some(ServerAuth::OAuth) => None,
-        Credential::Agent(token) => {
-            Some(Wallet::of_agent(core, token.agent, token.on_behalf_of.map(|(user, _)| user), server_id))
-        }
-        Credential::User(_) => guess.map(Wallet::of_user),
-    };
+    let asked_for_oauth = core.hints.servers.get(server_id) == Some(ServerAuth::OAuth);
+    let wallet = credential.parties(guess).filter(|_| asked_for_oauth);
+    let wallet = wallet.map(|parties| Wallet::of(core, parties, server_id));
     let (control_key, server_key) = (Control::any_key(core)?, Key::server(server_id));
     let mut keys = credential.keys();
     keys.extend(guess.map(Key::user));
@@ -189,11 +267,13 @@ pub async fn admit(
     let policies = core.policies_at(control.policies_version).await?;
     let upstream = match server.auth {
         ServerAuth::None => Upstream::NotAsked,
+        ServerAuth::Header => Upstream::Header,
         ServerAuth::OAuth => {
-            let wallet = match wallet.filter(|wallet| wallet.is_of(&caller)) {
+            let parties = caller.parties();
+            let wallet = match wallet.filter(|wallet| wallet.parties == parties) {
                 Some(read) => read,
                 None => {
-                    let wallet = Wallet::of(core, &caller, server_id);
+                    let wallet = Wallet::of(core, parties, server_id);
                     found = core.table.read(wallet.keys(server_id)).await?;
                     wallet
                 }
@@ -201,7 +281,7 @@ pub async fn admit(
             wallet.open(core, &server.id, found).await?
         }
     };
-    Ok(Access { caller, server, policies, upstream, now: core.clock.now() })
+    Ok(Access { caller, server, policies, upstream })
 }
 
 fn require_covered(delegation: Option<&Delegation>, server: &Server) -> Result<()> {
@@ -215,48 +295,23 @@ fn require_covered(delegation: Option<&Delegation>, server: &Server) -> Result<(
 
 /// Where a caller's credentials for a server can come from.
 struct Wallet {
-    /// The agent account, if it is an agent that calls: it needs a grant.
-    agent: Option<AgentAccountId>,
-    /// The user who calls or is acted for: theirs come first.
-    user: Option<UserId>,
-    /// Whose grant was the shared one, last time.
+    parties: Parties,
+    /// Whose grant was the shared one, last time, if not the user's own.
     sharing: Option<UserId>,
 }
 
 impl Wallet {
-    fn of_user(user: UserId) -> Self {
-        Self { agent: None, user: Some(user), sharing: None }
-    }
-
-    fn of(core: &Core, caller: &ProxyCaller, server: &ServerId) -> Self {
-        match caller {
-            ProxyCaller::User(user) => Self::of_user(user.id),
-            ProxyCaller::Agent(agent) => Self::of_agent(core, agent.id, None, server),
-            ProxyCaller::OnBehalfOf(agent, user) => Self::of_agent(core, agent.id, Some(user.id), server),
-        }
-    }
-
-    /// Whether what was guessed to be the caller's is the caller's.
-    fn is_of(&self, caller: &ProxyCaller) -> bool {
-        let (agent, user) = match caller {
-            ProxyCaller::User(user) => (None, Some(user.id)),
-            ProxyCaller::Agent(agent) => (Some(agent.id), None),
-            ProxyCaller::OnBehalfOf(agent, user) => (Some(agent.id), Some(user.id)),
-        };
-        (self.agent, self.user) == (agent, user)
-    }
-
-    fn of_agent(core: &Core, agent: AgentAccountId, user: Option<UserId>, server: &ServerId) -> Self {
-        let sharing = core.hints.shared.get(&(agent, server.clone()));
-        Self { agent: Some(agent), user, sharing: sharing.filter(|sharing| Some(*sharing) != user) }
+    fn of(core: &Core, parties: Parties, server: &ServerId) -> Self {
+        let sharing = parties.agent.and_then(|agent| core.hints.shared.get(&(agent, server.clone())));
+        Self { parties, sharing: sharing.filter(|sharing| Some(*sharing) != parties.user) }
     }
 
     fn keys(&self, server: &ServerId) -> Vec<Key> {
         let mut keys = Vec::with_capacity(6);
-        keys.extend(self.user.map(|user| Key::session(user, server)));
-        if let Some(agent) = self.agent {
+        keys.extend(self.parties.user.map(|user| Key::session(user, server)));
+        if let Some(agent) = self.parties.agent {
             keys.push(Key::pair(agent, server));
-            keys.extend(self.user.map(|user| Key::grant(agent, server, user)));
+            keys.extend(self.parties.user.map(|user| Key::grant(agent, server, user)));
             if let Some(sharing) = self.sharing {
                 keys.extend([Key::session(sharing, server), Key::user(sharing)]);
             }
@@ -266,14 +321,14 @@ impl Wallet {
 
     /// The credential order: one's own grant, else the shared one, else none.
     async fn open(self, core: &Core, server: &ServerId, mut found: Found) -> Result<Upstream> {
-        let Some(agent) = self.agent else {
-            let Some(user) = self.user else { return Ok(Upstream::NoGrant) };
+        let Some(agent) = self.parties.agent else {
+            let Some(user) = self.parties.user else { return Ok(Upstream::NoGrant) };
             let session = found.take::<Session>(&Key::session(user, server))?;
             return Ok(upstream(session, None, user));
         };
         let pair = found.take::<Pair>(&Key::pair(agent, server))?;
         let pair = pair.map(|pair| pair.value).unwrap_or_default();
-        if let Some(user) = self.user {
+        if let Some(user) = self.parties.user {
             let own = found.take::<Grant>(&Key::grant(agent, server, user))?;
             if let Some(own) = own.filter(|own| own.is_active(&pair)) {
                 let session = found.take::<Session>(&Key::session(user, server))?;
@@ -296,5 +351,5 @@ impl Wallet {
 }
 
 fn upstream(session: Option<Stored<Session>>, grant: Option<GrantId>, of: UserId) -> Upstream {
-    Upstream::Session { session: session.map(|session| Box::new(session.value)), grant, of }
+    Upstream::Session { session: session.map(Box::new), grant, of }
 }

@@ -27,6 +27,13 @@ pub struct Request {
     pub received_at: Option<Timestamp>,
 }
 
+impl Request {
+    /// Milliseconds since the request came.
+    pub fn elapsed_ms(&self, now: Timestamp) -> Option<u64> {
+        self.received_at.map(|from| u64::try_from(now.as_millis() - from.as_millis()).unwrap_or_default())
+    }
+}
+
 /// Text in an event is cut to this many characters.
 const MAX_TEXT: usize = 512;
 
@@ -56,6 +63,8 @@ actions! {
     GrantCreate = "session_grant.create",
     GrantToggle = "session_grant.toggle",
     GrantRevoke = "session_grant.revoke",
+    ConnectionCreate = "connection.create",
+    ConnectionRefresh = "connection.refresh",
     ConnectionDelete = "connection.delete",
     AgentCreate = "agent_account.create",
     AgentUpdate = "agent_account.update",
@@ -140,7 +149,6 @@ impl Event {
     /// An event of something that was allowed; [`Self::denied`] and [`Self::failed`] say otherwise.
     pub fn new(core: &Core, request: &Request, action: Action) -> Result<Self> {
         let at = core.clock.now();
-        let since = |from: Timestamp| u64::try_from(at.as_millis() - from.as_millis()).unwrap_or_default();
         Ok(Self {
             id: EventId(core.random.uuid_at(at)?),
             at,
@@ -160,7 +168,7 @@ impl Event {
             detail: None,
             request_id: request.id,
             source_ip: request.source_ip,
-            duration_ms: request.received_at.map(since),
+            duration_ms: request.elapsed_ms(at),
         })
     }
 

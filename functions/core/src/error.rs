@@ -42,6 +42,19 @@ pub enum Error {
     /// A grant stands, but its grantor's OAuth session has expired and cannot be refreshed.
     #[error("OAuth session expired")]
     SessionExpired,
+    /// The same, since a refresh was interrupted: nobody has seen the tokens that it brought.
+    #[error(
+        "OAuth session expired: a refresh was interrupted after the authorization server had taken the refresh token, so its owner must connect to the server again"
+    )]
+    SessionInterrupted,
+    /// A session can be refreshed, but not now: the authorization server cannot be asked.
+    #[error(
+        "The authorization server of this MCP server is unavailable, and the OAuth session needs it; nothing was called, try again"
+    )]
+    ProviderUnavailable { retry_after: Duration, why: String },
+    /// The OAuth session that was used may not do this at the MCP server.
+    #[error("{detail}")]
+    InsufficientScope { scope: String, detail: String },
     /// The body is larger than this endpoint takes, in bytes.
     #[error("The body is larger than {0} bytes")]
     TooLarge(usize),

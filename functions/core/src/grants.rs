@@ -365,7 +365,7 @@ async fn require_grantable(
     let session = found.take::<Session>(&session_key)?;
     match session.map(|session| session.check(&server, core.clock.now())) {
         Some(Ok(())) => Ok(()),
-        Some(Err(Error::SessionExpired)) => Err(Error::invalid(
+        Some(Err(Error::SessionExpired | Error::SessionInterrupted)) => Err(Error::invalid(
             "Your OAuth session for this server has expired; connect to the server again first",
         )),
         Some(Err(_)) | None => {

@@ -13,6 +13,7 @@ pub mod audit;
 pub mod authenticate;
 pub mod caller;
 pub mod clock;
+pub mod connections;
 pub mod control;
 pub mod delegations;
 pub mod error;
@@ -37,6 +38,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub use self::error::{Error, Result, TokenError};
 use self::{
     clock::{Clock, Random},
+    connections::http::Http,
     control::Control,
     hints::Hints,
     issuers::Issuers,
@@ -72,13 +74,21 @@ pub struct Core {
     pub random: Random,
     pub issuers: Issuers,
     pub vault: Vault,
+    /// The way to authorization servers that MCP servers name.
+    pub(crate) http: Arc<dyn Http>,
     hints: Hints,
     keyring: Versioned<Keyring>,
     compiled: Versioned<Compiled>,
 }
 
 impl Core {
-    pub fn new(table: Table, settings: Settings, issuers: Issuers, vault: Vault) -> Self {
+    pub fn new(
+        table: Table,
+        settings: Settings,
+        issuers: Issuers,
+        vault: Vault,
+        http: Arc<dyn Http>,
+    ) -> Self {
         Self {
             table,
             settings,
@@ -86,6 +96,7 @@ impl Core {
             random: Random::System,
             issuers,
             vault,
+            http,
             hints: Hints::default(),
             keyring: Versioned::default(),
             compiled: Versioned::default(),

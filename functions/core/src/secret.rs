@@ -6,7 +6,10 @@
 //! a real one. They are shown once and never stored.
 
 use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use base64::{
+    Engine,
+    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -30,7 +33,7 @@ const CHECKSUM_BYTES: usize = 4;
 pub struct SecretHash(String);
 
 impl SecretHash {
-    fn of(secret: &[u8]) -> Self {
+    pub(crate) fn of(secret: &[u8]) -> Self {
         Self(BASE64_URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, secret)))
     }
 
@@ -58,6 +61,12 @@ pub struct NewSecret {
 pub fn new_client_secret(random: &Random) -> Result<NewSecret> {
     let secret = Zeroizing::new(random.bytes::<SECRET_BYTES>()?);
     Ok(NewSecret { text: encode(CLIENT_SECRET_PREFIX, &*secret), hash: SecretHash::of(&*secret) })
+}
+
+/// 256 random bits as text, for what is used once: a `state`, a PKCE verifier.
+pub(crate) fn random_text(random: &Random) -> Result<Zeroizing<String>> {
+    let bytes = Zeroizing::new(random.bytes::<SECRET_BYTES>()?);
+    Ok(Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(*bytes)))
 }
 
 /// The hash of a client secret as presented; `None` if it cannot be one.
@@ -145,6 +154,11 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
             text
         },
     )
+}
+
+/// The base64 SHA-256 of some bytes, as Content Security Policy names an inline style by.
+pub fn sha256_base64(bytes: &[u8]) -> String {
+    BASE64_STANDARD.encode(digest::digest(&digest::SHA256, bytes))
 }
 
 /// Text that a caller presents as a secret: it is wiped when dropped and cannot be printed.

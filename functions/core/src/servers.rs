@@ -1,5 +1,6 @@
 //! Registered MCP servers.
 
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -11,6 +12,7 @@ use crate::{
     ids::ServerId,
     paging::{Listing, PageRequest},
     table::{Attempt, Change, Entity, Key, Stored, settle},
+    vault::Sealed,
 };
 
 /// What a server asks of its callers.
@@ -21,6 +23,8 @@ pub enum ServerAuth {
     None,
     /// An access token of the user's (MCP authorization): agents need a session grant.
     OAuth,
+    /// A header that is the same for all callers, such as an API key of the deployment's.
+    Header,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,6 +34,12 @@ pub struct Server {
     /// The MCP endpoint (Streamable HTTP).
     pub url: String,
     pub auth: ServerAuth,
+    /// The header of [`ServerAuth::Header`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    header: Option<SealedHeader>,
+    /// Our client at the server's authorization server, where an admin has registered one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oauth_client: Option<OAuthClient>,
     pub active: bool,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -37,6 +47,103 @@ pub struct Server {
 
 impl Entity for Server {
     const KIND: &'static str = "server";
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SealedHeader {
+    name: String,
+    value: Sealed,
+}
+
+/// A client that an admin has registered at an authorization server. It is used there and nowhere else.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OAuthClient {
+    pub issuer: String,
+    pub client_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<Sealed>,
+}
+
+impl OAuthClient {
+    pub fn has_secret(&self) -> bool {
+        self.secret.is_some()
+    }
+}
+
+impl Server {
+    /// The name of the header that is sent to it.
+    pub fn header_name(&self) -> Option<&str> {
+        self.header.as_ref().map(|header| header.name.as_str())
+    }
+
+    /// The header to send to a server of [`ServerAuth::Header`].
+    pub(crate) async fn header(&self, core: &Core) -> Result<(String, SecretString)> {
+        let header = self.header.as_ref().ok_or_else(|| Error::internal("a server without its header"))?;
+        Ok((header.name.clone(), self.open(core, &header.value).await?))
+    }
+
+    /// The secret of [`Self::oauth_client`], if it has one.
+    pub(crate) async fn oauth_client_secret(&self, core: &Core) -> Result<Option<SecretString>> {
+        match self.oauth_client.as_ref().and_then(|client| client.secret.as_ref()) {
+            Some(sealed) => Ok(Some(self.open(core, sealed).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn open(&self, core: &Core, sealed: &Sealed) -> Result<SecretString> {
+        let opened = core.vault.open(&Key::server(&self.id), sealed).await?;
+        let text =
+            std::str::from_utf8(&opened).map_err(|_| Error::internal("a server's secret is no text"))?;
+        Ok(SecretString::from(text))
+    }
+
+    async fn seal(&self, core: &Core, secret: &SecretString) -> Result<Sealed> {
+        core.vault.seal(&Key::server(&self.id), secret.expose_secret().as_bytes()).await
+    }
+
+    /// Takes over the secrets, and refuses what does not go together.
+    async fn set_secrets(&mut self, core: &Core, secrets: &ServerSecrets) -> Result<()> {
+        if let Some(NewHeader { name, value }) = &secrets.header {
+            self.header = Some(SealedHeader { name: name.clone(), value: self.seal(core, value).await? });
+        }
+        if let Some(NewOAuthClient { issuer, client_id, secret }) = &secrets.oauth_client {
+            let (issuer, client_id) = (issuer.clone(), client_id.clone());
+            let secret = match secret {
+                Some(secret) => Some(self.seal(core, secret).await?),
+                None => None,
+            };
+            self.oauth_client = Some(OAuthClient { issuer, client_id, secret });
+        }
+        if (self.auth == ServerAuth::Header) != self.header.is_some() {
+            return Err(Error::invalid("header goes with auth \"header\", and the other way round"));
+        }
+        if self.oauth_client.is_some() && self.auth != ServerAuth::OAuth {
+            return Err(Error::invalid("oauth_client goes with auth \"oauth\""));
+        }
+        Ok(())
+    }
+}
+
+/// A header to send to a server.
+#[derive(Clone, Debug)]
+pub struct NewHeader {
+    pub name: String,
+    pub value: SecretString,
+}
+
+/// A client that an admin has registered.
+#[derive(Clone, Debug)]
+pub struct NewOAuthClient {
+    pub issuer: String,
+    pub client_id: String,
+    pub secret: Option<SecretString>,
+}
+
+/// What is kept sealed with a server; `None` leaves it as it is.
+#[derive(Clone, Debug, Default)]
+pub struct ServerSecrets {
+    pub header: Option<NewHeader>,
+    pub oauth_client: Option<NewOAuthClient>,
 }
 
 /// An entry in the list of all servers.
@@ -65,34 +172,54 @@ pub struct ServerUpdate {
     /// OAuth sessions are bound to the address they were made for: a change makes them unusable.
     pub url: Option<String>,
     pub active: Option<bool>,
+    pub secrets: ServerSecrets,
 }
 
-/// Adds a server to a change.
+/// Adds a server without secrets to a change.
 pub(crate) fn add_server(core: &Core, change: &mut Change, new: NewServer) -> Result<Server> {
+    let server = made(core, new)?;
+    add(change, &server)?;
+    Ok(server)
+}
+
+fn made(core: &Core, new: NewServer) -> Result<Server> {
     let now = core.clock.now();
     let id = match new.id {
         Some(id) => id,
         None => ServerId::from(core.random.uuid()?),
     };
-    let server = Server {
+    Ok(Server {
         id,
         name: new.name,
         url: new.url,
         auth: new.auth,
+        header: None,
+        oauth_client: None,
         active: true,
         created_at: now,
         updated_at: now,
-    };
-    change.create(Key::server(&server.id), &server)?;
+    })
+}
+
+fn add(change: &mut Change, server: &Server) -> Result<()> {
+    change.create(Key::server(&server.id), server)?;
     change.create(Key::server_entry(&server.id), &ServerEntry { server_id: server.id.clone() })?;
-    Ok(server)
+    Ok(())
 }
 
 /// Registers a server. Admins only.
-pub async fn create(core: &Core, caller: &UserCaller, request: &Request, new: NewServer) -> Result<Server> {
+pub async fn create(
+    core: &Core,
+    caller: &UserCaller,
+    request: &Request,
+    new: NewServer,
+    secrets: ServerSecrets,
+) -> Result<Server> {
     caller.require_admin()?;
+    let mut server = made(core, new)?;
+    server.set_secrets(core, &secrets).await?;
     let mut change = Change::new();
-    let server = add_server(core, &mut change, new)?;
+    add(&mut change, &server)?;
     let event = caller.event(core, request, Action::ServerCreate)?.server(server.id.clone());
     change.record(&event.about("server", &server.id))?;
     match core.table.commit(change).await {
@@ -125,6 +252,11 @@ pub async fn update(
         let mut server = was.value.clone();
         server.name = update.name.clone().unwrap_or(server.name);
         server.url = update.url.clone().unwrap_or(server.url);
+        // A secret goes where it was given for, and nowhere else.
+        if server.url != was.url && server.header.is_some() && update.secrets.header.is_none() {
+            return Err(Error::invalid("give the header again with a new url").into());
+        }
+        server.set_secrets(core, &update.secrets).await?;
         server.active = update.active.unwrap_or(server.active);
         server.updated_at = core.clock.now();
         let event = caller.event(core, request, Action::ServerUpdate)?.server(id.clone());

@@ -21,7 +21,7 @@ use crate::{
 pub const KEY_BYTES: usize = 32;
 
 /// A sealed value, as it is stored.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed {
     /// Which root key wraps the data key.
     root: String,

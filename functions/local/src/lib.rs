@@ -6,6 +6,7 @@ pub mod data_dir;
 pub mod demo;
 pub mod demo_servers;
 mod openapi;
+mod remote;
 pub mod seed;
 pub mod server;
 pub mod store;
@@ -26,5 +27,11 @@ impl From<deputize_core::Error> for StartError {
             deputize_core::Error::Internal(cause) => cause,
             other => other.to_string(),
         })
+    }
+}
+
+impl From<std::io::Error> for StartError {
+    fn from(error: std::io::Error) -> Self {
+        Self(error.to_string())
     }
 }

@@ -25,6 +25,13 @@ struct Arguments {
     /// Start without the demo organization, its MCP servers and its sign-in issuer.
     #[arg(long)]
     no_demo: bool,
+    /// The address of a DynamoDB to use in place of the embedded one. Several processes with the same one, the
+    /// same --url and the same vault.key are one deployment.
+    #[arg(long)]
+    dynamodb_url: Option<String>,
+    /// Where the service is reached, if not where this process listens.
+    #[arg(long)]
+    url: Option<String>,
     /// Count the capacity that each DynamoDB request consumes, for /local/table-stats. For the benchmark.
     #[arg(long, hide = true)]
     measure: bool,
@@ -43,6 +50,8 @@ async fn main() -> std::process::ExitCode {
         data_dir: arguments.data_dir,
         demo: !arguments.no_demo,
         measure: arguments.measure,
+        dynamodb_url: arguments.dynamodb_url,
+        url: arguments.url,
     };
     let done = match arguments.seed {
         Some(count) => seed::fill(&options, count).await,

@@ -10,7 +10,11 @@ mod tests {
 
     use deputize_core::{Core, Settings, issuers::Issuers, vault::Vault};
     use deputize_proxy::upstream::{UpstreamClient, UpstreamConfig};
-    use deputize_service::fetch::HttpFetch;
+    use deputize_service::{
+        address::AddressPolicy,
+        fetch::HttpFetch,
+        outbound::{Outbound, Times},
+    };
     use zeroize::Zeroizing;
 
     use crate::{server::functions, store::Store};
@@ -20,7 +24,9 @@ mod tests {
         let table = Store::in_memory().unwrap().table().await.unwrap();
         let issuers = Issuers::new(Vec::new(), Arc::new(HttpFetch::new().unwrap()));
         let vault = Vault::local(&Zeroizing::new([0; 32])).unwrap();
-        let core = Arc::new(Core::new(table, Settings::at("https://deputize.example.com"), issuers, vault));
+        let http = Arc::new(Outbound::new(AddressPolicy::PUBLIC, Times::default()).unwrap());
+        let settings = Settings::at("https://deputize.example.com");
+        let core = Arc::new(Core::new(table, settings, issuers, vault, http));
         let upstream = UpstreamClient::new(UpstreamConfig::default()).unwrap();
         let document = functions(&core, upstream).into_openapi();
         let generated = serde_json::to_string_pretty(&document).unwrap() + "\n";

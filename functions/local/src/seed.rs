@@ -90,7 +90,7 @@ fn load(server: &Server, items: &[Item]) -> Result<(), StartError> {
         .map_err(|error| failed(&error))?;
     let table = server.core().table.name();
     server
-        .store()
+        .store()?
         .database()
         .import_items(table, items, ImportOptions::default())
         .map(drop)

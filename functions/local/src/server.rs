@@ -22,12 +22,14 @@ use deputize_core::{
     table::{StatsSnapshot, Table},
     vault::Vault,
 };
-use deputize_proxy::upstream::{AddressPolicy, UpstreamClient, UpstreamConfig};
+use deputize_proxy::upstream::{UpstreamClient, UpstreamConfig};
 use deputize_service::{
     ApiError,
+    address::AddressPolicy,
     edge::{self, SourceIp},
     fetch::HttpFetch,
     openapi::Document,
+    outbound::{Outbound, Times},
 };
 use http::{StatusCode, header};
 use tokio::net::TcpListener;
@@ -38,7 +40,7 @@ use crate::{
     StartError,
     data_dir::DataDir,
     demo::{DemoIssuer, Organization},
-    demo_servers,
+    demo_servers, remote,
     store::Store,
 };
 
@@ -52,6 +54,11 @@ pub struct Options {
     pub demo: bool,
     /// Count the capacity that each DynamoDB request consumes.
     pub measure: bool,
+    /// A DynamoDB to use in place of the embedded one.
+    pub dynamodb_url: Option<String>,
+    /// Where the service is reached, if not where this process listens: all processes of a deployment say the
+    /// same.
+    pub url: Option<String>,
 }
 
 /// A server that listens, and is about to answer.
@@ -61,7 +68,7 @@ pub struct Server {
     address: SocketAddr,
     routes: Router,
     core: Arc<Core>,
-    store: Store,
+    store: Option<Store>,
     organization: Option<Organization>,
     // Held until the server ends.
     _data: DataDir,
@@ -79,10 +86,17 @@ impl Server {
         let address = listener.local_addr()?;
         let base_url = format!("http://{address}");
         let data = DataDir::open(&options.data_dir).map_err(StartError)?;
-        let store = Store::in_file(&data.database()?)?;
+        let (store, table) = match &options.dynamodb_url {
+            Some(url) => (None, remote::table(url, options.measure).await?),
+            None => {
+                let store = Store::in_file(&data.database()?)?;
+                let table = store.table_measured(options.measure).await?;
+                (Some(store), table)
+            }
+        };
+        let public_url = options.url.as_deref().map_or(base_url.as_str(), |url| url.trim_end_matches('/'));
         let issuer = options.demo.then(|| DemoIssuer::open(&data, &base_url)).transpose()?;
-        let core =
-            Arc::new(core(store.table_measured(options.measure).await?, &data, &base_url, issuer.clone())?);
+        let core = Arc::new(core(table, &data, public_url, issuer.clone())?);
         core.bootstrap().await?;
         let mut routes = service(&core)?;
         let mut organization = None;
@@ -103,8 +117,9 @@ impl Server {
         &self.core
     }
 
-    pub(crate) fn store(&self) -> &Store {
-        &self.store
+    /// The embedded store, to fill it.
+    pub(crate) fn store(&self) -> Result<&Store, StartError> {
+        self.store.as_ref().ok_or_else(|| StartError("only the embedded store can be filled".to_owned()))
     }
 
     pub(crate) fn organization(&self) -> Option<&Organization> {
@@ -137,7 +152,9 @@ fn core(
     let fetch = LocalFetch { issuer, http: HttpFetch::new().map_err(|error| StartError(error.to_string()))? };
     let issuers = Issuers::new(trusted, Arc::new(fetch));
     let vault = Vault::local(&data.vault_key()?)?;
-    Ok(Core::new(table, Settings::at(base_url), issuers, vault))
+    let http = Outbound::new(AddressPolicy::PRIVATE, Times::default());
+    let http = http.map_err(|error| StartError(error.to_string()))?;
+    Ok(Core::new(table, Settings::at(base_url), issuers, vault, Arc::new(http)))
 }
 
 /// The demo issuer's keys need no network: they are in this process.

@@ -7,7 +7,7 @@ use std::{path::Path, sync::Arc};
 
 use aws_sdk_dynamodb::{
     Client, Config,
-    config::{BehaviorVersion, Credentials, Region},
+    config::{self, BehaviorVersion, Credentials, Region},
 };
 use aws_smithy_runtime_api::{
     client::{
@@ -92,10 +92,7 @@ impl Store {
             "BatchWriteItem" => run(body, |request| write_batch(db, request)),
             "TransactWriteItems" => run(body, |request| db.transact_write_items(request)),
             "Query" => run(body, |request| db.query(request)),
-            "GetItem" => run(body, |request| db.get_item(request)),
-            "PutItem" => run(body, |request| db.put_item(request)),
             "CreateTable" => run(body, |request| db.create_table(request)),
-            "DescribeTable" => run(body, |request| db.describe_table(request)),
             other => Err(DynoxideError::ValidationException(format!("{other} is not embedded"))),
         }
     }
@@ -133,15 +130,17 @@ fn write_batch(
 
 /// An SDK client over any transport, with our time-outs and retries.
 pub fn client(transport: SharedHttpClient) -> Client {
-    let config = Config::builder()
+    Client::from_conf(config(transport).build())
+}
+
+pub(crate) fn config(transport: SharedHttpClient) -> config::Builder {
+    Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::from_static("local"))
         .credentials_provider(Credentials::new("local", "local", None, None, "embedded"))
         .timeout_config(timeouts())
         .retry_config(retries())
         .http_client(transport)
-        .build();
-    Client::from_conf(config)
 }
 
 impl HttpClient for Store {

@@ -1,19 +1,40 @@
 //! What an upstream's failure means to the caller.
 
-use deputize_core::{Error, error::UpstreamFailure};
+use deputize_core::{
+    Core, Error,
+    access::{Access, Credentials},
+    connections::Challenge,
+    error::UpstreamFailure,
+};
 
 use crate::upstream::UpstreamError;
 
-/// `with_session`: an OAuth session's token was presented.
-pub(crate) fn failure(error: &UpstreamError, with_session: bool) -> Error {
+/// What the failure of a call means that was made with these credentials.
+pub(crate) fn failure(
+    core: &Core,
+    access: &Access,
+    credentials: &Credentials,
+    error: &UpstreamError,
+) -> Error {
+    let with_session = matches!(credentials, Credentials::Session(_));
     let kind = match error {
         // The server does not take the token that we thought good.
         UpstreamError::Unauthorized { .. } if with_session => return Error::SessionExpired,
+        UpstreamError::Forbidden { www_authenticate: Some(challenge) } if with_session => {
+            let challenge = Challenge::parse(challenge);
+            if let Some(scope) = challenge.insufficient_scope() {
+                return access.insufficient_scope(core, scope);
+            }
+            UpstreamFailure::Bad
+        }
         UpstreamError::Timeout { .. } => UpstreamFailure::TimedOut,
         UpstreamError::InvalidParams { .. } => UpstreamFailure::Refused,
         _ => UpstreamFailure::Bad,
     };
     let hint = match error {
+        UpstreamError::Unauthorized { .. } if matches!(credentials, Credentials::Header { .. }) => {
+            "; an admin must give the header of its registration anew"
+        }
         UpstreamError::Unauthorized { .. } => {
             "; it is registered as asking for none: register it with auth \"oauth\" if it asks for OAuth"
         }

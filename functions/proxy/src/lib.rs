@@ -5,9 +5,11 @@
 //! | --- | --- |
 //! | `tools` | `GET` and `POST /api/v1/proxy/{server_id}/tools` |
 //! | `trail` | the audit event of a call, from its beginning to its end |
+//! | `entry` | whose credentials are used, and once more if the server refuses them |
 //! | `failure` | what an upstream's failure means to the caller |
 //! | [`upstream`] | the client of MCP servers |
 
+mod entry;
 mod failure;
 mod tools;
 mod trail;

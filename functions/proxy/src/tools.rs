@@ -8,26 +8,24 @@ use axum::{
 };
 use deputize_core::{
     Core, Error,
-    access::{self, Access, CallContext, Credentials},
+    access::{self, Access, CallContext},
     audit::{Action, Request},
-    authenticate::Presented,
     ids::ServerId,
     policies::Decision,
 };
 use deputize_service::{
-    ErrorBody, Errors, Result,
+    ErrorBody, Errors,
     extract::{self, Context, Credential, Path},
 };
 use http::{HeaderMap, header::CONTENT_TYPE};
-use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::{
-    failure::failure,
+    entry::Entry,
     trail::{MAX_TOOL_NAME, Trail},
-    upstream::{self, Target, UpstreamClient},
+    upstream::{self, UpstreamClient},
 };
 
 /// Bytes of a call's body, its arguments included.
@@ -85,7 +83,7 @@ pub(crate) async fn call(
     Credential(presented): Credential,
     Path(server): Path<ServerId>,
     http: HttpRequest,
-) -> Result<Response> {
+) -> deputize_service::Result<Response> {
     extract::require_type(http.headers(), "application/json")?;
     let traceparent = traceparent(http.headers());
     let body = extract::read_body(http, MAX_BODY).await?;
@@ -106,11 +104,18 @@ pub(crate) async fn call(
     let mut trail = Trail::begin(&core, &request, &presented, Action::ToolCall, &server)?;
     trail.tool(&tool_name, arguments.get());
     let outcome = async {
-        let Admitted { target, .. } =
-            admit(&core, presented, &server, &request, &mut trail, Some((&tool_name, &arguments))).await?;
+        let access = access::admit(&core, presented, &server, &request, &mut trail.event).await?;
+        match access.permits(&tool_name, Some(&arguments), call_context(&request))? {
+            Decision::Permitted(policies) => trail.permitted_by(&policies),
+            Decision::Denied(denial) => return Err(Error::PolicyDenied(denial)),
+        }
         let context = upstream::CallContext { traceparent, ..upstream::CallContext::default() };
-        let called = upstream.call_tool(&target, &tool_name, &arguments, &context).await;
-        called.map_err(|error| failure(&error, target.authorization.is_some()))
+        let mut entry = Entry::to(&core, &request, &access, &mut trail).await?;
+        let mut called = upstream.call_tool(&entry.target, &tool_name, &arguments, &context).await;
+        if entry.is_renewed_after(&called).await? {
+            called = upstream.call_tool(&entry.target, &tool_name, &arguments, &context).await;
+        }
+        called.map_err(|error| entry.failure(&error))
     }
     .await;
     if let Ok(result) = &outcome
@@ -154,62 +159,23 @@ pub(crate) async fn list(
     Credential(presented): Credential,
     Path(server): Path<ServerId>,
     headers: HeaderMap,
-) -> Result<extract::Json<Tools>> {
+) -> deputize_service::Result<extract::Json<Tools>> {
     let mut trail = Trail::begin(&core, &request, &presented, Action::ToolList, &server)?;
     let outcome = async {
-        let Admitted { access, target } =
-            admit(&core, presented, &server, &request, &mut trail, None).await?;
-        let traceparent = traceparent(&headers);
-        let context = upstream::CallContext { traceparent, ..upstream::CallContext::default() };
-        let tools = upstream.list_tools(&target, &context).await;
-        let tools = tools.map_err(|error| failure(&error, target.authorization.is_some()))?;
+        let access = access::admit(&core, presented, &server, &request, &mut trail.event).await?;
+        let context =
+            upstream::CallContext { traceparent: traceparent(&headers), ..upstream::CallContext::default() };
+        let mut entry = Entry::to(&core, &request, &access, &mut trail).await?;
+        let mut listed = upstream.list_tools(&entry.target, &context).await;
+        if entry.is_renewed_after(&listed).await? {
+            listed = upstream.list_tools(&entry.target, &context).await;
+        }
+        let tools = listed.map_err(|error| entry.failure(&error))?;
         permitted(&access, tools, call_context(&request))
     }
     .await;
     let tools = trail.end(&request, outcome).await?;
     Ok(extract::Json(Tools { tools }))
-}
-
-/// A call that may go ahead, and where to.
-struct Admitted {
-    access: Access,
-    target: Target,
-}
-
-/// In this order: who calls, whether the policies permit it, whose credentials are used.
-async fn admit(
-    core: &Core,
-    presented: Presented,
-    server: &ServerId,
-    request: &Request,
-    trail: &mut Trail,
-    call: Option<(&str, &RawValue)>,
-) -> deputize_core::Result<Admitted> {
-    let access = access::admit(core, presented, server, request, &mut trail.event).await?;
-    if let Some((tool, arguments)) = call {
-        match access.permits(tool, Some(arguments), call_context(request))? {
-            Decision::Permitted(policies) => trail.permitted_by(&policies),
-            Decision::Denied(denial) => return Err(Error::PolicyDenied(denial)),
-        }
-    }
-    let credentials = access.credentials(core).await?;
-    if let Some(credentials) = &credentials {
-        trail.with_credentials(credentials);
-    }
-    let target = target(&access, credentials)?;
-    Ok(Admitted { access, target })
-}
-
-fn target(access: &Access, credentials: Option<Credentials>) -> deputize_core::Result<Target> {
-    let url = access.server.url.parse().map_err(|_| Error::internal("a server's address does not parse"))?;
-    // An upstream session belongs to one credential; without one, to one caller.
-    let credential_key = match &credentials {
-        Some(Credentials { of, .. }) => format!("user:{of}"),
-        None => access.caller_key(),
-    };
-    let authorization =
-        credentials.map(|credentials| credentials.access_token.expose_secret().to_owned().into());
-    Ok(Target { server_id: access.server.id.to_string(), url, authorization, credential_key })
 }
 
 fn permitted(

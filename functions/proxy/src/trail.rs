@@ -65,8 +65,10 @@ impl Trail {
     }
 
     pub(crate) fn with_credentials(&mut self, credentials: &Credentials) {
-        self.event.credentials_of = Some(credentials.of);
-        self.event.grant_id = credentials.grant;
+        if let Credentials::Session(session) = credentials {
+            self.event.credentials_of = Some(session.of);
+            self.event.grant_id = session.grant;
+        }
     }
 
     /// Stores the event. Whatever the call came to, its caller learns of it only after this.
@@ -80,9 +82,7 @@ impl Trail {
         if event.credential.is_none() {
             return outcome;
         }
-        let now = core.clock.now();
-        event.duration_ms =
-            request.received_at.and_then(|from| u64::try_from(now.as_millis() - from.as_millis()).ok());
+        event.duration_ms = request.elapsed_ms(core.clock.now());
         event = match &outcome {
             Ok(_) => event,
             Err(Error::PolicyDenied(Denial { denied_for, policies, reason })) => {
@@ -90,7 +90,9 @@ impl Trail {
                 let who = serde_json::to_string(denied_for).unwrap_or_default();
                 event.denied(format!("Policy denied for the {}: {reason}", who.trim_matches('"')))
             }
-            Err(error @ (Error::Upstream { .. } | Error::Internal(_))) => event.failed(error.to_string()),
+            Err(
+                error @ (Error::Upstream { .. } | Error::ProviderUnavailable { .. } | Error::Internal(_)),
+            ) => event.failed(error.to_string()),
             Err(error) => event.denied(error.to_string()),
         };
         let called = event.outcome != Outcome::Denied;

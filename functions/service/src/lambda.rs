@@ -18,9 +18,11 @@ use deputize_core::{
 use lambda_http::{RequestExt, request::RequestContext};
 
 use crate::{
+    address::AddressPolicy,
     config::Config,
     edge::{self, SourceIp},
     fetch::HttpFetch,
+    outbound::{Outbound, Times},
 };
 
 pub type Error = lambda_http::Error;
@@ -47,7 +49,8 @@ async fn core(config: Config) -> Result<Core, Error> {
     let options = TableOptions { name: config.table, ..TableOptions::default() };
     let table = Table::new(aws_sdk_dynamodb::Client::new(&aws), options);
     let issuers = Issuers::new(config.issuers, Arc::new(HttpFetch::new()?));
-    Ok(Core::new(table, config.settings, issuers, Vault::local(&config.vault_key)?))
+    let http = Arc::new(Outbound::new(AddressPolicy::PUBLIC, Times::default())?);
+    Ok(Core::new(table, config.settings, issuers, Vault::local(&config.vault_key)?, http))
 }
 
 /// The address that the gateway saw.

@@ -13,6 +13,7 @@ pub mod fetch;
 #[cfg(feature = "lambda")]
 pub mod lambda;
 pub mod openapi;
+pub mod outbound;
 pub mod paged;
 pub mod response;
 

@@ -49,6 +49,10 @@ pub struct ErrorBody {
     /// For a policy's refusal: why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// For `insufficient_scope`: what the OAuth session lacks at the MCP server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "chat:write")]
+    pub scope: Option<String>,
 }
 
 /// The errors that any endpoint may answer.
@@ -81,8 +85,8 @@ pub enum Errors {
     Unavailable(#[to_schema] ErrorBody),
 }
 
-/// Status, code and challenge of an error.
-fn classify(error: &Error) -> (StatusCode, &'static str) {
+/// Status and code of an error.
+pub fn classify(error: &Error) -> (StatusCode, &'static str) {
     match error {
         Error::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
         Error::Anonymous => (StatusCode::UNAUTHORIZED, "unauthorized"),
@@ -95,7 +99,7 @@ fn classify(error: &Error) -> (StatusCode, &'static str) {
         Error::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
         Error::NoCredentials => (StatusCode::UNAUTHORIZED, "no_credentials"),
         Error::SessionNotFound => (StatusCode::UNAUTHORIZED, "session_not_found"),
-        Error::SessionExpired => (StatusCode::UNAUTHORIZED, "session_expired"),
+        Error::SessionExpired | Error::SessionInterrupted => (StatusCode::UNAUTHORIZED, "session_expired"),
         Error::Upstream { kind: UpstreamFailure::Bad, .. } => (StatusCode::BAD_GATEWAY, "upstream_error"),
         Error::Upstream { kind: UpstreamFailure::TimedOut, .. } => {
             (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout")
@@ -103,9 +107,11 @@ fn classify(error: &Error) -> (StatusCode, &'static str) {
         Error::Upstream { kind: UpstreamFailure::Refused, .. } => {
             (StatusCode::BAD_REQUEST, "upstream_refused")
         }
-        Error::Unavailable { .. } | Error::Undecided { .. } | Error::Unrecorded { .. } => {
-            (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
-        }
+        Error::InsufficientScope { .. } => (StatusCode::FORBIDDEN, "insufficient_scope"),
+        Error::Unavailable { .. }
+        | Error::Undecided { .. }
+        | Error::Unrecorded { .. }
+        | Error::ProviderUnavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
         Error::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
         Error::Token(refusal) => {
             let status = match refusal {
@@ -140,7 +146,8 @@ impl IntoResponse for ApiError {
             Error::Internal(cause) => tracing::error!(%cause, "internal error"),
             Error::Unavailable { cause, .. }
             | Error::Undecided { cause, .. }
-            | Error::Unrecorded { cause, .. } => {
+            | Error::Unrecorded { cause, .. }
+            | Error::ProviderUnavailable { why: cause, .. } => {
                 tracing::warn!(%cause, "unavailable");
             }
             other => tracing::debug!(error = %other, %status, "refused"),
@@ -158,8 +165,19 @@ impl IntoResponse for ApiError {
             Some(Denial { denied_for, policies, reason }) => (Some(denied_for), Some(policies), Some(reason)),
             None => (None, None, None),
         };
-        let body =
-            ErrorBody { error: code, error_description: description, detail, denied_for, policies, reason };
+        let scope = match &error {
+            Error::InsufficientScope { scope, .. } if !scope.is_empty() => Some(scope.clone()),
+            _ => None,
+        };
+        let body = ErrorBody {
+            error: code,
+            error_description: description,
+            detail,
+            denied_for,
+            policies,
+            reason,
+            scope,
+        };
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
@@ -167,7 +185,8 @@ impl IntoResponse for ApiError {
         }
         if let Error::Unavailable { retry_after, .. }
         | Error::Undecided { retry_after, .. }
-        | Error::Unrecorded { retry_after, .. } = error
+        | Error::Unrecorded { retry_after, .. }
+        | Error::ProviderUnavailable { retry_after, .. } = error
         {
             headers.insert(RETRY_AFTER, retry_after.as_secs().max(1).into());
         }

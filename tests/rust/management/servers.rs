@@ -19,6 +19,8 @@ async fn an_admin_registers_a_server_by_a_name_or_gets_one() {
       "name": "Wiki",
       "url": "https://wiki.example.com/mcp",
       "auth": "oauth",
+      "header_name": null,
+      "oauth_client": null,
       "active": true,
       "created_at": "2026-01-15T09:00:00.000Z",
       "updated_at": "2026-01-15T09:00:00.000Z"
@@ -41,6 +43,8 @@ async fn an_admin_registers_a_server_by_a_name_or_gets_one() {
       "name": "Other",
       "url": "https://other.example.com/mcp",
       "auth": "none",
+      "header_name": null,
+      "oauth_client": null,
       "active": true,
       "created_at": "2026-01-15T09:00:00.000Z",
       "updated_at": "2026-01-15T09:00:00.000Z"
@@ -79,6 +83,8 @@ async fn everybody_sees_servers_and_only_an_admin_changes_them() {
         "name": "demo",
         "url": "https://demo.example.com/mcp",
         "auth": "none",
+        "header_name": null,
+        "oauth_client": null,
         "active": true,
         "created_at": "2026-01-15T09:00:00.000Z",
         "updated_at": "2026-01-15T09:00:00.000Z"
@@ -107,6 +113,8 @@ async fn everybody_sees_servers_and_only_an_admin_changes_them() {
       "name": "Demo",
       "url": "https://moved.example.com/mcp",
       "auth": "none",
+      "header_name": null,
+      "oauth_client": null,
       "active": false,
       "created_at": "2026-01-15T09:00:00.000Z",
       "updated_at": "2026-01-15T09:00:00.000Z"
@@ -140,7 +148,7 @@ async fn what_a_server_cannot_be_is_refused_by_field() {
     400 id: a server id has 1 to 64 characters of a-z, 0-9, '-' and '_', and starts with a letter or digit at line 1 column 73
     400 url: must begin with https:// or http:// at line 1 column 40
     400 url: must not contain a user name or password at line 1 column 56
-    400 auth: unknown variant `basic`, expected `none` or `oauth` at line 1 column 60
+    400 auth: unknown variant `basic`, expected one of `none`, `oauth`, `header` at line 1 column 60
     ");
     assert_eq!(app.contents(), before);
 }
@@ -157,8 +165,10 @@ async fn a_user_sees_and_ends_their_own_connection() {
 
     {
       "server_id": "chat",
+      "status": "connected",
       "connected_at": "2026-01-15T09:00:00.000Z",
       "expires_at": "2026-02-14T09:00:00.000Z",
+      "renewable": false,
       "scope": null
     }
     "#);

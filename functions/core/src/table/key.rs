@@ -16,6 +16,8 @@
 //! | delegation by id (pointer) | `DELEGATION#{id}` | `DELEGATION` |
 //! | grant by id (pointer) | `GRANT#{id}` | `GRANT` |
 //! | MCP server | `SERVER#{server}` | `SERVER` |
+//! | … our OAuth client at an issuer | `SERVER#{server}` | `CLIENT#{sha256}` |
+//! | OAuth connection under way | `CONNECTING#{sha256}` | `CONNECTING` |
 //! | policy | `POLICIES` | `POLICY#{id}` |
 //! | control versions (copies) | `CONTROL#{n}` | `CONTROL` |
 //! | token signing key | `SIGNING_KEYS` | `KEY#{kid}` |
@@ -100,6 +102,15 @@ impl Key {
 
     pub fn server(server: &ServerId) -> Self {
         Self::new(format!("SERVER#{server}"), "SERVER")
+    }
+
+    pub fn oauth_client(server: &ServerId, issuer: &str) -> Self {
+        Self::new(format!("SERVER#{server}"), format!("CLIENT#{}", sha256_hex(issuer.as_bytes())))
+    }
+
+    /// By the hash of its `state`, so that whoever reads the table cannot finish it.
+    pub fn connecting(state: &str) -> Self {
+        Self::new(format!("CONNECTING#{}", sha256_hex(state.as_bytes())), "CONNECTING")
     }
 
     pub fn policy(id: PolicyId) -> Self {

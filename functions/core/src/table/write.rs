@@ -45,6 +45,16 @@ impl Change {
         self.put(to_item(key, value, 1, None)?, Some(ABSENT), None)
     }
 
+    /// [`Self::create`], to be removed some time after `expires`.
+    pub fn create_expiring<T: Entity>(
+        &mut self,
+        key: Key,
+        value: &T,
+        expires: Timestamp,
+    ) -> Result<&mut Self> {
+        self.put(to_item(key, value, 1, Some(expires))?, Some(ABSENT), None)
+    }
+
     /// Writes an item whatever is there, to be removed some time after `expires`.
     pub fn put_expiring<T: Entity>(&mut self, key: Key, value: &T, expires: Timestamp) -> Result<&mut Self> {
         self.put(to_item(key, value, 1, Some(expires))?, None, None)

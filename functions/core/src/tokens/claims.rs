@@ -15,7 +15,7 @@ use crate::{
 pub(super) const TYPE: &str = "at+jwt";
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Claims {
+pub(super) struct Claims {
     pub iss: String,
     pub aud: String,
     /// The agent account, or the user who is acted for.
@@ -36,7 +36,7 @@ pub struct Claims {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ActorClaim {
+pub(super) struct ActorClaim {
     pub sub: AgentAccountId,
 }
 

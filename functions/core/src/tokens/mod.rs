@@ -7,7 +7,7 @@ mod revoke;
 
 pub(crate) use self::{claims::verify, keyring::bootstrap_key};
 pub use self::{
-    claims::{ActorClaim, Claims, Refused, VerifiedToken},
+    claims::{Refused, VerifiedToken},
     issue::{ActorToken, ClientAuth, Grant, Issued, introspect, issue, refuse},
     keyring::{Keyring, PublicKey, revoke_key, rotate},
     revoke::revoke,

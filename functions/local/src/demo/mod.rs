@@ -5,7 +5,4 @@ mod env;
 mod issuer;
 mod organization;
 
-pub use self::{
-    issuer::DemoIssuer,
-    organization::{Organization, renew_servers},
-};
+pub use self::{issuer::DemoIssuer, organization::Organization};

@@ -3,7 +3,7 @@
 //! Its secrets are written to a file of mode 0600 before the organization is made in one transaction: a
 //! crash in between leaves a file of secrets that were never good, and the next start makes both anew.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
 use deputize_core::{
     Core, Error, Result,
@@ -144,8 +144,11 @@ impl Organization {
                 let token = issuer.server_token(&person.email, SESSION_LIFETIME).map_err(Error::internal)?;
                 let session = NewSession {
                     access_token: SecretString::from(token),
+                    refresh_token: None,
+                    issued_at: core.clock.now(),
                     expires_at: Some(core.clock.now().plus(SESSION_LIFETIME)),
                     scope: None,
+                    provider: None,
                 };
                 sessions::store(core, person.id, &server, session).await?;
             }
@@ -195,7 +198,7 @@ fn policies(bot: AgentAccountId) -> [(&'static str, String); 3] {
 }
 
 /// The built-in servers are where this process listens, which may be another port than last time.
-pub async fn renew_servers(core: &Core, base_url: &str) -> Result<()> {
+async fn renew_servers(core: &Core, base_url: &str) -> Result<()> {
     for (id, _, url, _) in servers(base_url) {
         let id: ServerId = id.parse().map_err(Error::internal)?;
         settle(|| async {
@@ -211,14 +214,9 @@ async fn renew(core: &Core, was: &Stored<Server>, url: &str) -> Result<(), Attem
     if was.url == url {
         return Ok(());
     }
-    let server = Server { url: url.to_owned(), ..was.value.clone() };
+    let mut server = was.value.clone();
+    url.clone_into(&mut server.url);
     let mut change = Change::new();
     change.replace(Key::server(&server.id), &server, was.rev)?;
     core.table.commit(change).await
-}
-
-impl From<io::Error> for crate::StartError {
-    fn from(error: io::Error) -> Self {
-        Self(error.to_string())
-    }
 }

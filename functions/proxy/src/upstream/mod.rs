@@ -33,7 +33,7 @@ use serde_json::value::RawValue;
 
 pub use self::config::UpstreamConfig;
 pub use self::error::UpstreamError;
-pub use self::target::{CallContext, Target};
+pub use self::target::{Authorization, CallContext, Target};
 
 use self::call::{Errand, Upstreams};
 

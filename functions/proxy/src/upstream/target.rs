@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue};
 use quick_cache::Equivalent;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use url::Url;
@@ -16,11 +18,46 @@ pub struct Target {
     pub server_id: String,
     /// The MCP endpoint.
     pub url: Url,
-    /// A bearer token for it.
-    pub authorization: Option<SecretString>,
+    /// What lets the call in.
+    pub authorization: Option<Authorization>,
     /// Stands for whoever the credential belongs to, and never is the credential: sessions are shared
     /// among calls with the same key, across renewals of the token, and with no other.
     pub credential_key: String,
+}
+
+/// A credential, and how it is presented.
+#[derive(Debug, Clone)]
+pub enum Authorization {
+    /// An access token (RFC 6750 section 2.1).
+    Bearer(SecretString),
+    /// A header of the server's own.
+    Header {
+        /// The header's name.
+        name: HeaderName,
+        /// Its value.
+        value: SecretString,
+    },
+}
+
+impl From<String> for Authorization {
+    fn from(token: String) -> Self {
+        Self::Bearer(token.into())
+    }
+}
+
+impl Authorization {
+    /// The header that presents it; `None` if its value is not fit for one.
+    pub(super) fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        let (name, value) = match self {
+            Self::Bearer(token) => {
+                (AUTHORIZATION, HeaderValue::try_from(format!("Bearer {}", token.expose_secret())))
+            }
+            Self::Header { name, value } => (name.clone(), HeaderValue::from_str(value.expose_secret())),
+        };
+        let mut value = value.ok()?;
+        value.set_sensitive(true);
+        Some((name, value))
+    }
 }
 
 // By hand, since a URL's path or query may hold a secret too.

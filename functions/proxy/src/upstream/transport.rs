@@ -7,9 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use deputize_service::address::{GuardedResolver, refusal_in};
 use futures::Stream;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use secrecy::ExposeSecret;
 use serde_json::value::RawValue;
 
 use super::body::BoundedBody;
@@ -170,8 +169,11 @@ impl Transport {
         self.config.addresses.check_url(&target.url)?;
         headers.insert(ACCEPT, BOTH_ANSWERS);
         headers.insert(CONTENT_TYPE, JSON);
-        if let Some(token) = &target.authorization {
-            headers.insert(AUTHORIZATION, bearer(token.expose_secret())?);
+        if let Some(authorization) = &target.authorization {
+            let header = authorization.header();
+            let (name, value) =
+                header.ok_or_else(|| UpstreamError::protocol("the credential is not fit for a header"))?;
+            headers.insert(name, value);
         }
         let mut request = reqwest::Request::new(http::Method::POST, target.url.clone());
         *request.headers_mut() = headers;
@@ -273,13 +275,6 @@ fn outcome_of(text: &[u8], id: u64, status: StatusCode) -> Result<Outcome, Upstr
 /// We number our requests, and a number is what must come back.
 pub(super) fn is_id(theirs: &RawValue, ours: u64) -> bool {
     theirs.get().parse() == Ok(ours)
-}
-
-fn bearer(token: &str) -> Result<HeaderValue, UpstreamError> {
-    let mut value = HeaderValue::try_from(format!("Bearer {token}"))
-        .map_err(|_| UpstreamError::protocol("the credential is not fit for a header"))?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 fn challenge(headers: &HeaderMap) -> Option<String> {

@@ -1,0 +1,152 @@
+//! `/api/v1/oauth/callback`: where browsers come back to from authorization servers.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{FromRequest, FromRequestParts, Request as HttpRequest, State},
+    response::{IntoResponse, Response},
+};
+use cookie::Cookie;
+use deputize_core::{
+    Core, Error,
+    audit::Request,
+    connections::{self, Answer, Finished, Proof, finish::cookie_id, registration::client_id_document},
+};
+use deputize_service::{
+    Result,
+    extract::{API_KEY_HEADER, Context, Form, Query, User},
+};
+use http::{
+    HeaderMap,
+    header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, ORIGIN},
+};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{connections::cookie_name, page};
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
+    OpenApiRouter::new().routes(routes!(came_back, confirmed)).routes(routes!(client_metadata))
+}
+
+/// What an authorization server answers (RFC 6749 sections 4.1.2 and 4.1.2.1, RFC 9207 section 2).
+#[derive(Debug, Default, Deserialize, IntoParams, ToSchema)]
+#[into_params(parameter_in = Query)]
+#[serde(default)]
+struct Callback {
+    /// The connection that was begun. Good once.
+    state: Option<String>,
+    code: Option<String>,
+    /// The authorization server's issuer.
+    iss: Option<String>,
+    error: Option<String>,
+    error_description: Option<String>,
+}
+
+/// Finish a connection
+///
+/// Where a browser comes back to from an authorization server. It must be the browser, or the user, that
+/// began; a browser that cannot show that is asked to confirm. Answers a page.
+#[utoipa::path(
+    get,
+    path = "/api/v1/oauth/callback",
+    operation_id = "finish_connection",
+    tag = "connections",
+    params(Callback),
+    responses(
+        (status = 200, description = "Connected, or to be confirmed", content_type = "text/html", body = String),
+        (status = "4XX", description = "Not connected; the page says why", content_type = "text/html", body = String),
+        (status = "5XX", description = "Not connected; the page says why", content_type = "text/html", body = String),
+    ),
+)]
+async fn came_back(State(core): State<Arc<Core>>, Context(request): Context, http: HttpRequest) -> Response {
+    let (mut parts, _) = http.into_parts();
+    let outcome = async {
+        let Query(callback) = Query::<Callback>::from_request_parts(&mut parts, &core).await?;
+        let state = callback.state.as_deref().unwrap_or_default();
+        let binding = binding(&parts.headers, state);
+        let proof = if parts.headers.contains_key(AUTHORIZATION) || parts.headers.contains_key(API_KEY_HEADER)
+        {
+            Proof::User(User::from_request_parts(&mut parts, &core).await?.0.user.id)
+        } else {
+            binding.as_deref().map_or(Proof::Nothing, Proof::Binding)
+        };
+        finish(&core, &request, &callback, proof).await
+    };
+    outcome.await.unwrap_or_else(page::failed)
+}
+
+/// Confirm a connection
+///
+/// What the page's button sends: whoever looks at it has read which account is being connected to what.
+#[utoipa::path(
+    post,
+    path = "/api/v1/oauth/callback",
+    operation_id = "confirm_connection",
+    tag = "connections",
+    request_body(content_type = "application/x-www-form-urlencoded", content = Callback),
+    responses(
+        (status = 200, description = "Connected", content_type = "text/html", body = String),
+        (status = "4XX", description = "Not connected; the page says why", content_type = "text/html", body = String),
+        (status = "5XX", description = "Not connected; the page says why", content_type = "text/html", body = String),
+    ),
+)]
+async fn confirmed(State(core): State<Arc<Core>>, Context(request): Context, http: HttpRequest) -> Response {
+    let outcome = async {
+        // Only our own page's button confirms.
+        let origin = http.headers().get(ORIGIN).map(http::HeaderValue::as_bytes);
+        if origin.is_some_and(|origin| origin != core.settings.issuer.as_bytes()) {
+            return Err(Error::forbidden("This was not sent by our own page").into());
+        }
+        let form = Form::from_request(http, &core).await?;
+        let text = |name: &str| form.get(name).map(str::to_owned);
+        let callback =
+            Callback { state: text("state"), code: text("code"), iss: text("iss"), ..Callback::default() };
+        finish(&core, &request, &callback, Proof::Confirmed).await
+    };
+    outcome.await.unwrap_or_else(page::failed)
+}
+
+async fn finish(core: &Core, request: &Request, callback: &Callback, proof: Proof<'_>) -> Result<Response> {
+    let Callback { state, code, iss, error, error_description } = callback;
+    let answer = Answer {
+        state: state.as_deref().unwrap_or_default(),
+        code: code.as_deref(),
+        iss: iss.as_deref(),
+        error: error.as_deref(),
+        error_description: error_description.as_deref(),
+    };
+    Ok(match connections::finish(core, request, answer, proof).await? {
+        Finished::Connected { server, account } => page::connected(&server, &account),
+        Finished::ToConfirm { server, account, provider } => {
+            let hidden = [("state", state), ("code", code), ("iss", iss)];
+            let hidden = hidden.map(|(name, value)| (name, value.as_deref()));
+            page::to_confirm(&server, &account, &provider, &hidden)
+        }
+    })
+}
+
+/// The cookie that the beginning of this connection set.
+fn binding(headers: &HeaderMap, state: &str) -> Option<String> {
+    let name = cookie_name(&cookie_id(state));
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut cookies = cookies.flat_map(Cookie::split_parse).filter_map(Result::<_, cookie::ParseError>::ok);
+    cookies.find(|cookie| cookie.name() == name).map(|cookie| cookie.value().to_owned())
+}
+
+/// What this service says of itself to authorization servers
+///
+/// A Client ID Metadata Document
+/// ([client registration](https://modelcontextprotocol.io/specification/2026-07-28/basic/authorization/client-registration)):
+/// its address is our `client_id`.
+#[utoipa::path(
+    get,
+    path = "/api/v1/oauth/client-metadata.json",
+    operation_id = "client_metadata",
+    tag = "connections",
+    responses((status = 200, description = "OAuth client metadata (RFC 7591 section 2)", body = serde_json::Value)),
+)]
+async fn client_metadata(State(core): State<Arc<Core>>) -> impl IntoResponse {
+    ([(CACHE_CONTROL, "public, max-age=3600")], axum::Json(client_id_document(&core.settings)))
+}

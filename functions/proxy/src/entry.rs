@@ -1,0 +1,76 @@
+//! How a call that may go ahead gets into the server: whose credentials, presented how, and what it means
+//! if they are refused.
+
+use deputize_core::{
+    Core, Error, Result,
+    access::{Access, Credentials},
+    audit::Request,
+};
+
+use crate::{
+    failure::failure,
+    trail::Trail,
+    upstream::{Authorization, Target, UpstreamError},
+};
+
+/// The way into a server.
+pub(crate) struct Entry<'a> {
+    core: &'a Core,
+    request: &'a Request,
+    access: &'a Access,
+    credentials: Credentials,
+    pub(crate) target: Target,
+}
+
+impl<'a> Entry<'a> {
+    /// With the credentials that are the caller's to use. An OAuth session that is about to expire is
+    /// refreshed first.
+    pub(crate) async fn to(
+        core: &'a Core,
+        request: &'a Request,
+        access: &'a Access,
+        trail: &mut Trail,
+    ) -> Result<Self> {
+        let credentials = access.credentials(core, request).await?;
+        trail.with_credentials(&credentials);
+        let target = target(access, &credentials)?;
+        Ok(Self { core, request, access, credentials, target })
+    }
+
+    /// If the server refused an OAuth session that we thought good: whether a refreshed one may be tried,
+    /// once. What is refused so has not reached a tool.
+    pub(crate) async fn is_renewed_after<T>(&mut self, done: &Result<T, UpstreamError>) -> Result<bool> {
+        let (Err(UpstreamError::Unauthorized { .. }), Credentials::Session(refused)) =
+            (done, &self.credentials)
+        else {
+            return Ok(false);
+        };
+        let renewed = self.access.renewed(self.core, self.request, refused).await?;
+        self.credentials = Credentials::Session(Box::new(renewed));
+        self.target = target(self.access, &self.credentials)?;
+        Ok(true)
+    }
+
+    /// What a failure of the call means to the caller.
+    pub(crate) fn failure(&self, error: &UpstreamError) -> Error {
+        failure(self.core, self.access, &self.credentials, error)
+    }
+}
+
+fn target(access: &Access, credentials: &Credentials) -> Result<Target> {
+    let url = access.server.url.parse().map_err(|_| Error::internal("a server's address does not parse"))?;
+    // An upstream session belongs to one credential; where all callers have the same, to one caller.
+    let credential_key = match credentials {
+        Credentials::Session(session) => format!("user:{}", session.of),
+        Credentials::None | Credentials::Header { .. } => access.caller_key(),
+    };
+    let authorization = match credentials {
+        Credentials::None => None,
+        Credentials::Header { name, value } => {
+            let name = name.parse().map_err(|_| Error::internal("a server's header has no name"))?;
+            Some(Authorization::Header { name, value: value.clone() })
+        }
+        Credentials::Session(session) => Some(Authorization::Bearer(session.access_token.clone())),
+    };
+    Ok(Target { server_id: access.server.id.to_string(), url, authorization, credential_key })
+}

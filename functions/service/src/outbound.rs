@@ -1,0 +1,103 @@
+//! Requests to addresses that somebody else has chosen: authorization servers that MCP servers name.
+
+use std::{sync::Arc, time::Duration};
+
+use deputize_core::connections::http::{Answering, Http, HttpError};
+use http::{Request, Response};
+use url::Url;
+
+use crate::address::{AddressPolicy, GuardedResolver, refusal_in};
+
+/// The longest answer that is read, in bytes.
+pub const MAX_BYTES: usize = 256 * 1024;
+
+/// How long a request may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// For name resolution, TCP and TLS together.
+    pub connect: Duration,
+    /// From the first byte of the request to the last of the answer.
+    pub total: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(3), total: Duration::from_secs(8) }
+    }
+}
+
+/// HTTP within bounds: addresses by policy, no redirects, no proxy of the environment's, nothing compressed.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    client: reqwest::Client,
+    addresses: AddressPolicy,
+}
+
+impl Outbound {
+    /// Fails if TLS cannot be set up.
+    pub fn new(addresses: AddressPolicy, times: Times) -> Result<Self, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("deputize/", env!("CARGO_PKG_VERSION")))
+            .dns_resolver(Arc::new(GuardedResolver(addresses)))
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            // A token request must not be sent twice: providers end a session whose refresh token they see again.
+            .retry(reqwest::retry::never())
+            .connect_timeout(times.connect)
+            .timeout(times.total)
+            .pool_max_idle_per_host(0)
+            .http1_only()
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
+            .build()?;
+        Ok(Self { client, addresses })
+    }
+
+    async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError> {
+        let url = request.uri().to_string().parse().map_err(|_| refused("it is no URL"))?;
+        self.check(&url)?;
+        let request = request.try_into().map_err(|_| refused("it is no URL"))?;
+        let mut answer = self.client.execute(request).await.map_err(|error| failed(&error))?;
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| failed(&error))? {
+            if body.len() + chunk.len() > MAX_BYTES {
+                return Err(HttpError::TooLarge(MAX_BYTES));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let mut response = Response::new(body);
+        *response.status_mut() = answer.status();
+        *response.headers_mut() = std::mem::take(answer.headers_mut());
+        Ok(response)
+    }
+}
+
+impl Http for Outbound {
+    fn send(&self, request: Request<Vec<u8>>) -> Answering<'_> {
+        Box::pin(self.exchange(request))
+    }
+
+    fn check(&self, url: &Url) -> Result<(), HttpError> {
+        self.addresses.check_url(url).map_err(|refusal| HttpError::Refused(refusal.to_string()))
+    }
+}
+
+fn refused(why: &str) -> HttpError {
+    HttpError::Refused(why.to_owned())
+}
+
+fn failed(error: &reqwest::Error) -> HttpError {
+    if let Some(refusal) = refusal_in(error) {
+        HttpError::Refused(refusal.to_string())
+    } else if error.is_connect() {
+        // Not reached, be it in vain or in time.
+        HttpError::Unreachable
+    } else if error.is_timeout() {
+        HttpError::TimedOut
+    } else {
+        HttpError::Interrupted
+    }
+}
