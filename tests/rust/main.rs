@@ -6,6 +6,7 @@
 //! | `token` | the token endpoint, introspection, revocation, keys |
 //! | `management` | everything that users and admins manage, and what is refused |
 //! | `grants` | session grants, and whose credentials a call uses |
+//! | `connections` | connecting to OAuth-protected servers, and refreshing sessions |
 //! | `proxy` | calling and listing tools, what stops a call, the audit trail |
 //! | `faults` | a store that throttles, times out, breaks off, loses answers or is gone |
 //! | `races` | many callers at once |
@@ -17,6 +18,7 @@
     reason = "a test's helpers fail by panicking"
 )]
 
+mod connections;
 mod cost;
 mod faults;
 mod grants;

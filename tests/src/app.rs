@@ -45,6 +45,10 @@ pub struct TestApp {
     router: Router,
 }
 
+/// How long a request to an OAuth provider may take: long enough on a busy machine, and a test that waits
+/// for its end still takes no second.
+const TIMES: Times = Times { connect: Duration::from_millis(800), total: Duration::from_millis(800) };
+
 impl TestApp {
     /// The service with an empty table, at 2026-01-15T09:00:00Z.
     pub async fn start() -> Self {
@@ -82,7 +86,7 @@ impl TestApp {
         ];
         let network = Network::of([login.clone(), workos.clone()]);
         let vault = Vault::local(&Zeroizing::new([7; 32])).unwrap();
-        let http = Arc::new(Outbound::new(AddressPolicy::PRIVATE, Times::default()).unwrap());
+        let http = Arc::new(Outbound::new(AddressPolicy::PRIVATE, TIMES).unwrap());
         let core = Core::new(table, Settings::at(URL), Issuers::new(trusted, Arc::new(network)), vault, http)
             .with(clock, Random::System);
         core.bootstrap().await.unwrap();

@@ -107,6 +107,11 @@ impl Faults {
         self.add(Some(operation), 0, times, fault);
     }
 
+    /// The same, after the next `skip` ones of this kind.
+    pub fn next_after(&self, operation: &'static str, skip: usize, times: usize, fault: Fault) {
+        self.add(Some(operation), skip, times, fault);
+    }
+
     /// From the request after the next `skip` ones on, of whatever kind, everything fails.
     pub fn from_request(&self, skip: usize, fault: Fault) {
         self.add(None, skip, usize::MAX, fault);

@@ -10,6 +10,7 @@
 //! | [`issuer`] | issuers of user JWTs, whose keys and failures a test chooses |
 //! | [`jwt`] | taking tokens apart, and forging them |
 //! | [`upstream`] | an MCP server that remembers what reached it |
+//! | [`provider`] | an OAuth provider and the MCP server that it protects, as wrong as a test wants them |
 //! | [`faults`] | a transport to the store that throttles, times out, breaks off or loses answers |
 //! | [`table`] | the whole table, to see what a request has changed |
 //!
@@ -26,6 +27,7 @@ pub mod cast;
 pub mod faults;
 pub mod issuer;
 pub mod jwt;
+pub mod provider;
 pub mod request;
 pub mod response;
 pub mod table;
@@ -34,6 +36,7 @@ pub mod upstream;
 pub use self::{
     app::TestApp,
     cast::{Agent, Server, User},
+    provider::Provider,
     request::Ask,
     response::Answer,
     upstream::McpServer,

@@ -115,10 +115,10 @@ impl Server {
             self.oauth_client = Some(OAuthClient { issuer, client_id, secret });
         }
         if (self.auth == ServerAuth::Header) != self.header.is_some() {
-            return Err(Error::invalid("header goes with auth \"header\", and the other way round"));
+            return Err(Error::invalid("A header goes with auth \"header\", and the other way round"));
         }
         if self.oauth_client.is_some() && self.auth != ServerAuth::OAuth {
-            return Err(Error::invalid("oauth_client goes with auth \"oauth\""));
+            return Err(Error::invalid("An oauth_client goes with auth \"oauth\""));
         }
         Ok(())
     }
@@ -254,7 +254,7 @@ pub async fn update(
         server.url = update.url.clone().unwrap_or(server.url);
         // A secret goes where it was given for, and nowhere else.
         if server.url != was.url && server.header.is_some() && update.secrets.header.is_none() {
-            return Err(Error::invalid("give the header again with a new url").into());
+            return Err(Error::invalid("Give the header again with a new url").into());
         }
         server.set_secrets(core, &update.secrets).await?;
         server.active = update.active.unwrap_or(server.active);

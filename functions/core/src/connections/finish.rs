@@ -133,7 +133,7 @@ pub async fn finish(
         return Err(Error::forbidden("Somebody else began this connection; begin your own"));
     }
     consume(core, &key, &connecting).await?;
-    let session = match code.filter(|_| answer.error.is_none()) {
+    let session = match code.filter(|code| answer.error.is_none() && !code.is_empty()) {
         Some(granted) => exchange(core, &key, &connecting, &registration, &server, granted).await,
         None => Err(declined(&answer)),
     };
