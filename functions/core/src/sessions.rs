@@ -34,6 +34,7 @@ pub struct Session {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<ProviderRef>,
     /// When the access token was given.
+    #[serde(default = "long_ago")]
     pub issued_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
@@ -55,6 +56,11 @@ pub struct Session {
     /// The provider has ended the session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<Ended>,
+}
+
+/// For sessions that were stored before this was.
+fn long_ago() -> Timestamp {
+    Timestamp::from_millis(0)
 }
 
 impl Entity for Session {
