@@ -89,7 +89,9 @@ pub async fn issue(
     scope: Option<&str>,
 ) -> Result<Issued> {
     let mut event = Event::new(core, request, Action::TokenIssue)?;
-    match decide(core, client, grant, scope, &mut event).await {
+    let decided = decide(core, client, grant, scope, &mut event).await;
+    event.duration_ms = request.elapsed_ms(core.clock.now());
+    match decided {
         Ok(token) => {
             core.table.append(&event).await?;
             Ok(Issued { access_token: token, expires_in: LIFETIME.as_secs(), scope: SCOPE })
