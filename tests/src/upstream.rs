@@ -45,7 +45,8 @@ impl McpServer {
         let rejects = Arc::clone(&rejects_tokens);
         let authorize = move |token: &str| {
             let name = token.strip_prefix("upstream-token-of-").filter(|_| !rejects.load(Ordering::SeqCst));
-            name.map(str::to_owned)
+            let scopes = [demo_servers::READ, demo_servers::WRITE].map(str::to_owned).to_vec();
+            name.map(|name| demo_servers::Access { user: name.to_owned(), scopes })
         };
         let routes = Router::new()
             .nest_service("/open", demo_servers::demo())

@@ -207,10 +207,14 @@ fn demo(issuer: &DemoIssuer, base_url: &str) -> Router {
         "bearer_methods_supported": ["header"],
     });
     let reader = issuer.clone();
+    let authorize = move |token: &str| {
+        let scopes = [demo_servers::READ, demo_servers::WRITE].map(str::to_owned).to_vec();
+        reader.read_server_token(token).map(|user| demo_servers::Access { user, scopes })
+    };
     Router::new()
         .nest("/demo/issuer", issuer.router())
         .nest("/demo/mcp", demo_servers::demo())
-        .nest("/demo/oauth-mcp", demo_servers::demo_oauth(move |token: &str| reader.read_server_token(token)))
+        .nest("/demo/oauth-mcp", demo_servers::demo_oauth(authorize))
         .route(
             "/.well-known/oauth-protected-resource/demo/oauth-mcp",
             get(async move || Json(metadata.clone())),

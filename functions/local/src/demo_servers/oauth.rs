@@ -1,7 +1,5 @@
 //! The demo server that plays Slack, and answers in the name of whoever's token it was given.
 
-use std::sync::Arc;
-
 use axum::http::request::Parts;
 use rmcp::handler::server::common::Extension;
 use rmcp::handler::server::router::tool::ToolRouter;
@@ -12,12 +10,9 @@ use rmcp::schemars::JsonSchema;
 use rmcp::{ServerHandler, tool, tool_handler, tool_router};
 use serde::{Deserialize, Serialize};
 
+use super::access::Access;
 use super::repos::{ListRepos, Repos};
 use super::{answer, refusal};
-
-/// Whose credentials a request came with: found out before it gets here.
-#[derive(Debug, Clone)]
-pub(super) struct ActingAs(pub(super) Arc<str>);
 
 pub(super) struct OauthServer {
     tool_router: ToolRouter<Self>,
@@ -121,10 +116,10 @@ impl OauthServer {
 }
 
 fn in_the_name_of(request: &Parts, sentence: &str, data: impl Serialize) -> CallToolResult {
-    let Some(ActingAs(user)) = request.extensions.get::<ActingAs>() else {
+    let Some(Access { user, .. }) = request.extensions.get::<Access>() else {
         return refusal("nobody is signed in".to_owned());
     };
-    let data = InTheNameOf { acting_as: user.to_string(), answer: data };
+    let data = InTheNameOf { acting_as: user.clone(), answer: data };
     answer(format!("acting as {user}: {sentence}"), &data)
 }
 

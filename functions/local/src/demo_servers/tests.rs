@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{demo, demo_oauth};
+use super::{Access, demo, demo_oauth};
 
 async fn post(router: &Router, token: Option<&str>, modern: bool, message: &Value) -> Response {
     let version = if modern { "2026-07-28" } else { "2025-11-25" };
@@ -54,9 +54,17 @@ fn mounted() -> Router {
     Router::new().nest("/mcp/demo", demo())
 }
 
+/// `alices-token` has both scopes; what follows a `+` is all that such a token has.
+fn alice(token: &str) -> Option<Access> {
+    let scopes = match token.strip_prefix("alices-token")?.strip_prefix('+') {
+        Some(scope) => vec![scope.to_owned()],
+        None => ["chat:read", "chat:write"].map(str::to_owned).to_vec(),
+    };
+    Some(Access { user: "alice@acme-corp.example".to_owned(), scopes })
+}
+
 fn mounted_oauth() -> Router {
-    let users = |token: &str| (token == "alices-token").then(|| "alice@acme-corp.example".to_owned());
-    Router::new().nest("/mcp/demo", demo_oauth(users))
+    Router::new().nest("/mcp/demo", demo_oauth(alice))
 }
 
 #[tokio::test]
@@ -111,17 +119,54 @@ async fn what_is_not_there_is_a_tools_error() {
     assert_eq!(nowhere["isError"], true);
 }
 
+const METADATA: &str =
+    r#"resource_metadata="http://127.0.0.1:8787/.well-known/oauth-protected-resource/mcp/demo""#;
+
 #[tokio::test]
 async fn without_a_valid_token_the_answer_says_where_to_get_one() {
-    let metadata =
-        r#"resource_metadata="http://127.0.0.1:8787/.well-known/oauth-protected-resource/mcp/demo""#;
     for (token, challenge) in [
-        (None, format!("Bearer {metadata}")),
-        (Some("bobs-guess"), format!(r#"Bearer error="invalid_token", {metadata}"#)),
+        (None, format!(r#"Bearer scope="chat:read", {METADATA}"#)),
+        (Some("bobs-guess"), format!(r#"Bearer error="invalid_token", scope="chat:read", {METADATA}"#)),
     ] {
         let response = post(&mounted_oauth(), token, true, &message(true, "tools/list", json!({}))).await;
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
         assert_eq!(response.headers()["www-authenticate"], challenge.as_str());
+    }
+}
+
+#[tokio::test]
+async fn a_token_without_the_scope_is_told_which_to_ask_for() {
+    let post_message = json!({"name": "post_message", "arguments": {"channel": "random", "text": "hi"}});
+    let list_channels = json!({"name": "list_channels", "arguments": {}});
+    for (has, params, lacks) in
+        [("chat:read", &post_message, "chat:write"), ("chat:write", &list_channels, "chat:read")]
+    {
+        let call = message(true, "tools/call", params.clone());
+        let refused = post(&mounted_oauth(), Some(&format!("alices-token+{has}")), true, &call).await;
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+        let challenge = format!(r#"Bearer error="insufficient_scope", scope="{lacks}", {METADATA}"#);
+        assert_eq!(refused.headers()["www-authenticate"], challenge.as_str());
+        let done = post(&mounted_oauth(), Some(&format!("alices-token+{lacks}")), true, &call).await;
+        assert_eq!(done.status(), StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_tool_named_twice_does_not_get_past_the_scope() {
+    for (first, second) in [("list_channels", "post_message"), ("post_message", "list_channels")] {
+        let body = format!(
+            r#"{{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {{
+                "name": "{first}", "name": "{second}", "arguments": {{"channel": "random", "text": "hi"}} }} }}"#
+        );
+        let request = Request::post("/mcp/demo")
+            .header("host", "127.0.0.1:8787")
+            .header("authorization", "Bearer alices-token+chat:read")
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream")
+            .header("mcp-protocol-version", "2025-11-25");
+        let answered = mounted_oauth().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
+        let body = answered.into_body().collect().await.unwrap().to_bytes();
+        assert!(!String::from_utf8_lossy(&body).contains("posted"), "{first}, {second}");
     }
 }
 
