@@ -18,6 +18,7 @@ use axum::{
 };
 use deputize_core::{
     Core, Error, Settings,
+    connections::registration::redirect_uri,
     issuers::{Fetch, Issuers, TrustedIssuer},
     table::{StatsSnapshot, Table},
     vault::Vault,
@@ -39,7 +40,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     StartError,
     data_dir::DataDir,
-    demo::{DemoIssuer, Organization},
+    demo::{DemoIssuer, Organization, Provider},
     demo_servers, remote,
     store::Store,
 };
@@ -71,7 +72,7 @@ pub struct Server {
     store: Option<Store>,
     organization: Option<Organization>,
     // Held until the server ends.
-    _data: DataDir,
+    _data: Arc<DataDir>,
 }
 
 impl Server {
@@ -85,7 +86,7 @@ impl Server {
         })?;
         let address = listener.local_addr()?;
         let base_url = format!("http://{address}");
-        let data = DataDir::open(&options.data_dir).map_err(StartError)?;
+        let data = Arc::new(DataDir::open(&options.data_dir).map_err(StartError)?);
         let (store, table) = match &options.dynamodb_url {
             Some(url) => (None, remote::table(url, options.measure).await?),
             None => {
@@ -101,9 +102,11 @@ impl Server {
         let mut routes = service(&core)?;
         let mut organization = None;
         if let Some(issuer) = issuer {
-            organization =
-                Some(Organization::open(&core, &data, &base_url, &issuer).await.map_err(StartError)?);
-            routes = routes.merge(demo(&issuer, &base_url));
+            let provider =
+                Provider::open(&data, &base_url, redirect_uri(&core.settings), &issuer, &core.clock)?;
+            let opened = Organization::open(&core, &data, &base_url, &issuer, &provider).await;
+            organization = Some(opened.map_err(StartError)?);
+            routes = routes.merge(demo(&issuer, &provider));
         }
         let routes = routes.layer(middleware::from_fn(loopback_only));
         Ok(Self { listener, address, routes, core, store, organization, _data: data })
@@ -198,27 +201,14 @@ fn service(core: &Arc<Core>) -> Result<Router, StartError> {
     Ok(edge::around(routes, Arc::clone(core)).layer(middleware::from_fn(source_ip)))
 }
 
-/// The demo's issuer and MCP servers.
-fn demo(issuer: &DemoIssuer, base_url: &str) -> Router {
-    // RFC 9728 section 3: where the OAuth-protected server says that its tokens come from.
-    let metadata = serde_json::json!({
-        "resource": format!("{base_url}/demo/oauth-mcp"),
-        "authorization_servers": [issuer.url()],
-        "bearer_methods_supported": ["header"],
-    });
-    let reader = issuer.clone();
-    let authorize = move |token: &str| {
-        let scopes = [demo_servers::READ, demo_servers::WRITE].map(str::to_owned).to_vec();
-        reader.read_server_token(token).map(|user| demo_servers::Access { user, scopes })
-    };
+/// The demo's issuer, authorization server and MCP servers.
+fn demo(issuer: &DemoIssuer, provider: &Provider) -> Router {
+    let reader = provider.clone();
     Router::new()
         .nest("/demo/issuer", issuer.router())
+        .merge(provider.routes())
         .nest("/demo/mcp", demo_servers::demo())
-        .nest("/demo/oauth-mcp", demo_servers::demo_oauth(authorize))
-        .route(
-            "/.well-known/oauth-protected-resource/demo/oauth-mcp",
-            get(async move || Json(metadata.clone())),
-        )
+        .nest("/demo/oauth-mcp", demo_servers::demo_oauth(move |token: &str| reader.access(token)))
 }
 
 /// What this process has asked of its table, for the benchmark.

@@ -203,6 +203,25 @@ pub(super) async fn register(core: &Core, server: &Server, provider: Provider) -
     keep(core, key, registration, kept).await
 }
 
+/// Keeps a public client that an authorization server knows already, with the server's metadata (RFC 8414).
+/// For one that comes with the deployment and is never asked first.
+pub async fn adopt(core: &Core, server: &Server, client_id: &str, metadata: serde_json::Value) -> Result<()> {
+    let provider: Provider = serde_json::from_value(metadata).map_err(Error::internal)?;
+    let key = Registration::key(&server.id, &provider.issuer);
+    let kept = core.table.read_one::<Registration>(key.clone()).await?;
+    let registration = Registration {
+        provider,
+        client_id: client_id.to_owned(),
+        origin: Origin::Dynamic,
+        auth_method: AuthMethod::None,
+        secret: None,
+        secret_expires_at: None,
+        redirect_uri: redirect_uri(&core.settings),
+        registered_at: core.clock.now(),
+    };
+    keep(core, key, registration, kept).await.map(drop)
+}
+
 /// Keeps a registration. Of two that are made at once, the first is kept and used by both.
 async fn keep(
     core: &Core,

@@ -1,6 +1,5 @@
-//! A small sign-in issuer (OpenID Connect) for the demo's user JWTs, and for the access tokens that its
-//! OAuth-protected server takes. It signs in whoever knows the demo's password: a stand-in for WorkOS or
-//! any other issuer, on the loopback interface only.
+//! A small sign-in issuer (OpenID Connect) for the demo's user JWTs. It signs in whoever knows the demo's
+//! password: a stand-in for WorkOS or any other issuer, on the loopback interface only.
 
 use std::{
     io,
@@ -22,7 +21,7 @@ use axum::{
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use deputize_core::issuers::TrustedIssuer;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -31,8 +30,6 @@ use crate::data_dir::DataDir;
 
 /// The `aud` of user JWTs.
 const AUDIENCE: &str = "deputize";
-/// The `aud` of access tokens for the OAuth-protected demo server.
-const SERVER_AUDIENCE: &str = "demo-oauth";
 
 /// How long a user JWT is valid; those in `demo.env` are renewed at each start.
 const USER_TOKEN_LIFETIME: Duration = Duration::from_hours(24);
@@ -45,7 +42,6 @@ struct Inner {
     url: String,
     kid: String,
     signing: EncodingKey,
-    verifying: DecodingKey,
     jwk: Value,
     password: Zeroizing<String>,
 }
@@ -56,7 +52,7 @@ impl std::fmt::Debug for DemoIssuer {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Claims {
     iss: String,
     sub: String,
@@ -92,7 +88,6 @@ impl DemoIssuer {
         Ok(Self(Arc::new(Inner {
             url: format!("{base_url}/demo/issuer"),
             signing: EncodingKey::from_ec_der(&pkcs8),
-            verifying: DecodingKey::from_ec_components(&x, &y).map_err(io::Error::other)?,
             jwk: json!({
                 "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": kid, "x": x, "y": y,
             }),
@@ -107,6 +102,11 @@ impl DemoIssuer {
 
     pub fn password(&self) -> &str {
         &self.0.password
+    }
+
+    /// Whether this is the demo's password, which everybody in it has.
+    pub(super) fn is_password(&self, presented: &str) -> bool {
+        verify_slices_are_equal(presented.as_bytes(), self.password().as_bytes()).is_ok()
     }
 
     /// How the service trusts this issuer: it leads to users by email, and makes new ones.
@@ -131,33 +131,15 @@ impl DemoIssuer {
 
     /// A user JWT.
     pub fn user_token(&self, email: &str) -> io::Result<String> {
-        self.sign(email, AUDIENCE, USER_TOKEN_LIFETIME)
-    }
-
-    /// An access token for the OAuth-protected demo server.
-    pub fn server_token(&self, email: &str, lifetime: Duration) -> io::Result<String> {
-        self.sign(email, SERVER_AUDIENCE, lifetime)
-    }
-
-    /// Whose access token for the OAuth-protected demo server this is.
-    pub fn read_server_token(&self, token: &str) -> Option<String> {
-        let mut validation = Validation::new(Algorithm::ES256);
-        validation.set_audience(&[SERVER_AUDIENCE]);
-        jsonwebtoken::decode::<Claims>(token, &self.0.verifying, &validation)
-            .ok()
-            .map(|data| data.claims.email)
-    }
-
-    fn sign(&self, email: &str, audience: &str, lifetime: Duration) -> io::Result<String> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let claims = Claims {
             iss: self.0.url.clone(),
             sub: format!("user_{}", &deputize_core::secret::sha256_hex(email.as_bytes())[..16]),
-            aud: audience.to_owned(),
+            aud: AUDIENCE.to_owned(),
             email: email.to_owned(),
             email_verified: true,
             iat: now,
-            exp: now + lifetime.as_secs(),
+            exp: now + USER_TOKEN_LIFETIME.as_secs(),
         };
         let header = Header { kid: Some(self.0.kid.clone()), ..Header::new(Algorithm::ES256) };
         jsonwebtoken::encode(&header, &claims, &self.0.signing).map_err(io::Error::other)
@@ -192,7 +174,7 @@ struct SignIn {
 
 /// A user JWT for whoever knows the demo's password.
 async fn sign_in(State(issuer): State<DemoIssuer>, Form(form): Form<SignIn>) -> impl IntoResponse {
-    let known = verify_slices_are_equal(form.password.as_bytes(), issuer.password().as_bytes()).is_ok();
+    let known = issuer.is_password(&form.password);
     let email = form.email.parse::<deputize_core::users::Email>();
     let token = email.ok().filter(|_| known).and_then(|email| issuer.user_token(email.as_str()).ok());
     match token {

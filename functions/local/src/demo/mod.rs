@@ -1,8 +1,13 @@
-//! The demo organization of `cargo run`: three people, an agent account, two MCP servers and a sign-in
-//! issuer, and a file with all that the cookbook's recipes need.
+//! The demo organization of `cargo run`: three people, an agent account, two MCP servers, a sign-in
+//! issuer and an authorization server, and a file with all that the cookbook's recipes need.
 
 mod env;
 mod issuer;
 mod organization;
+mod provider;
 
-pub use self::{issuer::DemoIssuer, organization::Organization};
+pub use self::{
+    issuer::DemoIssuer,
+    organization::Organization,
+    provider::{Issued, Provider},
+};

@@ -7,23 +7,25 @@ use std::time::Duration;
 
 use deputize_core::{
     Core, Error, Result,
+    connections::registration::adopt,
     ids::{AgentAccountId, ServerId, UserId},
     seed::Seed,
     servers::{NewServer, Server, ServerAuth},
-    sessions::{self, NewSession, Session},
+    sessions::{self, NewSession, ProviderRef, Session},
     table::{Attempt, Change, Key, Stored, settle},
     users::{Email, NewUser, Role, UserPointer},
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
-use super::{env, issuer::DemoIssuer};
+use super::{env, issuer::DemoIssuer, provider::Provider};
 use crate::data_dir::DataDir;
 
 const SECRETS: &str = "demo-secrets.json";
 
-/// How long the demo's OAuth sessions last. They are renewed at each start.
-const SESSION_LIFETIME: Duration = Duration::from_hours(30 * 24);
+/// Alice, Bob and Carol, by name and email address.
+pub(super) const PEOPLE: [(&str, &str); 3] =
+    [("Alice", "alice@example.com"), ("Bob", "bob@example.com"), ("Carol", "carol@example.com")];
 
 /// The demo organization's ids and secrets.
 #[derive(Serialize, Deserialize)]
@@ -73,6 +75,7 @@ impl Organization {
         data: &DataDir,
         base_url: &str,
         issuer: &DemoIssuer,
+        provider: &Provider,
     ) -> Result<Self, String> {
         let text = |error: Error| error.to_string();
         let made = Self::is_made(core).await.map_err(text)?;
@@ -86,22 +89,24 @@ impl Organization {
         if made {
             renew_servers(core, base_url).await.map_err(text)?;
         }
-        organization.renew_sessions(core, issuer, !made).await.map_err(text)?;
+        organization.renew_sessions(core, provider, !made).await.map_err(text)?;
         env::write(data, base_url, issuer, &organization).map_err(|error| format!("demo.env: {error}"))?;
         Ok(organization)
     }
 
     async fn is_made(core: &Core) -> Result<bool> {
-        let email: Email = "alice@example.com".parse().map_err(Error::internal)?;
+        let [(_, alice), ..] = PEOPLE;
+        let email: Email = alice.parse().map_err(Error::internal)?;
         Ok(core.table.read_one::<UserPointer>(Key::user_by_email(&email)).await?.is_some())
     }
 
     async fn make(core: &Core, data: &DataDir, base_url: &str) -> Result<Self, String> {
         let text = |error: Error| error.to_string();
         let mut seed = Seed::new(core);
-        let alice = person(&mut seed, "alice@example.com", "Alice", Role::Admin).map_err(text)?;
-        let bob = person(&mut seed, "bob@example.com", "Bob", Role::User).map_err(text)?;
-        let carol = person(&mut seed, "carol@example.com", "Carol", Role::User).map_err(text)?;
+        let [alice, bob, carol] = PEOPLE;
+        let alice = person(&mut seed, alice, Role::Admin).map_err(text)?;
+        let bob = person(&mut seed, bob, Role::User).map_err(text)?;
+        let carol = person(&mut seed, carol, Role::User).map_err(text)?;
         let (agent, secret) = seed.agent("Support Bot", alice.id).map_err(text)?;
         for delegator in [&alice, &bob, &carol] {
             seed.delegation(agent.id, delegator.id).map_err(text)?;
@@ -129,26 +134,34 @@ impl Organization {
         }
     }
 
-    /// Alice and Carol are connected to the OAuth-protected server from the beginning. Later starts renew
-    /// the sessions that are still there, for the address that the server now has.
-    async fn renew_sessions(&self, core: &Core, issuer: &DemoIssuer, first: bool) -> Result<()> {
+    /// Alice and Carol are connected to the OAuth-protected server from the beginning, as if they had agreed to
+    /// it in a browser. Sessions are refreshed as they are used; a later start at another address, which the
+    /// provider's tokens are not for, connects anew whoever was connected.
+    async fn renew_sessions(&self, core: &Core, provider: &Provider, first: bool) -> Result<()> {
         let server_id: ServerId = "demo-oauth".parse().map_err(Error::internal)?;
         let server = deputize_core::servers::get(core, &server_id).await?;
         for person in [&self.alice, &self.bob, &self.carol] {
-            let connected = if first {
-                person.id != self.bob.id
-            } else {
-                core.table.read_one::<Session>(Key::session(person.id, &server_id)).await?.is_some()
+            let session = core.table.read_one::<Session>(Key::session(person.id, &server_id)).await?;
+            let renew = match session {
+                Some(session) => session.resource != server.url,
+                None => first && person.id != self.bob.id,
             };
-            if connected {
-                let token = issuer.server_token(&person.email, SESSION_LIFETIME).map_err(Error::internal)?;
+            if renew {
+                let issued = provider.connect(&person.email).await.map_err(Error::internal)?;
+                adopt(core, &server, &issued.client_id, provider.metadata()).await?;
+                let now = core.clock.now();
+                let from = ProviderRef {
+                    issuer: issued.issuer,
+                    client_id: issued.client_id,
+                    resource: issued.resource,
+                };
                 let session = NewSession {
-                    access_token: SecretString::from(token),
-                    refresh_token: None,
-                    issued_at: core.clock.now(),
-                    expires_at: Some(core.clock.now().plus(SESSION_LIFETIME)),
-                    scope: None,
-                    provider: None,
+                    access_token: issued.access_token,
+                    refresh_token: issued.refresh_token,
+                    issued_at: now,
+                    expires_at: Some(now.plus(Duration::from_secs(issued.expires_in))),
+                    scope: Some(issued.scope),
+                    provider: Some(from),
                 };
                 sessions::store(core, person.id, &server, session).await?;
             }
@@ -157,7 +170,7 @@ impl Organization {
     }
 }
 
-fn person(seed: &mut Seed<'_>, email: &str, name: &str, role: Role) -> Result<Person> {
+fn person(seed: &mut Seed<'_>, (name, email): (&str, &str), role: Role) -> Result<Person> {
     let parsed: Email = email.parse().map_err(Error::internal)?;
     let new = NewUser {
         email: Some(parsed),
