@@ -91,7 +91,7 @@ impl Server {
     }
 
     async fn open(&self, core: &Core, sealed: &Sealed) -> Result<SecretString> {
-        let opened = core.vault.open(&Key::server(&self.id), sealed).await?;
+        let opened = core.vault.open(&Key::server(&self.id), sealed).await?.value;
         let text =
             std::str::from_utf8(&opened).map_err(|_| Error::internal("a server's secret is no text"))?;
         Ok(SecretString::from(text))

@@ -186,7 +186,8 @@ impl Session {
 
     async fn open(&self, core: &Core) -> Result<Tokens> {
         let opened = core.vault.open(&Key::session(self.user_id, &self.server_id), &self.tokens).await?;
-        serde_json::from_slice(&opened).map_err(|_| Error::internal("a session's tokens cannot be read"))
+        serde_json::from_slice(&opened.value)
+            .map_err(|_| Error::internal("a session's tokens cannot be read"))
     }
 }
 

@@ -190,7 +190,7 @@ async fn exchange(
     authorization_code: &str,
 ) -> Result<NewSession> {
     let client = registration.client(core, server).await?;
-    let verifier = core.vault.open(key, &connecting.verifier).await?;
+    let verifier = core.vault.open(key, &connecting.verifier).await?.value;
     let verifier = std::str::from_utf8(&verifier).map_err(Error::internal)?;
     let grant = Exchange::Code { code: authorization_code, verifier, redirect_uri: &connecting.redirect_uri };
     let endpoint = &registration.provider.token_endpoint;

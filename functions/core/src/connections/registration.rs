@@ -100,7 +100,7 @@ impl Registration {
             Origin::MetadataDocument | Origin::Dynamic => match &self.secret {
                 Some(sealed) => {
                     let key = Self::key(&server.id, &self.provider.issuer);
-                    Some(text(&core.vault.open(&key, sealed).await?)?)
+                    Some(text(&core.vault.open(&key, sealed).await?.value)?)
                 }
                 None => None,
             },

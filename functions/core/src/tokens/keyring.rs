@@ -168,7 +168,7 @@ impl Keyring {
 
 impl Signer {
     async fn open(core: &Core, key: &SigningKey) -> Result<Self> {
-        let pkcs8 = core.vault.open(&Key::signing_key(&key.kid), &key.private).await?;
+        let pkcs8 = core.vault.open(&Key::signing_key(&key.kid), &key.private).await?.value;
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8)
             .map_err(|_| Error::internal("a signing key cannot be read"))?;
         let header = serde_json::json!({ "alg": "ES256", "typ": super::claims::TYPE, "kid": key.kid });
