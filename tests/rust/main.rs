@@ -10,6 +10,7 @@
 //! | `proxy` | calling and listing tools, what stops a call, the audit trail |
 //! | `faults` | a store that throttles, times out, breaks off, loses answers or is gone |
 //! | `races` | many callers at once |
+//! | `vault` | changing the root key, while everything goes on |
 //! | `cost` | round trips, counted |
 #![allow(
     clippy::unwrap_used,
@@ -28,3 +29,4 @@ mod proxy;
 mod races;
 mod stage;
 mod token;
+mod vault;

@@ -8,7 +8,7 @@ use deputize_core::{
     clock::{Clock, Random, Timestamp},
     issuers::{Issuers, TrustedIssuer},
     table::{StatsSnapshot, Table, TableOptions},
-    vault::Vault,
+    vault::{KEY_BYTES, LocalRoot, RootKey, Vault},
 };
 use deputize_local::{server::functions, store::Store};
 use deputize_proxy::upstream::{UpstreamClient, UpstreamConfig};
@@ -42,12 +42,18 @@ pub struct TestApp {
     /// An issuer like `WorkOS`: no `aud`, no email; only subjects that are known lead to users.
     pub workos: TestIssuer,
     pub(crate) names: Names,
+    upstream: UpstreamConfig,
     router: Router,
 }
 
 /// How long a request to an OAuth provider may take: long enough on a busy machine, and a test that waits
 /// for its end still takes no second.
 const TIMES: Times = Times { connect: Duration::from_millis(800), total: Duration::from_millis(800) };
+
+/// A root key of a vault. A new app is on the seventh, and knows no other.
+pub fn root(n: u8) -> Arc<dyn RootKey> {
+    Arc::new(LocalRoot::new(&Zeroizing::new([n; KEY_BYTES])).unwrap())
+}
 
 impl TestApp {
     /// The service with an empty table, at 2026-01-15T09:00:00Z.
@@ -60,41 +66,29 @@ impl TestApp {
         let clock = Clock::manual("2026-01-15T09:00:00Z".parse().unwrap());
         let store = Store::in_memory().unwrap();
         let faults = Faults::on(&store);
-        let options = TableOptions::default();
-        deputize_core::table::create_table(&store.client(), &options.name).await.unwrap();
-        let table = Table::new(faults.client(), options);
-
+        deputize_core::table::create_table(&store.client(), &TableOptions::default().name).await.unwrap();
         let login = TestIssuer::new("https://login.example.com", &clock);
         let workos = TestIssuer::new("https://api.workos.com/client_1", &clock);
-        let trusted = vec![
-            TrustedIssuer {
-                issuer: login.url().to_owned(),
-                jwks_uri: Some(login.jwks_uri()),
-                audiences: vec!["deputize".to_owned()],
-                any_audience: false,
-                link_by_email: true,
-                provision: true,
-            },
-            TrustedIssuer {
-                issuer: workos.url().to_owned(),
-                jwks_uri: None,
-                audiences: Vec::new(),
-                any_audience: true,
-                link_by_email: false,
-                provision: false,
-            },
-        ];
-        let network = Network::of([login.clone(), workos.clone()]);
-        let vault = Vault::local(&Zeroizing::new([7; 32])).unwrap();
-        let http = Arc::new(Outbound::new(AddressPolicy::PRIVATE, TIMES).unwrap());
-        let core = Core::new(table, Settings::at(URL), Issuers::new(trusted, Arc::new(network)), vault, http)
-            .with(clock, Random::System);
-        core.bootstrap().await.unwrap();
-        let core = Arc::new(core);
-        let config = UpstreamConfig { addresses: AddressPolicy::PRIVATE, ..upstream };
-        let functions = functions(&core, UpstreamClient::new(config).unwrap());
-        let router = edge::around(functions.into(), Arc::clone(&core));
-        Self { core, store, faults, login, workos, names: Names::default(), router }
+        let upstream = UpstreamConfig { addresses: AddressPolicy::PRIVATE, ..upstream };
+        let core = core(&faults, [&login, &workos], clock, Vault::new(root(7), Vec::new())).await;
+        let router = router(&core, &upstream);
+        Self { core, store, faults, login, workos, names: Names::default(), upstream, router }
+    }
+
+    /// Another process of the same deployment: with nothing in its memory, and perhaps other root keys.
+    pub async fn another(&self, vault: Vault) -> Self {
+        let core = core(&self.faults, [&self.login, &self.workos], self.core.clock.clone(), vault).await;
+        let router = router(&core, &self.upstream);
+        Self {
+            core,
+            store: self.store.clone(),
+            faults: self.faults.clone(),
+            login: self.login.clone(),
+            workos: self.workos.clone(),
+            names: self.names.clone(),
+            upstream: self.upstream.clone(),
+            router,
+        }
     }
 
     /// What the service takes for now.
@@ -147,6 +141,40 @@ impl TestApp {
         let done = work.await;
         (done, difference(&before, &self.core.table.stats()))
     }
+}
+
+async fn core(faults: &Faults, issuers: [&TestIssuer; 2], clock: Clock, vault: Vault) -> Arc<Core> {
+    let [login, workos] = issuers;
+    let trusted = vec![
+        TrustedIssuer {
+            issuer: login.url().to_owned(),
+            jwks_uri: Some(login.jwks_uri()),
+            audiences: vec!["deputize".to_owned()],
+            any_audience: false,
+            link_by_email: true,
+            provision: true,
+        },
+        TrustedIssuer {
+            issuer: workos.url().to_owned(),
+            jwks_uri: None,
+            audiences: Vec::new(),
+            any_audience: true,
+            link_by_email: false,
+            provision: false,
+        },
+    ];
+    let network = Network::of([login.clone(), workos.clone()]);
+    let table = Table::new(faults.client(), TableOptions::default());
+    let http = Arc::new(Outbound::new(AddressPolicy::PRIVATE, TIMES).unwrap());
+    let core = Core::new(table, Settings::at(URL), Issuers::new(trusted, Arc::new(network)), vault, http)
+        .with(clock, Random::System);
+    core.bootstrap().await.unwrap();
+    Arc::new(core)
+}
+
+fn router(core: &Arc<Core>, upstream: &UpstreamConfig) -> Router {
+    let functions = functions(core, UpstreamClient::new(upstream.clone()).unwrap());
+    edge::around(functions.into(), Arc::clone(core))
 }
 
 fn difference(before: &StatsSnapshot, after: &StatsSnapshot) -> Vec<(&'static str, u64)> {

@@ -38,13 +38,22 @@ impl TestApp {
 
     /// How often an item has been written; 0 if it is not there.
     pub fn revision(&self, key: &Key) -> u64 {
+        self.item(key)["rev"]["N"].as_str().map_or(0, |rev| rev.parse().unwrap())
+    }
+
+    /// Which root key the secret in an item's field is sealed under.
+    pub fn root_of(&self, key: &Key, field: &str) -> String {
+        self.item(key)[field]["M"]["root"]["S"].as_str().unwrap().to_owned()
+    }
+
+    /// An item, as the engine's JSON; null if it is not there.
+    fn item(&self, key: &Key) -> Value {
         let request = json!({
             "TableName": "deputize", "ConsistentRead": true,
             "Key": { "pk": { "S": key.pk }, "sk": { "S": key.sk } },
         });
         let item = self.store.database().get_item(serde_json::from_value(request).unwrap()).unwrap();
-        let item = serde_json::to_value(&item).unwrap();
-        item["Item"]["rev"]["N"].as_str().map_or(0, |rev| rev.parse().unwrap())
+        serde_json::to_value(&item).unwrap()["Item"].take()
     }
 
     /// Everything but the audit trail: equal before and after what changes nothing.

@@ -186,7 +186,7 @@ async fn decide(
     };
     let (claims, token_id) = claims(core, client.agent(), secret, on_behalf_of)?;
     event.token_id = Some(token_id);
-    Ok(SecretString::from(keyring.sign(&claims)?))
+    Ok(SecretString::from(keyring.sign(core, &claims).await?))
 }
 
 /// The subject of an exchange: an agent's own token, not one on behalf of somebody.

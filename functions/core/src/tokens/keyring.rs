@@ -4,6 +4,9 @@
 //! Rotation: the new key signs from its making on. The old one verifies for as long as a token that it
 //! signed can live, and is published until then. Revoking a key kills every token that it signed, on the
 //! next call.
+//!
+//! Only who signs opens a private half: to verify, no root key is needed. One that is sealed under a
+//! previous root key is written back sealed under the current one, on that occasion.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -13,6 +16,7 @@ use aws_lc_rs::{
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
 
 use super::LIFETIME;
 use crate::{
@@ -23,7 +27,7 @@ use crate::{
     control::Control,
     error::{Error, Result},
     secret::sha256_hex,
-    table::{Attempt, Change, Entity, Key, Query, settle},
+    table::{Attempt, Change, Entity, Key, Query, Stored, settle},
     vault::Sealed,
 };
 
@@ -69,8 +73,10 @@ pub struct PublicKey {
 pub struct Keyring {
     pub version: u64,
     verifying: HashMap<String, Vec<u8>>,
-    /// The newest key that is not retired, if this process may open it.
-    signing: Option<Signer>,
+    /// The newest key that is not retired.
+    signing: Option<Stored<SigningKey>>,
+    /// The same, opened when it first signs.
+    signer: OnceCell<Signer>,
 }
 
 struct Signer {
@@ -119,8 +125,9 @@ impl Keyring {
 
     /// A signed JWT. The key pair is kept parsed, which `jsonwebtoken` would parse anew for each token at
     /// several times the cost of the signature.
-    pub(super) fn sign(&self, claims: &impl Serialize) -> Result<String> {
-        let signer = self.signing.as_ref().ok_or_else(|| Error::internal("no signing key can be opened"))?;
+    pub(super) async fn sign(&self, core: &Core, claims: &impl Serialize) -> Result<String> {
+        let key = self.signing.as_ref().ok_or_else(|| Error::internal("there is no signing key"))?;
+        let signer = self.signer.get_or_try_init(|| Signer::open(core, key)).await?;
         let mut token = String::with_capacity(768);
         token.push_str(&signer.header);
         token.push('.');
@@ -144,37 +151,56 @@ impl Keyring {
             if Control::read(core).await?.keys_version != version {
                 return Err(Attempt::Raced);
             }
-            let keys: Vec<SigningKey> = page.items.into_iter().map(|key| key.value).collect();
-            Ok(Self::assemble(core, version, &keys).await?)
+            Ok(Self::assemble(core.clock.now(), version, page.items)?)
         })
         .await
     }
 
-    async fn assemble(core: &Core, version: u64, keys: &[SigningKey]) -> Result<Self> {
-        let now = core.clock.now();
+    fn assemble(now: Timestamp, version: u64, keys: Vec<Stored<SigningKey>>) -> Result<Self> {
         let mut verifying = HashMap::new();
         for key in keys.iter().filter(|key| key.verifies(now)) {
             let point = BASE64_URL_SAFE_NO_PAD.decode(&key.public).map_err(Error::internal)?;
             verifying.insert(key.kid.clone(), point);
         }
-        let newest = keys.iter().filter(|key| key.retired_at.is_none()).max_by_key(|key| key.created_at);
-        let signing = match newest {
-            Some(key) => Some(Signer::open(core, key).await?),
-            None => None,
-        };
-        Ok(Self { version, verifying, signing })
+        let live = keys.into_iter().filter(|key| key.retired_at.is_none());
+        Ok(Self {
+            version,
+            verifying,
+            signing: live.max_by_key(|key| key.created_at),
+            signer: OnceCell::new(),
+        })
     }
 }
 
 impl Signer {
-    async fn open(core: &Core, key: &SigningKey) -> Result<Self> {
-        let pkcs8 = core.vault.open(&Key::signing_key(&key.kid), &key.private).await?.value;
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8)
+    async fn open(core: &Core, key: &Stored<SigningKey>) -> Result<Self> {
+        let opened = core.vault.open(&Key::signing_key(&key.kid), &key.private).await?;
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &opened.value)
             .map_err(|_| Error::internal("a signing key cannot be read"))?;
+        if opened.is_stale {
+            match seal_anew(core, key, &opened.value).await {
+                Ok(()) => tracing::info!(key.kid, "sealed a signing key under the current root key"),
+                // Somebody else has sealed it anew, or retired it.
+                Err(Attempt::Raced) => {}
+                // It signs all the same, and the next process tries again.
+                Err(Attempt::Failed(error)) => {
+                    tracing::warn!(key.kid, ?error, "a signing key stays sealed under a previous root key");
+                }
+            }
+        }
         let header = serde_json::json!({ "alg": "ES256", "typ": super::claims::TYPE, "kid": key.kid });
         let header = BASE64_URL_SAFE_NO_PAD.encode(header.to_string());
         Ok(Self { kid: key.kid.clone(), header, pair })
     }
+}
+
+/// Writes a key back under the current root key, unless it is no longer as it was read.
+async fn seal_anew(core: &Core, key: &Stored<SigningKey>, pkcs8: &[u8]) -> Result<(), Attempt> {
+    let item = Key::signing_key(&key.kid);
+    let private = core.vault.seal(&item, pkcs8).await?;
+    let mut change = Change::new();
+    change.replace(item, &SigningKey { private, ..key.value.clone() }, key.rev)?;
+    core.table.commit(change).await
 }
 
 async fn new_key(core: &Core) -> Result<SigningKey> {

@@ -1,0 +1,105 @@
+//! Changing the root key that signing keys and upstream tokens are sealed under, while everything goes on.
+
+use deputize_core::{table::Key, vault::Vault};
+use deputize_tests::{McpServer, TestApp, app::root, faults::Fault, jwt};
+use insta::assert_snapshot;
+use serde_json::json;
+
+use crate::stage::Stage;
+
+/// A process whose current root is `current`, and which still opens what the seventh has sealed: that of
+/// a new app.
+async fn on_a_new_root(app: &TestApp, current: u8) -> TestApp {
+    app.another(Vault::new(root(current), vec![root(7)])).await
+}
+
+fn key_of(token: &str) -> Key {
+    Key::signing_key(jwt::header(token)["kid"].as_str().unwrap())
+}
+
+async fn is_active(stage: &Stage, app: &TestApp, token: &str) -> bool {
+    app.about_token("introspect", &stage.bot, token).await.json()["active"] == true
+}
+
+#[tokio::test]
+async fn under_a_new_root_the_signing_key_stays_and_is_sealed_anew_when_it_signs() {
+    let stage = Stage::set().await;
+    let old = stage.app.m2m(&stage.bot).await;
+    let key = key_of(&old);
+    assert_eq!(stage.app.root_of(&key, "private"), root(7).id());
+
+    let app = on_a_new_root(&stage.app, 8).await;
+    assert!(is_active(&stage, &app, &old).await);
+    assert_eq!(stage.app.root_of(&key, "private"), root(7).id(), "verifying opens nothing");
+    let new = app.m2m(&stage.bot).await;
+    assert_eq!(key_of(&new), key);
+    assert_eq!((app.root_of(&key, "private").as_str(), app.revision(&key)), (root(8).id(), 2));
+
+    // From now on the old root is not needed, and nothing is written again.
+    let app = app.another(Vault::new(root(8), Vec::new())).await;
+    let newer = app.m2m(&stage.bot).await;
+    for token in [&old, &new, &newer] {
+        assert!(is_active(&stage, &app, token).await);
+    }
+    assert_eq!(app.revision(&key), 2);
+}
+
+#[tokio::test]
+async fn many_processes_that_start_on_a_new_root_at_once_all_sign() {
+    let stage = Stage::set().await;
+    let key = key_of(&stage.app.m2m(&stage.bot).await);
+    let mut apps = Vec::new();
+    for _ in 0..5 {
+        apps.push(on_a_new_root(&stage.app, 8).await);
+    }
+    let tokens = futures::future::join_all(apps.iter().map(|app| app.m2m(&stage.bot))).await;
+    for token in tokens {
+        assert!(is_active(&stage, &stage.app, &token).await);
+    }
+    assert_eq!((stage.app.root_of(&key, "private").as_str(), stage.app.revision(&key)), (root(8).id(), 2));
+}
+
+#[tokio::test]
+async fn a_signing_key_that_cannot_be_written_back_signs_all_the_same() {
+    let stage = Stage::set().await;
+    let key = key_of(&stage.app.m2m(&stage.bot).await);
+    for fault in Fault::BEFORE {
+        let app = on_a_new_root(&stage.app, 8).await;
+        app.faults.always_on("TransactWriteItems", fault);
+        let token = app.m2m(&stage.bot).await;
+        app.faults.stop();
+        assert!(is_active(&stage, &app, &token).await, "{fault:?}");
+        assert_eq!(app.root_of(&key, "private"), root(7).id(), "{fault:?}");
+    }
+    on_a_new_root(&stage.app, 8).await.m2m(&stage.bot).await;
+    assert_eq!(stage.app.root_of(&key, "private"), root(8).id());
+}
+
+#[tokio::test]
+async fn without_the_old_root_old_tokens_are_good_but_none_is_issued_until_the_keys_are_rotated() {
+    let stage = Stage::set().await;
+    let old = stage.app.m2m(&stage.bot).await;
+    let before = stage.app.revision(&key_of(&old));
+    let app = stage.app.another(Vault::new(root(8), Vec::new())).await;
+    assert!(is_active(&stage, &app, &old).await);
+    assert_snapshot!(app.token_for(&stage.bot, &[]).await.refusal(), @"500 Internal error");
+    assert_eq!(app.revision(&key_of(&old)), before);
+
+    app.post("/api/v1/signing-keys").as_user(&stage.alice).await.ok();
+    let new = app.m2m(&stage.bot).await;
+    assert_eq!(app.root_of(&key_of(&new), "private"), root(8).id());
+    assert!(is_active(&stage, &app, &old).await && is_active(&stage, &app, &new).await);
+}
+
+#[tokio::test]
+async fn under_a_new_root_calls_use_the_sessions_that_users_have() {
+    let stage = Stage::set().await;
+    let mcp = McpServer::start().await;
+    stage.app.permit_everything().await;
+    let chat = stage.app.server("chat").oauth().at(mcp.oauth_url()).await;
+    stage.app.connect(&stage.bob, &chat).await;
+
+    let app = on_a_new_root(&stage.app, 8).await;
+    let called = app.call("chat", "list_channels", &json!({})).as_user(&stage.bob).await;
+    assert_eq!(called.json()["structuredContent"]["acting_as"], "bob", "{called}");
+}
