@@ -1,4 +1,15 @@
 //! The data directory: mode 0700, its files 0600, and one server at a time in it.
+//!
+//! **The root key** of the vault is the 32 bytes of `vault.key`. To change it, stop the server, append the
+//! file to `vault.previous.key`, which holds those before it one after the other, and delete it:
+//!
+//! ```sh
+//! cd data && (umask 077; cat vault.key >> vault.previous.key) && rm vault.key
+//! ```
+//!
+//! The next start makes a new one. What the previous ones sealed still opens, and is sealed anew when it is
+//! next used ([`deputize_core::vault`]); what is still sealed under a key that is not there any more does
+//! not open.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
@@ -7,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use deputize_core::vault::KEY_BYTES;
+use deputize_core::vault::{KEY_BYTES, KeyBytes};
 use zeroize::Zeroizing;
 
 /// A data directory that this process has to itself.
@@ -46,7 +57,7 @@ impl DataDir {
     }
 
     /// The vault's root key, made at the first start.
-    pub fn vault_key(&self) -> io::Result<Zeroizing<[u8; KEY_BYTES]>> {
+    pub fn vault_key(&self) -> io::Result<KeyBytes> {
         let bytes = self.secret("vault.key", || {
             let mut key = Zeroizing::new(vec![0; KEY_BYTES]);
             aws_lc_rs::rand::fill(&mut key).map_err(io::Error::other)?;
@@ -54,6 +65,27 @@ impl DataDir {
         })?;
         let wrong = |_| io::Error::other(format!("vault.key must hold {KEY_BYTES} bytes"));
         bytes.as_slice().try_into().map(Zeroizing::new).map_err(wrong)
+    }
+
+    /// The root keys before that, if there are any.
+    pub fn previous_vault_keys(&self) -> io::Result<Vec<KeyBytes>> {
+        let path = self.file("vault.previous.key");
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        // It is made by hand, and not every hand thinks of that.
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        let mut bytes = Zeroizing::new(Vec::new());
+        file.read_to_end(&mut bytes)?;
+        let (keys, rest) = bytes.as_chunks();
+        if !rest.is_empty() {
+            return Err(io::Error::other(format!(
+                "vault.previous.key must hold {KEY_BYTES} bytes for each key"
+            )));
+        }
+        Ok(keys.iter().map(|key| Zeroizing::new(*key)).collect())
     }
 
     /// A secret kept in a file; what `make` makes, if there is none.

@@ -21,7 +21,7 @@ use deputize_core::{
     connections::registration::redirect_uri,
     issuers::{Fetch, Issuers, TrustedIssuer},
     table::{StatsSnapshot, Table},
-    vault::Vault,
+    vault::{LocalRoot, RootKey, Vault},
 };
 use deputize_proxy::upstream::{UpstreamClient, UpstreamConfig};
 use deputize_service::{
@@ -154,10 +154,17 @@ fn core(
     trusted.extend(issuer.as_ref().map(DemoIssuer::trusted));
     let fetch = LocalFetch { issuer, http: HttpFetch::new().map_err(|error| StartError(error.to_string()))? };
     let issuers = Issuers::new(trusted, Arc::new(fetch));
-    let vault = Vault::local(&data.vault_key()?)?;
     let http = Outbound::new(AddressPolicy::PRIVATE, Times::default());
     let http = http.map_err(|error| StartError(error.to_string()))?;
-    Ok(Core::new(table, Settings::at(base_url), issuers, vault, Arc::new(http)))
+    Ok(Core::new(table, Settings::at(base_url), issuers, vault(data)?, Arc::new(http)))
+}
+
+fn vault(data: &DataDir) -> Result<Vault, StartError> {
+    let mut previous: Vec<Arc<dyn RootKey>> = Vec::new();
+    for key in data.previous_vault_keys()? {
+        previous.push(Arc::new(LocalRoot::new(&key)?));
+    }
+    Ok(Vault::new(Arc::new(LocalRoot::new(&data.vault_key()?)?), previous))
 }
 
 /// The demo issuer's keys need no network: they are in this process.
