@@ -10,6 +10,7 @@ import jwt
 from harness.api import agent_token, caller, done, list_repos, request_token
 from harness.server import Server, run_to_exit
 
+# But for the README's umask: that the file ends up private is also the server's own doing.
 CHANGE = "(umask 022; cat vault.key >> vault.previous.key) && rm vault.key"
 
 

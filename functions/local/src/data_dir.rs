@@ -4,7 +4,7 @@
 //! file to `vault.previous.key`, which holds those before it one after the other, and delete it:
 //!
 //! ```sh
-//! cd data && (umask 077; cat vault.key >> vault.previous.key) && rm vault.key
+//! (cd data && umask 077 && cat vault.key >> vault.previous.key && rm vault.key)
 //! ```
 //!
 //! The next start makes a new one. What the previous ones sealed still opens, and is sealed anew when it is

@@ -13,7 +13,6 @@ use deputize_core::{
     Core,
     issuers::Issuers,
     table::{Table, TableOptions, retries, timeouts},
-    vault::Vault,
 };
 use lambda_http::{RequestExt, request::RequestContext};
 
@@ -22,6 +21,7 @@ use crate::{
     config::Config,
     edge::{self, SourceIp},
     fetch::HttpFetch,
+    kms,
     outbound::{Outbound, Times},
 };
 
@@ -49,8 +49,9 @@ async fn core(config: Config) -> Result<Core, Error> {
     let options = TableOptions { name: config.table, ..TableOptions::default() };
     let table = Table::new(aws_sdk_dynamodb::Client::new(&aws), options);
     let issuers = Issuers::new(config.issuers, Arc::new(HttpFetch::new()?));
+    let vault = kms::vault(&aws, &config.vault).await?;
     let http = Arc::new(Outbound::new(AddressPolicy::PUBLIC, Times::default())?);
-    Ok(Core::new(table, config.settings, issuers, Vault::local(&config.vault_key)?, http))
+    Ok(Core::new(table, config.settings, issuers, vault, http))
 }
 
 /// The address that the gateway saw.

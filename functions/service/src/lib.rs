@@ -11,6 +11,8 @@ pub mod edge;
 pub mod extract;
 pub mod fetch;
 #[cfg(feature = "lambda")]
+pub mod kms;
+#[cfg(feature = "lambda")]
 pub mod lambda;
 pub mod openapi;
 pub mod outbound;
