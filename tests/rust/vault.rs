@@ -99,7 +99,30 @@ async fn under_a_new_root_calls_use_the_sessions_that_users_have() {
     let chat = stage.app.server("chat").oauth().at(mcp.oauth_url()).await;
     stage.app.connect(&stage.bob, &chat).await;
 
+    let key = Key::session(stage.bob.id, &chat.id);
+    let before = stage.app.root_of(&key, "tokens");
     let app = on_a_new_root(&stage.app, 8).await;
+    let call = async || {
+        let called = app.call("chat", "list_channels", &json!({})).as_user(&stage.bob).await;
+        assert_eq!(called.json()["structuredContent"]["acting_as"], "bob", "{called}");
+    };
+    call().await;
+    assert_ne!(app.root_of(&key, "tokens"), before);
+    // Once.
+    let revision = app.revision(&key);
+    call().await;
+    assert_eq!(app.revision(&key), revision);
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_sealed_anew_is_used_all_the_same() {
+    let stage = Stage::set().await;
+    let mcp = McpServer::start().await;
+    stage.app.permit_everything().await;
+    let chat = stage.app.server("chat").oauth().at(mcp.oauth_url()).await;
+    stage.app.connect(&stage.bob, &chat).await;
+    let app = on_a_new_root(&stage.app, 8).await;
+    app.faults.always_on("TransactWriteItems", Fault::Throttled);
     let called = app.call("chat", "list_channels", &json!({})).as_user(&stage.bob).await;
     assert_eq!(called.json()["structuredContent"]["acting_as"], "bob", "{called}");
 }

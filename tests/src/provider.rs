@@ -136,7 +136,7 @@ impl Provider {
             released: Notify::new(),
         }));
         let reader = provider.clone();
-        let mcp = demo_servers::demo_oauth(move |token: &str| reader.user_of(token));
+        let mcp = demo_servers::demo_oauth(move |token: &str| reader.access_of(token));
         let routes = Router::new()
             .route("/tenant/register", post(register))
             .route("/tenant/token", post(token))
@@ -246,10 +246,15 @@ impl Provider {
         format!("{}?{}", back.path(), back.query().unwrap())
     }
 
-    fn user_of(&self, token: &str) -> Option<String> {
+    /// What the MCP server lets a token do; scopes are decided on in front of it.
+    fn access_of(&self, token: &str) -> Option<demo_servers::Access> {
         let kept = self.kept();
         let (family, _) = kept.access_tokens.get(token)?;
-        kept.families.get(family).map(|grant| grant.user.clone())
+        let user = kept.families.get(family)?.user.clone();
+        Some(demo_servers::Access {
+            user,
+            scopes: vec![demo_servers::READ.to_owned(), demo_servers::WRITE.to_owned()],
+        })
     }
 
     fn is_client(kept: &Kept, headers: &HeaderMap, form: &HashMap<String, String>) -> Option<String> {

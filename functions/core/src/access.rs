@@ -140,7 +140,7 @@ impl Access {
             Upstream::Session { session, grant, of } => {
                 let session = Stored::clone(session.as_ref().ok_or(Error::SessionNotFound)?);
                 let session = fresh(core, request, &self.server, session, Need::Good).await?;
-                let credentials = SessionCredentials::new(core, session.value, *of, *grant).await?;
+                let credentials = SessionCredentials::new(core, session, *of, *grant).await?;
                 Ok(Credentials::Session(Box::new(credentials)))
             }
         }
@@ -158,7 +158,7 @@ impl Access {
         let session = core.table.read_one::<Session>(key).await?.ok_or(Error::SessionNotFound)?;
         let need = Need::Other { than: &refused.session };
         let session = fresh(core, request, &self.server, session, need).await?;
-        SessionCredentials::new(core, session.value, refused.of, refused.grant).await
+        SessionCredentials::new(core, session, refused.of, refused.grant).await
     }
 
     /// What to say when the server asks for more than the session may do.
@@ -179,8 +179,8 @@ impl Access {
 }
 
 impl SessionCredentials {
-    async fn new(core: &Core, session: Session, of: UserId, grant: Option<GrantId>) -> Result<Self> {
-        Ok(Self { access_token: session.access_token(core).await?, of, grant, session })
+    async fn new(core: &Core, session: Stored<Session>, of: UserId, grant: Option<GrantId>) -> Result<Self> {
+        Ok(Self { access_token: session.access_token(core).await?, of, grant, session: session.value })
     }
 }
 

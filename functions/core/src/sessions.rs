@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     ids::{ServerId, UserId},
     servers::Server,
-    table::{Change, Entity, Key, Stored, settle},
+    table::{Attempt, Change, Entity, Key, Stored, settle},
     vault::Sealed,
 };
 
@@ -27,6 +27,9 @@ pub struct Session {
     /// The server's address when the session was made. Tokens go nowhere else.
     pub resource: String,
     tokens: Sealed,
+    /// Names the tokens, however they are sealed.
+    #[serde(default)]
+    tokens_id: Uuid,
     /// Whether there is a refresh token among the tokens.
     #[serde(default)]
     pub renewable: bool,
@@ -145,20 +148,15 @@ impl Session {
         }
     }
 
-    /// The access token to present to the server.
-    pub(crate) async fn access_token(&self, core: &Core) -> Result<SecretString> {
-        Ok(SecretString::from(self.open(core).await?.access_token.as_str()))
-    }
-
     pub(crate) async fn refresh_token(&self, core: &Core) -> Result<SecretString> {
-        let tokens = self.open(core).await?;
+        let tokens = self.open(core).await?.0;
         let token = tokens.refresh_token.as_deref().ok_or(Error::SessionExpired)?;
         Ok(SecretString::from(token))
     }
 
     /// Whether both hold the same tokens.
     pub(crate) fn has_tokens_of(&self, other: &Self) -> bool {
-        self.tokens == other.tokens
+        self.tokens_id == other.tokens_id
     }
 
     /// The session with new tokens in place of its own.
@@ -166,11 +164,12 @@ impl Session {
         let refresh_token = match new.refresh_token {
             Some(token) => Some(token.expose_secret().to_owned()),
             // RFC 6749 section 6: without a new one, the old one stays good.
-            None => self.open(core).await?.refresh_token.clone(),
+            None => self.open(core).await?.0.refresh_token.clone(),
         };
         let tokens = Tokens { access_token: new.access_token.expose_secret().to_owned(), refresh_token };
         Ok(Self {
             tokens: seal(core, self.user_id, &self.server_id, &tokens).await?,
+            tokens_id: core.random.uuid()?,
             renewable: tokens.refresh_token.is_some(),
             issued_at: new.issued_at,
             expires_at: new.expires_at,
@@ -184,10 +183,32 @@ impl Session {
         })
     }
 
-    async fn open(&self, core: &Core) -> Result<Tokens> {
+    /// The tokens, and whether they are sealed under a previous root key.
+    async fn open(&self, core: &Core) -> Result<(Tokens, bool)> {
         let opened = core.vault.open(&Key::session(self.user_id, &self.server_id), &self.tokens).await?;
-        serde_json::from_slice(&opened.value)
-            .map_err(|_| Error::internal("a session's tokens cannot be read"))
+        let tokens = serde_json::from_slice(&opened.value)
+            .map_err(|_| Error::internal("a session's tokens cannot be read"))?;
+        Ok((tokens, opened.is_stale))
+    }
+}
+
+impl Stored<Session> {
+    /// The access token to present to the server. Tokens that are sealed under a previous root key are sealed
+    /// anew on the way; if that fails, they stay as they are until they are used again.
+    pub(crate) async fn access_token(&self, core: &Core) -> Result<SecretString> {
+        let (tokens, is_stale) = self.open(core).await?;
+        if is_stale && let Err(Attempt::Failed(error)) = self.seal_anew(core, &tokens).await {
+            tracing::warn!(%error, "an OAuth session stays sealed under a previous root key");
+        }
+        Ok(SecretString::from(tokens.access_token.as_str()))
+    }
+
+    async fn seal_anew(&self, core: &Core, tokens: &Tokens) -> Result<(), Attempt> {
+        let mut session = self.value.clone();
+        session.tokens = seal(core, self.user_id, &self.server_id, tokens).await?;
+        let mut change = Change::new();
+        change.replace(Key::session(self.user_id, &self.server_id), &session, self.rev)?;
+        core.table.commit(change).await
     }
 }
 
@@ -241,6 +262,7 @@ pub(crate) async fn store_with(
         server_id: server.id.clone(),
         resource: server.url.clone(),
         tokens: seal(core, user, &server.id, &tokens).await?,
+        tokens_id: core.random.uuid()?,
         renewable: tokens.refresh_token.is_some() && provider.is_some(),
         provider,
         issued_at,

@@ -68,7 +68,7 @@ impl fmt::Debug for DataKey {
 }
 
 /// A sealed value, as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sealed {
     /// Which root key wraps the data key.
     root: String,
