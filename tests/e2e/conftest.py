@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from harness.demo_env import DemoEnv
+from harness.protected import Protected
 from harness.server import Server
 
 
@@ -24,6 +25,13 @@ def server(tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture
 def demo(server: Server) -> DemoEnv:
     return server.demo
+
+
+@pytest.fixture
+def protected() -> Iterator[Protected]:
+    """A new OAuth-protected MCP server, with its authorization server."""
+    with Protected.start() as protected:
+        yield protected
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -66,6 +66,14 @@ class Output:
             self._changed.wait_for(lambda: found() or not self._open_streams, deadline_seconds)
             return found()
 
+    def line(self, number: int, deadline_seconds: float) -> str | None:
+        """That line, from 0, as soon as it is printed; None when the streams end or time is up."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: len(self._lines) > number or not self._open_streams, deadline_seconds
+            )
+            return self._lines[number] if len(self._lines) > number else None
+
     def text(self) -> str:
         with self._changed:
             return "".join(self._lines)

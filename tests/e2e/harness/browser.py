@@ -1,0 +1,115 @@
+"""A person's browser: Chromium, through `tests/upstreams/browser.mjs`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from harness.server import REPOSITORY, STOP_DEADLINE_SECONDS, Output
+
+# Each command has its own bound in browser.mjs; this one is for a driver that has died.
+_ANSWER_DEADLINE_SECONDS = 60
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+def chromium() -> str:
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
+    assert found, "Chromium is missing: run tests/run, which installs it"
+    return found
+
+
+class Browser:
+    """One browser with one page, without a history. `with Browser() as browser:` ends it."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            ["node", REPOSITORY / "tests/upstreams/browser.mjs"],
+            env=os.environ | {"CHROMIUM": chromium()},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert self._process.stdin and self._process.stdout and self._process.stderr
+        self._input = self._process.stdin
+        self._answers, self._errors = Output(), Output()
+        self._answers.follow(self._process.stdout)
+        self._errors.follow(self._process.stderr)
+        self._answered = 0
+        self._answer("start")
+
+    def __enter__(self) -> Browser:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._input.close()
+        try:
+            self._process.wait(STOP_DEADLINE_SECONDS)
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self._answers.finish()
+            self._errors.finish()
+
+    def _do(self, name: str, *arguments: Any) -> Any:
+        self._input.write(json.dumps([name, *arguments]).encode() + b"\n")
+        self._input.flush()
+        return self._answer(" ".join(map(str, (name, *arguments))))
+
+    def _answer(self, what: str) -> Any:
+        line = self._answers.line(self._answered, _ANSWER_DEADLINE_SECONDS)
+        assert line is not None, f"{what}: the browser has ended:\n{self._errors.text()}"
+        self._answered += 1
+        answer = json.loads(line)
+        assert "failed" not in answer, f"{what}: {answer['failed']}"
+        return answer["done"]
+
+    def open(self, url: str) -> int:
+        """Answers the status."""
+        return self._do("open", url)
+
+    def fill(self, selector: str, text: str) -> None:
+        self._do("fill", selector, text)
+
+    def click(self, selector: str) -> None:
+        self._do("click", selector)
+
+    def wait_for(self, selector: str) -> None:
+        """Until there is such an element, and it is seen."""
+        self._do("wait_for", selector)
+
+    def text(self, selector: str = "body") -> str:
+        """What is read there."""
+        return self._do("text", selector)
+
+    @property
+    def url(self) -> str:
+        return self._do("url")
+
+    def screenshot(self, path: Path) -> None:
+        self._do("screenshot", str(path))
+
+    def prefer(self, color_scheme: str) -> None:
+        """`light` or `dark`."""
+        self._do("prefer", color_scheme)
+
+    def resize(self, width: int, height: int) -> None:
+        self._do("resize", width, height)
+
+    def fits(self) -> bool:
+        """Whether nothing of the page is beside the window."""
+        return self._do("fits")
+
+    def add_cookie(self, url: str, name: str, value: str) -> None:
+        self._do("add_cookie", {"url": url, "name": name, "value": value})
+
+    def answers(self) -> list[dict[str, Any]]:
+        """All that the browser was told so far: url, status, headers, body."""
+        return self._do("answers")
+
+    def complaints(self) -> list[str]:
+        """What the console says is wrong: a style that the page's policy forbids, for example."""
+        return self._do("complaints")

@@ -1,0 +1,99 @@
+"""A real OAuth-protected MCP server and its authorization server: `tests/upstreams/protected-server.mjs`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+import httpx
+
+from harness.secrets_ledger import LEDGER
+from harness.server import REPOSITORY, START_DEADLINE_SECONDS, STOP_DEADLINE_SECONDS, Output
+from harness.waiting import wait_until
+
+_TIMEOUT_SECONDS = 30
+# An access token's life in seconds: over soon, or not within a test.
+SHORT, LONG = 1, 3600
+
+
+class Protected:
+    """One such pair. `with Protected.start() as protected:` ends it."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._stdout, self._stderr = Output(), Output()
+        assert process.stdout and process.stderr
+        self._stdout.follow(process.stdout)
+        self._stderr.follow(process.stderr)
+        ready = self._stdout.line_starting_with("{", START_DEADLINE_SECONDS)
+        if ready is None:
+            self._end()
+            raise AssertionError(f"the protected server did not become ready:\n{self._stderr.text()}")
+        at = json.loads(ready)
+        self.issuer: str = at["issuer"]
+        self.mcp: str = at["mcp"]
+        self._control = httpx.Client(base_url=at["control"], timeout=_TIMEOUT_SECONDS)
+
+    @classmethod
+    def start(cls, *, access_token_ttl: int = LONG, flags: tuple[str, ...] = ()) -> Protected:
+        script = REPOSITORY / "tests/upstreams/protected-server.mjs"
+        return cls(
+            subprocess.Popen(
+                ["node", script, f"--access-token-ttl={access_token_ttl}", *flags],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        )
+
+    def __enter__(self) -> Protected:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            LEDGER.add_all(self.secrets())
+        finally:
+            self._control.close()
+            self._end()
+
+    def _end(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_DEADLINE_SECONDS)
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self._stdout.finish()
+            self._stderr.finish()
+
+    def state(self) -> dict[str, Any]:
+        """What has happened: `state` in protected-server.mjs."""
+        return self._control.get("/").raise_for_status().json()
+
+    def change(self, **what: Any) -> None:
+        """Changes what happens from now on: `change` in protected-server.mjs."""
+        self._control.post("/", json=what).raise_for_status()
+
+    def secrets(self) -> list[tuple[str, str]]:
+        """All tokens and client secrets that the authorization server has given so far."""
+        return [tuple(pair) for pair in self._control.get("/secrets").raise_for_status().json()]
+
+    def refreshes(self) -> dict[str, int]:
+        """How many refreshes the authorization server has answered, by outcome."""
+        return self.state()["token_requests"].get("refresh_token", {})
+
+    def unseen(self, fault: str) -> int:
+        """How many token requests went wrong before the authorization server saw them."""
+        return self.state()["unseen_token_requests"].get(fault, 0)
+
+    def families(self, account: str) -> list[tuple[bool, int]]:
+        """Each of the account's consents that gave refresh tokens: is it alive, and how often refreshed."""
+        families = self.state()["families"]
+        return [(f["alive"], f["rotations"]) for f in families if f["account"] == account]
+
+    def wait_until_held(self, requests: int) -> None:
+        """Until so many token requests are held."""
+        wait_until(
+            f"{requests} token requests are held", lambda: self.state()["held_token_requests"] == requests
+        )

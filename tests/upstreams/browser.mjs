@@ -1,0 +1,55 @@
+// Chromium, driven line by line: each line of standard input is a JSON array, a command's name and its
+// arguments, and is answered by one line, {"done": …} or {"failed": "why"}. CHROMIUM is the executable.
+
+import { createInterface } from "node:readline";
+import { chromium } from "playwright-core";
+
+const PATIENCE_MS = 20_000;
+
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM });
+const context = await browser.newContext({ viewport: { width: 760, height: 620 } });
+context.setDefaultTimeout(PATIENCE_MS);
+const page = await context.newPage();
+
+// All that the browser was told, and what it complained about.
+const answers = [];
+const complaints = [];
+context.on("response", (response) => answers.push(told(response)));
+page.on("console", (message) => {
+  if (message.type() === "error") complaints.push(`${message.text()} at ${message.location().url}`);
+});
+page.on("pageerror", (error) => complaints.push(`${error.message} at ${page.url()}`));
+
+async function told(response) {
+  const headers = await response.allHeaders();
+  // A redirect has no body to look at.
+  const body = await response.text().catch(() => "");
+  return { url: response.url(), status: response.status(), headers, body };
+}
+
+const commands = {
+  open: async (url) => (await page.goto(url)).status(),
+  fill: (selector, text) => page.fill(selector, text),
+  click: (selector) => page.click(selector),
+  wait_for: async (selector) => void (await page.waitForSelector(selector)),
+  text: (selector) => page.innerText(selector),
+  url: () => page.url(),
+  screenshot: async (path) => void (await page.screenshot({ path, fullPage: true })),
+  prefer: (colorScheme) => page.emulateMedia({ colorScheme }),
+  resize: (width, height) => page.setViewportSize({ width, height }),
+  fits: () => page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth),
+  add_cookie: (cookie) => context.addCookies([cookie]),
+  answers: () => Promise.all(answers),
+  complaints: () => complaints,
+};
+
+console.log(JSON.stringify({ done: browser.version() }));
+for await (const line of createInterface({ input: process.stdin })) {
+  const [name, ...values] = JSON.parse(line);
+  try {
+    console.log(JSON.stringify({ done: (await commands[name](...values)) ?? null }));
+  } catch (error) {
+    console.log(JSON.stringify({ failed: error.message }));
+  }
+}
+await browser.close();
