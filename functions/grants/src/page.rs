@@ -34,7 +34,7 @@ pub(crate) fn to_confirm(
         p.account { (account) }
         p { "Agents that this user grants the use of it will work there in your name. Go on only if this is you, "
             "and you began this." }
-        form method="post" {
+        form method="post" action="callback" {
             @for (name, value) in hidden {
                 @if let Some(value) = value { input type="hidden" name=(name) value=(value); }
             }
@@ -60,13 +60,13 @@ fn host(issuer: &str) -> &str {
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1b1f24;--quiet:#626c78;--ground:#f3f4f6;--card:#fff;--line:#e1e4e8;--accent:#1f5fd6}\
-@media(prefers-color-scheme:dark){:root{--ink:#e8eaed;--quiet:#9aa4b0;--ground:#14171a;--card:#1d2125;--line:#30363d;--accent:#4d86ec}}\
+@media(prefers-color-scheme:dark){:root{--ink:#e8eaed;--quiet:#9aa4b0;--ground:#14171a;--card:#1d2125;--line:#30363d;--accent:#2f6bd8}}\
 body{margin:0;min-height:100vh;display:grid;place-items:center;background:var(--ground);color:var(--ink);\
 font:16px/1.55 system-ui,sans-serif}\
 main{box-sizing:border-box;width:min(30rem,calc(100vw - 2rem));margin:1rem;padding:2rem 2.25rem;background:var(--card);\
 border:1px solid var(--line);border-radius:14px}\
 h1{margin:0 0 1rem;font-size:1.45rem;line-height:1.25}h1::before{display:block;font-size:1.9rem;margin-bottom:.5rem}\
-.good h1::before{content:'\\2713';color:#1a8f4b}.bad h1::before{content:'\\00d7';color:#c93535}\
+.good h1::before{content:'\\2713';color:#23a559}.bad h1::before{content:'\\00d7';color:#c93535}\
 p{margin:.75rem 0;overflow-wrap:anywhere}.account{font-weight:650;font-size:1.1rem;padding:.6rem .9rem;\
 border:1px solid var(--line);border-radius:8px}.quiet{color:var(--quiet);font-size:.9rem}\
 button{margin:.5rem 0;padding:.65rem 1.6rem;font:inherit;font-weight:600;color:#fff;background:var(--accent);\
