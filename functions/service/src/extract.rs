@@ -121,7 +121,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
     }
 }
 
-/// An optional body: `None` if it is empty.
+/// An optional body: `None` if it is empty or `null`.
 impl<T: DeserializeOwned, S: Sync> OptionalFromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
@@ -132,6 +132,9 @@ impl<T: DeserializeOwned, S: Sync> OptionalFromRequest<S> for Json<T> {
             return Ok(None);
         }
         typed?;
+        if body.trim_ascii() == b"null" {
+            return Ok(None);
+        }
         Ok(Some(Self(parse_json(&body)?)))
     }
 }
