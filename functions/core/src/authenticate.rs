@@ -10,7 +10,8 @@ use crate::{
     caller::{Credential, UserCaller},
     error::{Error, Result},
     ids::UserId,
-    issuers::{self, UserToken},
+    issuers::UserToken,
+    jwt,
     lookup::UserLookup,
     secret::{API_KEY_PREFIX, PresentedApiKey},
     table::{Attempt, Change, Found, Key},
@@ -40,7 +41,7 @@ impl Core {
             (Some(token), None) if token.starts_with(API_KEY_PREFIX) => return present_api_key(token),
             (Some(token), None) => token,
         };
-        if text.len() > issuers::MAX_TOKEN_LENGTH {
+        if text.len() > jwt::MAX_LENGTH {
             return Err(Error::unauthenticated("The token is malformed"));
         }
         if self.is_own_token(text) {

@@ -13,10 +13,8 @@ use std::{
 };
 
 use jsonwebtoken::{
-    Algorithm, DecodingKey, Validation,
+    Algorithm, DecodingKey,
     dangerous::insecure_decode_claims,
-    decode, decode_header,
-    errors::ErrorKind,
     jwk::{Jwk, JwkSet, PublicKeyUse},
 };
 use serde::{Deserialize, Deserializer};
@@ -25,6 +23,7 @@ use crate::{
     Core,
     clock::Timestamp,
     error::{Error, Result},
+    jwt::{self, Refused},
     users::Email,
 };
 
@@ -74,39 +73,13 @@ pub struct UserToken {
     pub(crate) provision: bool,
 }
 
-/// Why a user's token proves nobody. The texts are answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    #[error("the token is malformed")]
-    Malformed,
-    #[error("the token is from an untrusted issuer")]
-    UntrustedIssuer,
-    #[error("the token is signed with a key that its issuer does not publish")]
-    UnknownKey,
-    #[error("the token's algorithm is not allowed")]
-    BadAlgorithm,
-    #[error("the token has an extension that must be understood and is not")]
-    UnknownExtension,
-    #[error("the token's signature is wrong")]
-    BadSignature,
-    #[error("the token is for another audience")]
-    WrongAudience,
-    #[error("the token has expired")]
-    Expired,
-    #[error("the token is not valid yet")]
-    NotYetValid,
-}
-
 #[derive(Deserialize)]
 struct Claims {
     iss: String,
     sub: String,
-    exp: i64,
-    #[serde(default)]
-    nbf: Option<i64>,
-    #[serde(default)]
-    iat: Option<i64>,
-    #[serde(default, deserialize_with = "one_or_many")]
+    #[serde(flatten)]
+    times: jwt::Times,
+    #[serde(default, deserialize_with = "jwt::one_or_many")]
     aud: Vec<String>,
     #[serde(default)]
     email: Option<String>,
@@ -116,44 +89,14 @@ struct Claims {
     name: Option<String>,
 }
 
-fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrMany {
-        One(String),
-        Many(Vec<String>),
-    }
-    Ok(match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(one) => vec![one],
-        OneOrMany::Many(many) => many,
-    })
-}
-
 /// Some issuers write `"true"`; anything but a plain yes is a no.
 fn true_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
     Ok(value == true || value == "true")
 }
 
-/// Asymmetric algorithms only: with `none` or an HMAC, whoever knows the public key could sign.
-const ALGORITHMS: &[Algorithm] = &[
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-    Algorithm::ES256,
-    Algorithm::ES384,
-    Algorithm::EdDSA,
-];
-
-/// The longest token that is looked at, in bytes.
-pub const MAX_TOKEN_LENGTH: usize = 16 * 1024;
 /// The longest `sub`, in bytes (OpenID Connect Core section 2).
 const MAX_SUBJECT_LENGTH: usize = 255;
-/// Clocks of two machines may differ by this many seconds.
-const LEEWAY: i64 = 30;
 /// An unknown `kid` fetches the keys again only after this.
 pub const REFETCH_AFTER: Duration = Duration::from_secs(30);
 /// Keys are fetched again after this in any case, so that one that its issuer has withdrawn goes.
@@ -212,22 +155,14 @@ impl Issuers {
         struct Issuer {
             iss: String,
         }
-        if token.len() > MAX_TOKEN_LENGTH {
+        if token.len() > jwt::MAX_LENGTH {
             return Err(Refused::Malformed);
         }
         let claimed: Issuer = insecure_decode_claims(token).map_err(|_| Refused::Malformed)?;
         let issuer = self.trusted.iter().find(|trusted| trusted.config.issuer == claimed.iss);
         let issuer = issuer.ok_or(Refused::UntrustedIssuer)?;
-        // An unknown algorithm, `none` among them, does not parse.
-        let header = decode_header(token).map_err(|_| Refused::BadAlgorithm)?;
-        if !ALGORITHMS.contains(&header.alg) {
-            return Err(Refused::BadAlgorithm);
-        }
-        // RFC 7515 section 4.1.11. We understand none.
-        if header.crit.is_some() {
-            return Err(Refused::UnknownExtension);
-        }
-        Ok((issuer, header.kid.ok_or(Refused::UnknownKey)?, header.alg))
+        let header = jwt::header(token)?;
+        Ok((issuer, header.kid.ok_or(Refused::UnknownKey)?, header.algorithm))
     }
 }
 
@@ -241,23 +176,15 @@ impl TrustedIssuer {
     ) -> Result<UserToken, Refused> {
         let for_other_use =
             matches!(&jwk.common.public_key_use, Some(use_) if *use_ != PublicKeyUse::Signature);
-        let for_other_algorithm =
-            jwk.common.key_algorithm.is_some_and(|named| named.to_string() != format!("{algorithm:?}"));
+        let for_other_algorithm = jwk
+            .common
+            .key_algorithm
+            .is_some_and(|named| Some(&*named.to_string()) != jwt::name_of(algorithm));
         if for_other_use || for_other_algorithm {
             return Err(Refused::BadAlgorithm);
         }
         let key = DecodingKey::from_jwk(jwk).map_err(|_| Refused::BadAlgorithm)?;
-        let mut validation = Validation::new(algorithm);
-        // Times and audience are checked below, by our clock and with our reasons.
-        validation.validate_exp = false;
-        validation.validate_aud = false;
-        validation.required_spec_claims.clear();
-        let claims = decode::<Claims>(token, &key, &validation).map_err(|error| match error.kind() {
-            ErrorKind::InvalidSignature => Refused::BadSignature,
-            ErrorKind::InvalidAlgorithm | ErrorKind::InvalidKeyFormat => Refused::BadAlgorithm,
-            _ => Refused::Malformed,
-        })?;
-        self.accept(claims.claims, now)
+        self.accept(jwt::signed_by(token, &key, algorithm)?, now)
     }
 
     fn accept(&self, claims: Claims, now: Timestamp) -> Result<UserToken, Refused> {
@@ -267,13 +194,7 @@ impl TrustedIssuer {
         if !self.any_audience && !claims.aud.iter().any(|audience| self.audiences.contains(audience)) {
             return Err(Refused::WrongAudience);
         }
-        let now = now.as_seconds();
-        if now >= claims.exp.saturating_add(LEEWAY) {
-            return Err(Refused::Expired);
-        }
-        if [claims.nbf, claims.iat].into_iter().flatten().any(|from| now.saturating_add(LEEWAY) < from) {
-            return Err(Refused::NotYetValid);
-        }
+        claims.times.check(now)?;
         if claims.sub.is_empty() || claims.sub.len() > MAX_SUBJECT_LENGTH {
             return Err(Refused::Malformed);
         }

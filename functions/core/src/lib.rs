@@ -21,6 +21,7 @@ pub mod grants;
 mod hints;
 pub mod ids;
 pub mod issuers;
+pub mod jwt;
 pub mod lookup;
 pub mod paging;
 pub mod policies;
