@@ -5,7 +5,8 @@ use aws_lc_rs::{
     rand::SystemRandom,
     rsa::{KeyPair as RsaKeyPair, KeySize},
     signature::{
-        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RsaSubjectPublicKey,
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+        KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaSubjectPublicKey,
     },
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -67,12 +68,22 @@ pub fn with_header(token: &str, edit: impl FnOnce(&mut Value)) -> String {
 #[derive(Debug)]
 pub enum SigningKey {
     Es256(EcdsaKeyPair),
+    Es384(EcdsaKeyPair),
+    EdDsa(Ed25519KeyPair),
     Rs256(Box<RsaKeyPair>),
 }
 
 impl SigningKey {
     pub fn es256() -> Self {
         Self::Es256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
+    }
+
+    pub fn es384() -> Self {
+        Self::Es384(EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap())
+    }
+
+    pub fn eddsa() -> Self {
+        Self::EdDsa(Ed25519KeyPair::generate().unwrap())
     }
 
     pub fn rs256() -> Self {
@@ -82,18 +93,25 @@ impl SigningKey {
     pub fn algorithm(&self) -> &'static str {
         match self {
             Self::Es256(_) => "ES256",
+            Self::Es384(_) => "ES384",
+            Self::EdDsa(_) => "EdDSA",
             Self::Rs256(_) => "RS256",
         }
     }
 
+    /// A token that is signed with the algorithm that the key is for, or with PS256 if an RSA key is told to.
     pub fn sign(&self, header: &Value, claims: &Value) -> String {
         let message = message(header, claims);
         let random = SystemRandom::new();
         let signature = match self {
-            Self::Es256(pair) => pair.sign(&random, message.as_bytes()).unwrap().as_ref().to_vec(),
+            Self::Es256(pair) | Self::Es384(pair) => {
+                pair.sign(&random, message.as_bytes()).unwrap().as_ref().to_vec()
+            }
+            Self::EdDsa(pair) => pair.sign(message.as_bytes()).as_ref().to_vec(),
             Self::Rs256(pair) => {
+                let padding = if header["alg"] == "PS256" { &RSA_PSS_SHA256 } else { &RSA_PKCS1_SHA256 };
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &random, message.as_bytes(), &mut signature).unwrap();
+                pair.sign(padding, &random, message.as_bytes(), &mut signature).unwrap();
                 signature
             }
         };
@@ -103,10 +121,16 @@ impl SigningKey {
     /// The public half (RFC 7517).
     pub fn jwk(&self, kid: &str) -> Value {
         match self {
-            Self::Es256(pair) => {
-                let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
-                let (x, y) = (encode(x), encode(y));
-                json!({ "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": kid, "x": x, "y": y })
+            Self::Es256(pair) | Self::Es384(pair) => {
+                let point = &pair.public_key().as_ref()[1..];
+                let (x, y) = point.split_at(point.len() / 2);
+                let crv = if x.len() == 32 { "P-256" } else { "P-384" };
+                let (alg, x, y) = (self.algorithm(), encode(x), encode(y));
+                json!({ "kty": "EC", "crv": crv, "alg": alg, "use": "sig", "kid": kid, "x": x, "y": y })
+            }
+            Self::EdDsa(pair) => {
+                let x = encode(pair.public_key());
+                json!({ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": kid, "x": x })
             }
             Self::Rs256(pair) => {
                 let public: &RsaSubjectPublicKey = pair.public_key();

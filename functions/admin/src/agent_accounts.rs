@@ -59,6 +59,7 @@ impl From<agents::AgentAccount> for AgentAccount {
             active,
             groups,
             secrets: _,
+            keys: _,
             created_at,
             updated_at,
         } = account;

@@ -6,6 +6,7 @@ mod agent_accounts;
 mod api_keys;
 mod audit_events;
 mod bounds;
+mod client_keys;
 mod health;
 mod me;
 mod openapi;
@@ -27,6 +28,7 @@ pub fn router(core: Arc<Core>) -> OpenApiRouter {
         .merge(me::routes())
         .merge(api_keys::routes())
         .merge(agent_accounts::routes())
+        .merge(client_keys::routes())
         .merge(servers::routes())
         .merge(users::routes())
         .merge(policies::routes())

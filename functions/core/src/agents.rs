@@ -1,7 +1,7 @@
 //! Agent accounts and their client secrets.
 //!
-//! The secrets' hashes live in the account's own item, so that a token request reads the account and
-//! proves the secret in one round trip. An account has at most two, for rotation without downtime: add the
+//! The secrets' hashes live in the account's own item, as do the public keys ([`crate::client_keys`]), so that
+//! a token request reads the account and proves the client in one round trip. An account has at most two, for rotation without downtime: add the
 //! new one, deploy it, revoke the old one.
 
 use secrecy::SecretString;
@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Core,
-    audit::{Action, Request},
+    audit::{Action, Event, Request},
     caller::UserCaller,
+    client_keys::ClientKey,
     clock::Timestamp,
     error::{Error, Result},
     ids::{AgentAccountId, SecretId, UserId},
@@ -34,6 +35,8 @@ pub struct AgentAccount {
     pub groups: Vec<String>,
     #[serde(default)]
     pub secrets: Vec<ClientSecret>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<ClientKey>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
@@ -134,6 +137,7 @@ pub(crate) fn add_agent(
         active: true,
         groups,
         secrets: vec![issued.secret.clone()],
+        keys: Vec::new(),
         created_at: now,
         updated_at: now,
     };
@@ -193,20 +197,19 @@ pub async fn list(core: &Core, caller: &UserCaller, page: &PageRequest) -> Resul
 }
 
 /// Changes one account after reading it, by whoever manages it.
-async fn change_account(
+pub(crate) async fn change_account(
     core: &Core,
     caller: &UserCaller,
-    request: &Request,
     id: AgentAccountId,
-    action: Action,
+    event: Event,
     edit: impl Fn(&mut AgentAccount) -> Result<()>,
 ) -> Result<AgentAccount> {
+    let event = event.agent(id);
     settle(|| async {
         let was = get_managed(core, caller, id).await?;
         let mut account = was.value.clone();
         edit(&mut account)?;
         account.updated_at = core.clock.now();
-        let event = caller.event(core, request, action)?.agent(id).about("agent_account", id);
         let mut change = Change::new();
         change.replace(Key::agent(id), &account, was.rev)?.record(&event)?;
         core.table.commit(change).await?;
@@ -227,7 +230,8 @@ pub async fn update(
     if update.groups.is_some() {
         caller.require_admin()?;
     }
-    change_account(core, caller, request, id, Action::AgentUpdate, |account| {
+    let event = caller.event(core, request, Action::AgentUpdate)?.about("agent_account", id);
+    change_account(core, caller, id, event, |account| {
         if let Some(name) = &update.name {
             account.name.clone_from(name);
         }
@@ -258,7 +262,8 @@ pub async fn add_secret(
         return Err(Error::invalid("expires_at must be in the future"));
     }
     let issued = new_secret(core, expires_at)?;
-    change_account(core, caller, request, id, Action::SecretCreate, |account| {
+    let event = caller.event(core, request, Action::SecretCreate)?.about("agent_account", id);
+    change_account(core, caller, id, event, |account| {
         account.secrets.retain(|secret| secret.is_live(now));
         if account.secrets.len() >= MAX_SECRETS {
             return Err(Error::Conflict(format!(
@@ -280,7 +285,8 @@ pub async fn revoke_secret(
     id: AgentAccountId,
     secret: SecretId,
 ) -> Result<()> {
-    change_account(core, caller, request, id, Action::SecretRevoke, |account| {
+    let event = caller.event(core, request, Action::SecretRevoke)?.about("agent_account", id);
+    change_account(core, caller, id, event, |account| {
         let before = account.secrets.len();
         account.secrets.retain(|held| held.id != secret);
         if account.secrets.len() == before { Err(Error::NotFound(SecretId::WHAT)) } else { Ok(()) }

@@ -70,6 +70,8 @@ actions! {
     AgentUpdate = "agent_account.update",
     SecretCreate = "client_secret.create",
     SecretRevoke = "client_secret.revoke",
+    ClientKeyCreate = "client_key.create",
+    ClientKeyDelete = "client_key.delete",
     ApiKeyCreate = "api_key.create",
     ApiKeyRevoke = "api_key.revoke",
     UserCreate = "user.create",

@@ -46,6 +46,8 @@ uuid_id! {
     AgentAccountId = "agent account";
     /// One of an agent account's client secrets.
     SecretId = "client secret";
+    /// One of an agent account's public keys.
+    ClientKeyId = "client key";
     /// A user's API key.
     ApiKeyId = "API key";
     /// One delegation from a user to an agent account. Re-delegating makes a new one.

@@ -34,7 +34,7 @@ pub struct SecretHash(String);
 
 impl SecretHash {
     pub(crate) fn of(secret: &[u8]) -> Self {
-        Self(BASE64_URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, secret)))
+        Self(sha256_base64url(secret))
     }
 
     /// In constant time.
@@ -154,6 +154,11 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
             text
         },
     )
+}
+
+/// The base64url SHA-256 of some bytes, as a key's thumbprint is.
+pub(crate) fn sha256_base64url(bytes: &[u8]) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, bytes))
 }
 
 /// The base64 SHA-256 of some bytes, as Content Security Policy names an inline style by.

@@ -3,6 +3,7 @@
 mod agent_accounts;
 mod api_keys;
 mod callers;
+mod client_keys;
 mod delegations;
 mod input;
 mod pages;

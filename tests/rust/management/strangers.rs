@@ -1,6 +1,6 @@
 //! Ids of other people's things: not found, or forbidden, and nothing changed.
 
-use deputize_tests::Ask;
+use deputize_tests::{Ask, jwt::SigningKey};
 use serde_json::json;
 
 use crate::grants::Connected;
@@ -17,6 +17,8 @@ async fn a_stranger_finds_none_of_it_and_changes_none_of_it() {
         app.get(format!("/api/v1/agent-accounts/{}/secrets", bot.id)).as_user(&it.stage.alice).await;
     let secret = secrets.json()[0]["id"].as_str().unwrap().to_owned();
     let agent = format!("/api/v1/agent-accounts/{}", bot.id);
+    let jwk = json!({ "jwk": SigningKey::es256().jwk("k") });
+    let public = app.post(format!("{agent}/keys")).as_user(&it.stage.alice).json(&jwk).await.ok().field("id");
     let (before, trail) = (app.contents(), app.trail().len());
     let not_found: Vec<(&str, Ask)> = vec![
         ("revoke a grant", app.delete(format!("/api/v1/session-grants/{grant}"))),
@@ -25,6 +27,12 @@ async fn a_stranger_finds_none_of_it_and_changes_none_of_it() {
         ("see an agent's secrets", app.get(format!("{agent}/secrets"))),
         ("add a secret", app.post(format!("{agent}/secrets"))),
         ("revoke a secret", app.delete(format!("{agent}/secrets/{secret}"))),
+        ("see an agent's keys", app.get(format!("{agent}/keys"))),
+        (
+            "add a key",
+            app.post(format!("{agent}/keys")).json(&json!({ "jwk": SigningKey::es256().jwk("mine") })),
+        ),
+        ("delete a key", app.delete(format!("{agent}/keys/{public}"))),
         ("change an agent", app.patch(&agent).json(&json!({ "active": false }))),
     ];
     for (what, ask) in not_found {
