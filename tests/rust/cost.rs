@@ -2,6 +2,7 @@
 
 use deputize_tests::{
     Ask,
+    jwt::SigningKey,
     request::{ACCESS_TOKEN, USER_EMAIL, USER_ID},
 };
 use serde_json::json;
@@ -9,6 +10,9 @@ use serde_json::json;
 use crate::{grants::Connected, proxy::Permitted, stage::Stage};
 
 const READ_AND_EVENT: &[(&str, u64)] = &[("BatchGetItem", 1), ("BatchWriteItem", 1)];
+
+/// With an assertion, the event and the note that it is used are one transaction.
+const READ_AND_TRANSACTION: &[(&str, u64)] = &[("BatchGetItem", 1), ("TransactWriteItems", 1)];
 
 /// What the second of two equal requests costs, and the SDK's own count of it.
 async fn steady(app: &deputize_tests::TestApp, ask: impl Fn() -> Ask) -> Vec<(&'static str, u64)> {
@@ -51,6 +55,43 @@ async fn an_exchange_costs_the_same() {
     let Stage { app, bot, .. } = Stage::set().await;
     let (agent, user) = (app.m2m(&bot).await, app.login.token("bob"));
     assert_eq!(steady(&app, || app.exchange(&agent, &user, &[])).await, READ_AND_EVENT);
+}
+
+#[tokio::test]
+async fn a_token_by_an_assertion_costs_one_read_and_one_write_too() {
+    let Stage { app, alice, bob, bot, .. } = Stage::set().await;
+    let client = app.client_of(&bot, &alice, SigningKey::es256()).await;
+    assert_eq!(steady(&app, || app.token_by(&client.assertion(&app), &[])).await, READ_AND_TRANSACTION);
+    let id = bob.id.to_string();
+    let fields = [("actor_token", &*id), ("actor_token_type", USER_ID)];
+    let ask = || app.token_by(&client.assertion(&app), &fields);
+    assert_eq!(steady(&app, ask).await, READ_AND_TRANSACTION);
+}
+
+#[tokio::test]
+async fn a_forged_assertion_costs_no_more_than_a_wrong_secret() {
+    let Stage { app, alice, bot, .. } = Stage::set().await;
+    let client = app.client_of(&bot, &alice, SigningKey::es256()).await;
+    app.m2m(&bot).await;
+    let forged = SigningKey::es256().sign(&client.header(), &client.claims(&app));
+    let (answer, cost) = app.round_trips(async { app.token_by(&forged, &[]).await }).await;
+    assert_eq!((answer.status.as_u16(), &*cost), (401, READ_AND_EVENT));
+    // What cannot be one for us is refused before anything is read.
+    let elsewhere = client.assertion_with(&app, |claims| claims["aud"] = "https://elsewhere.test".into());
+    let (answer, cost) = app.round_trips(async { app.token_by(&elsewhere, &[]).await }).await;
+    assert_eq!((answer.status.as_u16(), &*cost), (401, &[("BatchWriteItem", 1)][..]));
+}
+
+#[tokio::test]
+async fn a_revocation_by_an_assertion_costs_what_one_by_a_secret_costs() {
+    let Stage { app, alice, bot, .. } = Stage::set().await;
+    let client = app.client_of(&bot, &alice, SigningKey::es256()).await;
+    let (one, two) = (app.m2m(&bot).await, app.m2m(&bot).await);
+    let (_, secret) = app.round_trips(async { app.about_token("revoke", &bot, &one).await.ok() }).await;
+    let by = async { app.about_token_by("revoke", &client.assertion(&app), &two).await.ok() };
+    let (_, assertion) = app.round_trips(by).await;
+    assert_eq!(secret, READ_AND_TRANSACTION);
+    assert_eq!(assertion, READ_AND_TRANSACTION);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`app`] | [`TestApp`]: the deployed routes on an embedded store, with a clock that a test moves |
 //! | [`cast`] | who and what is in a test: users, agent accounts, servers, delegations, policies |
+//! | [`client`] | a client that proves itself by signing |
 //! | [`request`] | asking, with each kind of credential |
 //! | [`response`] | the answer as a test reads it, and as a snapshot shows it |
 //! | [`issuer`] | issuers of user JWTs, whose keys and failures a test chooses |
@@ -24,6 +25,7 @@
 
 pub mod app;
 pub mod cast;
+pub mod client;
 pub mod faults;
 pub mod issuer;
 pub mod jwt;
@@ -36,6 +38,7 @@ pub mod upstream;
 pub use self::{
     app::TestApp,
     cast::{Agent, Server, User},
+    client::SigningClient,
     provider::Provider,
     request::Ask,
     response::Answer,

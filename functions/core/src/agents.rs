@@ -14,7 +14,7 @@ use crate::{
     client_keys::ClientKey,
     clock::Timestamp,
     error::{Error, Result},
-    ids::{AgentAccountId, SecretId, UserId},
+    ids::{AgentAccountId, ClientKeyId, SecretId, UserId},
     paging::{Listing, PageRequest},
     secret::{self, SecretHash},
     table::{Change, Entity, Key, Stored, settle},
@@ -61,10 +61,22 @@ impl ClientSecret {
     }
 }
 
+/// What a client has proven itself by, and every token that it then gets rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientCredential {
+    Secret(SecretId),
+    Key(ClientKeyId),
+}
+
 impl AgentAccount {
-    /// The live secret with this id: what a token issued under it rests on.
-    pub fn live_secret(&self, id: SecretId, now: Timestamp) -> Option<&ClientSecret> {
-        self.secrets.iter().find(|secret| secret.id == id && secret.is_live(now))
+    /// Whether a credential is live: what a token that was issued under it rests on.
+    pub fn holds(&self, credential: ClientCredential, now: Timestamp) -> bool {
+        match credential {
+            ClientCredential::Secret(id) => {
+                self.secrets.iter().any(|secret| secret.id == id && secret.is_live(now))
+            }
+            ClientCredential::Key(id) => self.keys.iter().any(|key| key.id == id && key.is_live(now)),
+        }
     }
 
     /// The live secret that a client has presented. All are compared, each in constant time.

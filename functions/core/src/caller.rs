@@ -6,17 +6,17 @@ use uuid::Uuid;
 
 use crate::{
     Core,
-    agents::AgentAccount,
+    agents::{AgentAccount, ClientCredential},
     audit::{Action, Event, Request},
     error::{Error, Result},
-    ids::{ApiKeyId, SecretId, UserId},
+    ids::{ApiKeyId, UserId},
     users::User,
 };
 
 /// Which credential proved it, by kind and id. Never the credential itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {
-    ClientSecret(SecretId),
+    Client(ClientCredential),
     /// An agent token, by its `jti`.
     AgentToken(Uuid),
     ApiKey(ApiKeyId),
@@ -27,7 +27,8 @@ pub enum Credential {
 impl fmt::Display for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ClientSecret(id) => write!(f, "client_secret:{id}"),
+            Self::Client(ClientCredential::Secret(id)) => write!(f, "client_secret:{id}"),
+            Self::Client(ClientCredential::Key(id)) => write!(f, "client_key:{id}"),
             Self::AgentToken(jti) => write!(f, "agent_token:{jti}"),
             Self::ApiKey(id) => write!(f, "api_key:{id}"),
             Self::UserToken(issuer) => write!(f, "user_token:{issuer}"),

@@ -97,6 +97,9 @@ pub enum UpstreamFailure {
 pub enum TokenError {
     #[error("Client authentication failed")]
     InvalidClient,
+    /// A client's assertion that cannot be one for us, or has been used; the text gives the reason.
+    #[error("client_assertion: {0}")]
+    InvalidAssertion(String),
     #[error("No valid delegation")]
     NoDelegation,
     #[error("Delegator user is deactivated")]
@@ -120,7 +123,7 @@ impl TokenError {
     /// The `error` code of RFC 6749 section 5.2.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::InvalidClient => "invalid_client",
+            Self::InvalidClient | Self::InvalidAssertion(_) => "invalid_client",
             Self::NoDelegation | Self::DelegatorDeactivated | Self::ActorNotUuid | Self::InvalidGrant(_) => {
                 "invalid_grant"
             }

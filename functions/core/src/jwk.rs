@@ -2,10 +2,10 @@
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use jsonwebtoken::Algorithm;
+use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
-use crate::{jwt, secret::sha256_base64url};
+use crate::{error::Error, jwt, secret::sha256_base64url};
 
 /// A public key, reduced to the members that make it one (RFC 7518 section 6, RFC 8037 section 2). Each key
 /// has one spelling here, so that the same key is equal.
@@ -174,6 +174,15 @@ impl PublicJwk {
             Self::Okp { .. } => &[EdDSA],
             Self::Rsa { .. } => &[RS256, RS384, RS512, PS256, PS384, PS512],
         }
+    }
+
+    pub(crate) fn decoding_key(&self) -> Result<DecodingKey, Error> {
+        let key = match self {
+            Self::Ec { x, y, .. } => DecodingKey::from_ec_components(x, y),
+            Self::Okp { x, .. } => DecodingKey::from_ed_components(x),
+            Self::Rsa { n, e } => DecodingKey::from_rsa_components(n, e),
+        };
+        key.map_err(|_| Error::internal("a client's key cannot be read"))
     }
 
     /// RFC 7638 section 3: the hash of the required members, in the order of their names.

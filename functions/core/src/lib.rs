@@ -165,10 +165,7 @@ impl Core {
             Some(kept) => kept,
             None => self.latest_keyring().await?,
         };
-        let check = |keyring: &Keyring| {
-            let Settings { issuer, audience } = &self.settings;
-            tokens::verify(keyring, token, issuer, audience, self.clock.now())
-        };
+        let check = |keyring: &Keyring| tokens::verify(keyring, token, &self.settings, self.clock.now());
         match check(&kept) {
             Err(tokens::Refused::UnknownKey) => Ok(check(&*self.latest_keyring().await?)),
             verified => Ok(verified),

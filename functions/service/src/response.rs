@@ -115,7 +115,7 @@ pub fn classify(error: &Error) -> (StatusCode, &'static str) {
         Error::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
         Error::Token(refusal) => {
             let status = match refusal {
-                TokenError::InvalidClient => StatusCode::UNAUTHORIZED,
+                TokenError::InvalidClient | TokenError::InvalidAssertion(_) => StatusCode::UNAUTHORIZED,
                 TokenError::NoDelegation | TokenError::DelegatorDeactivated => StatusCode::FORBIDDEN,
                 _ => StatusCode::BAD_REQUEST,
             };

@@ -1,16 +1,36 @@
-//! Client authentication: `client_secret_post` or `client_secret_basic` (RFC 6749 section 2.3.1).
+//! Client authentication: `client_secret_post`, `client_secret_basic` (RFC 6749 section 2.3.1), or
+//! `private_key_jwt` (RFC 7523 section 2.2).
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use deputize_core::{TokenError, secret::presented, tokens::ClientAuth};
-use deputize_service::{Result, extract::Form};
+use deputize_service::{ApiError, Result, extract::Form};
 use http::{HeaderMap, header::AUTHORIZATION};
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-/// The client's id and secret, if it gives any. Giving them in both ways is an error (section 2.3).
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its OpenAPI description is used")]
+pub(crate) enum AssertionType {
+    /// RFC 7523 section 2.2.
+    #[schema(rename = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")]
+    JwtBearer,
+}
+
+/// How the client says who it is, if it does. Doing so in two ways is an error (RFC 6749 section 2.3).
 pub(crate) fn client_auth(headers: &HeaderMap, form: &Form) -> Result<Option<ClientAuth>> {
     let (id, secret) = (form.get("client_id"), form.get("client_secret"));
     let mut given = headers.get_all(AUTHORIZATION).iter();
-    let Some(header) = given.next() else {
+    let header = given.next();
+    if let Some(assertion) = assertion(form)? {
+        if secret.is_some() || header.is_some() {
+            return Err(invalid("Send either a client_assertion or a client secret, not both"));
+        }
+        let client_id = id.map(str::to_owned);
+        return Ok(Some(ClientAuth::Assertion { client_id, assertion: presented(assertion) }));
+    }
+    let Some(header) = header else {
         return match (id, secret) {
             (Some(id), Some(secret)) => Ok(Some(auth(id, secret))),
             (None, None) => Ok(None),
@@ -18,14 +38,27 @@ pub(crate) fn client_auth(headers: &HeaderMap, form: &Form) -> Result<Option<Cli
         };
     };
     if secret.is_some() || given.next().is_some() {
-        let why = "Send client credentials in the Authorization header or in the body, not both";
-        return Err(TokenError::InvalidRequest(why.to_owned()).into());
+        return Err(invalid("Send client credentials in the Authorization header or in the body, not both"));
     }
-    let basic = header.to_str().ok().and_then(basic).ok_or(TokenError::InvalidClient)?;
-    if id.is_some_and(|id| id != basic.client_id) {
+    let (basic_id, secret) = header.to_str().ok().and_then(basic).ok_or(TokenError::InvalidClient)?;
+    if id.is_some_and(|id| id != *basic_id) {
         return Err(TokenError::InvalidClient.into());
     }
-    Ok(Some(basic))
+    Ok(Some(auth(&basic_id, &secret)))
+}
+
+fn assertion(form: &Form) -> Result<Option<&str>> {
+    match (form.get("client_assertion_type"), form.get("client_assertion")) {
+        (None, None) => Ok(None),
+        (Some(JWT_BEARER), Some(assertion)) => Ok(Some(assertion)),
+        (Some(JWT_BEARER), None) => Err(invalid("The parameter client_assertion is missing")),
+        (None, Some(_)) => Err(invalid("The parameter client_assertion_type is missing")),
+        (Some(_), _) => Err(invalid(format!("client_assertion_type must be {JWT_BEARER}"))),
+    }
+}
+
+fn invalid(why: impl Into<String>) -> ApiError {
+    TokenError::InvalidRequest(why.into()).into()
 }
 
 /// As [`client_auth`], where a client must authenticate.
@@ -34,7 +67,7 @@ pub(crate) fn require_client_auth(headers: &HeaderMap, form: &Form) -> Result<Cl
 }
 
 /// Both halves are form-encoded before they are joined (RFC 6749 section 2.3.1).
-fn basic(header: &str) -> Option<ClientAuth> {
+fn basic(header: &str) -> Option<(Zeroizing<String>, Zeroizing<String>)> {
     let (scheme, encoded) = header.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
@@ -46,9 +79,9 @@ fn basic(header: &str) -> Option<ClientAuth> {
         form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| Zeroizing::new(value.into_owned()))
     };
     // Our ids and secrets hold nothing that form-encoding would change.
-    Some(auth(&decode(id)?, &decode(secret)?))
+    Some((decode(id)?, decode(secret)?))
 }
 
 fn auth(id: &str, secret: &str) -> ClientAuth {
-    ClientAuth { client_id: id.to_owned(), client_secret: presented(secret) }
+    ClientAuth::Secret { client_id: id.to_owned(), client_secret: presented(secret) }
 }

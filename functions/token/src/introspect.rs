@@ -16,7 +16,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::client_auth::require_client_auth;
+use crate::client_auth::{AssertionType, require_client_auth};
 
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only its OpenAPI description is used")]
@@ -27,11 +27,17 @@ pub(crate) struct TokenToLookAt {
     /// Ignored: there is one kind.
     #[schema(nullable = false)]
     token_type_hint: Option<String>,
-    /// Required, as is the secret; or both in the `Authorization` header (HTTP Basic).
+    /// Required, as is the secret; or both in the `Authorization` header (HTTP Basic); or an assertion.
     #[schema(nullable = false)]
     client_id: Option<Uuid>,
     #[schema(nullable = false)]
     client_secret: Option<String>,
+    /// Required with `client_assertion`.
+    #[schema(nullable = false)]
+    client_assertion_type: Option<AssertionType>,
+    /// As at the token endpoint.
+    #[schema(nullable = false)]
+    client_assertion: Option<String>,
 }
 
 /// RFC 7662 section 2.2. A token that is not good, or another client's, is only said to be inactive.

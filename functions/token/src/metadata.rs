@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::{extract::State, response::IntoResponse};
 use deputize_core::{
     Core,
+    jwt::ALGORITHM_NAMES,
     tokens::{PublicKey, SCOPE},
 };
 use deputize_service::{ErrorBody, Result, extract::Json};
@@ -29,9 +30,12 @@ pub(crate) struct AuthorizationServer {
     /// None: nobody logs in here.
     response_types_supported: [&'static str; 0],
     grant_types_supported: [&'static str; 2],
-    token_endpoint_auth_methods_supported: [&'static str; 2],
-    introspection_endpoint_auth_methods_supported: [&'static str; 2],
-    revocation_endpoint_auth_methods_supported: [&'static str; 2],
+    token_endpoint_auth_methods_supported: [&'static str; 3],
+    token_endpoint_auth_signing_alg_values_supported: [&'static str; 9],
+    introspection_endpoint_auth_methods_supported: [&'static str; 3],
+    introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 9],
+    revocation_endpoint_auth_methods_supported: [&'static str; 3],
+    revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 9],
 }
 
 /// The authorization server's metadata
@@ -43,7 +47,7 @@ pub(crate) struct AuthorizationServer {
     security(()),
 )]
 pub(crate) async fn authorization_server(State(core): State<Arc<Core>>) -> impl IntoResponse {
-    const METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
+    const METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
     let issuer = core.settings.issuer.clone();
     let metadata = AuthorizationServer {
         token_endpoint: format!("{issuer}/api/v1/oauth/token"),
@@ -55,8 +59,11 @@ pub(crate) async fn authorization_server(State(core): State<Arc<Core>>) -> impl 
         response_types_supported: [],
         grant_types_supported: ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"],
         token_endpoint_auth_methods_supported: METHODS,
+        token_endpoint_auth_signing_alg_values_supported: ALGORITHM_NAMES,
         introspection_endpoint_auth_methods_supported: METHODS,
+        introspection_endpoint_auth_signing_alg_values_supported: ALGORITHM_NAMES,
         revocation_endpoint_auth_methods_supported: METHODS,
+        revocation_endpoint_auth_signing_alg_values_supported: ALGORITHM_NAMES,
     };
     ([(header::CACHE_CONTROL, CACHE)], Json(metadata))
 }

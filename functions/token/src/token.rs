@@ -6,7 +6,7 @@ use axum::{extract::State, response::IntoResponse};
 use deputize_core::{
     Core, Error, TokenError,
     secret::{presented, shown_once},
-    tokens::{ActorToken, Grant, issue, refuse},
+    tokens::{self, ActorToken, Grant, issue, refuse},
 };
 use deputize_service::{
     ApiError, ErrorBody, Result,
@@ -17,7 +17,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::client_auth::client_auth;
+use crate::client_auth::{AssertionType, client_auth};
 
 const CLIENT_CREDENTIALS: &str = "client_credentials";
 /// RFC 8693 section 2.1.
@@ -32,11 +32,20 @@ const USER_EMAIL: &str = "urn:runlayer:token-type:user-email";
 #[expect(dead_code, reason = "only its OpenAPI description is used")]
 pub(crate) struct TokenRequest {
     grant_type: GrantType,
-    /// The agent account's client id; or in the `Authorization` header (HTTP Basic).
+    /// The agent account's client id; or in the `Authorization` header (HTTP Basic). May be left out beside a
+    /// `client_assertion`.
     #[schema(nullable = false)]
     client_id: Option<Uuid>,
     #[schema(nullable = false)]
     client_secret: Option<String>,
+    /// Required with `client_assertion`.
+    #[schema(nullable = false)]
+    client_assertion_type: Option<AssertionType>,
+    /// In place of a secret: a JWT that one of the account's public keys verifies (RFC 7523 section 3). `iss` and
+    /// `sub` are the client id, `aud` is the issuer or the token endpoint, `exp` is at most 5 minutes ahead, and
+    /// `jti` is new in each.
+    #[schema(nullable = false)]
+    client_assertion: Option<String>,
     /// `tools:call`, the only scope; may be left out.
     #[schema(nullable = false, example = "tools:call")]
     scope: Option<String>,
@@ -134,7 +143,8 @@ pub(crate) async fn token(
         Err(no_token_request) => return Err(no_token_request),
     };
     let issued_token_type = matches!(grant, Grant::TokenExchange { .. }).then_some(ACCESS_TOKEN);
-    let issued = issue(&core, &request, client, grant, form.get("scope")).await?;
+    let asked = tokens::TokenRequest { client, grant, scope: form.get("scope") };
+    let issued = issue(&core, &request, asked).await?;
     let response = TokenResponse {
         access_token: shown_once(&issued.access_token).to_owned(),
         issued_token_type,

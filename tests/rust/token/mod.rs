@@ -8,5 +8,7 @@ mod form;
 mod introspect;
 mod keys;
 mod on_behalf_of;
+mod private_key_jwt;
+mod replay;
 mod revoke;
 mod user_tokens;

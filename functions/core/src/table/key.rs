@@ -9,7 +9,7 @@
 //! | … delegations made (entry) | `USER#{user}` | `DELEGATION#{agent}` |
 //! | user by email (pointer) | `EMAIL#{email}` | `USER` |
 //! | user by issuer and subject (pointer) | `IDENTITY#{sha256}` | `USER` |
-//! | agent account, with its secrets | `AGENT#{agent}` | `AGENT` |
+//! | agent account, with its secrets and keys | `AGENT#{agent}` | `AGENT` |
 //! | … a delegation to it | `AGENT#{agent}` | `DELEGATION#{user}` |
 //! | … a user's session grant | `AGENT#{agent}` | `GRANT#{user}#{server}` |
 //! | … the grants' pair | `AGENT#{agent}` | `PAIR#{server}` |
@@ -22,6 +22,7 @@
 //! | control versions (copies) | `CONTROL#{n}` | `CONTROL` |
 //! | token signing key | `SIGNING_KEYS` | `KEY#{kid}` |
 //! | revoked token | `REVOKED#{jti}` | `REVOKED` |
+//! | used client assertion | `ASSERTION#{agent}#{sha256}` | `ASSERTION` |
 //! | audit event | `AUDIT#{day}#{shard}` | `{event}` |
 //! | lists of all users, agents, servers (entries) | `USERS`, `AGENTS`, `SERVERS` | `{id}` |
 //!
@@ -131,6 +132,12 @@ impl Key {
 
     pub fn revoked_token(jti: uuid::Uuid) -> Self {
         Self::new(format!("REVOKED#{jti}"), "REVOKED")
+    }
+
+    /// By the hash of its `jti`, which is the client's own text. Each in a partition of its own: one takes
+    /// 1,000 writes a second.
+    pub fn used_assertion(client: AgentAccountId, jti: &str) -> Self {
+        Self::new(format!("ASSERTION#{client}#{}", sha256_hex(jti.as_bytes())), "ASSERTION")
     }
 
     pub fn user_entry(user: UserId) -> Self {

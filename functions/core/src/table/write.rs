@@ -33,11 +33,16 @@ pub struct Change {
 }
 
 const ABSENT: &str = "attribute_not_exists(pk)";
+const ABSENT_OR_EXPIRED: &str = "attribute_not_exists(pk) OR #ttl <= :now";
 const UNCHANGED: &str = "rev = :rev";
 
 impl Change {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
     }
 
     /// Writes an item that must not be there yet.
@@ -53,6 +58,27 @@ impl Change {
         expires: Timestamp,
     ) -> Result<&mut Self> {
         self.put(to_item(key, value, 1, Some(expires))?, Some(ABSENT), None)
+    }
+
+    /// [`Self::create_expiring`], also in the place of an item whose time has come: until it is removed, days
+    /// may pass.
+    pub fn create_anew<T: Entity>(
+        &mut self,
+        key: Key,
+        value: &T,
+        expires: Timestamp,
+        now: Timestamp,
+    ) -> Result<&mut Self> {
+        let put = Put::builder()
+            .table_name(String::new())
+            .set_item(Some(to_item(key, value, 1, Some(expires))?))
+            .condition_expression(ABSENT_OR_EXPIRED)
+            .expression_attribute_names("#ttl", "ttl")
+            .expression_attribute_values(":now", AttributeValue::N(now.as_seconds().to_string()))
+            .build()
+            .map_err(Error::internal)?;
+        self.items.push(TransactWriteItem::builder().put(put).build());
+        Ok(self)
     }
 
     /// Writes an item whatever is there, to be removed some time after `expires`.

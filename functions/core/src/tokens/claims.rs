@@ -7,8 +7,10 @@ use uuid::Uuid;
 
 use super::keyring::Keyring;
 use crate::{
+    Settings,
+    agents::ClientCredential,
     clock::Timestamp,
-    ids::{AgentAccountId, DelegationId, SecretId, UserId},
+    ids::{AgentAccountId, ClientKeyId, DelegationId, SecretId, UserId},
 };
 
 /// The header's `typ` (RFC 9068 section 2.1).
@@ -31,8 +33,11 @@ pub(super) struct Claims {
     /// The delegation that the token rests on: it dies with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delegation_id: Option<DelegationId>,
-    /// The client secret that the token was issued under: it dies with it.
-    pub client_secret_id: SecretId,
+    /// The client secret that the token was issued under, or the key: it dies with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_secret_id: Option<SecretId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_key_id: Option<ClientKeyId>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,7 +52,7 @@ pub struct VerifiedToken {
     pub kid: String,
     pub jti: Uuid,
     pub agent: AgentAccountId,
-    pub secret: SecretId,
+    pub credential: ClientCredential,
     pub on_behalf_of: Option<(UserId, DelegationId)>,
     pub scope: String,
     pub issued_at: i64,
@@ -95,8 +100,7 @@ const LEEWAY: i64 = 5;
 pub(crate) fn verify(
     keyring: &Keyring,
     token: &str,
-    issuer: &str,
-    audience: &str,
+    settings: &Settings,
     now: Timestamp,
 ) -> Result<VerifiedToken, Refused> {
     let mut parts = token.split('.');
@@ -117,10 +121,10 @@ pub(crate) fn verify(
         .verify(message.as_bytes(), &decode(sig)?)
         .map_err(|_| Refused::BadSignature)?;
     let claims: Claims = serde_json::from_slice(&decode(claims)?).map_err(|_| Refused::NotAgentToken)?;
-    if claims.iss != issuer {
+    if claims.iss != settings.issuer {
         return Err(Refused::WrongIssuer);
     }
-    if claims.aud != audience {
+    if claims.aud != settings.audience {
         return Err(Refused::WrongAudience);
     }
     if now.as_seconds() >= claims.exp {
@@ -136,11 +140,16 @@ pub(crate) fn verify(
         (None, None) if claims.sub == claims.client_id.0 => None,
         _ => return Err(Refused::NotAgentToken),
     };
+    let credential = match (claims.client_secret_id, claims.client_key_id) {
+        (Some(secret), None) => ClientCredential::Secret(secret),
+        (None, Some(key)) => ClientCredential::Key(key),
+        _ => return Err(Refused::NotAgentToken),
+    };
     Ok(VerifiedToken {
         kid,
         jti: claims.jti,
         agent: claims.client_id,
-        secret: claims.client_secret_id,
+        credential,
         on_behalf_of,
         scope: claims.scope,
         issued_at: claims.iat,

@@ -8,34 +8,36 @@
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    LIFETIME, SCOPE,
+    ClientAuth, LIFETIME, SCOPE,
+    assertion::{Once, commit},
     claims::{ActorClaim, Claims, VerifiedToken},
+    client::{self, Client, Proven},
     revoke::RevokedToken,
 };
 use crate::{
     Core,
-    agents::AgentAccount,
+    agents::{AgentAccount, ClientCredential},
     audit::{Action, Event, Request},
     caller::Credential,
     control::{self, Control},
     delegations::Delegation,
     error::{Error, Result, TokenError},
-    ids::{AgentAccountId, DelegationId, SecretId, UserId},
+    ids::{AgentAccountId, DelegationId, UserId},
     issuers::UserToken,
     lookup::UserLookup,
-    secret::hash_client_secret,
     table::{Found, Key},
     users::{Email, User},
 };
 
-/// A client's id and secret, as presented.
+/// What a token is asked for with.
 #[derive(Debug)]
-pub struct ClientAuth {
-    pub client_id: String,
-    pub client_secret: SecretString,
+pub struct TokenRequest<'a> {
+    /// None for a token exchange in which the subject token is enough.
+    pub client: Option<ClientAuth>,
+    pub grant: Grant,
+    pub scope: Option<&'a str>,
 }
 
-/// What a token is asked for with.
 #[derive(Debug)]
 pub enum Grant {
     ClientCredentials {
@@ -64,41 +66,35 @@ pub struct Issued {
     pub scope: &'static str,
 }
 
-/// Who the client says to be, before anything is proven.
-enum Client {
-    Secret(AgentAccountId, crate::secret::SecretHash),
-    /// A token of the client's own, for a token exchange without client authentication.
-    Token(VerifiedToken),
-}
-
-impl Client {
-    fn agent(&self) -> AgentAccountId {
-        match self {
-            Self::Secret(agent, _) => *agent,
-            Self::Token(token) => token.agent,
-        }
-    }
-}
-
 /// Issues a token or refuses to; either way there is an audit event when this returns.
-pub async fn issue(
-    core: &Core,
-    request: &Request,
-    client: Option<ClientAuth>,
-    grant: Grant,
-    scope: Option<&str>,
-) -> Result<Issued> {
+pub async fn issue(core: &Core, request: &Request, asked: TokenRequest<'_>) -> Result<Issued> {
     let mut event = Event::new(core, request, Action::TokenIssue)?;
-    let decided = decide(core, client, grant, scope, &mut event).await;
+    let mut once = None;
+    let decided = decide(core, asked, &mut event, &mut once).await;
     event.duration_ms = request.elapsed_ms(core.clock.now());
-    match decided {
-        Ok(token) => {
-            core.table.append(&event).await?;
-            Ok(Issued { access_token: token, expires_in: LIFETIME.as_secs(), scope: SCOPE })
-        }
-        Err(Error::Token(refusal)) => Err(record(core, event, refusal).await),
+    let (event, decided) = match decided {
+        Ok(token) => (event, Ok(token)),
+        Err(Error::Token(refusal)) => (denied(event, &refusal), Err(refusal)),
+        Err(error) => return Err(error),
+    };
+    match store(core, &event, once.as_ref()).await {
+        Ok(()) => Ok(Issued { access_token: decided?, expires_in: LIFETIME.as_secs(), scope: SCOPE }),
+        // Its assertion has been used before: whatever was decided is not answered, and no token is given.
+        Err(Error::Token(replayed)) => Err(record(core, Event { token_id: None, ..event }, replayed).await),
         Err(error) => Err(error),
     }
+}
+
+/// Stores the event; with an assertion, in the transaction that notes it as used.
+async fn store(core: &Core, event: &Event, once: Option<&Once>) -> Result<()> {
+    match once {
+        None => core.table.append(event).await,
+        Some(_) => commit(core, once, |change| change.record(event).map(drop)).await,
+    }
+}
+
+fn denied(event: Event, refusal: &TokenError) -> Event {
+    event.denied(format!("{}: {refusal}", refusal.code()))
 }
 
 /// Refuses a request that does not even say what it asks for.
@@ -111,8 +107,7 @@ pub async fn refuse(core: &Core, request: &Request, refusal: TokenError) -> Erro
 
 /// The refusal, once it is in the audit trail.
 async fn record(core: &Core, event: Event, refusal: TokenError) -> Error {
-    let event = event.denied(format!("{}: {refusal}", refusal.code()));
-    match core.table.append(&event).await {
+    match core.table.append(&denied(event, &refusal)).await {
         Ok(()) => refusal.into(),
         Err(error) => error,
     }
@@ -120,11 +115,11 @@ async fn record(core: &Core, event: Event, refusal: TokenError) -> Error {
 
 async fn decide(
     core: &Core,
-    client: Option<ClientAuth>,
-    grant: Grant,
-    scope: Option<&str>,
+    asked: TokenRequest<'_>,
     event: &mut Event,
+    once: &mut Option<Once>,
 ) -> Result<SecretString> {
+    let TokenRequest { client, grant, scope } = asked;
     if scope.is_some_and(|scope| scope.split(' ').any(|scope| scope != SCOPE)) {
         return Err(TokenError::InvalidScope(format!("The only scope is {SCOPE}")).into());
     }
@@ -134,7 +129,7 @@ async fn decide(
             (Some(ActorToken::AccessToken(actor_token)), Some(read_subject(core, &subject_token).await?))
         }
     };
-    let client = identify(client, subject.as_ref())?;
+    let client = identify(core, client, subject.as_ref())?;
 
     // What the actor token says is judged after the client has been authenticated.
     let user = match &actor {
@@ -155,13 +150,14 @@ async fn decide(
     let keyring = core.keyring_at(control.keys_version).await?;
     let account = found.take::<AgentAccount>(&agent_key)?.filter(|account| account.active);
     let account = account.ok_or(TokenError::InvalidClient)?;
-    // From here on: whoever fails to prove a secret, fails at this account.
+    // From here on: whoever fails to prove themselves, fails at this account.
     event.agent_account_id = Some(account.id);
-    let secret = authenticate(core, &client, &account, event)?;
+    let proven = client.prove(core, &account)?;
+    event.credential = Some(credential(&client, proven.credential).to_string());
+    *once = proven.once;
     if let Some(token) = &subject {
         let revoked = found.contains(&Key::revoked_token(token.jti));
-        let stands =
-            keyring.knows(&token.kid) && account.live_secret(token.secret, core.clock.now()).is_some();
+        let stands = keyring.knows(&token.kid) && account.holds(token.credential, core.clock.now());
         if revoked || !stands {
             return Err(TokenError::InvalidRequest("subject_token: it has been revoked".to_owned()).into());
         }
@@ -184,7 +180,7 @@ async fn decide(
             Some((user, delegation(core, client.agent(), user, guess, &mut found).await?))
         }
     };
-    let (claims, token_id) = claims(core, client.agent(), secret, on_behalf_of)?;
+    let (claims, token_id) = claims(core, client.agent(), proven.credential, on_behalf_of)?;
     event.token_id = Some(token_id);
     Ok(SecretString::from(keyring.sign(core, &claims).await?))
 }
@@ -199,35 +195,24 @@ async fn read_subject(core: &Core, token: &SecretString) -> Result<VerifiedToken
     Ok(token)
 }
 
-fn identify(client: Option<ClientAuth>, subject: Option<&VerifiedToken>) -> Result<Client> {
-    let Some(auth) = client else {
+fn identify(core: &Core, auth: Option<ClientAuth>, subject: Option<&VerifiedToken>) -> Result<Client> {
+    let Some(auth) = auth else {
         return subject.cloned().map(Client::Token).ok_or_else(|| TokenError::InvalidClient.into());
     };
-    // An API key is no client secret and fails here, by its prefix.
-    let agent = auth.client_id.parse::<AgentAccountId>().ok();
-    let secret = hash_client_secret(auth.client_secret.expose_secret());
-    let (Some(agent), Some(secret)) = (agent, secret) else { return Err(TokenError::InvalidClient.into()) };
-    if subject.is_some_and(|token| token.agent != agent) {
+    let client = Client::identify(core, auth)?;
+    if subject.is_some_and(|token| token.agent != client.agent()) {
         return Err(
             TokenError::InvalidRequest("subject_token: it was issued to another client".to_owned()).into()
         );
     }
-    Ok(Client::Secret(agent, secret))
+    Ok(client)
 }
 
-/// The client secret that the new token rests on.
-fn authenticate(core: &Core, client: &Client, account: &AgentAccount, event: &mut Event) -> Result<SecretId> {
+/// What the client has shown for itself.
+fn credential(client: &Client, proven: ClientCredential) -> Credential {
     match client {
-        Client::Secret(_, presented) => {
-            let secret =
-                account.proven_secret(presented, core.clock.now()).ok_or(TokenError::InvalidClient)?;
-            event.credential = Some(Credential::ClientSecret(secret.id).to_string());
-            Ok(secret.id)
-        }
-        Client::Token(token) => {
-            event.credential = Some(Credential::AgentToken(token.jti).to_string());
-            Ok(token.secret)
-        }
+        Client::Secret(..) | Client::Assertion(_) => Credential::Client(proven),
+        Client::Token(token) => Credential::AgentToken(token.jti),
     }
 }
 
@@ -279,11 +264,15 @@ async fn delegation(
 fn claims(
     core: &Core,
     agent: AgentAccountId,
-    secret: SecretId,
+    credential: ClientCredential,
     on_behalf_of: Option<(UserId, DelegationId)>,
 ) -> Result<(Claims, uuid::Uuid)> {
     let now = core.clock.now();
     let jti = core.random.uuid()?;
+    let (client_secret_id, client_key_id) = match credential {
+        ClientCredential::Secret(id) => (Some(id), None),
+        ClientCredential::Key(id) => (None, Some(id)),
+    };
     let claims = Claims {
         iss: core.settings.issuer.clone(),
         aud: core.settings.audience.clone(),
@@ -295,7 +284,8 @@ fn claims(
         scope: SCOPE.to_owned(),
         act: on_behalf_of.map(|_| ActorClaim { sub: agent }),
         delegation_id: on_behalf_of.map(|(_, delegation)| delegation),
-        client_secret_id: secret,
+        client_secret_id,
+        client_key_id,
     };
     Ok((claims, jti))
 }
@@ -331,10 +321,13 @@ impl VerifiedToken {
         }
         let agent = found.take::<AgentAccount>(&Key::agent(self.agent))?.filter(|agent| agent.active);
         let agent = agent.ok_or_else(|| Error::unauthenticated("The agent account is disabled"))?.value;
-        if agent.live_secret(self.secret, now).is_none() {
-            return Err(Error::unauthenticated(
-                "The client secret that the token was issued under is revoked",
-            ));
+        if !agent.holds(self.credential, now) {
+            return Err(Error::unauthenticated(match self.credential {
+                ClientCredential::Secret(_) => "The client secret that the token was issued under is revoked",
+                ClientCredential::Key(_) => {
+                    "The client key that the token was issued under is deleted or has expired"
+                }
+            }));
         }
         let Some((user, delegation_id)) = self.on_behalf_of else {
             return Ok(TokenStanding { agent, on_behalf_of: None });
@@ -352,23 +345,12 @@ impl VerifiedToken {
     }
 }
 
-/// Authenticates a client for introspection and revocation.
-pub(crate) async fn authenticate_client(core: &Core, auth: ClientAuth) -> Result<(AgentAccount, SecretId)> {
-    let Client::Secret(agent, presented) = identify(Some(auth), None)? else {
-        return Err(TokenError::InvalidClient.into());
-    };
-    let account =
-        core.table.read_one::<AgentAccount>(Key::agent(agent)).await?.filter(|account| account.active);
-    let account = account.ok_or(TokenError::InvalidClient)?.value;
-    let secret = account.proven_secret(&presented, core.clock.now()).ok_or(TokenError::InvalidClient)?.id;
-    Ok((account, secret))
-}
-
 /// What a client may know of a token of its own that is good right now; `None` for any other (RFC 7662).
 pub async fn introspect(core: &Core, auth: ClientAuth, token: &str) -> Result<Option<VerifiedToken>> {
-    let (client, _) = authenticate_client(core, auth).await?;
+    let (client, Proven { once, .. }) = client::authenticate(core, auth).await?;
+    commit(core, once.as_ref(), |_| Ok(())).await?;
     let Ok(token) = core.verify_token(token).await? else { return Ok(None) };
-    if token.agent != client.id {
+    if token.agent != client {
         return Ok(None);
     }
     let control_key = Control::any_key(core)?;

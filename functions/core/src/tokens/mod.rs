@@ -1,6 +1,8 @@
-//! Agent tokens: the claims, the keys that sign them, issuing and reading them, and revoking one.
+//! Agent tokens: who gets one, what it says and where it is good, the keys that sign them, and revoking one.
 
+mod assertion;
 mod claims;
+mod client;
 mod issue;
 mod keyring;
 mod revoke;
@@ -8,7 +10,8 @@ mod revoke;
 pub(crate) use self::{claims::verify, keyring::bootstrap_key};
 pub use self::{
     claims::{Refused, VerifiedToken},
-    issue::{ActorToken, ClientAuth, Grant, Issued, introspect, issue, refuse},
+    client::ClientAuth,
+    issue::{ActorToken, Grant, Issued, TokenRequest, introspect, issue, refuse},
     keyring::{Keyring, PublicKey, revoke_key, rotate},
     revoke::revoke,
 };
