@@ -69,6 +69,14 @@ async fn a_token_by_an_assertion_costs_one_read_and_one_write_too() {
 }
 
 #[tokio::test]
+async fn a_token_for_one_server_costs_the_same() {
+    let Stage { app, bot, .. } = Stage::set().await;
+    app.server("demo").await;
+    let resource = ("resource", "https://deputize.test/api/v1/proxy/demo/mcp");
+    assert_eq!(steady(&app, || app.token_for(&bot, &[resource])).await, READ_AND_EVENT);
+}
+
+#[tokio::test]
 async fn a_forged_assertion_costs_no_more_than_a_wrong_secret() {
     let Stage { app, alice, bot, .. } = Stage::set().await;
     let client = app.client_of(&bot, &alice, SigningKey::es256()).await;

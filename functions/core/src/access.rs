@@ -225,6 +225,9 @@ pub async fn admit(
             Credential::User(UserCredential::Token(crate::lookup::UserLookup::Token(token)))
         }
     };
+    if let Credential::Agent(token) = &credential {
+        token.require_for(server_id)?;
+    }
     let guess = match &credential {
         Credential::Agent(_) => None,
         Credential::User(user) => user.guess(core),

@@ -117,10 +117,13 @@ pub enum TokenError {
     UnsupportedGrantType,
     #[error("{0}")]
     InvalidScope(String),
+    /// RFC 8707 section 2.
+    #[error("{0}")]
+    InvalidTarget(String),
 }
 
 impl TokenError {
-    /// The `error` code of RFC 6749 section 5.2.
+    /// The `error` code of RFC 6749 section 5.2 or RFC 8707 section 2.
     pub fn code(&self) -> &'static str {
         match self {
             Self::InvalidClient | Self::InvalidAssertion(_) => "invalid_client",
@@ -130,6 +133,7 @@ impl TokenError {
             Self::InvalidRequest(_) => "invalid_request",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope(_) => "invalid_scope",
+            Self::InvalidTarget(_) => "invalid_target",
         }
     }
 }

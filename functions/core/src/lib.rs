@@ -56,7 +56,7 @@ use self::{
 pub struct Settings {
     /// The `iss` of agent tokens: where this service is reached, such as `https://deputize.example.com`.
     pub issuer: String,
-    /// The `aud` of agent tokens: the proxy.
+    /// The `aud` of agent tokens that are good at every server: the proxy.
     pub audience: String,
 }
 

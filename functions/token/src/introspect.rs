@@ -84,7 +84,7 @@ impl Introspection {
             exp: Some(token.expires_at),
             iat: Some(token.issued_at),
             sub: Some(user.unwrap_or(token.agent.0)),
-            aud: Some(core.settings.audience.clone()),
+            aud: Some(token.audience.resource(&core.settings)),
             iss: Some(core.settings.issuer.clone()),
             jti: Some(token.jti),
             act: user.map(|_| Actor { sub: token.agent.0 }),

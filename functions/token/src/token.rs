@@ -46,6 +46,10 @@ pub(crate) struct TokenRequest {
     /// `jti` is new in each.
     #[schema(nullable = false)]
     client_assertion: Option<String>,
+    /// Where the token is to be good (RFC 8707): `{issuer}/api/v1/proxy/{server_id}/mcp` for one server; at all
+    /// servers if left out.
+    #[schema(nullable = false)]
+    resource: Option<String>,
     /// `tools:call`, the only scope; may be left out.
     #[schema(nullable = false, example = "tools:call")]
     scope: Option<String>,
@@ -121,7 +125,7 @@ pub(crate) struct TokenResponse {
     request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 200, body = TokenResponse),
-        (status = 400, description = "invalid_request, invalid_grant, invalid_scope or unsupported_grant_type", body = ErrorBody),
+        (status = 400, description = "invalid_request, invalid_grant, invalid_scope, invalid_target or unsupported_grant_type", body = ErrorBody),
         (status = 401, description = "invalid_client", body = ErrorBody),
         (status = 403, description = "invalid_grant: no valid delegation, or the user is deactivated", body = ErrorBody),
         (status = 413, description = "The body is too large", body = ErrorBody),
@@ -143,8 +147,8 @@ pub(crate) async fn token(
         Err(no_token_request) => return Err(no_token_request),
     };
     let issued_token_type = matches!(grant, Grant::TokenExchange { .. }).then_some(ACCESS_TOKEN);
-    let asked = tokens::TokenRequest { client, grant, scope: form.get("scope") };
-    let issued = issue(&core, &request, asked).await?;
+    let (scope, resource) = (form.get("scope"), form.get("resource"));
+    let issued = issue(&core, &request, tokens::TokenRequest { client, grant, scope, resource }).await?;
     let response = TokenResponse {
         access_token: shown_once(&issued.access_token).to_owned(),
         issued_token_type,

@@ -50,7 +50,7 @@ async fn a_repeated_parameter_is_an_invalid_request() {
 #[tokio::test]
 async fn an_unknown_parameter_is_ignored() {
     let Stage { app, bot, .. } = Stage::set().await;
-    app.token_for(&bot, &[("audience", "anything"), ("resource", "x")]).await.ok();
+    app.token_for(&bot, &[("audience", "anything"), ("requested_color", "x")]).await.ok();
 }
 
 #[tokio::test]

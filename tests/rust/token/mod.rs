@@ -10,5 +10,6 @@ mod keys;
 mod on_behalf_of;
 mod private_key_jwt;
 mod replay;
+mod resource;
 mod revoke;
 mod user_tokens;

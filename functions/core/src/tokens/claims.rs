@@ -5,12 +5,13 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::keyring::Keyring;
+use super::{audience::Audience, keyring::Keyring};
 use crate::{
     Settings,
     agents::ClientCredential,
     clock::Timestamp,
-    ids::{AgentAccountId, ClientKeyId, DelegationId, SecretId, UserId},
+    error::Error,
+    ids::{AgentAccountId, ClientKeyId, DelegationId, SecretId, ServerId, UserId},
 };
 
 /// The header's `typ` (RFC 9068 section 2.1).
@@ -19,6 +20,7 @@ pub(super) const TYPE: &str = "at+jwt";
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Claims {
     pub iss: String,
+    /// A resource of ours: all of the proxy, or one server.
     pub aud: String,
     /// The agent account, or the user who is acted for.
     pub sub: Uuid,
@@ -45,18 +47,31 @@ pub(super) struct ActorClaim {
     pub sub: AgentAccountId,
 }
 
-/// A token whose signature, issuer, audience and times hold. Whether what it rests on still stands is for
-/// the table to say.
+/// A token whose signature, issuer and times hold, and whose audience is a resource of ours. Whether what it
+/// rests on still stands is for the table to say.
 #[derive(Clone, Debug)]
 pub struct VerifiedToken {
     pub kid: String,
     pub jti: Uuid,
+    pub audience: Audience,
     pub agent: AgentAccountId,
     pub credential: ClientCredential,
     pub on_behalf_of: Option<(UserId, DelegationId)>,
     pub scope: String,
     pub issued_at: i64,
     pub expires_at: i64,
+}
+
+impl VerifiedToken {
+    /// Refuses a token that is good at other servers only. As one that is no token there (RFC 9068 section
+    /// 4): a client that gets a 401 asks for one that is.
+    pub(crate) fn require_for(&self, server: &ServerId) -> Result<(), Error> {
+        if self.audience.covers(server) {
+            Ok(())
+        } else {
+            Err(Error::unauthenticated(Refused::WrongAudience.to_string()))
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -124,9 +139,7 @@ pub(crate) fn verify(
     if claims.iss != settings.issuer {
         return Err(Refused::WrongIssuer);
     }
-    if claims.aud != settings.audience {
-        return Err(Refused::WrongAudience);
-    }
+    let audience = Audience::parse(settings, &claims.aud).ok_or(Refused::WrongAudience)?;
     if now.as_seconds() >= claims.exp {
         return Err(Refused::Expired);
     }
@@ -148,6 +161,7 @@ pub(crate) fn verify(
     Ok(VerifiedToken {
         kid,
         jti: claims.jti,
+        audience,
         agent: claims.client_id,
         credential,
         on_behalf_of,

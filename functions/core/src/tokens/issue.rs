@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{
     ClientAuth, LIFETIME, SCOPE,
     assertion::{Once, commit},
+    audience::Audience,
     claims::{ActorClaim, Claims, VerifiedToken},
     client::{self, Client, Proven},
     revoke::RevokedToken,
@@ -25,6 +26,7 @@ use crate::{
     ids::{AgentAccountId, DelegationId, UserId},
     issuers::UserToken,
     lookup::UserLookup,
+    servers::Server,
     table::{Found, Key},
     users::{Email, User},
 };
@@ -36,6 +38,8 @@ pub struct TokenRequest<'a> {
     pub client: Option<ClientAuth>,
     pub grant: Grant,
     pub scope: Option<&'a str>,
+    /// Where the token is to be good (RFC 8707); everywhere if left out.
+    pub resource: Option<&'a str>,
 }
 
 #[derive(Debug)]
@@ -119,7 +123,7 @@ async fn decide(
     event: &mut Event,
     once: &mut Option<Once>,
 ) -> Result<SecretString> {
-    let TokenRequest { client, grant, scope } = asked;
+    let TokenRequest { client, grant, scope, resource } = asked;
     if scope.is_some_and(|scope| scope.split(' ').any(|scope| scope != SCOPE)) {
         return Err(TokenError::InvalidScope(format!("The only scope is {SCOPE}")).into());
     }
@@ -129,6 +133,7 @@ async fn decide(
             (Some(ActorToken::AccessToken(actor_token)), Some(read_subject(core, &subject_token).await?))
         }
     };
+    let audience = audience(core, resource, subject.as_ref())?;
     let client = identify(core, client, subject.as_ref())?;
 
     // What the actor token says is judged after the client has been authenticated.
@@ -142,6 +147,7 @@ async fn decide(
     let control_key = Control::any_key(core)?;
     let mut keys = vec![agent_key.clone(), control_key.clone()];
     keys.extend(subject.iter().map(|token| Key::revoked_token(token.jti)));
+    keys.extend(server_key(&audience));
     keys.extend(lookup.into_iter().flat_map(UserLookup::keys));
     keys.extend(guess.into_iter().flat_map(|user| user_keys(client.agent(), user)));
     let mut found = core.table.read(keys).await?;
@@ -162,6 +168,11 @@ async fn decide(
             return Err(TokenError::InvalidRequest("subject_token: it has been revoked".to_owned()).into());
         }
     }
+    if let Audience::Server(server) = &audience {
+        let found = found.take::<Server>(&Key::server(server))?;
+        found.filter(|server| server.active).ok_or_else(no_such_resource)?;
+        event.server_id = Some(server.clone());
+    }
     let on_behalf_of = match user {
         None => None,
         Some(Err(refusal)) => return Err(refusal.into()),
@@ -180,7 +191,7 @@ async fn decide(
             Some((user, delegation(core, client.agent(), user, guess, &mut found).await?))
         }
     };
-    let (claims, token_id) = claims(core, client.agent(), proven.credential, on_behalf_of)?;
+    let (claims, token_id) = claims(core, client.agent(), proven.credential, &audience, on_behalf_of)?;
     event.token_id = Some(token_id);
     Ok(SecretString::from(keyring.sign(core, &claims).await?))
 }
@@ -193,6 +204,34 @@ async fn read_subject(core: &Core, token: &SecretString) -> Result<VerifiedToken
         return Err(refused("it acts for a user already; exchange the agent's own token").into());
     }
     Ok(token)
+}
+
+/// Where the token is to be good. What an exchanged token was not good at, its successor is not either.
+fn audience(core: &Core, resource: Option<&str>, subject: Option<&VerifiedToken>) -> Result<Audience> {
+    let asked = match resource {
+        Some(resource) => Some(Audience::parse(&core.settings, resource).ok_or_else(no_such_resource)?),
+        None => None,
+    };
+    let within = subject.map_or(Audience::Proxy, |token| token.audience.clone());
+    match asked {
+        None => Ok(within),
+        Some(asked) if within.includes(&asked) => Ok(asked),
+        Some(_) => {
+            let why = "resource: the subject_token is good at another resource only";
+            Err(TokenError::InvalidTarget(why.to_owned()).into())
+        }
+    }
+}
+
+fn no_such_resource() -> TokenError {
+    TokenError::InvalidTarget("resource: there is no such resource here".to_owned())
+}
+
+fn server_key(audience: &Audience) -> Option<Key> {
+    match audience {
+        Audience::Proxy => None,
+        Audience::Server(server) => Some(Key::server(server)),
+    }
 }
 
 fn identify(core: &Core, auth: Option<ClientAuth>, subject: Option<&VerifiedToken>) -> Result<Client> {
@@ -265,6 +304,7 @@ fn claims(
     core: &Core,
     agent: AgentAccountId,
     credential: ClientCredential,
+    audience: &Audience,
     on_behalf_of: Option<(UserId, DelegationId)>,
 ) -> Result<(Claims, uuid::Uuid)> {
     let now = core.clock.now();
@@ -275,7 +315,7 @@ fn claims(
     };
     let claims = Claims {
         iss: core.settings.issuer.clone(),
-        aud: core.settings.audience.clone(),
+        aud: audience.resource(&core.settings),
         sub: on_behalf_of.map_or(agent.0, |(user, _)| user.0),
         client_id: agent,
         jti,

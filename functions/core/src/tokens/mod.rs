@@ -1,20 +1,22 @@
 //! Agent tokens: who gets one, what it says and where it is good, the keys that sign them, and revoking one.
 
 mod assertion;
+mod audience;
 mod claims;
 mod client;
 mod issue;
 mod keyring;
 mod revoke;
 
-pub(crate) use self::{claims::verify, keyring::bootstrap_key};
 pub use self::{
+    audience::Audience,
     claims::{Refused, VerifiedToken},
     client::ClientAuth,
     issue::{ActorToken, Grant, Issued, TokenRequest, introspect, issue, refuse},
     keyring::{Keyring, PublicKey, revoke_key, rotate},
     revoke::revoke,
 };
+pub(crate) use self::{claims::verify, keyring::bootstrap_key};
 
 use std::time::Duration;
 
