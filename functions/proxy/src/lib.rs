@@ -4,11 +4,13 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `tools` | `GET` and `POST /api/v1/proxy/{server_id}/tools` |
+//! | `challenge` | what a 401 says of how to get a token |
 //! | `trail` | the audit event of a call, from its beginning to its end |
 //! | `entry` | whose credentials are used, and once more if the server refuses them |
 //! | `failure` | what an upstream's failure means to the caller |
 //! | [`upstream`] | the client of MCP servers |
 
+mod challenge;
 mod entry;
 mod failure;
 mod tools;
@@ -17,7 +19,7 @@ pub mod upstream;
 
 use std::sync::Arc;
 
-use axum::extract::FromRef;
+use axum::{extract::FromRef, middleware::from_fn_with_state};
 use deputize_core::Core;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -32,5 +34,8 @@ struct Proxy {
 
 /// The function's routes, to be put [`deputize_service::edge::around`].
 pub fn router(core: Arc<Core>, upstream: UpstreamClient) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(tools::call, tools::list)).with_state(Proxy { core, upstream })
+    OpenApiRouter::new()
+        .routes(routes!(tools::call, tools::list))
+        .route_layer(from_fn_with_state(Arc::clone(&core), challenge::challenge))
+        .with_state(Proxy { core, upstream })
 }

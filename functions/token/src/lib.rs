@@ -5,7 +5,7 @@
 //! | `token` | `POST /api/v1/oauth/token` |
 //! | `introspect` | `POST /api/v1/oauth/introspect` (RFC 7662) |
 //! | `revoke` | `POST /api/v1/oauth/revoke` (RFC 7009) |
-//! | `metadata` | the authorization server's metadata (RFC 8414) and keys (RFC 7517) |
+//! | `metadata` | the metadata of the authorization server (RFC 8414) and of its resources (RFC 9728), keys (RFC 7517) |
 //! | `client_auth` | client authentication, shared by the first three |
 
 mod client_auth;
@@ -26,6 +26,8 @@ pub fn router(core: Arc<Core>) -> OpenApiRouter {
         .routes(routes!(introspect::introspect))
         .routes(routes!(revoke::revoke))
         .routes(routes!(metadata::authorization_server))
+        .routes(routes!(metadata::server))
+        .routes(routes!(metadata::proxy))
         .routes(routes!(metadata::jwks))
         .with_state(core)
 }

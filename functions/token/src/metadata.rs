@@ -1,15 +1,19 @@
-//! What a client can find out by itself: the authorization server's metadata (RFC 8414) and the public
-//! keys of agent tokens (RFC 7517).
+//! What a client can find out by itself: the authorization server's metadata (RFC 8414), each server's as a
+//! protected resource (RFC 9728), and the public keys of agent tokens (RFC 7517).
 
 use std::sync::Arc;
 
 use axum::{extract::State, response::IntoResponse};
 use deputize_core::{
     Core,
+    ids::ServerId,
     jwt::ALGORITHM_NAMES,
-    tokens::{PublicKey, SCOPE},
+    tokens::{Audience, PublicKey, SCOPE},
 };
-use deputize_service::{ErrorBody, Result, extract::Json};
+use deputize_service::{
+    ErrorBody, Result,
+    extract::{Json, Path},
+};
 use http::header;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -66,6 +70,57 @@ pub(crate) async fn authorization_server(State(core): State<Arc<Core>>) -> impl 
         revocation_endpoint_auth_signing_alg_values_supported: ALGORITHM_NAMES,
     };
     ([(header::CACHE_CONTROL, CACHE)], Json(metadata))
+}
+
+/// RFC 9728 section 2.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProtectedResource {
+    resource: String,
+    authorization_servers: [String; 1],
+    scopes_supported: [&'static str; 1],
+    bearer_methods_supported: [&'static str; 1],
+}
+
+fn protected_resource(core: &Core, audience: &Audience) -> impl IntoResponse + use<> {
+    let metadata = ProtectedResource {
+        resource: audience.resource(&core.settings),
+        authorization_servers: [core.settings.issuer.clone()],
+        scopes_supported: [SCOPE],
+        bearer_methods_supported: ["header"],
+    };
+    ([(header::CACHE_CONTROL, CACHE)], Json(metadata))
+}
+
+/// A server's metadata as a protected resource
+///
+/// The same for every server, whether there is one or not: it must not tell anybody which there are.
+#[utoipa::path(
+    get,
+    path = "/.well-known/oauth-protected-resource/api/v1/proxy/{server_id}/mcp",
+    operation_id = "get_server_metadata",
+    tag = "discovery",
+    params(("server_id" = String, Path)),
+    responses(
+        (status = 200, body = ProtectedResource),
+        (status = 404, description = "No server can have this id", body = ErrorBody),
+    ),
+    security(()),
+)]
+pub(crate) async fn server(State(core): State<Arc<Core>>, Path(server): Path<ServerId>) -> impl IntoResponse {
+    protected_resource(&core, &Audience::Server(server))
+}
+
+/// The whole proxy's metadata as a protected resource
+#[utoipa::path(
+    get,
+    path = "/.well-known/oauth-protected-resource/api/v1/proxy",
+    operation_id = "get_proxy_metadata",
+    tag = "discovery",
+    responses((status = 200, body = ProtectedResource)),
+    security(()),
+)]
+pub(crate) async fn proxy(State(core): State<Arc<Core>>) -> impl IntoResponse {
+    protected_resource(&core, &Audience::Proxy)
 }
 
 /// A JWK Set (RFC 7517 section 5).

@@ -155,7 +155,7 @@ async fn a_call_without_a_credential_is_challenged() {
     let it = Permitted::set().await;
     assert_snapshot!(it.app().call("demo", "list_repos", &json!({})).await, @r#"
     401 Unauthorized
-    www-authenticate: Bearer realm="deputize"
+    www-authenticate: Bearer realm="deputize", resource_metadata="https://deputize.test/.well-known/oauth-protected-resource/api/v1/proxy/demo/mcp", scope="tools:call"
 
     {
       "error": "unauthorized",

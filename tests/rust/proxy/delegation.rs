@@ -57,7 +57,7 @@ async fn a_delegation_ends_at_its_moment_for_tokens_that_outlive_it() {
     it.app().pass(Duration::from_millis(1));
     assert_snapshot!(call().await, @r#"
     401 Unauthorized
-    www-authenticate: Bearer realm="deputize", error="invalid_token", error_description="The delegation that the token rests on is revoked or has expired"
+    www-authenticate: Bearer realm="deputize", error="invalid_token", error_description="The delegation that the token rests on is revoked or has expired", resource_metadata="https://deputize.test/.well-known/oauth-protected-resource/api/v1/proxy/demo/mcp", scope="tools:call"
 
     {
       "error": "invalid_token",

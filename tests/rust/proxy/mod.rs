@@ -2,6 +2,7 @@
 
 mod audit_list;
 mod body;
+mod challenge;
 mod delegation;
 mod edges;
 mod listing;

@@ -98,3 +98,66 @@ async fn the_public_keys_are_published_and_may_be_kept_for_a_while() {
     }
     "#);
 }
+
+#[tokio::test]
+async fn each_server_says_where_tokens_for_it_come_from() {
+    let app = TestApp::start().await;
+    app.server("demo").await;
+    let (answer, cost) = app
+        .round_trips(async { app.get("/.well-known/oauth-protected-resource/api/v1/proxy/demo/mcp").await })
+        .await;
+    assert_snapshot!(answer, @r#"
+    200 OK
+    cache-control: public, max-age=300
+
+    {
+      "resource": "https://deputize.test/api/v1/proxy/demo/mcp",
+      "authorization_servers": [
+        "https://deputize.test"
+      ],
+      "scopes_supported": [
+        "tools:call"
+      ],
+      "bearer_methods_supported": [
+        "header"
+      ]
+    }
+    "#);
+    assert!(cost.is_empty(), "nothing is read: {cost:?}");
+}
+
+#[tokio::test]
+async fn the_whole_proxy_does_too() {
+    let app = TestApp::start().await;
+    assert_snapshot!(app.get("/.well-known/oauth-protected-resource/api/v1/proxy").await, @r#"
+    200 OK
+    cache-control: public, max-age=300
+
+    {
+      "resource": "https://deputize.test/api/v1/proxy",
+      "authorization_servers": [
+        "https://deputize.test"
+      ],
+      "scopes_supported": [
+        "tools:call"
+      ],
+      "bearer_methods_supported": [
+        "header"
+      ]
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_described_like_one_that_is() {
+    let app = TestApp::start().await;
+    app.server("demo").await;
+    let described = async |id: &str| {
+        app.get(format!("/.well-known/oauth-protected-resource/api/v1/proxy/{id}/mcp")).await
+    };
+    let (there, not) = (described("demo").await, described("nowhere").await);
+    assert_eq!(there.to_string().replace("demo", "nowhere"), not.to_string());
+    for malformed in ["Demo", "a.b", "%22"] {
+        assert_eq!(described(malformed).await.status, 404, "{malformed}");
+    }
+}

@@ -59,7 +59,7 @@ async fn a_revoked_key_kills_its_tokens_and_a_new_one_takes_its_place() {
     let called = stage.app.call("demo", "list_repos", &json!({})).bearer(&token).await;
     assert_snapshot!(called, @r#"
     401 Unauthorized
-    www-authenticate: Bearer realm="deputize", error="invalid_token", error_description="The token is signed with an unknown key"
+    www-authenticate: Bearer realm="deputize", error="invalid_token", error_description="The token is signed with an unknown key", resource_metadata="https://deputize.test/.well-known/oauth-protected-resource/api/v1/proxy/demo/mcp", scope="tools:call"
 
     {
       "error": "invalid_token",

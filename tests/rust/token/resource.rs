@@ -54,7 +54,7 @@ async fn a_token_for_a_server_is_good_there_and_nowhere_else() {
     let elsewhere = it.app().call("other", "list_repos", &json!({ "org": "acme" })).bearer(&token).await;
     assert_snapshot!(elsewhere, @r#"
     401 Unauthorized
-    www-authenticate: Bearer realm="deputize", error="invalid_token", error_description="The token is for another audience"
+    www-authenticate: Bearer realm="deputize", error="invalid_token", error_description="The token is for another audience", resource_metadata="https://deputize.test/.well-known/oauth-protected-resource/api/v1/proxy/other/mcp", scope="tools:call"
 
     {
       "error": "invalid_token",

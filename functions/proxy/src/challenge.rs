@@ -1,0 +1,52 @@
+//! What a 401 tells an MCP client: where it can find out how to get a token for this server (RFC 9728 section
+//! 5.1), and with which scope (RFC 6750 section 3).
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use deputize_core::{
+    Core,
+    ids::ServerId,
+    tokens::{Audience, SCOPE},
+};
+use deputize_service::{ApiError, extract::Path};
+use http::{HeaderValue, StatusCode, header::WWW_AUTHENTICATE};
+use serde::Deserialize;
+
+/// The server that a path names, whatever else it names.
+#[derive(Deserialize)]
+pub(crate) struct AtServer {
+    server_id: ServerId,
+}
+
+/// Adds it to the challenge that any handler's 401 has.
+pub(crate) async fn challenge(
+    State(core): State<Arc<Core>>,
+    at: Result<Path<AtServer>, ApiError>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = next.run(request).await;
+    if response.status() != StatusCode::UNAUTHORIZED {
+        return response;
+    }
+    // What is no id names no server, and has no metadata.
+    if let (Ok(Path(AtServer { server_id })), Some(said)) = (at, response.headers().get(WWW_AUTHENTICATE))
+        && let Some(full) = with_metadata(&core, server_id, said)
+    {
+        response.headers_mut().insert(WWW_AUTHENTICATE, full);
+    }
+    response
+}
+
+/// Another parameter may follow any `Bearer` challenge of ours: each has a realm. Neither our address nor a
+/// server's id can hold a quote.
+fn with_metadata(core: &Core, server: ServerId, said: &HeaderValue) -> Option<HeaderValue> {
+    let said = said.to_str().ok().filter(|said| said.starts_with("Bearer realm="))?;
+    let metadata = Audience::Server(server).metadata_url(&core.settings);
+    HeaderValue::from_str(&format!(r#"{said}, resource_metadata="{metadata}", scope="{SCOPE}""#)).ok()
+}
