@@ -5,9 +5,11 @@
 //! | `token` | `POST /api/v1/oauth/token` |
 //! | `introspect` | `POST /api/v1/oauth/introspect` (RFC 7662) |
 //! | `revoke` | `POST /api/v1/oauth/revoke` (RFC 7009) |
+//! | `authorize` | `GET /api/v1/oauth/authorize`, which is there to be named |
 //! | `metadata` | the metadata of the authorization server (RFC 8414) and of its resources (RFC 9728), keys (RFC 7517) |
 //! | `client_auth` | client authentication, shared by the first three |
 
+mod authorize;
 mod client_auth;
 mod introspect;
 mod metadata;
@@ -25,6 +27,7 @@ pub fn router(core: Arc<Core>) -> OpenApiRouter {
         .routes(routes!(token::token))
         .routes(routes!(introspect::introspect))
         .routes(routes!(revoke::revoke))
+        .routes(routes!(authorize::authorize))
         .routes(routes!(metadata::authorization_server))
         .routes(routes!(metadata::server))
         .routes(routes!(metadata::proxy))

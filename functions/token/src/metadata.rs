@@ -26,6 +26,8 @@ const CACHE: &str = "public, max-age=300";
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AuthorizationServer {
     issuer: String,
+    /// It refuses everybody: it is here for clients that read no metadata without.
+    authorization_endpoint: String,
     token_endpoint: String,
     introspection_endpoint: String,
     revocation_endpoint: String,
@@ -54,6 +56,7 @@ pub(crate) async fn authorization_server(State(core): State<Arc<Core>>) -> impl 
     const METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
     let issuer = core.settings.issuer.clone();
     let metadata = AuthorizationServer {
+        authorization_endpoint: format!("{issuer}/api/v1/oauth/authorize"),
         token_endpoint: format!("{issuer}/api/v1/oauth/token"),
         introspection_endpoint: format!("{issuer}/api/v1/oauth/introspect"),
         revocation_endpoint: format!("{issuer}/api/v1/oauth/revoke"),

@@ -12,6 +12,7 @@ async fn the_authorization_servers_metadata_names_its_endpoints() {
 
     {
       "issuer": "https://deputize.test",
+      "authorization_endpoint": "https://deputize.test/api/v1/oauth/authorize",
       "token_endpoint": "https://deputize.test/api/v1/oauth/token",
       "introspection_endpoint": "https://deputize.test/api/v1/oauth/introspect",
       "revocation_endpoint": "https://deputize.test/api/v1/oauth/revoke",
@@ -160,4 +161,22 @@ async fn a_server_that_is_not_there_is_described_like_one_that_is() {
     for malformed in ["Demo", "a.b", "%22"] {
         assert_eq!(described(malformed).await.status, 404, "{malformed}");
     }
+}
+
+/// Clients take no metadata without an authorization endpoint; whoever comes there is sent nowhere.
+#[tokio::test]
+async fn nobody_is_authorized_or_redirected() {
+    let app = TestApp::start().await;
+    let asked = "response_type=code&client_id=x&redirect_uri=https%3A%2F%2Fevil.test&state=s";
+    let answer = app.get(format!("/api/v1/oauth/authorize?{asked}")).await;
+    assert_snapshot!(answer, @r#"
+    400 Bad Request
+
+    {
+      "error": "invalid_request",
+      "error_description": "Nobody signs in here: agents get tokens at the token endpoint, by client_credentials or token exchange",
+      "detail": "Nobody signs in here: agents get tokens at the token endpoint, by client_credentials or token exchange"
+    }
+    "#);
+    assert_eq!(answer.header("location"), None);
 }

@@ -1,0 +1,21 @@
+//! `GET /api/v1/oauth/authorize`: there to be named. RFC 8414 section 2 asks for no authorization endpoint
+//! where no grant uses one, but the MCP SDKs take no metadata without.
+
+use deputize_core::Error;
+use deputize_service::{ErrorBody, Result};
+
+/// Nobody signs in here
+///
+/// Agents get their tokens at the token endpoint, and users bring those of their own issuer. Nothing is read
+/// of the request, and nobody is redirected anywhere.
+#[utoipa::path(
+    get,
+    path = "/api/v1/oauth/authorize",
+    tag = "tokens",
+    responses((status = 400, description = "Always", body = ErrorBody)),
+    security(()),
+)]
+pub(crate) async fn authorize() -> Result<()> {
+    let why = "Nobody signs in here: agents get tokens at the token endpoint, by client_credentials or token exchange";
+    Err(Error::invalid(why).into())
+}
