@@ -169,3 +169,23 @@ async fn revoking_everybody_elses_grants_costs_the_same_however_many_there_are()
     assert_eq!(answer.json()["shared"], true);
     assert_eq!(many, few);
 }
+
+#[tokio::test]
+async fn a_call_by_the_mcp_endpoint_costs_the_same_in_every_pairing_of_eras() {
+    let it = crate::mcp::Scene::set().await;
+    let app = it.app();
+    let own = app.m2m(&it.stage.bot).await;
+    for server in ["new", "old"] {
+        let modern = || app.modern(server, "tools/call", r#""name":"t","arguments":{}"#).bearer(&own);
+        assert_eq!(steady(app, modern).await, READ_AND_EVENT, "{server}");
+        let session = app.initialize(server).bearer(&own).await.ok().session();
+        let handshake =
+            || app.handshake(server, "tools/call", r#"{"name":"t"}"#).bearer(&own).in_session(&session);
+        assert_eq!(steady(app, handshake).await, READ_AND_EVENT, "{server}");
+        let list = || app.modern(server, "tools/list", "").bearer(&own);
+        assert_eq!(steady(app, list).await, READ_AND_EVENT, "{server}");
+    }
+    let calls = it.new.heard().len();
+    app.modern("new", "tools/call", r#""name":"t""#).bearer(&own).await.ok();
+    assert_eq!(it.new.heard().len(), calls + 1, "and one request to the server");
+}

@@ -8,6 +8,7 @@
 //! | `grants` | session grants, and whose credentials a call uses |
 //! | `connections` | connecting to OAuth-protected servers, and refreshing sessions |
 //! | `proxy` | calling and listing tools, what stops a call, the audit trail |
+//! | `mcp` | the endpoint for MCP clients, with clients and servers of both eras |
 //! | `faults` | a store that throttles, times out, breaks off, loses answers or is gone |
 //! | `races` | many callers at once |
 //! | `vault` | changing the root key, while everything goes on |
@@ -24,6 +25,7 @@ mod cost;
 mod faults;
 mod grants;
 mod management;
+mod mcp;
 mod model;
 mod proxy;
 mod races;

@@ -130,7 +130,13 @@ impl<'a> IntoFuture for MakeServer<'a> {
         Box::pin(async move {
             let Self { app, id, url, auth } = self;
             let mut seed = Seed::new(&app.core);
-            let new = NewServer { id: Some(id.parse().unwrap()), name: id, url, auth };
+            let new = NewServer {
+                id: Some(id.parse().unwrap()),
+                name: id,
+                url,
+                auth,
+                pinning: deputize_core::pins::Pinning::Off,
+            };
             let server = seed.server(new).unwrap();
             seed.plant().await.unwrap();
             Server { id: server.id }

@@ -11,6 +11,7 @@
 //! | [`issuer`] | issuers of user JWTs, whose keys and failures a test chooses |
 //! | [`jwt`] | taking tokens apart, and forging them |
 //! | [`upstream`] | an MCP server that remembers what reached it |
+//! | [`mcp`] | MCP as it is written: scripted servers and clients of both eras |
 //! | [`provider`] | an OAuth provider and the MCP server that it protects, as wrong as a test wants them |
 //! | [`faults`] | a transport to the store that throttles, times out, breaks off or loses answers |
 //! | [`table`] | the whole table, to see what a request has changed |
@@ -29,6 +30,7 @@ pub mod client;
 pub mod faults;
 pub mod issuer;
 pub mod jwt;
+pub mod mcp;
 pub mod provider;
 pub mod request;
 pub mod response;

@@ -84,6 +84,23 @@ impl Ask {
         let with_type = self.header(header::CONTENT_TYPE.as_str(), content_type);
         Self { body: body.into(), ..with_type }
     }
+
+    /// In a session of a handshake client's.
+    pub fn in_session(self, id: &str) -> Self {
+        self.header("mcp-session-id", id)
+    }
+
+    /// The answer's head, while its body is still to come.
+    pub async fn begin(self) -> http::Response<Body> {
+        let Self { router, method, path, headers, extensions, body, .. } = self;
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let mut request = request.body(Body::from(body)).unwrap();
+        *request.extensions_mut() = extensions;
+        router.oneshot(request).await.unwrap()
+    }
 }
 
 impl IntoFuture for Ask {
@@ -92,15 +109,8 @@ impl IntoFuture for Ask {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let Self { router, names, method, path, headers, extensions, body } = self;
-            let mut request = Request::builder().method(method).uri(path);
-            for (name, value) in headers {
-                request = request.header(name, value);
-            }
-            let mut request = request.body(Body::from(body)).unwrap();
-            *request.extensions_mut() = extensions;
-            let response = router.oneshot(request).await.unwrap();
-            let (parts, body) = response.into_parts();
+            let names = self.names.clone();
+            let (parts, body) = self.begin().await.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
             Answer::new(parts, &body, names)
         })

@@ -7,6 +7,7 @@ use deputize_core::{
     Core,
     clock::Timestamp,
     ids::ServerId,
+    pins,
     servers::{self, NewServer, ServerUpdate},
 };
 use deputize_service::{
@@ -41,6 +42,7 @@ struct Server {
     header_name: Option<String>,
     /// With auth `oauth`: the client that an admin has registered.
     oauth_client: Option<ShownOAuthClient>,
+    pinning: Pinning,
     /// A deactivated server cannot be called.
     active: bool,
     #[schema(value_type = String, format = DateTime)]
@@ -64,6 +66,7 @@ impl From<servers::Server> for Server {
             auth: server.auth.into(),
             header_name,
             oauth_client,
+            pinning: server.pinning.into(),
             active: server.active,
             created_at: server.created_at,
             updated_at: server.updated_at,
@@ -99,6 +102,38 @@ impl From<ServerAuth> for servers::ServerAuth {
             ServerAuth::None => Self::None,
             ServerAuth::OAuth => Self::OAuth,
             ServerAuth::Header => Self::Header,
+        }
+    }
+}
+
+/// What is done about a tool whose definition is not the one that an admin approved
+/// (`PUT /api/v1/proxy/{server_id}/approved-tools`).
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Pinning {
+    Off,
+    /// The audit trail says so.
+    Warn,
+    /// It is neither listed nor called.
+    Block,
+}
+
+impl From<pins::Pinning> for Pinning {
+    fn from(pinning: pins::Pinning) -> Self {
+        match pinning {
+            pins::Pinning::Off => Self::Off,
+            pins::Pinning::Warn => Self::Warn,
+            pins::Pinning::Block => Self::Block,
+        }
+    }
+}
+
+impl From<Pinning> for pins::Pinning {
+    fn from(pinning: Pinning) -> Self {
+        match pinning {
+            Pinning::Off => Self::Off,
+            Pinning::Warn => Self::Warn,
+            Pinning::Block => Self::Block,
         }
     }
 }
@@ -144,6 +179,9 @@ struct CreateServer {
     #[serde(default, deserialize_with = "object")]
     #[schema(value_type = Option<OAuthClient>)]
     oauth_client: Option<OAuthClient>,
+    /// `off` if left out.
+    #[serde(default)]
+    pinning: Option<Pinning>,
 }
 
 /// Register a server
@@ -164,9 +202,10 @@ async fn create(
     Context(request): Context,
     Json(body): Json<CreateServer>,
 ) -> Result<(StatusCode, Json<Server>)> {
-    let CreateServer { id, name, url, auth, header, oauth_client } = body;
+    let CreateServer { id, name, url, auth, header, oauth_client, pinning } = body;
     let auth = auth.unwrap_or(ServerAuth::None).into();
-    let new = NewServer { id, name: name.into(), url: url.into(), auth };
+    let pinning = pinning.map(pins::Pinning::from).unwrap_or_default();
+    let new = NewServer { id, name: name.into(), url: url.into(), auth, pinning };
     let server = servers::create(&core, &caller, &request, new, secrets(header, oauth_client)).await?;
     Ok((StatusCode::CREATED, Json(server.into())))
 }
@@ -207,6 +246,8 @@ struct UpdateServer {
     #[serde(default, deserialize_with = "object")]
     #[schema(value_type = Option<OAuthClient>)]
     oauth_client: Option<OAuthClient>,
+    #[serde(default)]
+    pinning: Option<Pinning>,
 }
 
 /// Change a server
@@ -229,8 +270,14 @@ async fn update(
     Path(id): Path<ServerId>,
     Json(body): Json<UpdateServer>,
 ) -> Result<Json<Server>> {
-    let UpdateServer { name, url, active, header, oauth_client } = body;
+    let UpdateServer { name, url, active, header, oauth_client, pinning } = body;
     let secrets = secrets(header, oauth_client);
-    let update = ServerUpdate { name: name.map(String::from), url: url.map(String::from), active, secrets };
+    let update = ServerUpdate {
+        name: name.map(String::from),
+        url: url.map(String::from),
+        pinning: pinning.map(Into::into),
+        active,
+        secrets,
+    };
     Ok(Json(servers::update(&core, &caller, &request, &id, update).await?.into()))
 }

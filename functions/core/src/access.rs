@@ -20,7 +20,7 @@ use crate::{
     error::{Error, Result},
     grants::{Grant, Pair},
     ids::{AgentAccountId, GrantId, ServerId, UserId},
-    policies::{CallFacts, Compiled, Decision},
+    policies::{CallFacts, Compiled, Decision, Deed},
     servers::{Server, ServerAuth},
     sessions::Session,
     table::{Found, Key, Stored},
@@ -101,10 +101,10 @@ pub struct CallContext<'a> {
 }
 
 impl Access {
-    /// Whether all concerned are permitted to call the tool; the policies that permit it.
+    /// Whether all concerned are permitted to do it; the policies that permit it.
     pub fn permits(
         &self,
-        tool: &str,
+        deed: Deed<'_>,
         arguments: Option<&RawValue>,
         context: CallContext<'_>,
     ) -> Result<Decision> {
@@ -116,7 +116,7 @@ impl Access {
         };
         let CallContext { source_ip, client_name } = context;
         self.policies
-            .decide(principals, &CallFacts { server: &self.server, tool, arguments, source_ip, client_name })
+            .decide(principals, &CallFacts { server: &self.server, deed, arguments, source_ip, client_name })
     }
 
     /// Stands for the caller, wherever callers must be kept apart.

@@ -33,6 +33,11 @@ pub enum Error {
     /// A policy forbids the call, or none permits it.
     #[error("Policy denied")]
     PolicyDenied(crate::policies::Denial),
+    /// A tool whose definition is not the one that an admin approved.
+    #[error(
+        "The tool's definition has changed since an admin approved it, or was never approved, so it is held back"
+    )]
+    HeldBack,
     /// No session grant gives the agent anybody's credentials for the server.
     #[error("No credentials available for this server")]
     NoCredentials,

@@ -25,7 +25,9 @@ pub mod issuers;
 pub mod jwk;
 pub mod jwt;
 pub mod lookup;
+pub mod mcp_sessions;
 pub mod paging;
+pub mod pins;
 pub mod policies;
 pub mod secret;
 pub mod seed;
@@ -45,6 +47,8 @@ use self::{
     control::Control,
     hints::Hints,
     issuers::Issuers,
+    mcp_sessions::SessionKeys,
+    pins::KnownPins,
     policies::Compiled,
     table::{Attempt, Change, Table},
     tokens::{Keyring, VerifiedToken},
@@ -58,13 +62,15 @@ pub struct Settings {
     pub issuer: String,
     /// The `aud` of agent tokens that are good at every server: the proxy.
     pub audience: String,
+    /// Origins of web pages that may call the MCP endpoint, besides our own.
+    pub allowed_origins: Vec<String>,
 }
 
 impl Settings {
     /// A deployment that is reached at this address.
     pub fn at(url: &str) -> Self {
         let issuer = url.trim_end_matches('/').to_owned();
-        Self { audience: format!("{issuer}/api/v1/proxy"), issuer }
+        Self { audience: format!("{issuer}/api/v1/proxy"), allowed_origins: Vec::new(), issuer }
     }
 }
 
@@ -82,6 +88,8 @@ pub struct Core {
     hints: Hints,
     keyring: Versioned<Keyring>,
     compiled: Versioned<Compiled>,
+    session_keys: SessionKeys,
+    pins: KnownPins,
 }
 
 impl Core {
@@ -103,6 +111,8 @@ impl Core {
             hints: Hints::default(),
             keyring: Versioned::default(),
             compiled: Versioned::default(),
+            session_keys: SessionKeys::default(),
+            pins: KnownPins::default(),
         }
     }
 

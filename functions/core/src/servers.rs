@@ -11,6 +11,7 @@ use crate::{
     error::{Error, Result},
     ids::ServerId,
     paging::{Listing, PageRequest},
+    pins::Pinning,
     table::{Attempt, Change, Entity, Key, Stored, settle},
     vault::Sealed,
 };
@@ -40,6 +41,12 @@ pub struct Server {
     /// Our client at the server's authorization server, where an admin has registered one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oauth_client: Option<OAuthClient>,
+    /// What is done about tools that are not as an admin approved them.
+    #[serde(default)]
+    pub pinning: Pinning,
+    /// Which approval is in force; 0 before the first.
+    #[serde(default)]
+    pub(crate) pins_version: u64,
     pub active: bool,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -71,6 +78,11 @@ impl OAuthClient {
 }
 
 impl Server {
+    /// Which approval of its tools is in force.
+    pub fn pins_version(&self) -> u64 {
+        self.pins_version
+    }
+
     /// The name of the header that is sent to it.
     pub fn header_name(&self) -> Option<&str> {
         self.header.as_ref().map(|header| header.name.as_str())
@@ -163,6 +175,7 @@ pub struct NewServer {
     pub name: String,
     pub url: String,
     pub auth: ServerAuth,
+    pub pinning: Pinning,
 }
 
 /// What to change; `None` leaves a field as it is.
@@ -171,6 +184,7 @@ pub struct ServerUpdate {
     pub name: Option<String>,
     /// OAuth sessions are bound to the address they were made for: a change makes them unusable.
     pub url: Option<String>,
+    pub pinning: Option<Pinning>,
     pub active: Option<bool>,
     pub secrets: ServerSecrets,
 }
@@ -195,6 +209,8 @@ fn made(core: &Core, new: NewServer) -> Result<Server> {
         auth: new.auth,
         header: None,
         oauth_client: None,
+        pinning: new.pinning,
+        pins_version: 0,
         active: true,
         created_at: now,
         updated_at: now,
@@ -257,6 +273,7 @@ pub async fn update(
             return Err(Error::invalid("Give the header again with a new url").into());
         }
         server.set_secrets(core, &update.secrets).await?;
+        server.pinning = update.pinning.unwrap_or(server.pinning);
         server.active = update.active.unwrap_or(server.active);
         server.updated_at = core.clock.now();
         let event = caller.event(core, request, Action::ServerUpdate)?.server(id.clone());

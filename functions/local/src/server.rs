@@ -27,6 +27,7 @@ use deputize_proxy::upstream::{UpstreamClient, UpstreamConfig};
 use deputize_service::{
     ApiError,
     address::AddressPolicy,
+    config::{ALLOWED_ORIGINS, origins},
     edge::{self, SourceIp},
     fetch::HttpFetch,
     openapi::Document,
@@ -156,7 +157,10 @@ fn core(
     let issuers = Issuers::new(trusted, Arc::new(fetch));
     let http = Outbound::new(AddressPolicy::PRIVATE, Times::default());
     let http = http.map_err(|error| StartError(error.to_string()))?;
-    Ok(Core::new(table, Settings::at(base_url), issuers, vault(data)?, Arc::new(http)))
+    let allowed_origins = std::env::var(ALLOWED_ORIGINS).unwrap_or_default();
+    let allowed_origins = origins(&allowed_origins).map_err(StartError)?;
+    let settings = Settings { allowed_origins, ..Settings::at(base_url) };
+    Ok(Core::new(table, settings, issuers, vault(data)?, Arc::new(http)))
 }
 
 fn vault(data: &DataDir) -> Result<Vault, StartError> {

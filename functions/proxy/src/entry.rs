@@ -1,6 +1,8 @@
 //! How a call that may go ahead gets into the server: whose credentials, presented how, and what it means
 //! if they are refused.
 
+use std::sync::Arc;
+
 use deputize_core::{
     Core, Error, Result,
     access::{Access, Credentials},
@@ -14,46 +16,51 @@ use crate::{
 };
 
 /// The way into a server.
-pub(crate) struct Entry<'a> {
-    core: &'a Core,
-    request: &'a Request,
-    access: &'a Access,
+pub(crate) struct Entry {
+    core: Arc<Core>,
+    request: Request,
+    access: Arc<Access>,
     credentials: Credentials,
     pub(crate) target: Target,
 }
 
-impl<'a> Entry<'a> {
+impl Entry {
     /// With the credentials that are the caller's to use. An OAuth session that is about to expire is
     /// refreshed first.
     pub(crate) async fn to(
-        core: &'a Core,
-        request: &'a Request,
-        access: &'a Access,
+        core: &Arc<Core>,
+        request: &Request,
+        access: &Arc<Access>,
         trail: &mut Trail,
     ) -> Result<Self> {
         let credentials = access.credentials(core, request).await?;
         trail.with_credentials(&credentials);
         let target = target(access, &credentials)?;
-        Ok(Self { core, request, access, credentials, target })
+        let (core, access) = (Arc::clone(core), Arc::clone(access));
+        Ok(Self { core, request: request.clone(), access, credentials, target })
+    }
+
+    pub(crate) fn access(&self) -> &Access {
+        &self.access
     }
 
     /// If the server refused an OAuth session that we thought good: whether a refreshed one may be tried,
     /// once. What is refused so has not reached a tool.
-    pub(crate) async fn is_renewed_after<T>(&mut self, done: &Result<T, UpstreamError>) -> Result<bool> {
-        let (Err(UpstreamError::Unauthorized { .. }), Credentials::Session(refused)) =
-            (done, &self.credentials)
+    pub(crate) async fn is_renewed_after(&mut self, failed: Option<&UpstreamError>) -> Result<bool> {
+        let (Some(UpstreamError::Unauthorized { .. }), Credentials::Session(refused)) =
+            (failed, &self.credentials)
         else {
             return Ok(false);
         };
-        let renewed = self.access.renewed(self.core, self.request, refused).await?;
+        let renewed = self.access.renewed(&self.core, &self.request, refused).await?;
         self.credentials = Credentials::Session(Box::new(renewed));
-        self.target = target(self.access, &self.credentials)?;
+        self.target = target(&self.access, &self.credentials)?;
         Ok(true)
     }
 
     /// What a failure of the call means to the caller.
     pub(crate) fn failure(&self, error: &UpstreamError) -> Error {
-        failure(self.core, self.access, &self.credentials, error)
+        failure(&self.core, &self.access, &self.credentials, error)
     }
 }
 

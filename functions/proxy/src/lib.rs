@@ -5,6 +5,8 @@
 //! | --- | --- |
 //! | `tools` | `GET` and `POST /api/v1/proxy/{server_id}/tools` |
 //! | `challenge` | what a 401 says of how to get a token |
+//! | `mcp` | `/api/v1/proxy/{server_id}/mcp`, the endpoint for MCP clients |
+//! | `pins` | holding back tools that are not as an admin approved them |
 //! | `trail` | the audit event of a call, from its beginning to its end |
 //! | `entry` | whose credentials are used, and once more if the server refuses them |
 //! | `failure` | what an upstream's failure means to the caller |
@@ -13,6 +15,8 @@
 mod challenge;
 mod entry;
 mod failure;
+mod mcp;
+mod pins;
 mod tools;
 mod trail;
 pub mod upstream;
@@ -23,19 +27,31 @@ use axum::{extract::FromRef, middleware::from_fn_with_state};
 use deputize_core::Core;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::upstream::UpstreamClient;
+use self::{pins::Shown, upstream::UpstreamClient};
+
+/// What reads other people's bytes, for `fuzz/`.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    pub use crate::{
+        mcp::fuzzing::client_message,
+        upstream::fuzzing::{server_events, server_message},
+    };
+}
 
 /// What the proxy's handlers work with.
 #[derive(Clone, Debug, FromRef)]
 struct Proxy {
     core: Arc<Core>,
     upstream: UpstreamClient,
+    shown: Shown,
 }
 
 /// The function's routes, to be put [`deputize_service::edge::around`].
 pub fn router(core: Arc<Core>, upstream: UpstreamClient) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(tools::call, tools::list))
+        .routes(routes!(mcp::post, mcp::get, mcp::delete))
+        .routes(routes!(pins::approve))
         .route_layer(from_fn_with_state(Arc::clone(&core), challenge::challenge))
-        .with_state(Proxy { core, upstream })
+        .with_state(Proxy { core, upstream, shown: Shown::default() })
 }

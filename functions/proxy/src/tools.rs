@@ -11,7 +11,7 @@ use deputize_core::{
     access::{self, Access, CallContext},
     audit::{Action, Request},
     ids::ServerId,
-    policies::Decision,
+    policies::{Decision, Deed},
 };
 use deputize_service::{
     ErrorBody, Errors,
@@ -24,6 +24,7 @@ use utoipa::ToSchema;
 
 use crate::{
     entry::Entry,
+    pins::{Shown, in_force, is_shown, require_callable},
     trail::{MAX_TOOL_NAME, Trail},
     upstream::{self, UpstreamClient},
 };
@@ -79,6 +80,7 @@ struct CallToolResult {
 pub(crate) async fn call(
     State(core): State<Arc<Core>>,
     State(upstream): State<UpstreamClient>,
+    State(shown): State<Shown>,
     Context(request): Context,
     Credential(presented): Credential,
     Path(server): Path<ServerId>,
@@ -104,15 +106,16 @@ pub(crate) async fn call(
     let mut trail = Trail::begin(&core, &request, &presented, Action::ToolCall, &server)?;
     trail.tool(&tool_name, arguments.get());
     let outcome = async {
-        let access = access::admit(&core, presented, &server, &request, &mut trail.event).await?;
-        match access.permits(&tool_name, Some(&arguments), call_context(&request))? {
+        let access = Arc::new(access::admit(&core, presented, &server, &request, &mut trail.event).await?);
+        match access.permits(Deed::CallTool(&tool_name), Some(&arguments), call_context(&request))? {
             Decision::Permitted(policies) => trail.permitted_by(&policies),
             Decision::Denied(denial) => return Err(Error::PolicyDenied(denial)),
         }
         let context = upstream::CallContext { traceparent, ..upstream::CallContext::default() };
         let mut entry = Entry::to(&core, &request, &access, &mut trail).await?;
+        require_callable(&core, &upstream, &shown, &entry, &mut trail, &tool_name).await?;
         let mut called = upstream.call_tool(&entry.target, &tool_name, &arguments, &context).await;
-        if entry.is_renewed_after(&called).await? {
+        if entry.is_renewed_after(called.as_ref().err()).await? {
             called = upstream.call_tool(&entry.target, &tool_name, &arguments, &context).await;
         }
         called.map_err(|error| entry.failure(&error))
@@ -162,16 +165,18 @@ pub(crate) async fn list(
 ) -> deputize_service::Result<extract::Json<Tools>> {
     let mut trail = Trail::begin(&core, &request, &presented, Action::ToolList, &server)?;
     let outcome = async {
-        let access = access::admit(&core, presented, &server, &request, &mut trail.event).await?;
+        let access = Arc::new(access::admit(&core, presented, &server, &request, &mut trail.event).await?);
         let context =
             upstream::CallContext { traceparent: traceparent(&headers), ..upstream::CallContext::default() };
         let mut entry = Entry::to(&core, &request, &access, &mut trail).await?;
         let mut listed = upstream.list_tools(&entry.target, &context).await;
-        if entry.is_renewed_after(&listed).await? {
+        if entry.is_renewed_after(listed.as_ref().err()).await? {
             listed = upstream.list_tools(&entry.target, &context).await;
         }
         let tools = listed.map_err(|error| entry.failure(&error))?;
-        permitted(&access, tools, call_context(&request))
+        let pins = in_force(&core, &access).await?;
+        let shown = tools.into_iter().filter(|tool| is_shown(pins.as_deref(), &access, &mut trail, tool));
+        permitted(&access, shown.collect(), call_context(&request))
     }
     .await;
     let tools = trail.end(&request, outcome).await?;
@@ -191,7 +196,7 @@ fn permitted(
     for tool in tools {
         // A tool without a name cannot be called.
         let Ok(Named { name }) = serde_json::from_str(tool.get()) else { continue };
-        if let Decision::Permitted(_) = access.permits(&name, None, context)? {
+        if let Decision::Permitted(_) = access.permits(Deed::CallTool(&name), None, context)? {
             permitted.push(tool);
         }
     }
@@ -202,7 +207,7 @@ fn call_context(request: &Request) -> CallContext<'static> {
     CallContext { source_ip: request.source_ip, client_name: None }
 }
 
-fn is_error(result: &RawValue) -> bool {
+pub(crate) fn is_error(result: &RawValue) -> bool {
     #[derive(Deserialize)]
     struct Result {
         #[serde(default, rename = "isError")]

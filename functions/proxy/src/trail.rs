@@ -60,6 +60,12 @@ impl Trail {
         self.event.arguments_sha256 = Some(sha256_hex(arguments.as_bytes()));
     }
 
+    /// Notes something that was seen on the way.
+    pub(crate) fn note(&mut self, what: &str) {
+        let before = self.event.detail.take().map(|before| before + "; ").unwrap_or_default();
+        self.event = self.event.clone().note(before + what);
+    }
+
     pub(crate) fn permitted_by(&mut self, policies: &[PolicyId]) {
         self.event.policies = policies.iter().map(ToString::to_string).collect();
     }

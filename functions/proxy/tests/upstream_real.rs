@@ -145,7 +145,7 @@ async fn a_modern_servers_tools_are_listed_and_called() {
     let (client, target) = (client(), target(&server, "nobody"));
 
     let tools = client.list_tools(&target, &CallContext::default()).await.unwrap();
-    assert_eq!(names(&tools), ["echo", "add", "fail", "slow", "query", "large"]);
+    assert_eq!(names(&tools), ["echo", "add", "fail", "slow", "query", "large", "ask"]);
 
     let echoed = call(&client, &target, "echo", json!({"text": "grüß dich"})).await.unwrap();
     assert_eq!(echoed["content"][0]["text"], "grüß dich");

@@ -82,8 +82,30 @@ impl Config {
             None => Vec::new(),
         };
         let vault = VaultConfig::from_lookup(lookup)?;
-        Ok(Self { table: text("DEPUTIZE_TABLE")?, settings: Settings::at(&url), issuers, vault })
+        let allowed_origins = origins(&set(lookup, ALLOWED_ORIGINS).unwrap_or_default())?;
+        let settings = Settings { allowed_origins, ..Settings::at(&url) };
+        Ok(Self { table: text("DEPUTIZE_TABLE")?, settings, issuers, vault })
     }
+}
+
+/// `DEPUTIZE_ALLOWED_ORIGINS`: the origins of web pages that may call the MCP endpoint, with commas between them.
+pub const ALLOWED_ORIGINS: &str = "DEPUTIZE_ALLOWED_ORIGINS";
+
+/// Reads [`ALLOWED_ORIGINS`]: as browsers write them (RFC 6454 section 6.1), so that comparing texts is enough.
+pub fn origins(text: &str) -> Result<Vec<String>, String> {
+    let listed = text.split(',').map(str::trim).filter(|text| !text.is_empty());
+    let origin = |text: &str| {
+        let url = url::Url::parse(text).ok()?;
+        let http = matches!(url.scheme(), "http" | "https");
+        (http && url.origin().ascii_serialization() == text).then(|| text.to_owned())
+    };
+    listed
+        .map(|text| {
+            origin(text).ok_or_else(|| {
+                format!("{ALLOWED_ORIGINS}: {text} is no origin; one looks like https://app.example.com")
+            })
+        })
+        .collect()
 }
 
 fn set(lookup: Lookup<'_>, name: &str) -> Option<String> {
@@ -167,6 +189,22 @@ mod tests {
         match root {
             Root::Local(key) => format!("local {}", key[0]),
             Root::Kms(KmsKey { arn, region, is_alias }) => format!("{arn} in {region}, alias: {is_alias}"),
+        }
+    }
+
+    #[test]
+    fn an_origin_is_what_a_browser_sends_and_nothing_else() {
+        assert_eq!(origins(" https://app.example.com ,http://localhost:5173,").unwrap().len(), 2);
+        assert_eq!(origins("").unwrap(), Vec::<String>::new());
+        for wrong in [
+            "*",
+            "null",
+            "https://app.example.com/",
+            "app.example.com",
+            "HTTPS://a.example",
+            "https://a.example:443",
+        ] {
+            assert!(origins(wrong).is_err(), "{wrong}");
         }
     }
 

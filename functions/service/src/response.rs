@@ -92,6 +92,7 @@ pub fn classify(error: &Error) -> (StatusCode, &'static str) {
         Error::Anonymous => (StatusCode::UNAUTHORIZED, "unauthorized"),
         Error::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "invalid_token"),
         Error::Forbidden(_) | Error::PolicyDenied(_) => (StatusCode::FORBIDDEN, "access_denied"),
+        Error::HeldBack => (StatusCode::FORBIDDEN, "tool_held_back"),
         Error::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
         Error::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
         Error::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "request_too_large"),

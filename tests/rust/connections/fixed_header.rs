@@ -32,6 +32,7 @@ async fn a_registered_header_is_sent_and_never_shown() {
       "auth": "header",
       "header_name": "X-Api-Key",
       "oauth_client": null,
+      "pinning": "off",
       "active": true,
       "created_at": "2026-01-15T09:00:00.000Z",
       "updated_at": "2026-01-15T09:00:00.000Z"

@@ -21,6 +21,7 @@ async fn an_admin_registers_a_server_by_a_name_or_gets_one() {
       "auth": "oauth",
       "header_name": null,
       "oauth_client": null,
+      "pinning": "off",
       "active": true,
       "created_at": "2026-01-15T09:00:00.000Z",
       "updated_at": "2026-01-15T09:00:00.000Z"
@@ -45,6 +46,7 @@ async fn an_admin_registers_a_server_by_a_name_or_gets_one() {
       "auth": "none",
       "header_name": null,
       "oauth_client": null,
+      "pinning": "off",
       "active": true,
       "created_at": "2026-01-15T09:00:00.000Z",
       "updated_at": "2026-01-15T09:00:00.000Z"
@@ -85,6 +87,7 @@ async fn everybody_sees_servers_and_only_an_admin_changes_them() {
         "auth": "none",
         "header_name": null,
         "oauth_client": null,
+        "pinning": "off",
         "active": true,
         "created_at": "2026-01-15T09:00:00.000Z",
         "updated_at": "2026-01-15T09:00:00.000Z"
@@ -115,6 +118,7 @@ async fn everybody_sees_servers_and_only_an_admin_changes_them() {
       "auth": "none",
       "header_name": null,
       "oauth_client": null,
+      "pinning": "off",
       "active": false,
       "created_at": "2026-01-15T09:00:00.000Z",
       "updated_at": "2026-01-15T09:00:00.000Z"

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{CallFacts, Decision, engine::Principals};
+use super::{CallFacts, Decision, Deed, engine::Principals};
 use crate::{
     Core,
     agents::AgentAccount,
@@ -61,7 +61,7 @@ pub async fn check(core: &Core, caller: &UserCaller, request: CheckRequest) -> R
     let compiled = core.latest_policies().await?;
     let facts = CallFacts {
         server: &server,
-        tool: &request.tool_name,
+        deed: Deed::CallTool(&request.tool_name),
         arguments: request.arguments.as_deref(),
         source_ip: request.source_ip,
         client_name: request.client_name.as_deref(),

@@ -31,7 +31,13 @@ struct Names {
     user: EntityTypeName,
     server: EntityTypeName,
     tool: EntityTypeName,
+    resource: EntityTypeName,
+    prompt: EntityTypeName,
+    method: EntityTypeName,
     call_tool: EntityUid,
+    read_resource: EntityUid,
+    get_prompt: EntityUid,
+    send_request: EntityUid,
     arguments: EntityUid,
     integers: EntityUid,
 }
@@ -47,7 +53,13 @@ static NAMES: LazyLock<Result<Names, String>> = LazyLock::new(|| {
         user: name("User")?,
         server: name("Server")?,
         tool: name("Tool")?,
+        resource: name("Resource")?,
+        prompt: name("Prompt")?,
+        method: name("Method")?,
         call_tool: uid(r#"Action::"call_tool""#)?,
+        read_resource: uid(r#"Action::"read_resource""#)?,
+        get_prompt: uid(r#"Action::"get_prompt""#)?,
+        send_request: uid(r#"Action::"send_request""#)?,
         arguments: uid(r#"Arguments::"call""#)?,
         integers: uid(r#"Integers::"call""#)?,
     })
@@ -112,11 +124,45 @@ pub struct Compiled {
     set: PolicySet,
 }
 
+/// What somebody wants to do at a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed<'a> {
+    /// By the tool's name.
+    CallTool(&'a str),
+    /// By the resource's URI.
+    ReadResource(&'a str),
+    /// By the prompt's name.
+    GetPrompt(&'a str),
+    /// By the JSON-RPC method.
+    SendRequest(&'a str),
+}
+
+impl Deed<'_> {
+    /// What it is done to.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::CallTool(name)
+            | Self::ReadResource(name)
+            | Self::GetPrompt(name)
+            | Self::SendRequest(name) => name,
+        }
+    }
+
+    fn action_and_kind(self, names: &Names) -> (&EntityUid, &EntityTypeName) {
+        match self {
+            Self::CallTool(_) => (&names.call_tool, &names.tool),
+            Self::ReadResource(_) => (&names.read_resource, &names.resource),
+            Self::GetPrompt(_) => (&names.get_prompt, &names.prompt),
+            Self::SendRequest(_) => (&names.send_request, &names.method),
+        }
+    }
+}
+
 /// What a decision is about.
 #[derive(Clone, Debug)]
 pub struct CallFacts<'a> {
     pub server: &'a Server,
-    pub tool: &'a str,
+    pub deed: Deed<'a>,
     /// The arguments as they came; `None` for a tool that is only being listed.
     pub arguments: Option<&'a RawValue>,
     pub source_ip: Option<IpAddr>,
@@ -200,18 +246,14 @@ impl Compiled {
         arguments: &Arguments,
     ) -> Result<Decision> {
         let names = names()?;
-        let tool_id = named(&names.tool, format!("{}/{}", facts.server.id, facts.tool));
+        let (action, kind) = facts.deed.action_and_kind(names);
+        let resource = named(kind, format!("{}/{}", facts.server.id, facts.deed.name()));
         let context = context(facts, on_behalf_of.map(|user| user.id))?;
-        let request = cedar_policy::Request::new(
-            principal.uid(),
-            names.call_tool.clone(),
-            tool_id.clone(),
-            context,
-            None,
-        )
-        .map_err(Error::internal)?;
+        let request =
+            cedar_policy::Request::new(principal.uid(), action.clone(), resource.clone(), context, None)
+                .map_err(Error::internal)?;
         let on_behalf_of = on_behalf_of.map(user_entity).transpose()?;
-        let entities = entities([Some(principal), on_behalf_of], tool_id, facts, arguments)?;
+        let entities = entities([Some(principal), on_behalf_of], resource, facts, arguments)?;
         let response = Authorizer::new().is_authorized(&request, &self.set, &entities);
         let ids = response.diagnostics().reason().filter_map(|id| AsRef::<str>::as_ref(id).parse().ok());
         let mut policies: Vec<PolicyId> = ids.collect();
@@ -282,15 +324,15 @@ fn user_entity(user: &User) -> Result<Entity> {
 
 fn entities(
     people: [Option<Entity>; 2],
-    tool: EntityUid,
+    resource: EntityUid,
     facts: &CallFacts<'_>,
     arguments: &Arguments,
 ) -> Result<Entities> {
     let names = names()?;
     let server = named(&names.server, facts.server.id.as_str());
     let named_as = |name: &str| [("name".to_owned(), text(name))].into();
-    let tool =
-        Entity::new(tool, named_as(facts.tool), HashSet::from([server.clone()])).map_err(Error::internal)?;
+    let resource = Entity::new(resource, named_as(facts.deed.name()), HashSet::from([server.clone()]))
+        .map_err(Error::internal)?;
     let server =
         Entity::new(server, named_as(&facts.server.name), HashSet::new()).map_err(Error::internal)?;
     let texts = arguments.texts().map(|(name, value)| (name.to_owned(), text(value)));
@@ -300,7 +342,7 @@ fn entities(
     let integers =
         Entity::new_with_tags(names.integers.clone(), [], [], integers).map_err(Error::internal)?;
     let people = people.into_iter().flatten();
-    Entities::from_entities(people.chain([tool, server, texts, integers]), None).map_err(Error::internal)
+    Entities::from_entities(people.chain([resource, server, texts, integers]), None).map_err(Error::internal)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::engine::Principals;
 pub use self::{
     check::{CheckRequest, Explanation, check},
-    engine::{CallFacts, Compiled, Decision, Denial, DeniedFor},
+    engine::{CallFacts, Compiled, Decision, Deed, Denial, DeniedFor},
 };
 use crate::{
     Core,

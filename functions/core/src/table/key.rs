@@ -16,11 +16,13 @@
 //! | delegation by id (pointer) | `DELEGATION#{id}` | `DELEGATION` |
 //! | grant by id (pointer) | `GRANT#{id}` | `GRANT` |
 //! | MCP server | `SERVER#{server}` | `SERVER` |
+//! | … its approved tools | `SERVER#{server}` | `PINS#{version}` |
 //! | … our OAuth client at an issuer | `SERVER#{server}` | `CLIENT#{sha256}` |
 //! | OAuth connection under way | `CONNECTING#{sha256}` | `CONNECTING` |
 //! | policy | `POLICIES` | `POLICY#{id}` |
 //! | control versions (copies) | `CONTROL#{n}` | `CONTROL` |
 //! | token signing key | `SIGNING_KEYS` | `KEY#{kid}` |
+//! | MCP session key | `MCP_SESSION_KEYS` | `{week}` |
 //! | revoked token | `REVOKED#{jti}` | `REVOKED` |
 //! | used client assertion | `ASSERTION#{agent}#{sha256}` | `ASSERTION` |
 //! | audit event | `AUDIT#{day}#{shard}` | `{event}` |
@@ -105,6 +107,10 @@ impl Key {
         Self::new(format!("SERVER#{server}"), "SERVER")
     }
 
+    pub fn pins(server: &ServerId, version: u64) -> Self {
+        Self::new(format!("SERVER#{server}"), format!("PINS#{version}"))
+    }
+
     pub fn oauth_client(server: &ServerId, issuer: &str) -> Self {
         Self::new(format!("SERVER#{server}"), format!("CLIENT#{}", sha256_hex(issuer.as_bytes())))
     }
@@ -128,6 +134,10 @@ impl Key {
 
     pub fn signing_key(kid: &str) -> Self {
         Self::new("SIGNING_KEYS", format!("KEY#{kid}"))
+    }
+
+    pub fn mcp_session_key(period: u32) -> Self {
+        Self::new("MCP_SESSION_KEYS", period.to_string())
     }
 
     pub fn revoked_token(jti: uuid::Uuid) -> Self {

@@ -113,7 +113,14 @@ impl Organization {
         }
         for (id, name, url, auth) in servers(base_url) {
             let id = Some(id.parse().map_err(|error| format!("{error}"))?);
-            seed.server(NewServer { id, name: name.to_owned(), url, auth }).map_err(text)?;
+            seed.server(NewServer {
+                id,
+                name: name.to_owned(),
+                url,
+                auth,
+                pinning: deputize_core::pins::Pinning::Off,
+            })
+            .map_err(text)?;
         }
         for (name, policy) in policies(agent.id) {
             seed.policy(name, &policy).map_err(text)?;

@@ -20,9 +20,9 @@ use super::{CallContext, Target, UpstreamConfig, UpstreamError};
 
 /// The servers out there: connections to them, and what is remembered of them.
 pub(super) struct Upstreams {
-    transport: Transport,
-    eras: Eras,
-    sessions: Sessions,
+    pub(super) transport: Transport,
+    pub(super) eras: Eras,
+    pub(super) sessions: Sessions,
     known_headers: KnownHeaders,
     next_id: AtomicU64,
 }
@@ -150,6 +150,23 @@ impl Upstreams {
         })
     }
 
+    pub(super) fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The headers into which a modern server wants a call's arguments mirrored.
+    pub(super) async fn param_headers(
+        &self,
+        errand: &Errand<'_>,
+        tool: &str,
+        arguments: &RawValue,
+    ) -> Result<HeaderMap, UpstreamError> {
+        let list = async || self.list_pages(Era::Modern, errand).await;
+        let mut headers = HeaderMap::new();
+        self.known_headers.of(errand.target, list).await?.add_to(&mut headers, tool, arguments)?;
+        Ok(headers)
+    }
+
     async fn call_as(
         &self,
         era: Era,
@@ -275,7 +292,7 @@ impl Upstreams {
         headers: HeaderMap,
         listener: Listener<'_>,
     ) -> Result<Exchange, UpstreamError> {
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let id = self.next_id();
         let body = ask.body(id, errand.context, era)?;
         let calling = matches!(ask, Ask::Call { .. });
         errand.set_calling(calling);

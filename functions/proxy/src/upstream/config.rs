@@ -15,6 +15,11 @@ pub struct UpstreamConfig {
     /// For a whole [`call_tool`](super::UpstreamClient::call_tool) or
     /// [`list_tools`](super::UpstreamClient::list_tools), with all that they need on the way.
     pub total_timeout: Duration,
+    /// The longest silence on a stream of notifications (`subscriptions/listen`, or a handshake client's
+    /// `GET`), on which nothing may happen for long.
+    pub stream_idle_timeout: Duration,
+    /// How long such a stream may last. Its client opens another.
+    pub stream_total_timeout: Duration,
     /// How long an unused connection is kept. Below the 5 seconds after which Node's servers hang up, so
     /// that a call seldom meets a connection that is just being closed: such a call cannot be repeated.
     pub keep_alive: Duration,
@@ -36,6 +41,8 @@ impl Default for UpstreamConfig {
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_mins(1),
             total_timeout: Duration::from_mins(2),
+            stream_idle_timeout: Duration::from_mins(5),
+            stream_total_timeout: Duration::from_mins(14),
             keep_alive: Duration::from_secs(4),
             max_response_bytes: 8 * 1024 * 1024,
             max_list_pages: 100,

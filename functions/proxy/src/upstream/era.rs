@@ -13,12 +13,14 @@ use serde::Deserialize;
 
 use super::error::code;
 use super::message::{DiscoverParams, HANDSHAKE_VERSIONS, MODERN_VERSION, Meta, Request, RpcError};
+use super::relay::Refused;
 use super::target::ServerKey;
 use super::transport::{Exchange, Listener, METHOD, Outcome, PROTOCOL_VERSION, Transport};
 use super::{CallContext, Target, UpstreamError};
 
+/// Which of the two protocols a server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Era {
+pub enum Era {
     /// Revision 2026-07-28.
     Modern,
     /// Revision 2025-11-25 and before.
@@ -63,27 +65,41 @@ impl Eras {
 impl UpstreamError {
     /// Whether a server of `era` would hardly answer so. It may have been replaced by one of the other.
     pub(super) fn casts_doubt_on(&self, era: Era) -> bool {
-        const REFUSALS: [StatusCode; 3] =
-            [StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED];
         match self {
             Self::Status { status, .. } => REFUSALS.contains(status),
-            Self::JsonRpc { code: code::UNSUPPORTED_PROTOCOL_VERSION, .. } => true,
-            Self::JsonRpc { code, status, .. } if REFUSALS.contains(status) => match era {
+            Self::JsonRpc { code, status, .. } => error_casts_doubt(*code, *status, era),
+            Self::InvalidParams { status, .. } => error_casts_doubt(code::INVALID_PARAMS, *status, era),
+            _ => false,
+        }
+    }
+}
+
+impl Refused {
+    /// The same of an error that is passed on.
+    pub(super) fn casts_doubt_on(&self, era: Era) -> bool {
+        error_casts_doubt(self.code, self.status, era)
+    }
+}
+
+const REFUSALS: [StatusCode; 3] =
+    [StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED];
+
+fn error_casts_doubt(code: i64, status: StatusCode, era: Era) -> bool {
+    code == code::UNSUPPORTED_PROTOCOL_VERSION
+        || REFUSALS.contains(&status)
+            && match era {
+                // Among them what a modern server says of a request without its `_meta`.
                 Era::Handshake => true,
                 Era::Modern => !matches!(
-                    *code,
+                    code,
                     code::PARSE_ERROR
                         | code::METHOD_NOT_FOUND
+                        | code::INVALID_PARAMS
                         | code::INTERNAL_ERROR
                         | code::HEADER_MISMATCH
                         | code::MISSING_CLIENT_CAPABILITY
                 ),
-            },
-            // What a modern server says of a request without its `_meta`.
-            Self::InvalidParams { status, .. } => era == Era::Handshake && REFUSALS.contains(status),
-            _ => false,
-        }
-    }
+            }
 }
 
 async fn probe(transport: &Transport, target: &Target) -> Result<Era, UpstreamError> {

@@ -151,8 +151,13 @@ impl UpstreamError {
         }
     }
 
-    pub(super) fn protocol(what: impl Into<String>) -> Self {
+    pub(crate) fn protocol(what: impl Into<String>) -> Self {
         Self::Protocol { what: what.into(), sent: false }
+    }
+
+    /// The answer ended before the response.
+    pub(crate) fn no_response() -> Self {
+        Self::protocol("no response")
     }
 
     pub(super) fn too_large(limit: impl Into<String>) -> Self {
@@ -160,7 +165,7 @@ impl UpstreamError {
     }
 
     /// Notes that a tool call was under way when this happened.
-    pub(super) fn while_calling(mut self, under_way: bool) -> Self {
+    pub(crate) fn while_calling(mut self, under_way: bool) -> Self {
         match &mut self {
             Self::Interrupted { sent, .. }
             | Self::Timeout { sent, .. }

@@ -76,7 +76,7 @@ where
 
 /// A `ping` is answered, as every peer must; anything else is a method that we do not have, which we did
 /// not claim either.
-fn refusal_of(id: &RawValue, method: &str) -> Vec<u8> {
+pub(super) fn refusal_of(id: &RawValue, method: &str) -> Vec<u8> {
     let answer = if method == "ping" {
         r#""result":{}"#.to_owned()
     } else {
@@ -86,7 +86,7 @@ fn refusal_of(id: &RawValue, method: &str) -> Vec<u8> {
 }
 
 /// Lets the rest of an answered stream end in the background, while the answer is already on its way.
-fn drain<S: Stream + Unpin + Send + 'static>(mut events: S) {
+pub(super) fn drain<S: Stream + Unpin + Send + 'static>(mut events: S) {
     let ended = async move { while events.next().await.is_some() {} };
     let mut ended = Box::pin(ended);
     if pin!(&mut ended).now_or_never().is_none() {
@@ -94,7 +94,7 @@ fn drain<S: Stream + Unpin + Send + 'static>(mut events: S) {
     }
 }
 
-fn failure(error: SseError) -> UpstreamError {
+pub(super) fn failure(error: SseError) -> UpstreamError {
     match error {
         SseError::Body(inner) => match inner.downcast::<BodyFailure>() {
             Ok(failure) => (*failure).into(),

@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 use super::{CallContext, UpstreamError};
 
 /// The stateless revision that is spoken to modern servers.
-pub(super) const MODERN_VERSION: &str = "2026-07-28";
+pub(crate) const MODERN_VERSION: &str = "2026-07-28";
 
 /// Handshake revisions with Streamable HTTP, newest first; the first is the one proposed.
-pub(super) const HANDSHAKE_VERSIONS: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
+pub(crate) const HANDSHAKE_VERSIONS: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
 
 /// Nesting allowed in an answer: the depth to which `serde_json` itself parses. A raw value is not
 /// subject to that limit, so whoever parses it after us would be.
@@ -179,6 +179,10 @@ impl<'a> Message<'a> {
         if is_deeper_than(text, MAX_DEPTH) {
             return Err(UpstreamError::too_large(format!("a depth of {MAX_DEPTH}")));
         }
+        // A list of the members' values would be read as well.
+        if text.trim_ascii_start().first() != Some(&b'{') {
+            return Err(UpstreamError::protocol("no JSON-RPC message: no object"));
+        }
         let envelope: Envelope<'a> = serde_json::from_slice(text)
             .map_err(|error| UpstreamError::protocol(format!("no JSON-RPC message: {error}")))?;
         if envelope.jsonrpc != "2.0" {
@@ -200,7 +204,7 @@ impl<'a> Message<'a> {
 
 /// Whether brackets nest deeper than `limit`. Only brackets are counted: that it is JSON is for the
 /// parser to find out.
-fn is_deeper_than(text: &[u8], limit: usize) -> bool {
+pub(crate) fn is_deeper_than(text: &[u8], limit: usize) -> bool {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in text {
         match byte {
@@ -284,8 +288,16 @@ mod tests {
 
     #[test]
     fn garbage_is_no_message() {
-        for text in ["", "nonsense", "[]", "1", "{}", r#"{"jsonrpc":"1.0","id":1,"result":{}}"#, "\"\u{0}\""]
-        {
+        for text in [
+            "",
+            "nonsense",
+            "[]",
+            r#"["2.0",1,null,{}]"#,
+            "1",
+            "{}",
+            r#"{"jsonrpc":"1.0","id":1,"result":{}}"#,
+            "\"\u{0}\"",
+        ] {
             assert!(Message::parse(text.as_bytes()).is_err(), "{text}");
         }
         assert!(Message::parse(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"\xff\"}").is_err());

@@ -18,8 +18,12 @@ mod config;
 mod era;
 mod error;
 mod events;
-mod message;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
+mod lanes;
+pub(crate) mod message;
 mod param_headers;
+mod relay;
 mod session;
 mod target;
 mod tools;
@@ -32,7 +36,10 @@ pub use deputize_service::address::{AddressPolicy, AddressRefusal};
 use serde_json::value::RawValue;
 
 pub use self::config::UpstreamConfig;
+pub use self::era::Era;
 pub use self::error::UpstreamError;
+pub use self::lanes::{ModernMessage, SessionMessage};
+pub use self::relay::{Part, Refused, Relayed, Reply, ReplyError, Said};
 pub use self::target::{Authorization, CallContext, Target};
 
 use self::call::{Errand, Upstreams};

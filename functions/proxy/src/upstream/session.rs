@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use quick_cache::sync::Cache;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::runtime::Handle;
 
 use super::message::{HANDSHAKE_VERSIONS, InitializeParams, Request};
@@ -24,11 +25,17 @@ const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initiali
 /// A handshake's outcome: the headers that every further request carries.
 pub(super) struct Session {
     headers: HeaderMap,
+    /// The `InitializeResult`'s own bytes.
+    initialized: Box<RawValue>,
 }
 
 impl Session {
     pub(super) fn headers(&self) -> &HeaderMap {
         &self.headers
+    }
+
+    pub(super) fn initialized(&self) -> &RawValue {
+        &self.initialized
     }
 
     /// Whether `answer` says that this session is no more, before the request was looked at.
@@ -105,18 +112,22 @@ impl<'a> GivenUp<'a> {
 
 impl Drop for GivenUp<'_> {
     fn drop(&mut self) {
-        let (true, Ok(runtime)) = (self.armed, Handle::try_current()) else { return };
-        let (transport, target) = (self.transport.clone(), self.target.clone());
-        let headers = self.session.clone();
-        let body = format!(
-            r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{}}}}}"#,
-            self.id
-        );
-        runtime.spawn(async move {
-            let told = transport.tell(&target, headers, body.into_bytes());
-            tokio::time::timeout(TIME_TO_CANCEL, told).await.ok();
-        });
+        if self.armed {
+            cancel(self.transport, self.target, self.session, self.id);
+        }
     }
+}
+
+/// Tells the server that nobody waits for the response to `id` any more.
+pub(super) fn cancel(transport: &Transport, target: &Target, session: &HeaderMap, id: u64) {
+    let Ok(runtime) = Handle::try_current() else { return };
+    let (transport, target, headers) = (transport.clone(), target.clone(), session.clone());
+    let body =
+        format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#);
+    runtime.spawn(async move {
+        let told = transport.tell(&target, headers, body.into_bytes());
+        tokio::time::timeout(TIME_TO_CANCEL, told).await.ok();
+    });
 }
 
 /// `initialize`, then `notifications/initialized`
@@ -146,7 +157,7 @@ async fn shake_hands(transport: &Transport, target: &Target) -> Result<Session, 
         headers.insert(SESSION_ID, session_id);
     }
     transport.tell(target, headers.clone(), INITIALIZED.to_vec()).await?;
-    Ok(Session { headers })
+    Ok(Session { headers, initialized: result })
 }
 
 #[derive(Deserialize)]

@@ -23,12 +23,13 @@ pub(super) const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 pub(super) const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 const BOTH_ANSWERS: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Header fields of one answer. Their bytes are bounded by hyper's read buffer (about 400 KiB).
 const MAX_HEADERS: usize = 100;
 /// An HTTP error's body is read for its JSON-RPC error, which is short.
-const MAX_ERROR_BYTES: usize = 64 * 1024;
+pub(super) const MAX_ERROR_BYTES: usize = 64 * 1024;
 const MAX_CHALLENGE_BYTES: usize = 4 * 1024;
 
 #[derive(Clone)]
@@ -163,21 +164,35 @@ impl Transport {
     async fn post(
         &self,
         target: &Target,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
         body: Vec<u8>,
     ) -> Result<reqwest::Response, UpstreamError> {
+        self.send(http::Method::POST, target, headers, Some(body)).await
+    }
+
+    pub(super) async fn send(
+        &self,
+        method: http::Method,
+        target: &Target,
+        mut headers: HeaderMap,
+        body: Option<Vec<u8>>,
+    ) -> Result<reqwest::Response, UpstreamError> {
         self.config.addresses.check_url(&target.url)?;
-        headers.insert(ACCEPT, BOTH_ANSWERS);
-        headers.insert(CONTENT_TYPE, JSON);
+        if body.is_some() {
+            headers.insert(ACCEPT, BOTH_ANSWERS);
+            headers.insert(CONTENT_TYPE, JSON);
+        } else {
+            headers.insert(ACCEPT, EVENTS);
+        }
         if let Some(authorization) = &target.authorization {
             let header = authorization.header();
             let (name, value) =
                 header.ok_or_else(|| UpstreamError::protocol("the credential is not fit for a header"))?;
             headers.insert(name, value);
         }
-        let mut request = reqwest::Request::new(http::Method::POST, target.url.clone());
+        let mut request = reqwest::Request::new(method, target.url.clone());
         *request.headers_mut() = headers;
-        *request.body_mut() = Some(body.into());
+        *request.body_mut() = body.map(Into::into);
         let response = self.http.execute(request).await.map_err(unsent_or_interrupted)?;
         match response.status() {
             StatusCode::UNAUTHORIZED => {
@@ -197,11 +212,20 @@ impl Transport {
         max_bytes: usize,
     ) -> Result<BoundedBody<impl Stream<Item = reqwest::Result<Bytes>> + Unpin + Send + use<>>, UpstreamError>
     {
+        Self::body_within(response, max_bytes, self.config.idle_timeout)
+    }
+
+    pub(super) fn body_within(
+        response: reqwest::Response,
+        max_bytes: usize,
+        idle: std::time::Duration,
+    ) -> Result<BoundedBody<impl Stream<Item = reqwest::Result<Bytes>> + Unpin + Send + use<>>, UpstreamError>
+    {
         let announced = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
         if announced.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > max_bytes) {
             return Err(UpstreamError::too_large(format!("{max_bytes} bytes")));
         }
-        Ok(BoundedBody::new(Box::pin(response.bytes_stream()), max_bytes, self.config.idle_timeout))
+        Ok(BoundedBody::new(Box::pin(response.bytes_stream()), max_bytes, idle))
     }
 
     /// Deals with what a server says before its response: notifications are handed on, requests refused.
@@ -230,13 +254,13 @@ impl Transport {
     }
 }
 
-enum AnswerKind {
+pub(super) enum AnswerKind {
     Json,
     Events,
 }
 
 impl AnswerKind {
-    fn of(headers: &HeaderMap) -> Option<Self> {
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
         let essence = value.split(';').next().unwrap_or_default().trim();
         if essence.eq_ignore_ascii_case("application/json") {

@@ -1,0 +1,153 @@
+//! What a client is answered: JSON-RPC responses as JSON or as events, and refusals.
+
+use std::fmt::Write;
+
+use axum::response::{IntoResponse, Response};
+use deputize_core::{Error, policies::Denial};
+use deputize_service::response::classify;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde_json::{Value, json, value::RawValue};
+
+use crate::upstream::Part;
+
+/// JSON-RPC's and MCP's error codes
+/// ([overview, error codes](https://modelcontextprotocol.io/specification/2026-07-28/basic/index#error-codes)).
+pub(super) mod code {
+    pub(crate) const PARSE_ERROR: i64 = -32700;
+    pub(crate) const INVALID_REQUEST: i64 = -32600;
+    pub(crate) const METHOD_NOT_FOUND: i64 = -32601;
+    pub(crate) const INVALID_PARAMS: i64 = -32602;
+    pub(crate) const HEADER_MISMATCH: i64 = -32020;
+    pub(crate) const UNSUPPORTED_PROTOCOL_VERSION: i64 = -32022;
+}
+
+/// A JSON-RPC error of our own.
+#[derive(Debug)]
+pub(super) struct Refusal(Box<Told>);
+
+#[derive(Debug)]
+struct Told {
+    status: StatusCode,
+    code: i64,
+    message: String,
+    data: Option<Value>,
+    id: Option<Box<RawValue>>,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, code: i64, message: impl Into<String>) -> Self {
+        Self(Box::new(Told { status, code, message: message.into(), data: None, id: None }))
+    }
+
+    pub(super) fn with(mut self, data: Value) -> Self {
+        self.0.data = Some(data);
+        self
+    }
+
+    /// The answer to this request.
+    pub(super) fn to(mut self, id: &RawValue) -> Self {
+        self.0.id = Some(id.to_owned());
+        self
+    }
+
+    /// By another HTTP status.
+    pub(super) fn by(mut self, status: StatusCode) -> Self {
+        self.0.status = status;
+        self
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// What stops a request after its caller has been let in. It is told in the protocol, by HTTP 200: a 401
+    /// would have the client get another token, a 404 begin another session. The code is the HTTP status that
+    /// it would otherwise have, which is outside of the codes that JSON-RPC reserves.
+    pub(super) fn of(error: &Error) -> Self {
+        let (status, name) = classify(error);
+        let mut data = json!({ "error": name });
+        match error {
+            Error::PolicyDenied(Denial { denied_for, policies, reason }) => {
+                data["denied_for"] = json!(denied_for);
+                data["policies"] = json!(policies);
+                data["reason"] = json!(reason);
+            }
+            Error::InsufficientScope { scope, .. } => data["scope"] = json!(scope),
+            Error::Internal(cause) => tracing::error!(%cause, "internal error"),
+            _ => {}
+        }
+        let (status, code) = match error {
+            Error::Invalid(_) => (StatusCode::BAD_REQUEST, code::INVALID_PARAMS),
+            _ => (StatusCode::OK, i64::from(status.as_u16())),
+        };
+        Self::new(status, code, error.to_string()).with(data)
+    }
+
+    pub(super) fn json(&self) -> String {
+        let Told { code, message, data, id, .. } = &*self.0;
+        let mut error = json!({ "code": code, "message": message });
+        if let Some(data) = data {
+            error["data"] = data.clone();
+        }
+        match id {
+            Some(id) => format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),
+            None => format!(r#"{{"jsonrpc":"2.0","error":{error}}}"#),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.0.status, [(header::CONTENT_TYPE, JSON)], self.json()).into_response()
+    }
+}
+
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// A response with a result or an error of the server's.
+pub(super) fn envelope(id: &RawValue, outcome: Result<&RawValue, &RawValue>) -> String {
+    match outcome {
+        Ok(result) => format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#),
+        Err(error) => format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),
+    }
+}
+
+pub(super) fn json_answer(status: StatusCode, text: String) -> Response {
+    (status, [(header::CONTENT_TYPE, JSON)], text).into_response()
+}
+
+/// An answer as events, which nothing on the way is to hold back.
+pub(super) fn event_stream(body: axum::body::Body) -> Response {
+    let mut response = body.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, EVENTS);
+    headers.insert(BUFFERING, HeaderValue::from_static("no"));
+    response
+}
+
+/// A comment, which keeps a silent stream open.
+pub(super) const KEEP_ALIVE: &str = ":\n\n";
+
+/// One event. `data` may be over several lines.
+pub(crate) fn event(place: &Part, data: Option<&str>) -> String {
+    let mut event = String::with_capacity(data.map_or(0, str::len) + 64);
+    if let Some(id) = place.event_id.as_deref().filter(|id| !id.contains(['\r', '\n', '\0'])) {
+        let _ = writeln!(event, "id: {id}");
+    }
+    if let Some(retry) = place.retry {
+        let _ = writeln!(event, "retry: {retry}");
+    }
+    match data {
+        Some(data) => {
+            event.push_str("event: message\n");
+            for line in data.split(['\r', '\n']) {
+                let _ = writeln!(event, "data: {line}");
+            }
+        }
+        None => event.push_str("data:\n"),
+    }
+    event.push('\n');
+    event
+}

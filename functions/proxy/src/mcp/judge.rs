@@ -1,0 +1,249 @@
+//! What the policies are asked about a request, and of which list only the permitted part is shown.
+
+use std::borrow::Cow;
+
+use deputize_core::{
+    Error, Result,
+    access::{Access, CallContext},
+    audit::Action,
+    policies::{Decision, Deed},
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::fields::Fields;
+use crate::trail::{MAX_TOOL_NAME, Trail};
+
+/// A request, as policies and the trail see it.
+#[derive(Debug)]
+pub(super) enum Ask<'a> {
+    CallTool {
+        name: Cow<'a, str>,
+        arguments: Option<&'a RawValue>,
+    },
+    ReadResources(Vec<Cow<'a, str>>),
+    GetPrompt {
+        name: Cow<'a, str>,
+        arguments: Option<&'a RawValue>,
+    },
+    /// Of which only what is permitted is shown.
+    List(List),
+    /// What tells nothing and does nothing by itself.
+    Free,
+    /// Whatever the protocol has not or not yet.
+    Other,
+}
+
+/// What is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum List {
+    Tools,
+    Prompts,
+    Resources,
+    ResourceTemplates,
+}
+
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    arguments: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Located<'a> {
+    #[serde(borrow)]
+    uri: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Completion<'a> {
+    #[serde(borrow, rename = "ref")]
+    of: Reference<'a>,
+}
+
+#[derive(Deserialize)]
+struct Reference<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    uri: Option<Cow<'a, str>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Listen<'a> {
+    #[serde(borrow, default)]
+    notifications: Wanted<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct Wanted<'a> {
+    #[serde(borrow, default, rename = "resourceSubscriptions")]
+    resources: Vec<Cow<'a, str>>,
+}
+
+impl<'a> Ask<'a> {
+    pub(super) fn read(method: &str, params: Option<&'a RawValue>) -> Result<Self> {
+        Ok(match method {
+            "tools/call" => {
+                let Named { name, arguments } = read(params)?;
+                let fits = !name.is_empty() && name.chars().count() <= MAX_TOOL_NAME;
+                if !fits || name.contains(char::is_control) {
+                    return Err(Error::invalid(format!(
+                        "name must have 1 to {MAX_TOOL_NAME} characters, none of them a control character"
+                    )));
+                }
+                Self::CallTool { name, arguments }
+            }
+            "prompts/get" => {
+                let Named { name, arguments } = read(params)?;
+                Self::GetPrompt { name, arguments }
+            }
+            "resources/read" | "resources/subscribe" | "resources/unsubscribe" => {
+                Self::ReadResources(vec![read::<Located<'_>>(params)?.uri])
+            }
+            "completion/complete" => match read::<Completion<'_>>(params)?.of {
+                Reference { kind, name: Some(name), .. } if kind == "ref/prompt" => {
+                    Self::GetPrompt { name, arguments: None }
+                }
+                Reference { kind, uri: Some(uri), .. } if kind == "ref/resource" => {
+                    Self::ReadResources(vec![uri])
+                }
+                _ => return Err(Error::invalid("ref names neither a prompt nor a resource")),
+            },
+            "subscriptions/listen" => match params {
+                Some(params) => {
+                    Self::ReadResources(read::<Listen<'_>>(Some(params))?.notifications.resources)
+                }
+                None => Self::Free,
+            },
+            "tools/list" => Self::List(List::Tools),
+            "prompts/list" => Self::List(List::Prompts),
+            "resources/list" => Self::List(List::Resources),
+            "resources/templates/list" => Self::List(List::ResourceTemplates),
+            "initialize" | "ping" | "server/discover" | "logging/setLevel" => Self::Free,
+            _ => Self::Other,
+        })
+    }
+
+    pub(super) fn action(&self) -> Action {
+        match self {
+            Self::CallTool { .. } => Action::ToolCall,
+            Self::List(List::Tools) => Action::ToolList,
+            Self::ReadResources(uris) if !uris.is_empty() => Action::ResourceRead,
+            Self::GetPrompt { .. } => Action::PromptGet,
+            Self::ReadResources(_) | Self::List(_) | Self::Free | Self::Other => Action::McpRequest,
+        }
+    }
+
+    /// Notes in the trail what is asked for.
+    pub(super) fn note(&self, trail: &mut Trail, method: &str) {
+        let short = |text: &str| text.chars().take(MAX_TOOL_NAME).collect::<String>();
+        let subject = match self {
+            Self::CallTool { name, arguments } => {
+                trail.tool(name, arguments.map_or("{}", RawValue::get));
+                return;
+            }
+            Self::ReadResources(uris) if !uris.is_empty() => format!("resource:{}", short(&uris[0])),
+            Self::GetPrompt { name, .. } => format!("prompt:{}", short(name)),
+            Self::ReadResources(_) | Self::List(_) | Self::Free | Self::Other => {
+                format!("method:{}", short(method))
+            }
+        };
+        trail.event.subject = Some(subject);
+    }
+
+    /// Asks the policies.
+    pub(super) fn judge(
+        &self,
+        access: &Access,
+        trail: &mut Trail,
+        method: &str,
+        context: CallContext<'_>,
+    ) -> Result<()> {
+        let mut require = |deed: Deed<'_>, arguments: Option<&RawValue>| {
+            match access.permits(deed, arguments, context)? {
+                Decision::Permitted(policies) => trail.permitted_by(&policies),
+                Decision::Denied(denial) => return Err(Error::PolicyDenied(denial)),
+            }
+            Ok(())
+        };
+        match self {
+            Self::CallTool { name, arguments } => {
+                // Without arguments it is called with none, and not merely listed.
+                let none = RawValue::from_string("{}".to_owned()).map_err(Error::internal)?;
+                require(Deed::CallTool(name), Some(arguments.unwrap_or(&none)))
+            }
+            Self::GetPrompt { name, arguments } => require(Deed::GetPrompt(name), *arguments),
+            Self::ReadResources(uris) => {
+                uris.iter().try_for_each(|uri| require(Deed::ReadResource(uri), None))
+            }
+            Self::Other => require(Deed::SendRequest(method), None),
+            Self::List(_) | Self::Free => Ok(()),
+        }
+    }
+}
+
+fn read<'a, T: Deserialize<'a>>(params: Option<&'a RawValue>) -> Result<T> {
+    let params = params.ok_or_else(|| Error::invalid("params is missing"))?;
+    serde_json::from_str(params.get()).map_err(|error| Error::Invalid(format!("params: {error}")))
+}
+
+impl List {
+    pub(super) const ALL: [Self; 4] = [Self::Tools, Self::Prompts, Self::Resources, Self::ResourceTemplates];
+
+    /// The field that has the list, and the field of an entry by which it is judged.
+    fn fields(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Tools => ("tools", "name"),
+            Self::Prompts => ("prompts", "name"),
+            Self::Resources => ("resources", "uri"),
+            Self::ResourceTemplates => ("resourceTemplates", "uriTemplate"),
+        }
+    }
+
+    fn deed(self, name: &str) -> Deed<'_> {
+        match self {
+            Self::Tools => Deed::CallTool(name),
+            Self::Prompts => Deed::GetPrompt(name),
+            Self::Resources | Self::ResourceTemplates => Deed::ReadResource(name),
+        }
+    }
+
+    /// Leaves in a result only the entries that the caller may use, and tools only if they are not held back, in their order and with their bytes.
+    pub(super) fn filter(
+        self,
+        result: &mut Fields<'_>,
+        access: &Access,
+        context: CallContext<'_>,
+        mut is_shown: impl FnMut(&RawValue) -> bool,
+    ) -> Result<()> {
+        let (list, name) = self.fields();
+        let Some(entries) = result.get(list) else { return Ok(()) };
+        let entries: Vec<&RawValue> = serde_json::from_str(entries.get()).map_err(|_| no_list())?;
+        let mut permitted = Vec::with_capacity(entries.len());
+        for entry in entries {
+            // What has no name cannot be asked for.
+            let Some(named) = Fields::of(entry) else { continue };
+            let Some(name) = named.get(name) else { continue };
+            let Ok(name) = serde_json::from_str::<Cow<'_, str>>(name.get()) else { continue };
+            let permits = access.permits(self.deed(&name), None, context)?;
+            if matches!(permits, Decision::Permitted(_)) && (self != Self::Tools || is_shown(entry)) {
+                permitted.push(entry.to_owned());
+            }
+        }
+        let permitted = serde_json::value::to_raw_value(&permitted).map_err(Error::internal)?;
+        result.set(list, permitted);
+        Ok(())
+    }
+}
+
+fn no_list() -> Error {
+    Error::Upstream {
+        kind: deputize_core::error::UpstreamFailure::Bad,
+        detail: "The MCP server breaks the protocol: no list".to_owned(),
+    }
+}

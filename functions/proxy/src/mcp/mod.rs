@@ -1,0 +1,369 @@
+//! `/api/v1/proxy/{server_id}/mcp`: a full MCP endpoint (Streamable HTTP) for unmodified clients of both eras, in
+//! front of a server of either.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `incoming` | the client's message, within bounds, and its era |
+//! | `judge` | what the policies are asked, and filtering lists |
+//! | `dispatch` | the way to the server, by the eras of both |
+//! | `translate` | between the eras |
+//! | `session` | the sealed `Mcp-Session-Id` of handshake clients |
+//! | `flow` | the answer on its way back, as it comes |
+//! | `answer` | responses, events and refusals as bytes |
+//! | `fields` | a JSON object changed in a few fields |
+//!
+//! Who may not get in at all is answered by HTTP (401, 403, 404). What stops a request after that is told in the
+//! protocol: an HTTP 401 would make a client get another token, which would not help.
+
+mod answer;
+mod dispatch;
+mod fields;
+mod flow;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
+mod incoming;
+mod judge;
+mod session;
+mod translate;
+
+use std::{borrow::Cow, sync::Arc};
+
+use axum::{
+    extract::{Request as HttpRequest, State},
+    response::{IntoResponse, Response},
+};
+use deputize_core::{
+    Core, Error,
+    access::{self, Access, CallContext},
+    audit::{Action, Request},
+    authenticate::Presented,
+    ids::ServerId,
+};
+use deputize_service::{
+    ApiError, Errors,
+    extract::{self, Context, Credential, Path},
+    response::classify,
+};
+use http::{HeaderMap, StatusCode, header};
+use serde_json::value::RawValue;
+
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::answer::event;
+use self::{
+    answer::{Refusal, code},
+    fields::Fields,
+    flow::Flow,
+    incoming::{INFO_KEY, Incoming, Kind},
+    judge::{Ask, List},
+};
+use crate::{
+    entry::Entry,
+    pins::{Shown, in_force, require_callable},
+    tools::MAX_BODY,
+    trail::Trail,
+    upstream::UpstreamClient,
+};
+
+/// Why a request ends early.
+#[derive(Debug)]
+enum Stop {
+    /// Not let in.
+    Http(ApiError),
+    /// No message, or one that cannot be granted.
+    Rpc(Refusal),
+}
+
+impl Stop {
+    /// What stops a caller who has been let in and asks nothing by JSON-RPC, so that HTTP must tell. It never
+    /// tells 401, which would have the client get another token.
+    fn unasked(error: Error) -> Self {
+        match classify(&error) {
+            (StatusCode::UNAUTHORIZED, _) => Self::Rpc(Refusal::of(&error).by(StatusCode::FORBIDDEN)),
+            _ => Self::Http(error.into()),
+        }
+    }
+}
+
+impl From<ApiError> for Stop {
+    fn from(error: ApiError) -> Self {
+        Self::Http(error)
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Http(error.into())
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Rpc(refusal)
+    }
+}
+
+impl IntoResponse for Stop {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Http(error) => error.into_response(),
+            Self::Rpc(refusal) => refusal.into_response(),
+        }
+    }
+}
+
+/// An MCP message
+///
+/// One JSON-RPC message of MCP's Streamable HTTP, of the revision 2026-07-28 or of 2025-11-25, 2025-06-18 and
+/// 2025-03-26. Answers JSON, or a stream of events.
+#[utoipa::path(
+    post,
+    path = "/api/v1/proxy/{server_id}/mcp",
+    operation_id = "mcp_message",
+    tag = "proxy",
+    params(("server_id" = String, Path)),
+    request_body(content = Object, description = "A JSON-RPC request, notification or response"),
+    responses(
+        (status = 200, description = "A JSON-RPC response, or events that end with it", content(
+            (Object = "application/json"),
+            (String = "text/event-stream"),
+        )),
+        (status = 202, description = "A notification or response was taken"),
+        Errors,
+    ),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+pub(crate) async fn post(
+    State(core): State<Arc<Core>>,
+    State(upstream): State<UpstreamClient>,
+    State(shown): State<Shown>,
+    Context(request): Context,
+    Credential(presented): Credential,
+    Path(server): Path<ServerId>,
+    http: HttpRequest,
+) -> Response {
+    let answered = async {
+        check_origin(&core, http.headers())?;
+        extract::require_type(http.headers(), "application/json")?;
+        let headers = http.headers().clone();
+        let body = extract::read_body(http, MAX_BODY).await?;
+        let incoming = Incoming::read(&body, &headers)?;
+        let caller = Caller { core, upstream, shown, request, server, headers };
+        match &incoming.kind {
+            Kind::Request { id, method, params } => {
+                ask(caller, presented, &incoming, id, method, *params).await
+            }
+            Kind::Notification { .. } | Kind::Response => tell(caller, presented, &incoming).await,
+        }
+    };
+    answered.await.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// Open a stream of a handshake session
+///
+/// For handshake clients whose server keeps a session: what the server has to say by itself, or, with
+/// `Last-Event-ID`, the rest of a stream that broke. 405 for all others.
+#[utoipa::path(
+    get,
+    path = "/api/v1/proxy/{server_id}/mcp",
+    operation_id = "mcp_stream",
+    tag = "proxy",
+    params(("server_id" = String, Path)),
+    responses(
+        (status = 200, description = "Events", content_type = "text/event-stream", body = String),
+        (status = 405, description = "There is no such stream", body = deputize_service::ErrorBody),
+        Errors,
+    ),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+pub(crate) async fn get(
+    State(core): State<Arc<Core>>,
+    State(upstream): State<UpstreamClient>,
+    State(shown): State<Shown>,
+    Context(request): Context,
+    Credential(presented): Credential,
+    Path(server): Path<ServerId>,
+    headers: HeaderMap,
+) -> Response {
+    let answered = async {
+        check_origin(&core, &headers)?;
+        let caller = Caller { core, upstream, shown, request, server, headers };
+        dispatch::open_stream(caller.let_in(presented, "GET").await?, &caller).await
+    };
+    answered.await.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// End a handshake session
+#[utoipa::path(
+    delete,
+    path = "/api/v1/proxy/{server_id}/mcp",
+    operation_id = "mcp_end_session",
+    tag = "proxy",
+    params(("server_id" = String, Path)),
+    responses(
+        (status = 204, description = "It has ended"),
+        (status = 405, description = "The server does not let its clients end sessions", body = deputize_service::ErrorBody),
+        Errors,
+    ),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+pub(crate) async fn delete(
+    State(core): State<Arc<Core>>,
+    State(upstream): State<UpstreamClient>,
+    State(shown): State<Shown>,
+    Context(request): Context,
+    Credential(presented): Credential,
+    Path(server): Path<ServerId>,
+    headers: HeaderMap,
+) -> Response {
+    let answered = async {
+        check_origin(&core, &headers)?;
+        let caller = Caller { core, upstream, shown, request, server, headers };
+        dispatch::end_session(caller.let_in(presented, "DELETE").await?, &caller).await
+    };
+    answered.await.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// A web page's requests are its visitor's browser's: only pages of known origins are answered
+/// ([Streamable HTTP, security](https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#security-endpoint)).
+fn check_origin(core: &Core, headers: &HeaderMap) -> Result<(), Refusal> {
+    let settings = &core.settings;
+    let allowed = |origin: &http::HeaderValue| {
+        let known = std::iter::once(&settings.issuer).chain(&settings.allowed_origins);
+        known.into_iter().any(|known| known.as_bytes() == origin.as_bytes())
+    };
+    if headers.get_all(header::ORIGIN).iter().all(allowed) {
+        return Ok(());
+    }
+    Err(Refusal::new(StatusCode::FORBIDDEN, code::INVALID_REQUEST, "This origin is not allowed"))
+}
+
+/// What came with an HTTP request.
+struct Caller {
+    core: Arc<Core>,
+    upstream: UpstreamClient,
+    shown: Shown,
+    request: Request,
+    server: ServerId,
+    headers: HeaderMap,
+}
+
+/// A caller who may use the server, and the way in.
+struct LetIn {
+    entry: Entry,
+    trail: Trail,
+}
+
+impl Caller {
+    /// For what is no request of the protocol.
+    async fn let_in(&self, presented: Presented, what: &str) -> Result<LetIn, Stop> {
+        let mut trail =
+            Trail::begin(&self.core, &self.request, &presented, Action::McpRequest, &self.server)?;
+        trail.event.subject = Some(format!("method:{what}"));
+        let access = match self.admit(presented, &mut trail).await {
+            Ok(access) => access,
+            Err(error) => return Err(self.recorded(trail, error).await.into()),
+        };
+        match Entry::to(&self.core, &self.request, &access, &mut trail).await {
+            Ok(entry) => Ok(LetIn { entry, trail }),
+            Err(error) => Err(Stop::unasked(self.recorded(trail, error).await)),
+        }
+    }
+
+    /// What the caller is told of an error, once it is in the trail.
+    async fn recorded(&self, trail: Trail, error: Error) -> Error {
+        let ended = trail.end::<()>(&self.request, Err(error)).await;
+        ended.err().unwrap_or_else(|| Error::internal("an error that is none"))
+    }
+
+    async fn admit(&self, presented: Presented, trail: &mut Trail) -> deputize_core::Result<Arc<Access>> {
+        let Self { core, request, server, .. } = self;
+        Ok(Arc::new(access::admit(core, presented, server, request, &mut trail.event).await?))
+    }
+}
+
+/// What the stateless revision took out of the protocol
+/// ([changelog](https://modelcontextprotocol.io/specification/2026-07-28/changelog)).
+const REMOVED: [&str; 5] =
+    ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
+
+/// A request's story: who calls, what the policies say, whose credentials are used, the server's answer.
+async fn ask(
+    caller: Caller,
+    presented: Presented,
+    incoming: &Incoming<'_>,
+    id: &RawValue,
+    method: &str,
+    params: Option<&RawValue>,
+) -> Result<Response, Stop> {
+    if incoming.era == incoming::Era::Modern && REMOVED.contains(&method) {
+        let why = format!("Method not found: the revision 2026-07-28 has no {method}");
+        return Err(Refusal::new(StatusCode::NOT_FOUND, code::METHOD_NOT_FOUND, why).to(id).into());
+    }
+    let asked = Ask::read(method, params).map_err(|error| Refusal::of(&error).to(id))?;
+    let Caller { core, upstream, shown, request, server, .. } = &caller;
+    let mut trail = Trail::begin(core, request, &presented, asked.action(), server)?;
+    asked.note(&mut trail, method);
+    let access = match caller.admit(presented, &mut trail).await {
+        Ok(access) => access,
+        Err(error) => return Err(caller.recorded(trail, error).await.into()),
+    };
+    let client_name = client_name(params);
+    let context = CallContext { source_ip: request.source_ip, client_name: client_name.as_deref() };
+    let entered = async {
+        asked.judge(&access, &mut trail, method, context)?;
+        let entry = Entry::to(core, request, &access, &mut trail).await?;
+        if let Ask::CallTool { name, .. } = &asked {
+            require_callable(core, upstream, shown, &entry, &mut trail, name).await?;
+        }
+        let pins = match &asked {
+            Ask::List(List::Tools) => in_force(core, &access).await?,
+            _ => None,
+        };
+        Ok((entry, pins))
+    }
+    .await;
+    let (entry, pins) = match entered {
+        Ok(entered) => entered,
+        Err(error) => {
+            let error = caller.recorded(trail, error).await;
+            return Err(Refusal::of(&error).to(id).into());
+        }
+    };
+    let list = if let Ask::List(list) = asked { Some(list) } else { None };
+    let flow = Flow {
+        id: id.to_owned(),
+        method: method.to_owned(),
+        list,
+        eras: flow::Eras { client: incoming.era, server: incoming.era },
+        request: request.clone(),
+        entry,
+        trail,
+        client_name,
+        log_level: translate::log_level(params),
+        pins,
+    };
+    dispatch::request(flow, &caller, incoming, params).await
+}
+
+/// What a client says without asking.
+async fn tell(caller: Caller, presented: Presented, incoming: &Incoming<'_>) -> Result<Response, Stop> {
+    let what = match &incoming.kind {
+        Kind::Notification { method } => method.chars().take(200).collect(),
+        _ => "response".to_owned(),
+    };
+    dispatch::tell(caller.let_in(presented, &what).await?, &caller, incoming).await
+}
+
+/// What the client calls itself.
+fn client_name(params: Option<&RawValue>) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Info<'a> {
+        #[serde(borrow)]
+        name: Cow<'a, str>,
+    }
+    let params = Fields::of(params?)?;
+    let meta = params.get("_meta").and_then(Fields::of);
+    let info = meta.as_ref().and_then(|meta| meta.get(INFO_KEY)).or_else(|| params.get("clientInfo"))?;
+    let Info { name } = serde_json::from_str(info.get()).ok()?;
+    Some(name.chars().take(200).collect())
+}

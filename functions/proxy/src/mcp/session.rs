@@ -1,0 +1,89 @@
+//! The `Mcp-Session-Id` of a handshake client: what any process needs to carry the session on, sealed and bound
+//! to the caller, the server and the credentials that are used there. Nothing is kept in memory for it.
+
+use deputize_core::{Core, Result, access::Access, mcp_sessions};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{
+    answer::{Refusal, code},
+    incoming::SESSION_ID,
+};
+use crate::upstream::Target;
+
+/// What a session is.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Session {
+    /// The session at a handshake server.
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
+    upstream: Option<String>,
+    /// Whether the server has shaken hands, which one that speaks both does for a client that does.
+    #[serde(rename = "h", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) handshake: bool,
+    /// For a modern server, which is told with each request: who the client is…
+    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+    pub(super) client_info: Option<Box<RawValue>>,
+    /// … and what it can do.
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub(super) capabilities: Option<Box<RawValue>>,
+}
+
+/// The longest description of a client that is kept, in bytes. Headers are not for more.
+const MAX_DESCRIPTION: usize = 2 * 1024;
+
+impl Session {
+    /// With a server that has shaken hands, and in its own session, if it keeps one.
+    pub(super) fn upstream(id: Option<&HeaderValue>) -> Self {
+        let upstream = id.and_then(|id| id.to_str().ok()).map(str::to_owned);
+        Self { upstream, handshake: true, client_info: None, capabilities: None }
+    }
+
+    /// Of a client that has described itself in `initialize`.
+    pub(super) fn described(info: Option<&RawValue>, capabilities: Option<&RawValue>) -> Self {
+        let short = |text: &&RawValue| text.get().len() <= MAX_DESCRIPTION;
+        Self {
+            upstream: None,
+            handshake: false,
+            client_info: info.filter(short).map(ToOwned::to_owned),
+            capabilities: capabilities.filter(short).map(ToOwned::to_owned),
+        }
+    }
+
+    /// The server's session id.
+    pub(super) fn upstream_id(&self) -> Option<HeaderValue> {
+        let mut id = HeaderValue::from_str(self.upstream.as_deref()?).ok()?;
+        id.set_sensitive(true);
+        Some(id)
+    }
+
+    pub(super) async fn seal(&self, core: &Core, access: &Access, target: &Target) -> Result<HeaderValue> {
+        let content = serde_json::to_vec(self).map_err(deputize_core::Error::internal)?;
+        let id = mcp_sessions::seal(core, &binding(access, target), &content).await?;
+        let mut id = HeaderValue::try_from(id).map_err(deputize_core::Error::internal)?;
+        id.set_sensitive(true);
+        Ok(id)
+    }
+
+    /// The session that a request names. An id that is not this caller's, here and with these credentials, is
+    /// answered like one that has ended: the client begins another.
+    pub(super) async fn open(
+        core: &Core,
+        access: &Access,
+        target: &Target,
+        headers: &HeaderMap,
+    ) -> Result<Result<Option<Self>, Refusal>> {
+        let mut ids = headers.get_all(SESSION_ID).iter();
+        let Some(id) = ids.next() else { return Ok(Ok(None)) };
+        let gone = || Refusal::new(StatusCode::NOT_FOUND, code::INVALID_REQUEST, "There is no such session");
+        let Some(id) = id.to_str().ok().filter(|_| ids.next().is_none()) else { return Ok(Err(gone())) };
+        let content = mcp_sessions::open(core, &binding(access, target), id).await?;
+        let session = content.and_then(|content| serde_json::from_slice(&content).ok());
+        Ok(session.map(Some).ok_or_else(gone))
+    }
+}
+
+fn binding(access: &Access, target: &Target) -> String {
+    let Target { server_id, url, credential_key, .. } = target;
+    format!("{}\0{server_id}\0{url}\0{credential_key}", access.caller_key())
+}

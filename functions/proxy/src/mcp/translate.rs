@@ -1,0 +1,201 @@
+//! Between the eras: what a handshake client says in a modern server's words, and the reverse.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::{json, value::RawValue};
+
+use super::{
+    fields::Fields,
+    incoming::{CAPABILITIES_KEY, INFO_KEY, VERSION_KEY, supported_versions},
+    session::Session,
+};
+use crate::upstream::message::{HANDSHAKE_VERSIONS, MODERN_VERSION};
+
+const SERVER_INFO_KEY: &str = "io.modelcontextprotocol/serverInfo";
+const LOG_LEVEL_KEY: &str = "io.modelcontextprotocol/logLevel";
+/// Agents that have no user at hand get in by the client credentials grant
+/// (`ext-auth`, *OAuth Client Credentials Extension*).
+const CLIENT_CREDENTIALS: &str = "io.modelcontextprotocol/oauth-client-credentials";
+
+fn raw(value: &serde_json::Value) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).unwrap_or_default()
+}
+
+/// A whole request.
+pub(super) fn request(id: &RawValue, method: &str, params: Option<&RawValue>) -> Vec<u8> {
+    let method = serde_json::Value::from(method);
+    match params {
+        Some(params) => {
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method},"params":{params}}}"#).into_bytes()
+        }
+        None => format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method}}}"#).into_bytes(),
+    }
+}
+
+/// A handshake client's parameters with what a modern server wants to be told with each request.
+pub(super) fn params_for_modern(params: Option<&RawValue>, session: Option<&Session>) -> Box<RawValue> {
+    let empty = Box::<RawValue>::default();
+    let mut fields = params.and_then(Fields::of).unwrap_or_default();
+    let meta = fields.get("_meta").map_or(empty, ToOwned::to_owned);
+    let mut meta = Fields::of(&meta).unwrap_or_default();
+    let described = |of: fn(&Session) -> Option<&Box<RawValue>>| session.and_then(of).cloned();
+    meta.set(VERSION_KEY, raw(&json!(MODERN_VERSION)));
+    meta.set(
+        INFO_KEY,
+        described(|session| session.client_info.as_ref())
+            .unwrap_or_else(|| raw(&json!({ "name": "deputize", "version": env!("CARGO_PKG_VERSION") }))),
+    );
+    let capabilities = described(|session| session.capabilities.as_ref());
+    // What a server would ask of the client comes in a result that a handshake client cannot read.
+    let mut capabilities = Fields::of(capabilities.as_deref().unwrap_or(RawValue::NULL)).unwrap_or_default();
+    for asking in ["sampling", "elicitation", "roots"] {
+        capabilities.remove(asking);
+    }
+    meta.set(CAPABILITIES_KEY, capabilities.to_raw());
+    let meta = meta.to_raw();
+    fields.set("_meta", meta);
+    fields.to_raw()
+}
+
+/// A modern client's parameters without what a handshake server was told once.
+pub(super) fn params_for_handshake(params: Option<&RawValue>) -> Option<Box<RawValue>> {
+    let mut fields = Fields::of(params?)?;
+    let meta = fields.get("_meta")?.to_owned();
+    let mut meta = Fields::of(&meta)?;
+    for key in [VERSION_KEY, INFO_KEY, CAPABILITIES_KEY, LOG_LEVEL_KEY] {
+        meta.remove(key);
+    }
+    if meta.is_empty() {
+        fields.remove("_meta");
+    } else {
+        fields.set("_meta", meta.to_raw());
+    }
+    Some(fields.to_raw())
+}
+
+/// The log levels, from the least important on (RFC 5424 section 6.2.1).
+const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+
+fn level(name: &RawValue) -> Option<usize> {
+    let name: Cow<'_, str> = serde_json::from_str(name.get()).ok()?;
+    LEVELS.iter().position(|level| *level == name)
+}
+
+/// From which level on a modern client wants log messages.
+pub(super) fn log_level(params: Option<&RawValue>) -> Option<usize> {
+    let params = Fields::of(params?)?;
+    let meta = Fields::of(params.get("_meta")?)?;
+    level(meta.get(LOG_LEVEL_KEY)?)
+}
+
+/// The level of a log message; `None` of any other message.
+pub(super) fn level_of(message: &RawValue) -> Option<usize> {
+    let message = Fields::of(message)?;
+    if message.get("method")?.get() != r#""notifications/message""# {
+        return None;
+    }
+    let params = message.get("params").and_then(Fields::of);
+    Some(params.as_ref().and_then(|params| level(params.get("level")?)).unwrap_or(0))
+}
+
+/// What an `initialize` says.
+#[derive(Deserialize)]
+pub(super) struct Initialize<'a> {
+    #[serde(borrow, rename = "protocolVersion")]
+    version: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) capabilities: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "clientInfo")]
+    pub(super) client_info: Option<&'a RawValue>,
+}
+
+impl Initialize<'_> {
+    /// The version that is agreed on
+    /// ([2025-11-25, version negotiation](https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#version-negotiation)).
+    fn version(&self) -> &'static str {
+        let asked = HANDSHAKE_VERSIONS.into_iter().find(|ours| *ours == self.version);
+        asked.unwrap_or(HANDSHAKE_VERSIONS[0])
+    }
+}
+
+/// A modern server's discovery as the `InitializeResult` of a handshake.
+pub(super) fn initialize_result(discovered: &RawValue, initialize: &Initialize<'_>) -> Option<Box<RawValue>> {
+    let discovered = Fields::of(discovered)?;
+    let meta = discovered.get("_meta").and_then(Fields::of);
+    let unnamed = raw(&json!({ "name": "unnamed", "version": "0" }));
+    let info = meta.as_ref().and_then(|meta| meta.get(SERVER_INFO_KEY)).unwrap_or(&unnamed);
+    let mut result = Fields::default();
+    result.set("protocolVersion", raw(&json!(initialize.version())));
+    result.set("capabilities", discovered.get("capabilities").map_or_else(empty, ToOwned::to_owned));
+    result.set("serverInfo", info.to_owned());
+    if let Some(instructions) = discovered.get("instructions") {
+        result.set("instructions", instructions.to_owned());
+    }
+    Some(result.to_raw())
+}
+
+/// A handshake server's `InitializeResult` as a discovery.
+pub(super) fn discovery(initialized: &RawValue) -> Option<Box<RawValue>> {
+    let initialized = Fields::of(initialized)?;
+    let mut result = Fields::default();
+    result.set("resultType", raw(&json!("complete")));
+    result.set("capabilities", initialized.get("capabilities").map_or_else(empty, without_sessions));
+    if let Some(info) = initialized.get("serverInfo") {
+        let mut meta = Fields::default();
+        meta.set(SERVER_INFO_KEY, info.to_owned());
+        result.set("_meta", meta.to_raw());
+    }
+    if let Some(instructions) = initialized.get("instructions") {
+        result.set("instructions", instructions.to_owned());
+    }
+    Some(result.to_raw())
+}
+
+/// A handshake server's capabilities without those that only a session's owner has.
+fn without_sessions(capabilities: &RawValue) -> Box<RawValue> {
+    let Some(mut all) = Fields::of(capabilities) else { return empty() };
+    for kind in ["tools", "prompts", "resources"] {
+        let Some(one) = all.get(kind).map(ToOwned::to_owned) else { continue };
+        let Some(mut one) = Fields::of(&one) else { continue };
+        one.remove("listChanged");
+        one.remove("subscribe");
+        all.set(kind, one.to_raw());
+    }
+    all.to_raw()
+}
+
+fn empty() -> Box<RawValue> {
+    raw(&json!({}))
+}
+
+/// Our own part of a discovery: what is spoken here, and how one gets in.
+pub(super) fn advertise(discovery: &mut Fields<'_>) {
+    discovery.set("supportedVersions", raw(&json!(supported_versions())));
+    let capabilities = discovery.get("capabilities").map_or_else(empty, ToOwned::to_owned);
+    if let Some(mut capabilities) = Fields::of(&capabilities) {
+        let extensions = capabilities.get("extensions").map_or_else(empty, ToOwned::to_owned);
+        if let Some(mut extensions) = Fields::of(&extensions) {
+            extensions.set_if_absent(CLIENT_CREDENTIALS, empty());
+            capabilities.set("extensions", extensions.to_raw());
+        }
+        discovery.set("capabilities", capabilities.to_raw());
+    }
+}
+
+/// Marks a result as its caller's own, for caches
+/// ([caching](https://modelcontextprotocol.io/specification/2026-07-28/server/utilities/caching)).
+pub(super) fn mark_private(result: &mut Fields<'_>) {
+    result.set_if_absent("ttlMs", raw(&json!(0)));
+    result.set("cacheScope", raw(&json!("private")));
+}
+
+/// Makes a handshake server's result one of a modern server's.
+pub(super) fn complete(result: &mut Fields<'_>) {
+    result.set_if_absent("resultType", raw(&json!("complete")));
+}
+
+/// Whether a result asks for input.
+pub(super) fn asks_for_input(result: &Fields<'_>) -> bool {
+    result.get("resultType").is_some_and(|kind| kind.get() == r#""input_required""#)
+}

@@ -1,0 +1,84 @@
+//! What must hold for everything that a server says.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a fuzz target fails by panicking")]
+
+use std::{sync::LazyLock, time::Duration};
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use http::StatusCode;
+use serde_json::value::RawValue;
+use tokio::{runtime::Runtime, time::Instant};
+
+use super::{
+    Part, Reply, Said,
+    events::until_response,
+    message::Message,
+    relay::{parts, said},
+};
+use crate::mcp::event;
+
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
+
+fn id() -> Box<RawValue> {
+    RawValue::from_string("7".to_owned()).unwrap()
+}
+
+/// One message.
+pub fn server_message(text: &[u8]) {
+    let parsed = Message::parse(text).is_ok();
+    for (id, status) in [(Some(id()), 200), (Some(id()), 400), (None, 200)] {
+        let Ok(said) = said(text, id.as_deref(), StatusCode::from_u16(status).unwrap()) else { continue };
+        assert!(parsed);
+        serde_json::from_str::<&RawValue>(json_of(&said)).unwrap();
+    }
+}
+
+fn json_of(said: &Said) -> &str {
+    match said {
+        Said::Message(message) => message.get(),
+        Said::Response(Reply { outcome: Ok(result), .. }) => result.get(),
+        Said::Response(Reply { outcome: Err(error), .. }) => error.error.get(),
+    }
+}
+
+/// A stream, cut into chunks of as many bytes as its first byte says.
+pub fn server_events(text: &[u8]) {
+    let Some((size, text)) = text.split_first() else { return };
+    let size = usize::from(*size).max(1);
+    let chunks =
+        || stream::iter(text.chunks(size).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect::<Vec<_>>());
+    RUNTIME.block_on(async {
+        drop(until_response(chunks(), 7, |_| async { Ok(()) }).await);
+        for id in [Some(id()), None] {
+            let heard = hear(chunks(), id).await;
+            // Written for the client, it is what was heard: nothing can make two events of one.
+            let written: String =
+                heard.iter().map(|part| event(part, part.said.as_ref().map(json_of))).collect();
+            let again = hear(stream::iter([Ok(Bytes::from(written))]), None).await;
+            // A result by itself is no message, so what is last may be lost; nothing may be added.
+            let count = |parts: &[Part]| parts.len();
+            assert!(count(&again) <= count(&heard), "{heard:?} became {again:?}");
+            for (before, after) in heard.iter().zip(&again) {
+                if let (Some(Said::Message(before)), Some(Said::Message(after))) = (&before.said, &after.said)
+                {
+                    let value = |raw: &RawValue| serde_json::from_str::<serde_json::Value>(raw.get()).ok();
+                    assert_eq!(value(before), value(after));
+                }
+            }
+        }
+    });
+}
+
+async fn hear(
+    chunks: impl futures::Stream<Item = Result<Bytes, super::body::BodyFailure>> + Send + 'static,
+    id: Option<Box<RawValue>>,
+) -> Vec<Part> {
+    let until = Instant::now() + Duration::from_secs(60);
+    let parts = parts(chunks, id, until);
+    parts
+        .take_while(|part| std::future::ready(part.is_ok()))
+        .filter_map(|part| std::future::ready(part.ok()))
+        .collect()
+        .await
+}

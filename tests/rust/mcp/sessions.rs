@@ -1,0 +1,273 @@
+//! The `Mcp-Session-Id` of handshake clients: sealed, its caller's own, and good at any process.
+
+use std::time::Duration;
+
+use deputize_core::vault::Vault;
+use deputize_tests::{Ask, McpServer, TestApp, app::root};
+use insta::assert_snapshot;
+use serde_json::json;
+
+use super::Scene;
+use crate::{grants::Connected, stage::Stage};
+
+const PATH: &str = "/api/v1/proxy/old/mcp";
+
+async fn told(ask: Ask) -> String {
+    ask.await.rpc_refusal()
+}
+
+#[tokio::test]
+async fn a_session_id_shows_nothing_of_the_servers() {
+    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+    let it = Scene::set().await;
+    let session = it.session("old").await;
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(&session).unwrap();
+    for shown in [session.as_bytes(), &bytes] {
+        assert!(!shown.windows(8).any(|part| part == b"upstream"), "{session}");
+    }
+    assert_ne!(it.session("old").await, it.session("old").await);
+    assert!(
+        session.bytes().all(|byte| (0x21..=0x7e).contains(&byte)),
+        "visible ASCII, as the protocol has it"
+    );
+}
+
+#[tokio::test]
+async fn a_session_is_its_callers_at_its_server_and_nobody_elses() {
+    let it = Scene::set().await;
+    let app = it.app();
+    let session = it.session("old").await;
+    app.server("older").at(it.old.url()).await;
+    let (own, for_bob) = (app.m2m(&it.stage.bot).await, app.obo(&it.stage.bot, &it.stage.bob).await);
+    let list = |server: &str| app.handshake(server, "tools/list", "{}").in_session(&session);
+    let before = it.old.heard().len();
+    let mut refused = Vec::new();
+    for (whose, ask) in [
+        ("another user's", list("old").as_user(&it.stage.carol)),
+        ("an agent's", list("old").bearer(&own)),
+        ("an agent's for the same user", list("old").bearer(&for_bob)),
+        ("another server's", list("older").as_user(&it.stage.bob)),
+        ("a modern server's", list("new").as_user(&it.stage.bob)),
+        ("twice", list("old").as_user(&it.stage.bob).in_session(&session)),
+        (
+            "none of ours",
+            app.handshake("old", "ping", "{}").as_user(&it.stage.bob).in_session("upstream-session-1"),
+        ),
+        ("empty", app.handshake("old", "ping", "{}").as_user(&it.stage.bob).in_session("")),
+        ("GET", app.get(PATH).as_user(&it.stage.carol).in_session(&session)),
+        ("DELETE", app.delete(PATH).as_user(&it.stage.carol).in_session(&session)),
+        (
+            "notification",
+            app.mcp("old", r#"{"jsonrpc":"2.0","method":"notifications/x"}"#)
+                .as_user(&it.stage.carol)
+                .in_session(&session),
+        ),
+    ] {
+        refused.push(format!("{whose}: {}", told(ask).await));
+    }
+    assert_snapshot!(refused.join("\n"), @"
+    another user's: 404 -32600: There is no such session
+    an agent's: 404 -32600: There is no such session
+    an agent's for the same user: 404 -32600: There is no such session
+    another server's: 404 -32600: There is no such session
+    a modern server's: 404 -32600: There is no such session
+    twice: 404 -32600: There is no such session
+    none of ours: 404 -32600: There is no such session
+    empty: 404 -32600: There is no such session
+    GET: 404 -32600: There is no such session
+    DELETE: 404 -32600: There is no such session
+    notification: 404 -32600: There is no such session
+    ");
+    assert_eq!(it.old.heard_of("tools/list").len(), 0);
+    assert!(it.old.heard().len() <= before + 1, "no more than the era of the other name was asked for");
+    // By another credential of the same user's it is theirs.
+    let jwt = app.login.token("bob");
+    list("old").bearer(&jwt).await.ok();
+}
+
+#[tokio::test]
+async fn a_session_id_in_which_anything_was_changed_is_none() {
+    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+    let it = Scene::set().await;
+    let session = it.session("old").await;
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(&session).unwrap();
+    let list = |id: &str| it.handshake("old", "tools/list", "{}").in_session(id);
+    for place in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[place] ^= 1;
+        let refused = told(list(&BASE64_URL_SAFE_NO_PAD.encode(changed))).await;
+        assert_eq!(refused, "404 -32600: There is no such session", "{place}");
+    }
+    for length in [0, 1, 3, 4, 15, 16, 31, 32, bytes.len() - 1] {
+        let refused = told(list(&BASE64_URL_SAFE_NO_PAD.encode(&bytes[..length]))).await;
+        assert_eq!(refused, "404 -32600: There is no such session", "{length}");
+    }
+    for id in ["x".repeat(9_000), format!("{session}="), format!("{session}A")] {
+        assert_eq!(told(list(&id)).await, "404 -32600: There is no such session", "{id}");
+    }
+    list(&session).await.ok();
+}
+
+#[tokio::test]
+async fn a_session_is_good_in_its_week_and_the_next() {
+    let it = Scene::set().await;
+    let session = it.session("old").await;
+    let list = || it.handshake("old", "tools/list", "{}").in_session(&session);
+    it.app().pass(Duration::from_hours(24 * 7));
+    list().await.ok();
+    it.app().pass(Duration::from_hours(24 * 7));
+    assert_snapshot!(told(list()).await, @"404 -32600: There is no such session");
+    let session = it.session("old").await;
+    it.handshake("old", "tools/list", "{}").in_session(&session).await.ok();
+}
+
+#[tokio::test]
+async fn a_session_is_carried_on_by_any_process() {
+    let it = Scene::set().await;
+    let another = || it.app().another(Vault::new(root(7), Vec::new()));
+    let (first, second) = (it.session("old").await, it.session("new").await);
+    for app in [another().await, another().await] {
+        let list = |app: &TestApp, server: &str, id: &str| {
+            app.handshake(server, "tools/list", "{}").as_user(&it.stage.bob).in_session(id)
+        };
+        list(&app, "old", &first).await.ok();
+        assert_eq!(it.old.last("tools/list").header("mcp-session-id"), Some("upstream-session-1"));
+        list(&app, "new", &second).await.ok();
+        let info =
+            it.new.last("tools/list").message()["params"]["_meta"]["io.modelcontextprotocol/clientInfo"]
+                .clone();
+        assert_eq!(info["name"], "tester");
+        // And its own by the first.
+        let third = app.initialize("old").as_user(&it.stage.bob).await.ok().session();
+        list(it.app(), "old", &third).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn many_processes_that_begin_the_first_sessions_at_once_share_a_key() {
+    let it = Scene::set().await;
+    let mut apps = Vec::new();
+    for _ in 0..4 {
+        apps.push(it.app().another(Vault::new(root(7), Vec::new())).await);
+    }
+    let begin = |app: &TestApp| {
+        let ask = app.initialize("old").as_user(&it.stage.bob);
+        async move { ask.await.ok().session() }
+    };
+    let sessions = futures::future::join_all(apps.iter().map(begin)).await;
+    for (n, session) in sessions.iter().enumerate() {
+        let app = &apps[(n + 1) % apps.len()];
+        app.handshake("old", "ping", "{}").as_user(&it.stage.bob).in_session(session).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_when_the_grant_moves_to_another_users_credentials() {
+    let stage = Stage::set().await;
+    let mcp = McpServer::start().await;
+    stage.app.permit_everything().await;
+    let chat = stage.app.server("chat").oauth().at(mcp.oauth_url()).await;
+    for user in [&stage.alice, &stage.bob] {
+        stage.app.connect(user, &chat).await;
+    }
+    let it = Connected { stage, chat };
+    it.create(&it.stage.alice, true).await.ok();
+    let own = it.app().m2m(&it.stage.bot).await;
+    let session = it.app().initialize("chat").bearer(&own).await.ok().session();
+    let call = |id: &str| {
+        let ask = it.app().handshake("chat", "tools/call", r#"{"name":"list_channels","arguments":{}}"#);
+        ask.bearer(&own).in_session(id)
+    };
+    let acting =
+        |answer: &deputize_tests::Answer| answer.json()["result"]["structuredContent"]["acting_as"].clone();
+    assert_eq!(acting(&call(&session).await.ok()), "alice");
+    // Alice shares no more, and Bob does.
+    it.toggle(&it.stage.alice).await.ok();
+    it.create(&it.stage.bob, true).await.ok();
+    assert_snapshot!(told(call(&session)).await, @"404 -32600: There is no such session");
+    let session = it.app().initialize("chat").bearer(&own).await.ok().session();
+    assert_eq!(acting(&call(&session).await.ok()), "bob");
+}
+
+#[tokio::test]
+async fn a_session_that_the_server_has_ended_is_gone_for_its_client() {
+    let it = Scene::set().await;
+    let session = it.session("old").await;
+    it.old.forget_sessions();
+    let mut refused = Vec::new();
+    for (what, ask) in [
+        ("request", it.handshake("old", "tools/list", "{}")),
+        ("notification", it.post("old", r#"{"jsonrpc":"2.0","method":"notifications/x"}"#)),
+        ("GET", it.app().get(PATH).as_user(&it.stage.bob)),
+        ("DELETE", it.app().delete(PATH).as_user(&it.stage.bob)),
+    ] {
+        refused.push(format!("{what}: {}", told(ask.in_session(&session)).await));
+    }
+    assert_snapshot!(refused.join("\n"), @"
+    request: 404 -32600: The session has ended
+    notification: 404 -32600: The session has ended
+    GET: 404 -32600: The session has ended
+    DELETE: 404 -32600: The session has ended
+    ");
+}
+
+#[tokio::test]
+async fn a_session_of_ours_that_the_server_has_ended_is_begun_anew() {
+    let it = Scene::set().await;
+    it.modern("old", "tools/call", r#""name":"t""#).await.ok();
+    it.old.forget_sessions();
+    it.modern("old", "tools/call", r#""name":"t""#).await.ok();
+    assert_eq!(it.old.sessions(), 1);
+}
+
+#[tokio::test]
+async fn sessions_of_ours_are_their_callers_own() {
+    let it = Scene::set().await;
+    let list = |user| it.app().modern("old", "tools/list", "").as_user(user);
+    list(&it.stage.bob).await.ok();
+    list(&it.stage.carol).await.ok();
+    list(&it.stage.bob).await.ok();
+    assert_eq!(it.old.sessions(), 2);
+    let used: Vec<_> = it
+        .old
+        .heard_of("tools/list")
+        .iter()
+        .map(|heard| heard.header("mcp-session-id").unwrap().to_owned())
+        .collect();
+    assert_eq!(used, ["upstream-session-1", "upstream-session-2", "upstream-session-1"]);
+}
+
+#[tokio::test]
+async fn a_client_ends_its_session_at_the_server() {
+    let it = Scene::set().await;
+    let session = it.session("old").await;
+    let delete = || it.app().delete(PATH).as_user(&it.stage.bob).header("mcp-protocol-version", "2025-11-25");
+    assert_snapshot!(delete().in_session(&session).await, @"204 No Content");
+    assert_eq!(it.old.sessions(), 0);
+    let heard = it.old.last("DELETE");
+    assert_eq!(heard.header("mcp-session-id"), Some("upstream-session-1"));
+    assert_eq!(heard.header("mcp-protocol-version"), Some("2025-11-25"));
+    assert_snapshot!(told(delete().in_session(&session)).await, @"404 -32600: The session has ended");
+    assert_snapshot!(delete().await.refusal(), @"405 This endpoint has no such method");
+    // At a modern server there is nothing to end, so it does not.
+    let session = it.session("new").await;
+    let ended = it.app().delete("/api/v1/proxy/new/mcp").as_user(&it.stage.bob).in_session(&session).await;
+    assert_eq!(ended.status, 405);
+    it.old
+        .on("DELETE", |_| axum::response::IntoResponse::into_response(http::StatusCode::METHOD_NOT_ALLOWED));
+    let session = it.session("old").await;
+    assert_snapshot!(delete().in_session(&session).await.refusal(), @"405 This endpoint has no such method");
+}
+
+#[tokio::test]
+async fn a_client_that_describes_itself_at_length_has_a_session_all_the_same() {
+    let it = Scene::set().await;
+    let params = json!({
+        "protocolVersion": "2025-11-25", "capabilities": { "experimental": "x".repeat(10_000) },
+        "clientInfo": { "name": "tester", "version": "1", "icons": "x".repeat(10_000) },
+    });
+    let text = deputize_tests::mcp::request("initialize", &params.to_string());
+    let session = it.post("new", &text).await.ok().session();
+    assert!(session.len() < 8 * 1024);
+    it.handshake("new", "tools/list", "{}").in_session(&session).await.ok();
+}
