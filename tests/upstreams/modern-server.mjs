@@ -1,17 +1,28 @@
 // A small MCP server of revision 2026-07-28, on the reference SDK.
 //
 // PORT (0 = any) to listen on; TOKEN, if set, is the bearer token that every request must carry.
-// Ready when it prints `listening on http://127.0.0.1:PORT/mcp`.
+// Ready when it prints `listening on http://127.0.0.1:PORT/mcp`. Prints `slow: cancelled after step N` when the
+// caller of `slow` goes away.
 
 import { createServer } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { localhostHostValidation, localhostOriginValidation, toNodeHandler } from "@modelcontextprotocol/node";
-import { McpServer, createMcpHandler } from "@modelcontextprotocol/server";
+import {
+  McpServer,
+  ResourceTemplate,
+  acceptedContent,
+  completable,
+  createMcpHandler,
+  inputRequired,
+} from "@modelcontextprotocol/server";
 import { z } from "zod";
 
 const { PORT = "0", TOKEN } = process.env;
 
+const LANGUAGES = ["german", "greek", "italian"];
+
 const text = (value) => ({ content: [{ type: "text", text: value }] });
+const startingWith = (begun) => LANGUAGES.filter((language) => language.startsWith(begun));
 
 function makeServer({ requestInfo }) {
   const server = new McpServer({ name: "modern", version: "1.0.0" });
@@ -46,7 +57,12 @@ function makeServer({ requestInfo }) {
     async ({ steps, pauseMs }, context) => {
       const progressToken = context.mcpReq._meta?.progressToken;
       for (let step = 1; step <= steps; step += 1) {
-        await sleep(pauseMs, undefined, { signal: context.mcpReq.signal });
+        try {
+          await sleep(pauseMs, undefined, { signal: context.mcpReq.signal });
+        } catch (cancelled) {
+          console.log(`slow: cancelled after step ${step - 1}`);
+          throw cancelled;
+        }
         if (progressToken !== undefined) {
           await context.mcpReq.notify({
             method: "notifications/progress",
@@ -85,6 +101,59 @@ function makeServer({ requestInfo }) {
     "large",
     { description: "Returns so many bytes", inputSchema: z.object({ bytes: z.number().int() }) },
     ({ bytes }) => text("x".repeat(bytes)),
+  );
+
+  // Answers `input_required`, and the result once the same call comes again with the answer.
+  const name = z.object({ name: z.string() });
+  server.registerTool(
+    "ask",
+    { description: "Asks for a name and greets it", inputSchema: z.object({ greeting: z.string() }) },
+    ({ greeting }, context) => {
+      const answer = acceptedContent(context.mcpReq.inputResponses, "who", name);
+      if (answer !== undefined) return text(`${greeting}, ${answer.name}`);
+      const who = inputRequired.elicit({ message: "Who is there?", requestedSchema: name });
+      return inputRequired({ inputRequests: { who } });
+    },
+  );
+
+  server.registerResource(
+    "motto",
+    "text://motto",
+    { description: "What this server believes in", mimeType: "text/plain" },
+    (uri) => ({ contents: [{ uri: uri.href, mimeType: "text/plain", text: "Less is more" }] }),
+  );
+
+  server.registerResource(
+    "dot",
+    "image://dot",
+    { description: "One transparent pixel", mimeType: "image/gif" },
+    (uri) => ({
+      contents: [
+        {
+          uri: uri.href,
+          mimeType: "image/gif",
+          blob: "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7",
+        },
+      ],
+    }),
+  );
+
+  server.registerResource(
+    "word",
+    new ResourceTemplate("text://words/{language}", { list: undefined, complete: { language: startingWith } }),
+    { description: "A language's name", mimeType: "text/plain" },
+    (uri, { language }) => ({ contents: [{ uri: uri.href, mimeType: "text/plain", text: language }] }),
+  );
+
+  server.registerPrompt(
+    "translate",
+    {
+      description: "Asks for a translation",
+      argsSchema: z.object({ text: z.string(), language: completable(z.string(), startingWith) }),
+    },
+    ({ text: said, language }) => ({
+      messages: [{ role: "user", content: { type: "text", text: `Translate into ${language}: ${said}` } }],
+    }),
   );
 
   return server;

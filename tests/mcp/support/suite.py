@@ -1,0 +1,88 @@
+"""The MCP conformance suite as a process, and what its checks came to."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.server import Output
+
+_MCP = Path(__file__).resolve().parents[1]
+# The suite needs a newer Node than the rest.
+_NODE = _MCP / "node_modules/node/bin/node"
+_SUITE = _MCP / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
+_DEADLINE_SECONDS = 60
+_SCENARIO_MS = 10_000
+_RESULTS = re.compile(r"server-(?P<scenario>.+)-\d{4}-\d\d-\d\dT[\d-]+Z")
+
+# From good to bad.
+_STATUSES = ["SUCCESS", "SKIPPED", "WARNING", "FAILURE"]
+
+Checks = dict[tuple[str, str], str]
+
+
+def run(url: str, version: str, output: Path) -> Checks:
+    """The worst status of each check, by its scenario and id, of all the suite has for this revision."""
+    done = subprocess.run(
+        [_NODE, _SUITE, "server", "--url", url, "--suite", "all", "--spec-version", version]
+        + ["--timeout", str(_SCENARIO_MS), "--output-dir", output],
+        cwd=_MCP,
+        capture_output=True,
+        text=True,
+        timeout=_DEADLINE_SECONDS,
+        check=False,
+    )
+    checks: Checks = {}
+    for file in output.glob("*/checks.json"):
+        scenario = _RESULTS.fullmatch(file.parent.name)
+        assert scenario, file
+        for check in json.loads(file.read_text()):
+            if check["status"] == "INFO":
+                continue
+            key = (scenario["scenario"], check["id"])
+            checks[key] = max(checks.get(key, "SUCCESS"), check["status"], key=_STATUSES.index)
+    assert checks, f"the suite did not run:\n{done.stdout}{done.stderr}"
+    return checks
+
+
+def worse(checks: Checks, than: Checks) -> dict[tuple[str, str], str]:
+    """The checks of which less has come, with what has."""
+    found = {}
+    for key, good in than.items():
+        came = checks.get(key, "absent")
+        if came == "absent" or _STATUSES.index(came) > _STATUSES.index(good):
+            found[key] = came
+    for key, came in checks.items():
+        # Such as a scenario's giving up before its checks.
+        if key not in than and came not in ("SUCCESS", "SKIPPED"):
+            found[key] = came
+    return found
+
+
+@contextmanager
+def authorized(target: str, token: str) -> Iterator[str]:
+    """Where requests get a token on their way to the target: the suite has no way to send one."""
+    process = subprocess.Popen(
+        ["node", _MCP / "authorizing-forwarder.mjs"],
+        env=os.environ | {"TARGET": target, "TOKEN": token},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    output = Output()
+    assert process.stdout and process.stderr
+    output.follow(process.stdout)
+    output.follow(process.stderr)
+    try:
+        ready = output.line_starting_with("listening on ", _DEADLINE_SECONDS)
+        assert ready, f"the forwarder did not start:\n{output.text()}"
+        yield ready.removeprefix("listening on ").strip()
+    finally:
+        process.kill()
+        process.wait()
+        output.finish()
