@@ -11,7 +11,8 @@ from .report import MISSING, Row, milliseconds, percentiles
 DIRECT = "direct"
 FASTMCP = "FastMCP proxy"
 FASTMCP_REUSE = "FastMCP proxy on one reused session"
-OURS = ["M2M call", "OBO call", "user-key call"]
+MCP = "M2M call over /mcp"
+OURS = ["M2M call", "OBO call", "user-key call", MCP]
 
 TARGET_ADDED_MS = 1.0
 TARGET_SHARE = 0.1
@@ -49,9 +50,13 @@ def measure(server: Deputize | None, upstream_url: str, plan: Plan) -> tuple[lis
 def _our_requests(server: Deputize, upstream_url: str) -> dict:
     server_id = server.register(upstream_url)
     credentials = [server.as_agent(), server.on_behalf_of_alice(), server.with_api_key()]
-    requests = {name: server.call_echo(server_id, each) for name, each in zip(OURS, credentials, strict=True)}
+    requests = {
+        name: server.call_echo(server_id, each) for name, each in zip(OURS[:3], credentials, strict=True)
+    }
     for request in requests.values():
         expect_echo(request.send())
+    requests[MCP] = mcp.echo_call(server.mcp_url(server_id), server.as_agent())
+    expect_echo(mcp.result_of(requests[MCP]))
     return requests
 
 

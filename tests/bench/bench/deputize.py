@@ -66,6 +66,9 @@ class Deputize:
     def call_echo(self, server_id: str, credential: dict[str, str]) -> Request:
         return self.call(server_id, ECHO_TOOL, ECHO_ARGUMENTS, credential)
 
+    def mcp_url(self, server_id: str) -> str:
+        return f"{self.url}/api/v1/proxy/{server_id}/mcp"
+
     def tools(self, server_id: str, credential: dict[str, str]) -> list[dict]:
         answer = http.get(f"{self.url}/api/v1/proxy/{server_id}/tools", credential).send()
         return answer["tools"] if isinstance(answer, dict) else answer

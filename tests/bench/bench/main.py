@@ -10,7 +10,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from . import calls, deputize, floor, machine, processes, scale, setup, table_costs, tokens
+from . import calls, deputize, floor, machine, processes, scale, setup, stream, table_costs, tokens
 from .load import Measured
 from .paths import OUTPUT, SERVER
 from .plan import FULL, QUICK, Plan
@@ -91,6 +91,7 @@ def _measure(binary: Path | None, plan: Plan, without_scale: bool) -> Bench:
             bench.part("floor", floor.measure, token_figures.get("busy", {}).get("M2M"))
             call_figures = bench.part("calls", calls.measure, server, upstream_url, plan) or {}
             if server:
+                bench.part("stream", stream.measure, server, upstream_url, plan)
                 bench.part("memory", _memory, server, idle, token_figures, call_figures)
         if binary:
             # Counting capacity costs time, so it has a server of its own.

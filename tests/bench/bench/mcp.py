@@ -10,15 +10,26 @@ ECHO_TOOL = "echo"
 ECHO_ARGUMENTS = {"message": "hello"}
 
 
-def echo_call(endpoint: str) -> Request:
+def echo_call(endpoint: str, credential: dict[str, str] | None = None) -> Request:
+    return tool_call(endpoint, ECHO_TOOL, ECHO_ARGUMENTS, credential)
+
+
+def tool_call(
+    endpoint: str,
+    tool: str,
+    arguments: dict,
+    credential: dict[str, str] | None = None,
+    meta: dict | None = None,
+) -> Request:
     message = {
         "jsonrpc": "2.0",
         "id": 1,
         "method": "tools/call",
         "params": {
-            "name": ECHO_TOOL,
-            "arguments": ECHO_ARGUMENTS,
+            "name": tool,
+            "arguments": arguments,
             "_meta": {
+                **(meta or {}),
                 "io.modelcontextprotocol/protocolVersion": REVISION,
                 "io.modelcontextprotocol/clientInfo": {"name": "bench", "version": "1.0.0"},
                 "io.modelcontextprotocol/clientCapabilities": {},
@@ -30,7 +41,8 @@ def echo_call(endpoint: str) -> Request:
         "accept": "application/json, text/event-stream",
         "mcp-protocol-version": REVISION,
         "mcp-method": "tools/call",
-        "mcp-name": ECHO_TOOL,
+        "mcp-name": tool,
+        **(credential or {}),
     }
     return http.Request(endpoint, headers, json.dumps(message))
 

@@ -1,5 +1,6 @@
 """What a token and a call cost in DynamoDB: requests and units, as the server's SDK client counted."""
 
+from . import mcp
 from .deputize import Deputize, expect_echo
 from .http import Request
 from .plan import Plan
@@ -22,6 +23,8 @@ def measure(server: Deputize, upstream_url: str, plan: Plan) -> tuple[list[Row],
     count("OBO call", _echo(server, echo_server_id, server.on_behalf_of_alice()))
     count("user-key call", _echo(server, echo_server_id, server.with_api_key()))
 
+    count("M2M call over /mcp", _mcp_echo(server, echo_server_id))
+
     oauth_server_id = server.env["SLACK_SERVER_ID"]
     own = server.grant("ALICE_API_KEY", oauth_server_id, shared=False)
     count("OBO call of an OAuth server, own grant", _any_tool(server, oauth_server_id))
@@ -34,6 +37,12 @@ def measure(server: Deputize, upstream_url: str, plan: Plan) -> tuple[list[Row],
 def _echo(server: Deputize, server_id: str, credential: dict[str, str]) -> Request:
     request = server.call_echo(server_id, credential)
     expect_echo(request.send())
+    return request
+
+
+def _mcp_echo(server: Deputize, server_id: str) -> Request:
+    request = mcp.echo_call(server.mcp_url(server_id), server.as_agent())
+    expect_echo(mcp.result_of(request))
     return request
 
 

@@ -1,6 +1,8 @@
-// The MCP server behind every proxy: one tool that does no work, so that what is left is the way to it.
+// The MCP server behind every proxy: a tool that does no work, so that what is left is the way to it, and one
+// that streams.
 // It answers both eras, and keeps no session.
 import { createServer } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { toNodeHandler } from '@modelcontextprotocol/node';
 import { createMcpHandler, fromJsonSchema, McpServer } from '@modelcontextprotocol/server';
 
@@ -10,11 +12,27 @@ const inputSchema = fromJsonSchema({
   required: ['message'],
 });
 
+const ticks = fromJsonSchema({
+  type: 'object',
+  properties: { steps: { type: 'integer' } },
+  required: ['steps'],
+});
+
 const handler = createMcpHandler(() => {
   const server = new McpServer({ name: 'bench-upstream', version: '1.0.0' });
   server.registerTool('echo', { description: 'Says it again', inputSchema }, ({ message }) => ({
     content: [{ type: 'text', text: message }],
   }));
+  // Each event says when it was sent, so that whoever reads it knows how long it was under way.
+  server.registerTool('tick', { description: 'Says the time, step by step', inputSchema: ticks }, async ({ steps }, context) => {
+    const progressToken = context.mcpReq._meta.progressToken;
+    for (let step = 1; step <= steps; step += 1) {
+      await sleep(20);
+      const params = { progressToken, progress: step, message: String(performance.timeOrigin + performance.now()) };
+      await context.mcpReq.notify({ method: 'notifications/progress', params });
+    }
+    return { content: [{ type: 'text', text: 'done' }] };
+  });
   return server;
 });
 
