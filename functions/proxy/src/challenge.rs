@@ -14,7 +14,10 @@ use deputize_core::{
     tokens::{Audience, SCOPE},
 };
 use deputize_service::{ApiError, extract::Path};
-use http::{HeaderValue, StatusCode, header::WWW_AUTHENTICATE};
+use http::{
+    HeaderValue, StatusCode,
+    header::{CONNECTION, WWW_AUTHENTICATE},
+};
 use serde::Deserialize;
 
 /// The server that a path names, whatever else it names.
@@ -34,6 +37,9 @@ pub(crate) async fn challenge(
     if response.status() != StatusCode::UNAUTHORIZED {
         return response;
     }
+    // It may be answered before the body is read, and then the connection ends: a client that is not told so may
+    // send its next request into the closing connection, and see it fail (RFC 9112 section 9.6).
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     // What is no id names no server, and has no metadata.
     if let (Ok(Path(AtServer { server_id })), Some(said)) = (at, response.headers().get(WWW_AUTHENTICATE))
         && let Some(full) = with_metadata(&core, server_id, said)
