@@ -11,11 +11,13 @@
 //! | `flow` | the answer on its way back, as it comes |
 //! | `answer` | responses, events and refusals as bytes |
 //! | `fields` | a JSON object changed in a few fields |
+//! | `described` | the errors, for the OpenAPI document |
 //!
 //! Who may not get in at all is answered by HTTP (401, 403, 404). What stops a request after that is told in the
 //! protocol: an HTTP 401 would make a client get another token, which would not help.
 
 mod answer;
+mod described;
 mod dispatch;
 mod fields;
 mod flow;
@@ -40,7 +42,7 @@ use deputize_core::{
     ids::ServerId,
 };
 use deputize_service::{
-    ApiError, Errors,
+    ApiError,
     extract::{self, Context, Credential, Path},
     response::classify,
 };
@@ -128,7 +130,7 @@ impl IntoResponse for Stop {
             (String = "text/event-stream"),
         )),
         (status = 202, description = "A notification or response was taken"),
-        Errors,
+        described::McpErrors,
     ),
     security(("bearer" = []), ("api_key" = [])),
 )]
@@ -170,8 +172,7 @@ pub(crate) async fn post(
     params(("server_id" = String, Path)),
     responses(
         (status = 200, description = "Events", content_type = "text/event-stream", body = String),
-        (status = 405, description = "There is no such stream", body = deputize_service::ErrorBody),
-        Errors,
+        described::McpErrors,
     ),
     security(("bearer" = []), ("api_key" = [])),
 )]
@@ -201,8 +202,7 @@ pub(crate) async fn get(
     params(("server_id" = String, Path)),
     responses(
         (status = 204, description = "It has ended"),
-        (status = 405, description = "The server does not let its clients end sessions", body = deputize_service::ErrorBody),
-        Errors,
+        described::McpErrors,
     ),
     security(("bearer" = []), ("api_key" = [])),
 )]

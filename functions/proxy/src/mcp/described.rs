@@ -1,0 +1,65 @@
+//! The errors of the endpoint, for the OpenAPI document.
+#![allow(dead_code, reason = "these are only described: `answer` writes the bytes")]
+
+use deputize_service::ErrorBody;
+use serde::Serialize;
+use utoipa::{IntoResponses, ToSchema};
+
+/// A JSON-RPC error response.
+#[derive(Serialize, ToSchema)]
+pub(super) struct JsonRpcErrorBody {
+    #[schema(example = "2.0")]
+    jsonrpc: String,
+    /// The request's, if it could be read.
+    #[schema(value_type = Option<serde_json::Value>)]
+    id: Option<serde_json::Value>,
+    /// `code`, `message` and perhaps `data`.
+    #[schema(value_type = Object)]
+    error: serde_json::Value,
+}
+
+/// A JSON-RPC error, or, before there is a message to answer, an error like any other endpoint's.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum McpErrorBody {
+    Message(#[schema(inline)] JsonRpcErrorBody),
+    Request(ErrorBody),
+}
+
+/// The errors by HTTP status. What stops a request after its caller has been let in comes with 200.
+#[derive(IntoResponses)]
+pub(super) enum McpErrors {
+    /// No message, or one whose headers and body disagree.
+    #[response(status = 400)]
+    BadRequest(#[to_schema] McpErrorBody),
+    /// No credential, or one that proves nothing (any more).
+    #[response(status = 401)]
+    Unauthorized(#[to_schema] McpErrorBody),
+    /// The caller may not do this, or the page may not.
+    #[response(status = 403)]
+    Forbidden(#[to_schema] McpErrorBody),
+    /// There is no such server, session or method.
+    #[response(status = 404)]
+    NotFound(#[to_schema] McpErrorBody),
+    /// There is no such stream, or no ending of sessions.
+    #[response(status = 405)]
+    MethodNotAllowed(#[to_schema] McpErrorBody),
+    /// The request contradicts the present state.
+    #[response(status = 409)]
+    Conflict(#[to_schema] McpErrorBody),
+    /// The body is too large.
+    #[response(status = 413)]
+    TooLarge(#[to_schema] McpErrorBody),
+    /// The body is no JSON.
+    #[response(status = 415)]
+    UnsupportedMediaType(#[to_schema] McpErrorBody),
+    /// The MCP server failed.
+    #[response(status = 502)]
+    BadGateway(#[to_schema] McpErrorBody),
+    /// The store is unavailable.
+    #[response(status = 503)]
+    Unavailable(#[to_schema] McpErrorBody),
+    /// The MCP server took too long.
+    #[response(status = 504)]
+    TimedOut(#[to_schema] McpErrorBody),
+}
