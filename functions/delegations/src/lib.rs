@@ -3,6 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use deputize_api::{
+    delegations::{CreateDelegation, Delegation},
+    path,
+};
 use deputize_core::{
     Core,
     clock::Timestamp,
@@ -14,10 +18,7 @@ use deputize_service::{
     extract::{Context, Json, Paging, PagingParams, Path, User},
 };
 use http::{StatusCode, Uri};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
-use uuid::Uuid;
 
 /// The function's routes, to be put [`deputize_service::edge::around`].
 pub fn router(core: Arc<Core>) -> OpenApiRouter {
@@ -28,56 +29,19 @@ pub fn router(core: Arc<Core>) -> OpenApiRouter {
         .with_state(core)
 }
 
-/// A delegation.
-#[derive(Debug, Serialize, ToSchema)]
-struct Delegation {
-    #[schema(value_type = Uuid)]
-    id: DelegationId,
-    #[schema(value_type = Uuid)]
-    agent_account_id: AgentAccountId,
-    #[schema(value_type = Uuid)]
-    delegator_user_id: Uuid,
-    delegator_email: Option<String>,
-    /// Not revoked and not expired.
-    is_active: bool,
-    /// The servers that the agent may call for the user; `null` for all.
-    #[schema(value_type = Option<Vec<String>>)]
-    server_ids: Option<Vec<ServerId>>,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    expires_at: Option<Timestamp>,
-    #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    revoked_at: Option<Timestamp>,
-}
-
-impl From<DelegationView> for Delegation {
-    fn from(DelegationView { delegation, delegator_email, is_active }: DelegationView) -> Self {
-        Self {
-            id: delegation.id,
-            agent_account_id: delegation.agent_account_id,
-            delegator_user_id: delegation.delegator_user_id.0,
-            delegator_email: delegator_email.map(String::from),
-            is_active,
-            server_ids: delegation.server_ids,
-            expires_at: delegation.expires_at,
-            created_at: delegation.created_at,
-            revoked_at: delegation.revoked_at,
-        }
+fn shown(DelegationView { delegation, delegator_email, is_active }: DelegationView) -> Delegation {
+    let text = |time: Timestamp| time.to_string();
+    Delegation {
+        id: delegation.id.to_string(),
+        agent_account_id: delegation.agent_account_id.to_string(),
+        delegator_user_id: delegation.delegator_user_id.to_string(),
+        delegator_email: delegator_email.map(String::from),
+        is_active,
+        server_ids: delegation.server_ids.map(|ids| ids.iter().map(ServerId::to_string).collect()),
+        expires_at: delegation.expires_at.map(text),
+        created_at: text(delegation.created_at),
+        revoked_at: delegation.revoked_at.map(text),
     }
-}
-
-/// What to delegate. All of it may be left out, the body too; `null` is the same as no body.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-struct CreateDelegation {
-    /// The servers that the agent may call, 1 to 50; all if left out.
-    #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 50)]
-    server_ids: Option<Vec<ServerId>>,
-    /// Until when; until it is revoked if left out.
-    #[serde(default)]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    expires_at: Option<Timestamp>,
 }
 
 /// The delegations to an agent account
@@ -85,7 +49,7 @@ struct CreateDelegation {
 /// All of them for admins and the account's owner, their own for others.
 #[utoipa::path(
     get,
-    path = "/api/v1/agent-accounts/{agent_account_id}/delegations",
+    path = path::AGENT_DELEGATIONS,
     operation_id = "list_delegations",
     tag = "delegations",
     params(("agent_account_id" = Uuid, Path), PagingParams),
@@ -100,7 +64,7 @@ async fn list_for_agent(
     uri: Uri,
 ) -> Result<Paged<Delegation>> {
     let listing = delegations::list_for_agent(&core, &caller, agent, &page).await?;
-    Ok(Paged::new(&uri, listing, Delegation::from))
+    Ok(Paged::new(&uri, listing, shown))
 }
 
 /// Delegate to an agent account
@@ -109,7 +73,7 @@ async fn list_for_agent(
 /// is; one that says something else is replaced, and tokens that rest on it die.
 #[utoipa::path(
     post,
-    path = "/api/v1/agent-accounts/{agent_account_id}/delegations",
+    path = path::AGENT_DELEGATIONS,
     operation_id = "create_delegation",
     tag = "delegations",
     params(("agent_account_id" = Uuid, Path)),
@@ -122,18 +86,18 @@ async fn create(
     User(caller): User,
     Context(request): Context,
     Path(agent): Path<AgentAccountId>,
-    body: Option<Json<Option<CreateDelegation>>>,
+    body: Option<Json<Option<CreateDelegation<ServerId, Timestamp>>>>,
 ) -> Result<(StatusCode, Json<Delegation>)> {
     let CreateDelegation { server_ids, expires_at } = body.and_then(|Json(body)| body).unwrap_or_default();
     let new = NewDelegation { server_ids, expires_at };
     let delegation = delegations::create(&core, &caller, &request, agent, new).await?;
-    Ok((StatusCode::CREATED, Json(delegation.into())))
+    Ok((StatusCode::CREATED, Json(shown(delegation))))
 }
 
 /// The caller's own delegations
 #[utoipa::path(
     get,
-    path = "/api/v1/delegations",
+    path = path::MY_DELEGATIONS,
     operation_id = "list_my_delegations",
     tag = "delegations",
     params(PagingParams),
@@ -147,7 +111,7 @@ async fn list_mine(
     uri: Uri,
 ) -> Result<Paged<Delegation>> {
     let listing = delegations::list_mine(&core, &caller, &page).await?;
-    Ok(Paged::new(&uri, listing, Delegation::from))
+    Ok(Paged::new(&uri, listing, shown))
 }
 
 /// Revoke a delegation
@@ -156,7 +120,7 @@ async fn list_mine(
 /// next call on.
 #[utoipa::path(
     delete,
-    path = "/api/v1/delegations/{delegation_id}",
+    path = path::DELEGATION,
     operation_id = "revoke_delegation",
     tag = "delegations",
     params(("delegation_id" = Uuid, Path)),

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use cookie::{Cookie, SameSite};
+use deputize_api::{
+    connections::{Connect, Connecting, Connection, Status},
+    path,
+};
 use deputize_core::{
     Core,
-    clock::Timestamp,
     connections::{self, CALLBACK_PATH, begin::BEGUN_FOR},
     ids::ServerId,
     secret::shown_once,
@@ -17,8 +20,6 @@ use deputize_service::{
     extract::{Context, Json, Path, User},
 };
 use http::{HeaderName, StatusCode, header::SET_COOKIE};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
@@ -31,25 +32,6 @@ pub(crate) fn cookie_name(connection: &str) -> String {
     format!("deputize_connect_{connection}")
 }
 
-#[derive(Debug, Default, Deserialize, ToSchema)]
-struct Connect {
-    /// Scope to ask for beside what the server asks for and the present session has (RFC 6749 section 3.3):
-    /// what an `insufficient_scope` error named.
-    #[serde(default)]
-    #[schema(example = "chat:write")]
-    scope: Option<String>,
-}
-
-/// The way to the server's authorization server.
-#[derive(Debug, Serialize, ToSchema)]
-struct Connecting {
-    /// To be opened in the caller's browser.
-    #[schema(format = "uri")]
-    authorization_url: String,
-    /// For how many seconds it can be used.
-    expires_in: u64,
-}
-
 /// Connect to an OAuth-protected server
 ///
 /// Finds the server's authorization server (RFC 9728, RFC 8414), registers this service there if need be, and
@@ -58,7 +40,7 @@ struct Connecting {
 /// is asked to confirm when they come back.
 #[utoipa::path(
     post,
-    path = "/api/v1/servers/{server_id}/connect",
+    path = path::CONNECT,
     operation_id = "connect",
     tag = "connections",
     params(("server_id" = String, Path)),
@@ -92,34 +74,10 @@ async fn connect(
     Ok(([(SET_COOKIE, cookie)], Json(connecting)))
 }
 
-/// The caller's OAuth session at a server, without its tokens.
-#[derive(Debug, Serialize, ToSchema)]
-struct Connection {
-    #[schema(value_type = String)]
-    server_id: ServerId,
-    status: Status,
-    #[schema(value_type = String, format = DateTime)]
-    connected_at: Timestamp,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    expires_at: Option<Timestamp>,
-    /// Whether the session outlives `expires_at`: its tokens are then refreshed when they are needed.
-    renewable: bool,
-    scope: Option<String>,
-}
-
-/// Whether the connection can be used.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum Status {
-    Connected,
-    /// Its owner must connect again.
-    Expired,
-}
-
 /// The caller's own connection to a server
 #[utoipa::path(
     get,
-    path = "/api/v1/servers/{server_id}/connection",
+    path = path::CONNECTION,
     operation_id = "get_connection",
     tag = "connections",
     params(("server_id" = String, Path)),
@@ -134,11 +92,11 @@ async fn connection(
     let session = sessions::get(&core, &caller, &server).await?.value;
     let status = if session.has_ended(core.clock.now()) { Status::Expired } else { Status::Connected };
     Ok(Json(Connection {
-        server_id: session.server_id,
+        server_id: session.server_id.to_string(),
         status,
         renewable: session.renewable,
-        connected_at: session.connected_at,
-        expires_at: session.expires_at,
+        connected_at: session.connected_at.to_string(),
+        expires_at: session.expires_at.map(|at| at.to_string()),
         scope: session.scope,
     }))
 }
@@ -149,7 +107,7 @@ async fn connection(
 /// `OAuth session not found`.
 #[utoipa::path(
     delete,
-    path = "/api/v1/servers/{server_id}/connection",
+    path = path::CONNECTION,
     operation_id = "delete_connection",
     tag = "connections",
     params(("server_id" = String, Path)),

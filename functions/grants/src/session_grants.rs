@@ -3,60 +3,39 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use deputize_api::{
+    path,
+    session_grants::{CreateSessionGrant, SessionGrant, ToggleSessionGrant},
+};
 use deputize_core::{
     Core,
-    clock::Timestamp,
     grants::{self, GrantView},
-    ids::{AgentAccountId, GrantId, ServerId, UserId},
+    ids::{AgentAccountId, GrantId, ServerId},
 };
 use deputize_service::{
     Errors, Paged, Result,
     extract::{Context, Json, Paging, PagingParams, Path, Query, User},
 };
 use http::{StatusCode, Uri};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(toggle)).routes(routes!(revoke))
 }
 
-/// A session grant.
-#[derive(Debug, Serialize, ToSchema)]
-struct SessionGrant {
-    #[schema(value_type = Uuid)]
-    id: GrantId,
-    #[schema(value_type = Uuid)]
-    agent_account_id: AgentAccountId,
-    #[schema(value_type = String)]
-    server_id: ServerId,
-    #[schema(value_type = Uuid)]
-    grantor_user_id: UserId,
-    grantor_email: Option<String>,
-    /// Whether users without a grant of their own use it too. One grant at most is shared for an agent
-    /// account and a server.
-    shared: bool,
-    is_active: bool,
-    #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
-    #[schema(value_type = String, format = DateTime)]
-    updated_at: Timestamp,
-}
-
-impl From<GrantView> for SessionGrant {
-    fn from(GrantView { grant, grantor_email, shared, is_active }: GrantView) -> Self {
-        Self {
-            id: grant.id,
-            agent_account_id: grant.agent_account_id,
-            server_id: grant.server_id,
-            grantor_user_id: grant.grantor_user_id,
-            grantor_email: grantor_email.map(String::from),
-            shared,
-            is_active,
-            created_at: grant.created_at,
-            updated_at: grant.updated_at,
-        }
+fn shown(GrantView { grant, grantor_email, shared, is_active }: GrantView) -> SessionGrant {
+    SessionGrant {
+        id: grant.id.to_string(),
+        agent_account_id: grant.agent_account_id.to_string(),
+        server_id: grant.server_id.to_string(),
+        grantor_user_id: grant.grantor_user_id.to_string(),
+        grantor_email: grantor_email.map(String::from),
+        shared,
+        is_active,
+        created_at: grant.created_at.to_string(),
+        updated_at: grant.updated_at.to_string(),
     }
 }
 
@@ -73,7 +52,7 @@ struct ListFilter {
 /// Their own, and the shared ones; never another user's personal grant.
 #[utoipa::path(
     get,
-    path = "/api/v1/agent-accounts/{agent_account_id}/session-grants",
+    path = path::SESSION_GRANTS,
     operation_id = "list_session_grants",
     tag = "session grants",
     params(("agent_account_id" = Uuid, Path), ListFilter, PagingParams),
@@ -89,16 +68,7 @@ async fn list(
     uri: Uri,
 ) -> Result<Paged<SessionGrant>> {
     let listing = grants::list(&core, &caller, agent, filter.server_id.as_ref(), &page).await?;
-    Ok(Paged::new(&uri, listing, SessionGrant::from))
-}
-
-#[derive(Debug, Deserialize, ToSchema)]
-struct CreateSessionGrant {
-    #[schema(value_type = String, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$")]
-    server_id: ServerId,
-    /// Make it the shared grant, which revokes everybody else's for this agent account and server.
-    #[serde(default)]
-    shared: bool,
+    Ok(Paged::new(&uri, listing, shown))
 }
 
 /// Grant the use of one's own OAuth session
@@ -107,7 +77,7 @@ struct CreateSessionGrant {
 /// or personal as asked.
 #[utoipa::path(
     post,
-    path = "/api/v1/agent-accounts/{agent_account_id}/session-grants",
+    path = path::SESSION_GRANTS,
     operation_id = "create_session_grant",
     tag = "session grants",
     params(("agent_account_id" = Uuid, Path)),
@@ -120,17 +90,10 @@ async fn create(
     User(caller): User,
     Context(request): Context,
     Path(agent): Path<AgentAccountId>,
-    Json(body): Json<CreateSessionGrant>,
+    Json(body): Json<CreateSessionGrant<ServerId>>,
 ) -> Result<(StatusCode, Json<SessionGrant>)> {
     let grant = grants::create(&core, &caller, &request, agent, &body.server_id, body.shared).await?;
-    Ok((StatusCode::CREATED, Json(grant.into())))
-}
-
-/// `shared` is ignored: a toggle flips what there is.
-#[derive(Debug, Deserialize, ToSchema)]
-struct ToggleSessionGrant {
-    #[schema(value_type = String, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$")]
-    server_id: ServerId,
+    Ok((StatusCode::CREATED, Json(shown(grant))))
 }
 
 /// Flip one's own grant between personal and shared
@@ -139,7 +102,7 @@ struct ToggleSessionGrant {
 /// grants for this agent account and server.
 #[utoipa::path(
     post,
-    path = "/api/v1/agent-accounts/{agent_account_id}/session-grants/toggle",
+    path = path::TOGGLE_SESSION_GRANT,
     operation_id = "toggle_session_grant",
     tag = "session grants",
     params(("agent_account_id" = Uuid, Path)),
@@ -152,9 +115,9 @@ async fn toggle(
     User(caller): User,
     Context(request): Context,
     Path(agent): Path<AgentAccountId>,
-    Json(body): Json<ToggleSessionGrant>,
+    Json(body): Json<ToggleSessionGrant<ServerId>>,
 ) -> Result<Json<SessionGrant>> {
-    Ok(Json(grants::toggle(&core, &caller, &request, agent, &body.server_id).await?.into()))
+    Ok(Json(shown(grants::toggle(&core, &caller, &request, agent, &body.server_id).await?)))
 }
 
 /// Revoke a session grant
@@ -162,7 +125,7 @@ async fn toggle(
 /// One's own, or anybody's for an admin. Delegations are left alone.
 #[utoipa::path(
     delete,
-    path = "/api/v1/session-grants/{session_grant_id}",
+    path = path::SESSION_GRANT,
     operation_id = "revoke_session_grant",
     tag = "session grants",
     params(("session_grant_id" = Uuid, Path)),
@@ -175,5 +138,5 @@ async fn revoke(
     Context(request): Context,
     Path(id): Path<GrantId>,
 ) -> Result<Json<SessionGrant>> {
-    Ok(Json(grants::revoke(&core, &caller, &request, id).await?.into()))
+    Ok(Json(shown(grants::revoke(&core, &caller, &request, id).await?)))
 }

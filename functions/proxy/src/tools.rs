@@ -6,6 +6,10 @@ use axum::{
     extract::{Request as HttpRequest, State},
     response::{IntoResponse, Response},
 };
+use deputize_api::{
+    path,
+    tools::{ToolCall, Tools},
+};
 use deputize_core::{
     Core, Error,
     access::{self, Access, CallContext},
@@ -18,7 +22,7 @@ use deputize_service::{
     extract::{self, Context, Credential, Path},
 };
 use http::{HeaderMap, header::CONTENT_TYPE};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
@@ -31,17 +35,6 @@ use crate::{
 
 /// Bytes of a call's body, its arguments included.
 pub(crate) const MAX_BODY: usize = 4 * 1024 * 1024;
-
-/// Which tool, and with what.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct ToolCall {
-    #[schema(min_length = 1, max_length = 256, example = "list_repos")]
-    tool_name: String,
-    /// What the tool takes; `{}` if left out. No object in it may have a name twice.
-    #[serde(default)]
-    #[schema(value_type = Option<Object>, example = json!({ "org": "acme-corp" }))]
-    arguments: Option<Box<RawValue>>,
-}
 
 /// An MCP `CallToolResult`, as the server gave it.
 #[derive(ToSchema)]
@@ -64,7 +57,7 @@ struct CallToolResult {
 /// for a server that asks for OAuth, the caller's own session grant is used, else the shared one.
 #[utoipa::path(
     post,
-    path = "/api/v1/proxy/{server_id}/tools",
+    path = path::TOOLS,
     operation_id = "call_tool",
     tag = "proxy",
     params(("server_id" = String, Path)),
@@ -89,7 +82,7 @@ pub(crate) async fn call(
     extract::require_type(http.headers(), "application/json")?;
     let traceparent = traceparent(http.headers());
     let body = extract::read_body(http, MAX_BODY).await?;
-    let ToolCall { tool_name, arguments } = extract::parse_json(&body)?;
+    let ToolCall::<Box<RawValue>> { tool_name, arguments } = extract::parse_json(&body)?;
     if tool_name.is_empty()
         || tool_name.chars().count() > MAX_TOOL_NAME
         || tool_name.contains(char::is_control)
@@ -130,20 +123,12 @@ pub(crate) async fn call(
     Ok(json(String::from(Box::<str>::from(result))))
 }
 
-/// The tools of a server.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Tools {
-    /// MCP `Tool`s, as the server gave them and in its order.
-    #[schema(value_type = Vec<Object>)]
-    tools: Vec<Box<RawValue>>,
-}
-
 /// The tools that the caller may call
 ///
 /// A tool whose policies ask for certain arguments is listed if they permit a call without any.
 #[utoipa::path(
     get,
-    path = "/api/v1/proxy/{server_id}/tools",
+    path = path::TOOLS,
     operation_id = "list_tools",
     tag = "proxy",
     params(("server_id" = String, Path)),
@@ -162,7 +147,7 @@ pub(crate) async fn list(
     Credential(presented): Credential,
     Path(server): Path<ServerId>,
     headers: HeaderMap,
-) -> deputize_service::Result<extract::Json<Tools>> {
+) -> deputize_service::Result<extract::Json<Tools<Box<RawValue>>>> {
     let mut trail = Trail::begin(&core, &request, &presented, Action::ToolList, &server)?;
     let outcome = async {
         let access = Arc::new(access::admit(&core, presented, &server, &request, &mut trail.event).await?);

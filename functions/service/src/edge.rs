@@ -17,7 +17,7 @@ use tracing::Instrument;
 use crate::ApiError;
 
 /// Answered with every response; the audit trail holds the same id.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const REQUEST_ID: HeaderName = HeaderName::from_static(deputize_api::REQUEST_ID_HEADER);
 
 /// The caller's address, put into a request's extensions by whoever accepts connections. Headers such as
 /// `X-Forwarded-For` are the caller's own words and are not read.

@@ -17,6 +17,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+pub use deputize_api::API_KEY_HEADER;
 use deputize_core::{Core, Error, audit, authenticate::Presented, caller::UserCaller, paging::PageRequest};
 use http::{
     HeaderMap,
@@ -30,9 +31,6 @@ use serde::{
 };
 
 use crate::ApiError;
-
-/// The header of a user API key.
-pub const API_KEY_HEADER: &str = "x-runlayer-api-key";
 
 /// Bytes of a management or token request's body.
 pub const MAX_BODY: usize = 64 * 1024;

@@ -4,6 +4,7 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
+pub use deputize_api::error::ErrorBody;
 use deputize_core::{
     Error, TokenError,
     error::UpstreamFailure,
@@ -14,8 +15,7 @@ use http::{
     HeaderValue, StatusCode,
     header::{RETRY_AFTER, WWW_AUTHENTICATE},
 };
-use serde::Serialize;
-use utoipa::{IntoResponses, ToSchema};
+use utoipa::IntoResponses;
 
 /// An error on its way to the caller.
 #[derive(Debug)]
@@ -25,34 +25,6 @@ impl<E: Into<Error>> From<E> for ApiError {
     fn from(error: E) -> Self {
         Self(error.into())
     }
-}
-
-/// The body of every error.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ErrorBody {
-    /// A code for programs: RFC 6749 section 5.2's at the token endpoint, RFC 6750 section 3.1's and our
-    /// own elsewhere.
-    #[schema(example = "invalid_request")]
-    pub error: &'static str,
-    /// The same for people.
-    pub error_description: String,
-    /// At the token endpoint `"<error>: <description>"`, elsewhere the description.
-    pub detail: String,
-    /// For a policy's refusal: the principal that may not make the call.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "user")]
-    pub denied_for: Option<DeniedFor>,
-    /// For a policy's refusal: the policies that forbid the call; empty if none permits it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<uuid::Uuid>>)]
-    pub policies: Option<Vec<PolicyId>>,
-    /// For a policy's refusal: why.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// For `insufficient_scope`: what the OAuth session lacks at the MCP server.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "chat:write")]
-    pub scope: Option<String>,
 }
 
 /// The errors that any endpoint may answer.
@@ -125,6 +97,13 @@ pub fn classify(error: &Error) -> (StatusCode, &'static str) {
     }
 }
 
+fn name(denied_for: DeniedFor) -> &'static str {
+    match denied_for {
+        DeniedFor::Agent => "agent",
+        DeniedFor::User => "user",
+    }
+}
+
 /// The challenge of a 401 (RFC 9110 section 11.6.1, RFC 6750 section 3).
 fn challenge(error: &Error, code: &str) -> HeaderValue {
     match error {
@@ -163,7 +142,10 @@ impl IntoResponse for ApiError {
             _ => None,
         };
         let (denied_for, policies, reason) = match denial {
-            Some(Denial { denied_for, policies, reason }) => (Some(denied_for), Some(policies), Some(reason)),
+            Some(Denial { denied_for, policies, reason }) => {
+                let policies = policies.iter().map(PolicyId::to_string).collect();
+                (Some(name(denied_for).into()), Some(policies), Some(reason))
+            }
             None => (None, None, None),
         };
         let scope = match &error {
@@ -171,7 +153,7 @@ impl IntoResponse for ApiError {
             _ => None,
         };
         let body = ErrorBody {
-            error: code,
+            error: code.into(),
             error_description: description,
             detail,
             denied_for,

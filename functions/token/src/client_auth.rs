@@ -2,25 +2,15 @@
 //! `private_key_jwt` (RFC 7523 section 2.2).
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use deputize_api::token::{JWT_BEARER, parameter};
 use deputize_core::{TokenError, secret::presented, tokens::ClientAuth};
 use deputize_service::{ApiError, Result, extract::Form};
 use http::{HeaderMap, header::AUTHORIZATION};
-use utoipa::ToSchema;
 use zeroize::Zeroizing;
-
-const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only its OpenAPI description is used")]
-pub(crate) enum AssertionType {
-    /// RFC 7523 section 2.2.
-    #[schema(rename = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")]
-    JwtBearer,
-}
 
 /// How the client says who it is, if it does. Doing so in two ways is an error (RFC 6749 section 2.3).
 pub(crate) fn client_auth(headers: &HeaderMap, form: &Form) -> Result<Option<ClientAuth>> {
-    let (id, secret) = (form.get("client_id"), form.get("client_secret"));
+    let (id, secret) = (form.get(parameter::CLIENT_ID), form.get(parameter::CLIENT_SECRET));
     let mut given = headers.get_all(AUTHORIZATION).iter();
     let header = given.next();
     if let Some(assertion) = assertion(form)? {
@@ -48,7 +38,7 @@ pub(crate) fn client_auth(headers: &HeaderMap, form: &Form) -> Result<Option<Cli
 }
 
 fn assertion(form: &Form) -> Result<Option<&str>> {
-    match (form.get("client_assertion_type"), form.get("client_assertion")) {
+    match (form.get(parameter::CLIENT_ASSERTION_TYPE), form.get(parameter::CLIENT_ASSERTION)) {
         (None, None) => Ok(None),
         (Some(JWT_BEARER), Some(assertion)) => Ok(Some(assertion)),
         (Some(JWT_BEARER), None) => Err(invalid("The parameter client_assertion is missing")),

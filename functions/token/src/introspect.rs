@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use deputize_api::token::AssertionType;
 use deputize_core::{
     Core, TokenError,
     tokens::{self, VerifiedToken},
@@ -16,7 +17,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::client_auth::{AssertionType, require_client_auth};
+use crate::client_auth::require_client_auth;
 
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only its OpenAPI description is used")]

@@ -1,0 +1,49 @@
+//! `/api/v1/servers/{id}/connect` and `…/connection`: the caller's own OAuth session at a server.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Connect {
+    /// Scope to ask for beside what the server asks for and the present session has (RFC 6749 section 3.3):
+    /// what an `insufficient_scope` error named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "chat:write"))]
+    pub scope: Option<String>,
+}
+
+/// The way to the server's authorization server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Connecting {
+    /// To be opened in the caller's browser.
+    #[cfg_attr(feature = "openapi", schema(format = "uri"))]
+    pub authorization_url: String,
+    /// For how many seconds it can be used.
+    pub expires_in: u64,
+}
+
+/// The caller's OAuth session at a server, without its tokens.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Connection {
+    pub server_id: String,
+    pub status: Status,
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    pub connected_at: String,
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    pub expires_at: Option<String>,
+    /// Whether the session outlives `expires_at`: its tokens are then refreshed when they are needed.
+    pub renewable: bool,
+    pub scope: Option<String>,
+}
+
+/// Whether the connection can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Connected,
+    /// Its owner must connect again.
+    Expired,
+}

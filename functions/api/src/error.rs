@@ -1,0 +1,53 @@
+//! The body of every error.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+/// The body of every error.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ErrorBody {
+    /// A code for programs: RFC 6749 section 5.2's at the token endpoint, RFC 6750 section 3.1's and our
+    /// own elsewhere.
+    #[cfg_attr(feature = "openapi", schema(example = "invalid_request"))]
+    pub error: Cow<'static, str>,
+    /// The same for people.
+    pub error_description: String,
+    /// At the token endpoint `"<error>: <description>"`, elsewhere the description.
+    pub detail: String,
+    /// For a policy's refusal: the principal that may not make the call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "user"))]
+    pub denied_for: Option<Cow<'static, str>>,
+    /// For a policy's refusal: the policies that forbid the call; empty if none permits it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<Uuid>>))]
+    pub policies: Option<Vec<String>>,
+    /// For a policy's refusal: why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// For `insufficient_scope`: what the OAuth session lacks at the MCP server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "chat:write"))]
+    pub scope: Option<String>,
+}
+
+/// The codes that clients act upon.
+pub mod code {
+    pub const ACCESS_DENIED: &str = "access_denied";
+    pub const INSUFFICIENT_SCOPE: &str = "insufficient_scope";
+    pub const INVALID_CLIENT: &str = "invalid_client";
+    pub const INVALID_GRANT: &str = "invalid_grant";
+    /// The credential proves nothing (any more). Nothing of the request was done.
+    pub const INVALID_TOKEN: &str = "invalid_token";
+    pub const NO_CREDENTIALS: &str = "no_credentials";
+    pub const SESSION_EXPIRED: &str = "session_expired";
+    pub const SESSION_NOT_FOUND: &str = "session_not_found";
+    pub const TEMPORARILY_UNAVAILABLE: &str = "temporarily_unavailable";
+    pub const TOOL_HELD_BACK: &str = "tool_held_back";
+    pub const UNAUTHORIZED: &str = "unauthorized";
+    pub const UPSTREAM_ERROR: &str = "upstream_error";
+    pub const UPSTREAM_REFUSED: &str = "upstream_refused";
+    pub const UPSTREAM_TIMEOUT: &str = "upstream_timeout";
+}
