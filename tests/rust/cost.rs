@@ -2,6 +2,7 @@
 
 use deputize_tests::{
     Ask,
+    app::PAGES,
     jwt::SigningKey,
     request::{ACCESS_TOKEN, USER_EMAIL, USER_ID},
 };
@@ -74,6 +75,23 @@ async fn a_token_for_one_server_costs_the_same() {
     app.server("demo").await;
     let resource = ("resource", "https://deputize.test/api/v1/proxy/demo/mcp");
     assert_eq!(steady(&app, || app.token_for(&bot, &[resource])).await, READ_AND_EVENT);
+}
+
+#[tokio::test]
+async fn an_accounts_list_of_origins_costs_no_round_trip() {
+    let it = Permitted::set().await;
+    let (app, bot) = (it.app(), it.bot());
+    let path = format!("/api/v1/agent-accounts/{}", bot.id);
+    let list = json!({ "allowed_origins": [PAGES[0]] });
+    app.patch(path).as_user(&it.stage.alice).json(&list).await.ok();
+    let obo = app.obo(bot, it.bob()).await;
+    let call = || app.call("demo", "list_repos", &json!({ "org": "acme-corp" })).bearer(&obo);
+    assert_eq!(steady(app, || app.token_for(bot, &[]).header("origin", PAGES[0])).await, READ_AND_EVENT);
+    assert_eq!(steady(app, || call().header("origin", PAGES[0])).await, READ_AND_EVENT);
+    for ask in [app.token_for(bot, &[]), call()] {
+        let (refused, cost) = app.round_trips(ask.header("origin", PAGES[1]).into_future()).await;
+        assert_eq!((refused.status.as_u16(), cost), (403, READ_AND_EVENT.to_vec()));
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@
 //! | `connections` | connecting to OAuth-protected servers, and refreshing sessions |
 //! | `proxy` | calling and listing tools, what stops a call, the audit trail |
 //! | `mcp` | the endpoint for MCP clients, with clients and servers of both eras |
+//! | `origins` | web pages of other origins: preflights, what they may read, and what agent accounts they may use |
 //! | `faults` | a store that throttles, times out, breaks off, loses answers or is gone |
 //! | `races` | many callers at once |
 //! | `vault` | changing the root key, while everything goes on |
@@ -27,6 +28,7 @@ mod grants;
 mod management;
 mod mcp;
 mod model;
+mod origins;
 mod proxy;
 mod races;
 mod stage;

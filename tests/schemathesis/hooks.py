@@ -16,6 +16,9 @@ _POLICIES = (
 )
 schemathesis.openapi.format("cedar", st.sampled_from(_POLICIES))
 
+# Only what a browser would write is an origin.
+schemathesis.openapi.format("origin", st.sampled_from(("https://app.example.com", "http://localhost:5173")))
+
 # A cursor holds a position, which in most lists is an id. It is opaque to everybody but us.
 schemathesis.openapi.format(
     "cursor", st.uuids(version=4).map(lambda id: urlsafe_b64encode(str(id).encode()).decode().rstrip("="))

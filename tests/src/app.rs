@@ -30,6 +30,9 @@ use crate::{
 /// Where the service under test says that it is.
 pub const URL: &str = "https://deputize.test";
 
+/// The origins whose web pages may call the service under test, beside its own.
+pub const PAGES: [&str; 2] = ["https://app.example.com", "http://localhost:5173"];
+
 /// The service, on a store in memory.
 #[derive(Debug)]
 pub struct TestApp {
@@ -166,7 +169,8 @@ async fn core(faults: &Faults, issuers: [&TestIssuer; 2], clock: Clock, vault: V
     let network = Network::of([login.clone(), workos.clone()]);
     let table = Table::new(faults.client(), TableOptions::default());
     let http = Arc::new(Outbound::new(AddressPolicy::PRIVATE, TIMES).unwrap());
-    let core = Core::new(table, Settings::at(URL), Issuers::new(trusted, Arc::new(network)), vault, http)
+    let settings = Settings::at(URL).allowing(PAGES.map(|origin| origin.parse().unwrap()));
+    let core = Core::new(table, settings, Issuers::new(trusted, Arc::new(network)), vault, http)
         .with(clock, Random::System);
     core.bootstrap().await.unwrap();
     Arc::new(core)

@@ -48,7 +48,21 @@ static RANDOM: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
 });
 
 /// The headers that snapshots show.
-const SHOWN: [&str; 6] = ["allow", "cache-control", "link", "pragma", "retry-after", "www-authenticate"];
+const SHOWN: [&str; 13] = [
+    "access-control-allow-credentials",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-allow-origin",
+    "access-control-expose-headers",
+    "access-control-max-age",
+    "allow",
+    "cache-control",
+    "link",
+    "pragma",
+    "retry-after",
+    "vary",
+    "www-authenticate",
+];
 
 /// An answer. Its `Display` is for snapshots.
 #[derive(Debug)]
@@ -115,8 +129,8 @@ impl fmt::Display for Answer {
         write!(f, "{}", self.status)?;
         for name in SHOWN {
             for value in self.headers.get_all(name) {
-                // On everything but the two documents that may be kept.
-                if name == "cache-control" && value == "no-store" {
+                // On everything but the documents that may be kept, and are everybody's.
+                if (name == "cache-control" && value == "no-store") || (name == "vary" && value == "origin") {
                     continue;
                 }
                 write!(f, "\n{name}: {}", self.names.show(value.to_str().unwrap()))?;

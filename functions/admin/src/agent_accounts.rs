@@ -8,18 +8,19 @@ use deputize_core::{
     agents::{self, AgentUpdate, IssuedSecret, NewAgentAccount},
     clock::Timestamp,
     ids::{AgentAccountId, SecretId, UserId},
+    origins::Origin,
 };
 use deputize_service::{
     Errors, Paged, Result,
     extract::{Context, Json, Paging, PagingParams, Path, User},
 };
 use http::{StatusCode, Uri};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    bounds::{Groups, Name},
+    bounds::{Groups, Name, Origins},
     shown_once::ShownOnce,
 };
 
@@ -44,6 +45,10 @@ struct AgentAccount {
     owner_user_id: UserId,
     /// The groups that policies can name.
     groups: Vec<String>,
+    /// The origins whose web pages may use its credentials, of those that the deployment allows; `null` for all of
+    /// these. What is no page is not concerned.
+    #[schema(value_type = Option<Vec<String>>, required)]
+    allowed_origins: Option<Vec<Origin>>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -58,12 +63,13 @@ impl From<agents::AgentAccount> for AgentAccount {
             owner_user_id,
             active,
             groups,
+            allowed_origins,
             secrets: _,
             keys: _,
             created_at,
             updated_at,
         } = account;
-        Self { id, name, active, owner_user_id, groups, created_at, updated_at }
+        Self { id, name, active, owner_user_id, groups, allowed_origins, created_at, updated_at }
     }
 }
 
@@ -108,6 +114,10 @@ struct CreateAgentAccount {
     /// None if left out.
     #[serde(default)]
     groups: Option<Groups>,
+    /// Whose web pages may use its credentials, of those that the deployment allows: all of these if left out, none if
+    /// empty.
+    #[serde(default)]
+    allowed_origins: Option<Origins>,
 }
 
 /// An agent account with its first client secret, at the only time that its text is known.
@@ -142,8 +152,13 @@ async fn create(
     Context(request): Context,
     Json(body): Json<CreateAgentAccount>,
 ) -> Result<(StatusCode, Json<CreatedAgentAccount>)> {
-    let CreateAgentAccount { name, owner_user_id, groups } = body;
-    let new = NewAgentAccount { name: name.into(), owner_user_id, groups: groups.unwrap_or_default().into() };
+    let CreateAgentAccount { name, owner_user_id, groups, allowed_origins } = body;
+    let new = NewAgentAccount {
+        name: name.into(),
+        owner_user_id,
+        groups: groups.unwrap_or_default().into(),
+        allowed_origins: allowed_origins.map(Vec::from),
+    };
     let (account, IssuedSecret { secret, text }) = agents::create(&core, &caller, &request, new).await?;
     let created = CreatedAgentAccount {
         client_id: account.id,
@@ -188,8 +203,9 @@ async fn get(
     }))
 }
 
-/// What to change; what is left out or `null` stays as it is.
+/// What to change; what is left out stays as it is, and so does what is `null`, but for `allowed_origins`.
 #[derive(Debug, Deserialize, ToSchema)]
+#[allow(clippy::option_option, reason = "left out, null and a list are three things")]
 struct UpdateAgentAccount {
     #[serde(default)]
     name: Option<Name>,
@@ -198,6 +214,15 @@ struct UpdateAgentAccount {
     /// Admins only: policies decide by them.
     #[serde(default)]
     groups: Option<Groups>,
+    /// Whose web pages may use its credentials, of those that the deployment allows; `null` for all of these.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Origins>)]
+    allowed_origins: Option<Option<Origins>>,
+}
+
+/// A field whose `null` says something: only what is left out is `None`.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// Change an agent account
@@ -220,8 +245,13 @@ async fn update(
     Path(id): Path<AgentAccountId>,
     Json(body): Json<UpdateAgentAccount>,
 ) -> Result<Json<AgentAccount>> {
-    let UpdateAgentAccount { name, active, groups } = body;
-    let update = AgentUpdate { name: name.map(String::from), active, groups: groups.map(Vec::from) };
+    let UpdateAgentAccount { name, active, groups, allowed_origins } = body;
+    let update = AgentUpdate {
+        name: name.map(String::from),
+        active,
+        groups: groups.map(Vec::from),
+        allowed_origins: allowed_origins.map(|origins| origins.map(Vec::from)),
+    };
     Ok(Json(agents::update(&core, &caller, &request, id, update).await?.into()))
 }
 

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use deputize_core::origins::Origin;
 use serde::Deserialize;
 use url::Url;
 use utoipa::{
@@ -93,6 +94,39 @@ impl From<Groups> for Vec<String> {
     }
 }
 
+/// A web origin, as browsers write it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = String, format = "origin", max_length = 267, example = "https://app.example.com")]
+pub(crate) struct WebOrigin(Origin);
+
+/// The most origins that an agent account can name: each request from a page goes through them.
+const MAX_ORIGINS: usize = 20;
+
+/// The origins whose pages may use an agent account.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(try_from = "Vec<WebOrigin>")]
+#[schema(value_type = Vec<WebOrigin>, max_items = 20)]
+pub(crate) struct Origins(Vec<WebOrigin>);
+
+impl TryFrom<Vec<WebOrigin>> for Origins {
+    type Error = String;
+
+    fn try_from(origins: Vec<WebOrigin>) -> Result<Self, String> {
+        if origins.len() <= MAX_ORIGINS {
+            Ok(Self(origins))
+        } else {
+            Err(format!("must be at most {MAX_ORIGINS} origins"))
+        }
+    }
+}
+
+impl From<Origins> for Vec<Origin> {
+    fn from(origins: Origins) -> Self {
+        origins.0.into_iter().map(|WebOrigin(origin)| origin).collect()
+    }
+}
+
 /// An address on the web, kept as it came.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
@@ -171,6 +205,8 @@ mod tests {
         groups: Option<Groups>,
         #[serde(rename = "url")]
         url: Option<HttpUrl>,
+        #[serde(rename = "origins")]
+        origins: Option<Origins>,
     }
 
     fn refusal(body: &serde_json::Value) -> String {
@@ -212,10 +248,21 @@ mod tests {
     }
 
     #[test]
+    fn there_are_at_most_20_origins_and_a_wrong_one_is_named_by_its_place() {
+        let origins = |count: usize| vec!["https://app.example.com"; count];
+        assert!(parse_json::<Body>(json!({ "origins": origins(20) }).to_string().as_bytes()).is_ok());
+        assert!(
+            refusal(&json!({ "origins": origins(21) })).starts_with("origins: must be at most 20 origins")
+        );
+        let wrong = refusal(&json!({ "origins": ["https://a.example", "https://b.example/"] }));
+        assert!(wrong.starts_with("origins[1]: https://b.example/ is no origin"), "{wrong}");
+    }
+
+    #[test]
     fn an_absent_or_null_field_is_left_alone() {
         for body in [json!({}), json!({ "name": null, "groups": null, "url": null, "unknown": 1 })] {
-            let Body { name, groups, url } = parse_json(body.to_string().as_bytes()).unwrap();
-            assert!(name.is_none() && groups.is_none() && url.is_none());
+            let Body { name, groups, url, origins } = parse_json(body.to_string().as_bytes()).unwrap();
+            assert!(name.is_none() && groups.is_none() && url.is_none() && origins.is_none());
         }
     }
 

@@ -26,6 +26,12 @@ pub fn hint(status: u16, error: &str, detail: &str) -> Option<&'static str> {
         code::ACCESS_DENIED if says("needs a user") => {
             "Use a user's credentials here: their own JWT or an API key, not an agent's"
         }
+        _ if says("may not be used from this origin") => {
+            "Add the page's origin to the account's allowed_origins, and to the deployment's; or use the account on a server"
+        }
+        code::ACCESS_DENIED if says("This origin is not allowed") => {
+            "Add the page's origin to DEPUTIZE_ALLOWED_ORIGINS"
+        }
         code::UNAUTHORIZED => "Send a credential",
         code::INVALID_TOKEN if says("API key") => "Create another API key",
         code::INVALID_TOKEN => "Get another token; if that is refused too, its error says why",
@@ -68,6 +74,13 @@ mod tests {
             (401, "session_not_found", "OAuth session not found", "connect to the MCP server again"),
             (401, "session_expired", "OAuth session expired", "connect to the MCP server again"),
             (403, "access_denied", "Policy denied", "policies"),
+            (403, "access_denied", "This origin is not allowed", "DEPUTIZE_ALLOWED_ORIGINS"),
+            (
+                403,
+                "unauthorized_client",
+                "unauthorized_client: The agent account may not be used from this origin: …",
+                "allowed_origins",
+            ),
         ];
         for (status, error, detail, fix) in rows {
             let hint = hint(status, error, detail).unwrap_or_default();

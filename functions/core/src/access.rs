@@ -20,6 +20,7 @@ use crate::{
     error::{Error, Result},
     grants::{Grant, Pair},
     ids::{AgentAccountId, GrantId, ServerId, UserId},
+    origins::NOT_FOR_ACCOUNT,
     policies::{CallFacts, Compiled, Decision, Deed},
     servers::{Server, ServerAuth},
     sessions::Session,
@@ -251,6 +252,9 @@ pub async fn admit(
                 return Err(Error::forbidden("The token's scope does not cover calling tools"));
             }
             let standing = token.stand(core, &mut found, control.keys_version).await?;
+            if !standing.agent.lets_call(&core.settings, &request.origin) {
+                return Err(Error::forbidden(NOT_FOR_ACCOUNT));
+            }
             match standing.on_behalf_of {
                 None => (ProxyCaller::Agent(standing.agent), None),
                 Some((user, delegation)) => (ProxyCaller::OnBehalfOf(standing.agent, user), Some(delegation)),

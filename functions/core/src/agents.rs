@@ -8,13 +8,14 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Core,
+    Core, Settings,
     audit::{Action, Event, Request},
     caller::UserCaller,
     client_keys::ClientKey,
     clock::Timestamp,
     error::{Error, Result},
     ids::{AgentAccountId, ClientKeyId, SecretId, UserId},
+    origins::{Origin, RequestOrigin},
     paging::{Listing, PageRequest},
     secret::{self, SecretHash},
     table::{Change, Entity, Key, Stored, settle},
@@ -33,6 +34,10 @@ pub struct AgentAccount {
     /// Cedar groups.
     #[serde(default)]
     pub groups: Vec<String>,
+    /// Whose web pages may use its credentials; those of all the deployment's origins if none are set. They only
+    /// narrow what the deployment allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_origins: Option<Vec<Origin>>,
     #[serde(default)]
     pub secrets: Vec<ClientSecret>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -79,6 +84,11 @@ impl AgentAccount {
         }
     }
 
+    /// Whether a request with its credentials may come from there.
+    pub fn lets_call(&self, settings: &Settings, from: &RequestOrigin) -> bool {
+        settings.lets_call(from) && self.allowed_origins.as_ref().is_none_or(|allowed| from.is_among(allowed))
+    }
+
     /// The live secret that a client has presented. All are compared, each in constant time.
     pub fn proven_secret(&self, presented: &SecretHash, now: Timestamp) -> Option<&ClientSecret> {
         self.secrets.iter().fold(None, |proven, secret| {
@@ -104,6 +114,7 @@ pub struct NewAgentAccount {
     /// The caller, unless an admin names somebody else.
     pub owner_user_id: Option<UserId>,
     pub groups: Vec<String>,
+    pub allowed_origins: Option<Vec<Origin>>,
 }
 
 /// What to change; `None` leaves a field as it is.
@@ -112,6 +123,8 @@ pub struct AgentUpdate {
     pub name: Option<String>,
     pub active: Option<bool>,
     pub groups: Option<Vec<String>>,
+    /// `Some(None)` for all of the deployment's.
+    pub allowed_origins: Option<Option<Vec<Origin>>>,
 }
 
 /// A client secret, at the only time that its text is known.
@@ -136,10 +149,10 @@ fn new_secret(core: &Core, expires_at: Option<Timestamp>) -> Result<IssuedSecret
 pub(crate) fn add_agent(
     core: &Core,
     change: &mut Change,
-    name: String,
     owner: UserId,
-    groups: Vec<String>,
+    new: NewAgentAccount,
 ) -> Result<(AgentAccount, IssuedSecret)> {
+    let NewAgentAccount { name, owner_user_id: _, groups, allowed_origins } = new;
     let now = core.clock.now();
     let issued = new_secret(core, None)?;
     let account = AgentAccount {
@@ -148,6 +161,7 @@ pub(crate) fn add_agent(
         owner_user_id: owner,
         active: true,
         groups,
+        allowed_origins,
         secrets: vec![issued.secret.clone()],
         keys: Vec::new(),
         created_at: now,
@@ -175,11 +189,24 @@ pub async fn create(
         return Err(Error::invalid("owner_user_id: no such user"));
     }
     let mut change = Change::new();
-    let (account, issued) = add_agent(core, &mut change, new.name, owner, new.groups)?;
-    let event = caller.event(core, request, Action::AgentCreate)?.agent(account.id);
+    let (account, issued) = add_agent(core, &mut change, owner, new)?;
+    let mut event = caller.event(core, request, Action::AgentCreate)?.agent(account.id);
+    if let Some(allowed) = &account.allowed_origins {
+        event = note_origins(event, Some(allowed));
+    }
     change.record(&event.about("agent_account", account.id))?;
     core.table.commit(change).await.map_err(crate::fresh_id)?;
     Ok((account, issued))
+}
+
+/// What an account's origins are from now on.
+fn note_origins(event: Event, allowed: Option<&[Origin]>) -> Event {
+    let said = match allowed {
+        None => "all of the deployment's".to_owned(),
+        Some([]) => "none".to_owned(),
+        Some(allowed) => allowed.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+    };
+    event.note(format!("allowed_origins: {said}"))
 }
 
 /// An agent account, for those who may know of it: everybody signed in may see that it exists (one has to
@@ -230,8 +257,8 @@ pub(crate) async fn change_account(
     .await
 }
 
-/// Changes an account. Its owner may rename and disable it; its groups decide on policies and are the
-/// admins' to set.
+/// Changes an account. Its owner may rename and disable it, and say whose web pages use it; its groups decide on
+/// policies and are the admins' to set.
 pub async fn update(
     core: &Core,
     caller: &UserCaller,
@@ -242,13 +269,19 @@ pub async fn update(
     if update.groups.is_some() {
         caller.require_admin()?;
     }
-    let event = caller.event(core, request, Action::AgentUpdate)?.about("agent_account", id);
+    let mut event = caller.event(core, request, Action::AgentUpdate)?.about("agent_account", id);
+    if let Some(allowed) = &update.allowed_origins {
+        event = note_origins(event, allowed.as_deref());
+    }
     change_account(core, caller, id, event, |account| {
         if let Some(name) = &update.name {
             account.name.clone_from(name);
         }
         if let Some(groups) = &update.groups {
             account.groups.clone_from(groups);
+        }
+        if let Some(allowed) = &update.allowed_origins {
+            account.allowed_origins.clone_from(allowed);
         }
         account.active = update.active.unwrap_or(account.active);
         Ok(())

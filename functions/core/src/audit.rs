@@ -14,6 +14,7 @@ use crate::{
     clock::{Timestamp, first_uuid_at, uuid_time},
     error::{Error, Result},
     ids::{AgentAccountId, EventId, GrantId, ServerId, UserId},
+    origins::RequestOrigin,
     paging::{Listing, PageRequest},
     table::{AuditIndex, Entity, Key, Query, Stored},
 };
@@ -25,6 +26,8 @@ pub struct Request {
     pub source_ip: Option<IpAddr>,
     /// When the request came.
     pub received_at: Option<Timestamp>,
+    /// Whose web page it comes from.
+    pub origin: RequestOrigin,
 }
 
 impl Request {
@@ -55,6 +58,7 @@ macro_rules! actions {
 
 actions! {
     TokenIssue = "token.issue",
+    TokenIntrospect = "token.introspect",
     TokenRevoke = "token.revoke",
     ToolCall = "tool.call",
     ToolList = "tool.list",

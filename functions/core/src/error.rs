@@ -125,6 +125,9 @@ pub enum TokenError {
     /// RFC 8707 section 2.
     #[error("{0}")]
     InvalidTarget(String),
+    /// A proven client, in a web page that may not use it.
+    #[error("{}", crate::origins::NOT_FOR_ACCOUNT)]
+    OriginNotAllowed,
 }
 
 impl TokenError {
@@ -139,6 +142,9 @@ impl TokenError {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope(_) => "invalid_scope",
             Self::InvalidTarget(_) => "invalid_target",
+            // The nearest that is registered: the client is authenticated, and may not ask in this way. For
+            // `access_denied` a resource owner must have refused (RFC 6749 section 4.1.2.1).
+            Self::OriginNotAllowed => "unauthorized_client",
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod jwk;
 pub mod jwt;
 pub mod lookup;
 pub mod mcp_sessions;
+pub mod origins;
 pub mod paging;
 pub mod pins;
 pub mod policies;
@@ -48,6 +49,7 @@ use self::{
     hints::Hints,
     issuers::Issuers,
     mcp_sessions::SessionKeys,
+    origins::Origin,
     pins::KnownPins,
     policies::Compiled,
     table::{Attempt, Change, Table},
@@ -62,15 +64,16 @@ pub struct Settings {
     pub issuer: String,
     /// The `aud` of agent tokens that are good at every server: the proxy.
     pub audience: String,
-    /// Origins of web pages that may call the MCP endpoint, besides our own.
-    pub allowed_origins: Vec<String>,
+    /// Whose web pages may call: our own, and those that [`Self::allowing`] adds.
+    allowed_origins: Vec<Origin>,
 }
 
 impl Settings {
     /// A deployment that is reached at this address.
     pub fn at(url: &str) -> Self {
         let issuer = url.trim_end_matches('/').to_owned();
-        Self { audience: format!("{issuer}/api/v1/proxy"), allowed_origins: Vec::new(), issuer }
+        let allowed_origins = Self::own_origin(&issuer);
+        Self { audience: format!("{issuer}/api/v1/proxy"), allowed_origins, issuer }
     }
 }
 

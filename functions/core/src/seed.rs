@@ -4,7 +4,7 @@ use secrecy::SecretString;
 
 use crate::{
     Core,
-    agents::{self, AgentAccount},
+    agents::{self, AgentAccount, NewAgentAccount},
     api_keys,
     control::Control,
     delegations::{self, NewDelegation},
@@ -38,8 +38,13 @@ impl<'a> Seed<'a> {
     }
 
     pub fn agent(&mut self, name: &str, owner: UserId) -> Result<(AgentAccount, SecretString)> {
-        let (name, groups) = (name.to_owned(), Vec::new());
-        let (account, issued) = agents::add_agent(self.core, &mut self.change, name, owner, groups)?;
+        let new = NewAgentAccount {
+            name: name.to_owned(),
+            owner_user_id: Some(owner),
+            groups: Vec::new(),
+            allowed_origins: None,
+        };
+        let (account, issued) = agents::add_agent(self.core, &mut self.change, owner, new)?;
         Ok((account, issued.text))
     }
 

@@ -159,7 +159,7 @@ fn core(
     let http = http.map_err(|error| StartError(error.to_string()))?;
     let allowed_origins = std::env::var(ALLOWED_ORIGINS).unwrap_or_default();
     let allowed_origins = origins(&allowed_origins).map_err(StartError)?;
-    let settings = Settings { allowed_origins, ..Settings::at(base_url) };
+    let settings = Settings::at(base_url).allowing(allowed_origins);
     Ok(Core::new(table, settings, issuers, vault(data)?, Arc::new(http)))
 }
 

@@ -8,6 +8,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use deputize_core::{
     Settings,
     issuers::TrustedIssuer,
+    origins::Origin,
     vault::{KEY_BYTES, KeyBytes},
 };
 use zeroize::Zeroizing;
@@ -83,29 +84,18 @@ impl Config {
         };
         let vault = VaultConfig::from_lookup(lookup)?;
         let allowed_origins = origins(&set(lookup, ALLOWED_ORIGINS).unwrap_or_default())?;
-        let settings = Settings { allowed_origins, ..Settings::at(&url) };
+        let settings = Settings::at(&url).allowing(allowed_origins);
         Ok(Self { table: text("DEPUTIZE_TABLE")?, settings, issuers, vault })
     }
 }
 
-/// `DEPUTIZE_ALLOWED_ORIGINS`: the origins of web pages that may call the MCP endpoint, with commas between them.
+/// `DEPUTIZE_ALLOWED_ORIGINS`: the origins of web pages that may call, with commas between them.
 pub const ALLOWED_ORIGINS: &str = "DEPUTIZE_ALLOWED_ORIGINS";
 
-/// Reads [`ALLOWED_ORIGINS`]: as browsers write them (RFC 6454 section 6.1), so that comparing texts is enough.
-pub fn origins(text: &str) -> Result<Vec<String>, String> {
+/// Reads [`ALLOWED_ORIGINS`].
+pub fn origins(text: &str) -> Result<Vec<Origin>, String> {
     let listed = text.split(',').map(str::trim).filter(|text| !text.is_empty());
-    let origin = |text: &str| {
-        let url = url::Url::parse(text).ok()?;
-        let http = matches!(url.scheme(), "http" | "https");
-        (http && url.origin().ascii_serialization() == text).then(|| text.to_owned())
-    };
-    listed
-        .map(|text| {
-            origin(text).ok_or_else(|| {
-                format!("{ALLOWED_ORIGINS}: {text} is no origin; one looks like https://app.example.com")
-            })
-        })
-        .collect()
+    listed.map(|text| text.parse().map_err(|why: String| format!("{ALLOWED_ORIGINS}: {why}"))).collect()
 }
 
 fn set(lookup: Lookup<'_>, name: &str) -> Option<String> {
@@ -193,19 +183,18 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_what_a_browser_sends_and_nothing_else() {
-        assert_eq!(origins(" https://app.example.com ,http://localhost:5173,").unwrap().len(), 2);
-        assert_eq!(origins("").unwrap(), Vec::<String>::new());
-        for wrong in [
-            "*",
-            "null",
-            "https://app.example.com/",
-            "app.example.com",
-            "HTTPS://a.example",
-            "https://a.example:443",
-        ] {
-            assert!(origins(wrong).is_err(), "{wrong}");
-        }
+    fn allowed_origins_are_listed_with_commas_and_a_wrong_one_is_named_with_its_variable() {
+        let listed = origins(" https://app.example.com ,http://localhost:5173,").unwrap();
+        assert_eq!(
+            listed.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+            "https://app.example.com http://localhost:5173"
+        );
+        assert_eq!(origins("").unwrap(), []);
+        assert_eq!(
+            origins("https://app.example.com,https://b.example/").unwrap_err(),
+            "DEPUTIZE_ALLOWED_ORIGINS: https://b.example/ is no origin; one looks like https://app.example.com"
+        );
+        assert!(origins("*").is_err());
     }
 
     #[test]

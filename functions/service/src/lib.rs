@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod config;
+mod cors;
 pub mod edge;
 pub mod extract;
 pub mod fetch;

@@ -89,7 +89,9 @@ pub fn classify(error: &Error) -> (StatusCode, &'static str) {
         Error::Token(refusal) => {
             let status = match refusal {
                 TokenError::InvalidClient | TokenError::InvalidAssertion(_) => StatusCode::UNAUTHORIZED,
-                TokenError::NoDelegation | TokenError::DelegatorDeactivated => StatusCode::FORBIDDEN,
+                TokenError::NoDelegation
+                | TokenError::DelegatorDeactivated
+                | TokenError::OriginNotAllowed => StatusCode::FORBIDDEN,
                 _ => StatusCode::BAD_REQUEST,
             };
             (status, refusal.code())

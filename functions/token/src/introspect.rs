@@ -10,7 +10,7 @@ use deputize_core::{
 };
 use deputize_service::{
     ErrorBody, Result,
-    extract::{Form, Json},
+    extract::{Context, Form, Json},
 };
 use http::HeaderMap;
 use serde::Serialize;
@@ -106,6 +106,7 @@ impl Introspection {
         (status = 200, body = Introspection),
         (status = 400, description = "invalid_request", body = ErrorBody),
         (status = 401, description = "invalid_client", body = ErrorBody),
+        (status = 403, description = "unauthorized_client: the account may not be used from this origin", body = ErrorBody),
         (status = 413, description = "The body is too large", body = ErrorBody),
         (status = 415, description = "The body is no form", body = ErrorBody),
         (status = 503, description = "The store is unavailable", body = ErrorBody),
@@ -114,12 +115,13 @@ impl Introspection {
 )]
 pub(crate) async fn introspect(
     State(core): State<Arc<Core>>,
+    Context(request): Context,
     headers: HeaderMap,
     form: Form,
 ) -> Result<Json<Introspection>> {
     let client = require_client_auth(&headers, &form)?;
     let missing = || TokenError::InvalidRequest("The parameter token is missing".to_owned());
     let token = form.get("token").ok_or_else(missing)?;
-    let token = tokens::introspect(&core, client, token).await?;
+    let token = tokens::introspect(&core, &request, client, token).await?;
     Ok(Json(token.map(|token| Introspection::of(&core, token)).unwrap_or_default()))
 }

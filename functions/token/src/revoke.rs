@@ -25,6 +25,7 @@ use crate::{client_auth::require_client_auth, introspect::TokenToLookAt};
         (status = 200, description = "The token is good for nothing (any more)"),
         (status = 400, description = "invalid_request, or invalid_grant: another client's token", body = ErrorBody),
         (status = 401, description = "invalid_client", body = ErrorBody),
+        (status = 403, description = "unauthorized_client: the account may not be used from this origin", body = ErrorBody),
         (status = 413, description = "The body is too large", body = ErrorBody),
         (status = 415, description = "The body is no form", body = ErrorBody),
         (status = 503, description = "The store is unavailable", body = ErrorBody),

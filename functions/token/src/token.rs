@@ -36,7 +36,7 @@ use crate::client_auth::client_auth;
         (status = 200, body = TokenResponse),
         (status = 400, description = "invalid_request, invalid_grant, invalid_scope, invalid_target or unsupported_grant_type", body = ErrorBody),
         (status = 401, description = "invalid_client", body = ErrorBody),
-        (status = 403, description = "invalid_grant: no valid delegation, or the user is deactivated", body = ErrorBody),
+        (status = 403, description = "invalid_grant: no valid delegation, or the user is deactivated; unauthorized_client: the account may not be used from this origin", body = ErrorBody),
         (status = 413, description = "The body is too large", body = ErrorBody),
         (status = 415, description = "The body is no form", body = ErrorBody),
         (status = 503, description = "The store, or the user's issuer, is unavailable", body = ErrorBody),

@@ -97,6 +97,8 @@ async fn our_metadata_document_is_our_client_id_where_such_are_taken() {
     assert_eq!(document.field("client_id"), client_id);
     assert_snapshot!(document, @r#"
     200 OK
+    access-control-allow-origin: *
+    access-control-expose-headers: x-request-id,retry-after,www-authenticate,link,mcp-session-id,mcp-protocol-version
     cache-control: public, max-age=3600
 
     {

@@ -24,6 +24,7 @@ async fn an_admin_creates_an_account_and_sees_its_secret_once() {
       "groups": [
         "support"
       ],
+      "allowed_origins": null,
       "created_at": "2026-01-15T09:00:00.000Z",
       "updated_at": "2026-01-15T09:00:00.000Z",
       "client_id": "[uuid]",
@@ -114,6 +115,7 @@ async fn everybody_sees_that_an_account_is_there_and_its_managers_see_more() {
       "active": true,
       "owner_user_id": "[alice]",
       "groups": [],
+      "allowed_origins": null,
       "created_at": "2026-01-15T09:00:00.000Z",
       "updated_at": "2026-01-15T09:00:00.000Z"
     }
@@ -144,6 +146,7 @@ async fn an_owner_renames_and_disables_but_does_not_set_groups() {
       "active": false,
       "owner_user_id": "[bob]",
       "groups": [],
+      "allowed_origins": null,
       "created_at": "2026-01-15T09:00:00.000Z",
       "updated_at": "2026-01-15T09:00:00.000Z"
     }

@@ -8,6 +8,8 @@ async fn the_authorization_servers_metadata_names_its_endpoints() {
     let app = TestApp::start().await;
     assert_snapshot!(app.get("/.well-known/oauth-authorization-server").await, @r#"
     200 OK
+    access-control-allow-origin: *
+    access-control-expose-headers: x-request-id,retry-after,www-authenticate,link,mcp-session-id,mcp-protocol-version
     cache-control: public, max-age=300
 
     {
@@ -82,6 +84,8 @@ async fn the_public_keys_are_published_and_may_be_kept_for_a_while() {
     let app = TestApp::start().await;
     assert_snapshot!(app.get("/.well-known/jwks.json").await, @r#"
     200 OK
+    access-control-allow-origin: *
+    access-control-expose-headers: x-request-id,retry-after,www-authenticate,link,mcp-session-id,mcp-protocol-version
     cache-control: public, max-age=300
 
     {
@@ -109,6 +113,8 @@ async fn each_server_says_where_tokens_for_it_come_from() {
         .await;
     assert_snapshot!(answer, @r#"
     200 OK
+    access-control-allow-origin: *
+    access-control-expose-headers: x-request-id,retry-after,www-authenticate,link,mcp-session-id,mcp-protocol-version
     cache-control: public, max-age=300
 
     {
@@ -132,6 +138,8 @@ async fn the_whole_proxy_does_too() {
     let app = TestApp::start().await;
     assert_snapshot!(app.get("/.well-known/oauth-protected-resource/api/v1/proxy").await, @r#"
     200 OK
+    access-control-allow-origin: *
+    access-control-expose-headers: x-request-id,retry-after,www-authenticate,link,mcp-session-id,mcp-protocol-version
     cache-control: public, max-age=300
 
     {

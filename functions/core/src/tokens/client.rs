@@ -6,10 +6,13 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{
     VerifiedToken,
     assertion::{Assertion, Once},
+    issue::{denied, store},
 };
 use crate::{
     Core,
     agents::{AgentAccount, ClientCredential},
+    audit::{Action, Event, Request},
+    caller::Credential,
     error::{Result, TokenError},
     ids::AgentAccountId,
     secret::{SecretHash, hash_client_secret},
@@ -93,10 +96,24 @@ impl Client {
     }
 }
 
-/// Authenticates a client for introspection and revocation.
-pub(super) async fn authenticate(core: &Core, auth: ClientAuth) -> Result<(AgentAccountId, Proven)> {
+/// Authenticates a client for introspection and revocation. A proven one in a web page that may not use it is
+/// refused, and recorded.
+pub(super) async fn authenticate(
+    core: &Core,
+    request: &Request,
+    action: Action,
+    auth: ClientAuth,
+) -> Result<(AgentAccountId, Proven)> {
     let client = Client::identify(core, auth)?;
     let account = core.table.read_one::<AgentAccount>(Key::agent(client.agent())).await?;
     let account = account.filter(|account| account.active).ok_or(TokenError::InvalidClient)?;
-    Ok((account.id, client.prove(core, &account)?))
+    let proven = client.prove(core, &account)?;
+    if !account.lets_call(&core.settings, &request.origin) {
+        let refusal = TokenError::OriginNotAllowed;
+        let mut event = Event::new(core, request, action)?.agent(account.id);
+        event.credential = Some(Credential::Client(proven.credential).to_string());
+        store(core, &denied(event, &refusal), proven.once.as_ref()).await?;
+        return Err(refusal.into());
+    }
+    Ok((account.id, proven))
 }

@@ -74,7 +74,7 @@ pub struct Issued {
 pub async fn issue(core: &Core, request: &Request, asked: TokenRequest<'_>) -> Result<Issued> {
     let mut event = Event::new(core, request, Action::TokenIssue)?;
     let mut once = None;
-    let decided = decide(core, asked, &mut event, &mut once).await;
+    let decided = decide(core, request, asked, &mut event, &mut once).await;
     event.duration_ms = request.elapsed_ms(core.clock.now());
     let (event, decided) = match decided {
         Ok(token) => (event, Ok(token)),
@@ -90,14 +90,14 @@ pub async fn issue(core: &Core, request: &Request, asked: TokenRequest<'_>) -> R
 }
 
 /// Stores the event; with an assertion, in the transaction that notes it as used.
-async fn store(core: &Core, event: &Event, once: Option<&Once>) -> Result<()> {
+pub(super) async fn store(core: &Core, event: &Event, once: Option<&Once>) -> Result<()> {
     match once {
         None => core.table.append(event).await,
         Some(_) => commit(core, once, |change| change.record(event).map(drop)).await,
     }
 }
 
-fn denied(event: Event, refusal: &TokenError) -> Event {
+pub(super) fn denied(event: Event, refusal: &TokenError) -> Event {
     event.denied(format!("{}: {refusal}", refusal.code()))
 }
 
@@ -119,6 +119,7 @@ async fn record(core: &Core, event: Event, refusal: TokenError) -> Error {
 
 async fn decide(
     core: &Core,
+    request: &Request,
     asked: TokenRequest<'_>,
     event: &mut Event,
     once: &mut Option<Once>,
@@ -161,6 +162,9 @@ async fn decide(
     let proven = client.prove(core, &account)?;
     event.credential = Some(credential(&client, proven.credential).to_string());
     *once = proven.once;
+    if !account.lets_call(&core.settings, &request.origin) {
+        return Err(TokenError::OriginNotAllowed.into());
+    }
     if let Some(token) = &subject {
         let revoked = found.contains(&Key::revoked_token(token.jti));
         let stands = keyring.knows(&token.kid) && account.holds(token.credential, core.clock.now());
@@ -386,8 +390,14 @@ impl VerifiedToken {
 }
 
 /// What a client may know of a token of its own that is good right now; `None` for any other (RFC 7662).
-pub async fn introspect(core: &Core, auth: ClientAuth, token: &str) -> Result<Option<VerifiedToken>> {
-    let (client, Proven { once, .. }) = client::authenticate(core, auth).await?;
+pub async fn introspect(
+    core: &Core,
+    request: &Request,
+    auth: ClientAuth,
+    token: &str,
+) -> Result<Option<VerifiedToken>> {
+    let (client, Proven { once, .. }) =
+        client::authenticate(core, request, Action::TokenIntrospect, auth).await?;
     commit(core, once.as_ref(), |_| Ok(())).await?;
     let Ok(token) = core.verify_token(token).await? else { return Ok(None) };
     if token.agent != client {

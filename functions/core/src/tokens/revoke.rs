@@ -29,7 +29,8 @@ impl Entity for RevokedToken {
 /// Revokes a token of the client's own. As RFC 7009 section 2.2 has it, a token that is no good anyhow is
 /// no error; another client's token is left alone.
 pub async fn revoke(core: &Core, request: &Request, auth: ClientAuth, token: &str) -> Result<()> {
-    let (client, Proven { credential, once }) = authenticate(core, auth).await?;
+    let (client, Proven { credential, once }) =
+        authenticate(core, request, Action::TokenRevoke, auth).await?;
     let token = core.verify_token(token).await?;
     let Some(VerifiedToken { jti, expires_at, .. }) =
         token.as_ref().ok().filter(|token| token.agent == client)

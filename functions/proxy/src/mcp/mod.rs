@@ -40,13 +40,14 @@ use deputize_core::{
     audit::{Action, Request},
     authenticate::Presented,
     ids::ServerId,
+    origins::NOT_ALLOWED,
 };
 use deputize_service::{
     ApiError,
     extract::{self, Context, Credential, Path},
     response::classify,
 };
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use serde_json::value::RawValue;
 
 #[cfg(feature = "fuzzing")]
@@ -144,7 +145,7 @@ pub(crate) async fn post(
     http: HttpRequest,
 ) -> Response {
     let answered = async {
-        check_origin(&core, http.headers())?;
+        check_origin(&core, &request)?;
         extract::require_type(http.headers(), "application/json")?;
         let headers = http.headers().clone();
         let body = extract::read_body(http, MAX_BODY).await?;
@@ -186,7 +187,7 @@ pub(crate) async fn get(
     headers: HeaderMap,
 ) -> Response {
     let answered = async {
-        check_origin(&core, &headers)?;
+        check_origin(&core, &request)?;
         let caller = Caller { core, upstream, shown, request, server, headers };
         dispatch::open_stream(caller.let_in(presented, "GET").await?, &caller).await
     };
@@ -216,7 +217,7 @@ pub(crate) async fn delete(
     headers: HeaderMap,
 ) -> Response {
     let answered = async {
-        check_origin(&core, &headers)?;
+        check_origin(&core, &request)?;
         let caller = Caller { core, upstream, shown, request, server, headers };
         dispatch::end_session(caller.let_in(presented, "DELETE").await?, &caller).await
     };
@@ -225,16 +226,11 @@ pub(crate) async fn delete(
 
 /// A web page's requests are its visitor's browser's: only pages of known origins are answered
 /// ([Streamable HTTP, security](https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#security-endpoint)).
-fn check_origin(core: &Core, headers: &HeaderMap) -> Result<(), Refusal> {
-    let settings = &core.settings;
-    let allowed = |origin: &http::HeaderValue| {
-        let known = std::iter::once(&settings.issuer).chain(&settings.allowed_origins);
-        known.into_iter().any(|known| known.as_bytes() == origin.as_bytes())
-    };
-    if headers.get_all(header::ORIGIN).iter().all(allowed) {
+fn check_origin(core: &Core, request: &Request) -> Result<(), Refusal> {
+    if core.settings.lets_call(&request.origin) {
         return Ok(());
     }
-    Err(Refusal::new(StatusCode::FORBIDDEN, code::INVALID_REQUEST, "This origin is not allowed"))
+    Err(Refusal::new(StatusCode::FORBIDDEN, code::INVALID_REQUEST, NOT_ALLOWED))
 }
 
 /// What came with an HTTP request.
