@@ -33,6 +33,7 @@ const commands = {
   click: (selector) => page.click(selector),
   wait_for: async (selector) => void (await page.waitForSelector(selector)),
   text: (selector) => page.innerText(selector),
+  call: (name, value) => page.evaluate(([name, value]) => window[name](value), [name, value]),
   url: () => page.url(),
   screenshot: async (path) => void (await page.screenshot({ path, fullPage: true })),
   prefer: (colorScheme) => page.emulateMedia({ colorScheme }),

@@ -85,6 +85,10 @@ class Browser:
         """What is read there."""
         return self._do("text", selector)
 
+    def call(self, function: str, value: Any) -> Any:
+        """What one of the page's functions answers."""
+        return self._do("call", function, value)
+
     @property
     def url(self) -> str:
         return self._do("url")
