@@ -2,7 +2,15 @@
 //! caller sees the response; an event of a change is stored in the change's own transaction. Events hold
 //! ids and hashes, never secrets and never a tool's arguments.
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
@@ -17,6 +25,7 @@ use crate::{
     origins::RequestOrigin,
     paging::{Listing, PageRequest},
     table::{AuditIndex, Entity, Key, Query, Stored},
+    trace::Trace,
 };
 
 /// What the edge knows of a request.
@@ -28,6 +37,43 @@ pub struct Request {
     pub received_at: Option<Timestamp>,
     /// Whose web page it comes from.
     pub origin: RequestOrigin,
+    /// Its place in a distributed trace.
+    pub trace: Trace,
+    /// When the work on it must be done, where the platform sets a limit.
+    pub work_until: Option<Instant>,
+    /// What is measured of it.
+    pub measured: Arc<Measured>,
+}
+
+/// What a request's metrics say that its answer does not show.
+#[derive(Debug, Default)]
+pub struct Measured {
+    upstream_us: AtomicU64,
+    called_upstream: AtomicBool,
+    denied: AtomicBool,
+}
+
+impl Measured {
+    /// Adds a time for which an MCP server was waited for.
+    pub fn waited_upstream(&self, time: Duration) {
+        self.called_upstream.store(true, Ordering::Relaxed);
+        self.upstream_us.fetch_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How long MCP servers were waited for, if any was called.
+    pub fn upstream(&self) -> Option<Duration> {
+        let called = self.called_upstream.load(Ordering::Relaxed);
+        called.then(|| Duration::from_micros(self.upstream_us.load(Ordering::Relaxed)))
+    }
+
+    /// Notes a refusal by delegation or policy, which MCP clients are not told by HTTP.
+    pub fn deny(&self) {
+        self.denied.store(true, Ordering::Relaxed);
+    }
+
+    pub fn was_denied(&self) -> bool {
+        self.denied.load(Ordering::Relaxed)
+    }
 }
 
 impl Request {

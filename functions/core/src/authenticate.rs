@@ -79,7 +79,12 @@ impl Core {
         let mut keys = user.keys();
         keys.extend(guess.map(Key::user));
         let mut found = self.table.read(keys).await?;
-        user.prove(self, &mut found, guess, request).await
+        let proven = user.prove(self, &mut found, guess, request).await;
+        if let Err(Error::Unauthenticated(_)) = proven {
+            // Where nobody can be known yet, that is the reason.
+            self.require_bootstrapped().await?;
+        }
+        proven
     }
 }
 
@@ -186,6 +191,7 @@ impl UserCredential {
 /// the email is taken by another user, the new one is made without: only an issuer that is trusted to link
 /// by email leads to that user.
 async fn provision(core: &Core, token: &UserToken, request: &Request) -> Result<UserId> {
+    core.require_bootstrapped().await?;
     let pointer = Key::user_by_identity(&token.issuer, &token.subject);
     let mut email = token.email.clone();
     for _ in 0..3 {

@@ -63,5 +63,5 @@ impl Control {
 }
 
 pub(crate) fn missing() -> Error {
-    Error::Internal("the table has no control item: the deployment was not bootstrapped".to_owned())
+    Error::NotBootstrapped
 }

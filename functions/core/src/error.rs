@@ -78,6 +78,11 @@ pub enum Error {
         "The service is temporarily unavailable; whether the change was made is unknown, so look before you repeat it"
     )]
     Undecided { retry_after: Duration, cause: String },
+    /// The table has neither signing keys nor control versions: its operator has yet to make them.
+    #[error(
+        "This deployment was not bootstrapped: its operator must run `deputize bootstrap --admin-email you@example.com`"
+    )]
+    NotBootstrapped,
     /// A tool was called, but the audit trail could not be written, so its result is withheld.
     #[error("The tool was called, but the audit trail could not be written, so its result is withheld")]
     Unrecorded { retry_after: Duration, cause: String },

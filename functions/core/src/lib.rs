@@ -11,6 +11,7 @@ pub mod api_keys;
 mod arguments;
 pub mod audit;
 pub mod authenticate;
+pub mod bootstrap;
 pub mod caller;
 pub mod client_keys;
 pub mod clock;
@@ -36,10 +37,14 @@ pub mod servers;
 pub mod sessions;
 pub mod table;
 pub mod tokens;
+pub mod trace;
 pub mod users;
 pub mod vault;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 pub use self::error::{Error, Result, TokenError};
 use self::{
@@ -69,6 +74,18 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The path of the address; empty if it has none.
+    pub fn path(&self) -> &str {
+        let after_scheme = self.issuer.find("://").map_or(0, |at| at + 3);
+        let path = self.issuer.get(after_scheme..).and_then(|rest| Some(after_scheme + rest.find('/')?));
+        path.and_then(|at| self.issuer.get(at..)).unwrap_or_default()
+    }
+
+    /// The address without its path, as a browser names a page's origin (RFC 6454 section 6.1).
+    pub fn origin(&self) -> &str {
+        self.issuer.strip_suffix(self.path()).unwrap_or(&self.issuer)
+    }
+
     /// A deployment that is reached at this address.
     pub fn at(url: &str) -> Self {
         let issuer = url.trim_end_matches('/').to_owned();
@@ -93,6 +110,7 @@ pub struct Core {
     compiled: Versioned<Compiled>,
     session_keys: SessionKeys,
     pins: KnownPins,
+    is_bootstrapped: AtomicBool,
 }
 
 impl Core {
@@ -116,6 +134,7 @@ impl Core {
             compiled: Versioned::default(),
             session_keys: SessionKeys::default(),
             pins: KnownPins::default(),
+            is_bootstrapped: AtomicBool::new(false),
         }
     }
 
@@ -129,7 +148,7 @@ impl Core {
     pub async fn bootstrap(&self) -> Result<()> {
         match Control::read(self).await {
             Ok(_) => return Ok(()),
-            Err(Error::Internal(_)) => {}
+            Err(Error::NotBootstrapped) => {}
             Err(error) => return Err(error),
         }
         let mut change = Change::new();
@@ -140,6 +159,16 @@ impl Core {
             Ok(()) | Err(Attempt::Raced) => Ok(()),
             Err(Attempt::Failed(error)) => Err(error),
         }
+    }
+
+    /// Refuses to go on without what [`Self::bootstrap`] makes. Asked where nothing else of a request would find
+    /// out, and of the table once.
+    pub(crate) async fn require_bootstrapped(&self) -> Result<()> {
+        if !self.is_bootstrapped.load(Ordering::Relaxed) {
+            Control::read(self).await?;
+            self.is_bootstrapped.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// The signing keys of a version.

@@ -96,7 +96,7 @@ async fn confirmed(State(core): State<Arc<Core>>, Context(request): Context, htt
     let outcome = async {
         // Only our own page's button confirms.
         let origin = http.headers().get(ORIGIN).map(http::HeaderValue::as_bytes);
-        if origin.is_some_and(|origin| origin != core.settings.issuer.as_bytes()) {
+        if origin.is_some_and(|origin| origin != core.settings.origin().as_bytes()) {
             return Err(Error::forbidden("This was not sent by our own page").into());
         }
         let form = Form::from_request(http, &core).await?;

@@ -62,7 +62,7 @@ async fn connect(
     let scope = body.and_then(|Json(body)| body.scope);
     let begun = connections::begin(&core, &caller, &server, scope.as_deref()).await?;
     let cookie = Cookie::build((cookie_name(&begun.id), shown_once(&begun.binding)))
-        .path(CALLBACK_PATH)
+        .path(format!("{}{CALLBACK_PATH}", core.settings.path()))
         .http_only(true)
         .secure(core.settings.issuer.starts_with("https://"))
         // It is needed on the way back, which is another site's link.

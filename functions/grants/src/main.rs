@@ -1,8 +1,10 @@
 //! The Lambda function.
 
-use deputize_service::lambda;
+use std::process::ExitCode;
+
+use deputize_service::{config::Function, lambda};
 
 #[tokio::main]
-async fn main() -> Result<(), lambda::Error> {
-    lambda::run(|core| Ok(deputize_grants::router(core).into())).await
+async fn main() -> ExitCode {
+    lambda::run(Function::Grants, |parts| Ok(deputize_grants::router(parts.core).into())).await
 }

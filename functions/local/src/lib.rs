@@ -2,6 +2,7 @@
 //! What `cargo run` starts, and what the tests drive.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod bootstrap;
 pub mod data_dir;
 pub mod demo;
 pub mod demo_servers;

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use deputize_local::{
-    seed,
+    bootstrap, seed,
     server::{Options, Server},
 };
 use tracing_subscriber::EnvFilter;
@@ -14,8 +14,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Deputize in one process: AI agents act for people, and never beyond them.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Port to listen on, at 127.0.0.1; 0 for any.
     #[arg(long, default_value_t = 8787)]
     port: u16,
@@ -40,11 +42,20 @@ struct Arguments {
     seed: Option<u32>,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    /// Make the first signing key and the first admin of a deployment on AWS, with the environment's AWS credentials
+    Bootstrap(bootstrap::Options),
+}
+
 #[tokio::main]
 async fn main() -> std::process::ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,rmcp=warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    if let Some(Command::Bootstrap(options)) = &arguments.command {
+        return ended(bootstrap::run(options).await);
+    }
     let options = Options {
         port: arguments.port,
         data_dir: arguments.data_dir,
@@ -57,6 +68,10 @@ async fn main() -> std::process::ExitCode {
         Some(count) => seed::fill(&options, count).await,
         None => run(options).await,
     };
+    ended(done)
+}
+
+fn ended(done: Result<(), deputize_local::StartError>) -> std::process::ExitCode {
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {

@@ -19,7 +19,7 @@ use axum::{
 use deputize_core::{
     Core, Error, Settings,
     connections::registration::redirect_uri,
-    issuers::{Fetch, Issuers, TrustedIssuer},
+    issuers::{Fetch, Issuers},
     table::{StatsSnapshot, Table},
     vault::{LocalRoot, RootKey, Vault},
 };
@@ -27,7 +27,10 @@ use deputize_proxy::upstream::{UpstreamClient, UpstreamConfig};
 use deputize_service::{
     ApiError,
     address::AddressPolicy,
-    config::{ALLOWED_ORIGINS, origins},
+    config::{
+        origins, trusted_issuers,
+        variables::{ALLOWED_ORIGINS, TRUSTED_ISSUERS},
+    },
     edge::{self, SourceIp},
     fetch::HttpFetch,
     openapi::Document,
@@ -147,17 +150,14 @@ fn core(
     base_url: &str,
     issuer: Option<DemoIssuer>,
 ) -> Result<Core, StartError> {
-    let mut trusted: Vec<TrustedIssuer> = match std::env::var("DEPUTIZE_TRUSTED_ISSUERS") {
-        Ok(json) => serde_json::from_str(&json)
-            .map_err(|error| StartError(format!("DEPUTIZE_TRUSTED_ISSUERS: {error}")))?,
-        Err(_) => Vec::new(),
-    };
+    let trusted = std::env::var(TRUSTED_ISSUERS.name).ok();
+    let mut trusted = trusted_issuers(trusted.as_deref()).map_err(StartError)?;
     trusted.extend(issuer.as_ref().map(DemoIssuer::trusted));
     let fetch = LocalFetch { issuer, http: HttpFetch::new().map_err(|error| StartError(error.to_string()))? };
     let issuers = Issuers::new(trusted, Arc::new(fetch));
     let http = Outbound::new(AddressPolicy::PRIVATE, Times::default());
     let http = http.map_err(|error| StartError(error.to_string()))?;
-    let allowed_origins = std::env::var(ALLOWED_ORIGINS).unwrap_or_default();
+    let allowed_origins = std::env::var(ALLOWED_ORIGINS.name).unwrap_or_default();
     let allowed_origins = origins(&allowed_origins).map_err(StartError)?;
     let settings = Settings::at(base_url).allowing(allowed_origins);
     Ok(Core::new(table, settings, issuers, vault(data)?, Arc::new(http)))

@@ -12,7 +12,7 @@ use deputize_core::{
 use crate::{
     failure::failure,
     trail::Trail,
-    upstream::{Authorization, Target, UpstreamError},
+    upstream::{Authorization, Journey, Target, UpstreamError},
 };
 
 /// The way into a server.
@@ -35,7 +35,7 @@ impl Entry {
     ) -> Result<Self> {
         let credentials = access.credentials(core, request).await?;
         trail.with_credentials(&credentials);
-        let target = target(access, &credentials)?;
+        let target = target(request, access, &credentials)?;
         let (core, access) = (Arc::clone(core), Arc::clone(access));
         Ok(Self { core, request: request.clone(), access, credentials, target })
     }
@@ -54,7 +54,7 @@ impl Entry {
         };
         let renewed = self.access.renewed(&self.core, &self.request, refused).await?;
         self.credentials = Credentials::Session(Box::new(renewed));
-        self.target = target(&self.access, &self.credentials)?;
+        self.target = target(&self.request, &self.access, &self.credentials)?;
         Ok(true)
     }
 
@@ -64,7 +64,7 @@ impl Entry {
     }
 }
 
-fn target(access: &Access, credentials: &Credentials) -> Result<Target> {
+fn target(request: &Request, access: &Access, credentials: &Credentials) -> Result<Target> {
     let url = access.server.url.parse().map_err(|_| Error::internal("a server's address does not parse"))?;
     // An upstream session belongs to one credential; where all callers have the same, to one caller.
     let credential_key = match credentials {
@@ -79,5 +79,10 @@ fn target(access: &Access, credentials: &Credentials) -> Result<Target> {
         }
         Credentials::Session(session) => Some(Authorization::Bearer(session.access_token.clone())),
     };
-    Ok(Target { server_id: access.server.id.to_string(), url, authorization, credential_key })
+    let journey = Journey {
+        trace: request.trace.clone(),
+        until: request.work_until,
+        measured: Arc::clone(&request.measured),
+    };
+    Ok(Target { server_id: access.server.id.to_string(), url, authorization, credential_key, journey })
 }

@@ -21,7 +21,7 @@ use deputize_service::{
     ErrorBody, Errors,
     extract::{self, Context, Credential, Path},
 };
-use http::{HeaderMap, header::CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -80,7 +80,6 @@ pub(crate) async fn call(
     http: HttpRequest,
 ) -> deputize_service::Result<Response> {
     extract::require_type(http.headers(), "application/json")?;
-    let traceparent = traceparent(http.headers());
     let body = extract::read_body(http, MAX_BODY).await?;
     let ToolCall::<Box<RawValue>> { tool_name, arguments } = extract::parse_json(&body)?;
     if tool_name.is_empty()
@@ -104,7 +103,7 @@ pub(crate) async fn call(
             Decision::Permitted(policies) => trail.permitted_by(&policies),
             Decision::Denied(denial) => return Err(Error::PolicyDenied(denial)),
         }
-        let context = upstream::CallContext { traceparent, ..upstream::CallContext::default() };
+        let context = call_of(&request);
         let mut entry = Entry::to(&core, &request, &access, &mut trail).await?;
         require_callable(&core, &upstream, &shown, &entry, &mut trail, &tool_name).await?;
         let mut called = upstream.call_tool(&entry.target, &tool_name, &arguments, &context).await;
@@ -146,13 +145,11 @@ pub(crate) async fn list(
     Context(request): Context,
     Credential(presented): Credential,
     Path(server): Path<ServerId>,
-    headers: HeaderMap,
 ) -> deputize_service::Result<extract::Json<Tools<Box<RawValue>>>> {
     let mut trail = Trail::begin(&core, &request, &presented, Action::ToolList, &server)?;
     let outcome = async {
         let access = Arc::new(access::admit(&core, presented, &server, &request, &mut trail.event).await?);
-        let context =
-            upstream::CallContext { traceparent: traceparent(&headers), ..upstream::CallContext::default() };
+        let context = call_of(&request);
         let mut entry = Entry::to(&core, &request, &access, &mut trail).await?;
         let mut listed = upstream.list_tools(&entry.target, &context).await;
         if entry.is_renewed_after(listed.as_ref().err()).await? {
@@ -201,11 +198,11 @@ pub(crate) fn is_error(result: &RawValue) -> bool {
     serde_json::from_str::<Result>(result.get()).is_ok_and(|result| result.is_error)
 }
 
-/// W3C Trace Context: passed on if it has the form of version 00.
-fn traceparent(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get("traceparent")?.to_str().ok()?;
-    let fits = value.len() == 55 && value.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-    fits.then(|| value.to_owned())
+/// A trace that the caller is in goes on in the call's own `_meta`, too, where MCP keeps it
+/// ([`_meta`](https://modelcontextprotocol.io/specification/2026-07-28/basic/index#meta)).
+fn call_of(request: &Request) -> upstream::CallContext {
+    let traceparent = request.trace.traceparent().filter(|_| request.trace.is_continued());
+    upstream::CallContext { traceparent, ..upstream::CallContext::default() }
 }
 
 fn json(body: String) -> Response {

@@ -12,6 +12,9 @@ use deputize_core::{
     secret::sha256_hex,
 };
 
+use deputize_service::response::classify;
+use http::StatusCode;
+
 /// The longest tool name that is recorded, in characters; longer ones are refused.
 pub(crate) const MAX_TOOL_NAME: usize = 256;
 
@@ -83,6 +86,11 @@ impl Trail {
     /// the trail.
     pub(crate) async fn end<T>(mut self, request: &Request, outcome: Result<T>) -> Result<T> {
         self.ended = true;
+        if let Err(error) = &outcome
+            && classify(error).0 == StatusCode::FORBIDDEN
+        {
+            request.measured.deny();
+        }
         let core = Arc::clone(&self.core);
         let mut event = self.event.clone();
         if event.credential.is_none() {

@@ -16,7 +16,8 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use deputize_proxy::upstream::{
-    AddressPolicy, AddressRefusal, CallContext, Target, UpstreamClient, UpstreamConfig, UpstreamError,
+    AddressPolicy, AddressRefusal, CallContext, Journey, Target, UpstreamClient, UpstreamConfig,
+    UpstreamError,
 };
 use futures::{StreamExt, stream};
 use serde_json::value::{RawValue, to_raw_value};
@@ -111,6 +112,7 @@ impl Fake {
             url: self.url.parse().unwrap(),
             authorization: Some(SECRET.to_owned().into()),
             credential_key: credential.into(),
+            journey: Journey::default(),
         }
     }
 }

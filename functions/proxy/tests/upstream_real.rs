@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use deputize_proxy::upstream::{
-    AddressPolicy, CallContext, Target, UpstreamClient, UpstreamConfig, UpstreamError,
+    AddressPolicy, CallContext, Journey, Target, UpstreamClient, UpstreamConfig, UpstreamError,
 };
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
@@ -93,6 +93,7 @@ fn target(server: &NodeServer, credential: &str) -> Target {
         url: server.url.parse().unwrap(),
         authorization: None,
         credential_key: credential.into(),
+        journey: Journey::default(),
     }
 }
 

@@ -1,7 +1,11 @@
 //! Around every handler: a request id, who may read the answer in a web page, panics that become answers, no
 //! caching, and 404 and 405 in our own words.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -9,13 +13,13 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use deputize_core::{Core, Error, audit, origins::RequestOrigin};
-use http::{HeaderName, HeaderValue, header};
+use deputize_core::{Core, Error, audit, origins::RequestOrigin, trace::Trace};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
 use crate::{
-    ApiError,
+    ApiError, ErrorBody,
     cors::{Cors, cors},
 };
 
@@ -26,6 +30,26 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static(deputize_api::REQUEST
 /// `X-Forwarded-For` are the caller's own words and are not read.
 #[derive(Clone, Copy, Debug)]
 pub struct SourceIp(pub IpAddr);
+
+/// Until when the work on a request may go on, put there in the same way.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(pub Instant);
+
+/// The trace that AWS X-Ray has this request in, as it writes it. The caller's own header of that name is not read.
+#[derive(Clone, Debug)]
+pub struct XRay(pub String);
+
+/// Which function serves a request, for its log.
+#[derive(Clone, Debug)]
+pub struct FunctionName(pub Arc<str>);
+
+/// What became of a request, in its answer's extensions, for whoever counts.
+#[derive(Clone, Debug)]
+pub struct Served {
+    pub request: audit::Request,
+    /// The route's path as it is in the code; `-` for none.
+    pub route: String,
+}
 
 /// Puts the edge around a function's routes.
 pub fn around(routes: Router, core: Arc<Core>) -> Router {
@@ -43,17 +67,68 @@ pub fn around(routes: Router, core: Arc<Core>) -> Router {
         .layer(middleware::from_fn_with_state(core, edge))
 }
 
+/// An error of the edge's own.
+pub fn plain_error(status: StatusCode, error: &'static str, description: &str) -> Response {
+    let description = description.to_owned();
+    let body = ErrorBody {
+        error,
+        error_description: description.clone(),
+        detail: description,
+        denied_for: None,
+        policies: None,
+        reason: None,
+        scope: None,
+    };
+    (status, axum::Json(body)).into_response()
+}
+
+/// The caller's trace, or a new one.
+fn trace(core: &Core, headers: &HeaderMap, xray: Option<&XRay>) -> deputize_core::Result<Trace> {
+    let texts = |name: &str| -> Vec<&str> {
+        headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect()
+    };
+    let parent = match texts("traceparent")[..] {
+        [one] => Some(one),
+        _ => None,
+    };
+    Trace::enter(&core.random, parent, &texts("tracestate"), xray.map(|XRay(text)| text.as_str()))
+}
+
+/// A link of ours (`</api/…>; rel="next"`), for a service that is reached at a path.
+fn below(path: &str, link: &HeaderValue) -> Option<HeaderValue> {
+    let rest = link.to_str().ok()?.strip_prefix('<').filter(|_| !path.is_empty())?;
+    HeaderValue::try_from(format!("<{path}{rest}")).ok()
+}
+
 async fn edge(State(core): State<Arc<Core>>, mut request: Request, next: Next) -> Response {
     let now = core.clock.now();
-    let id = match core.random.uuid_at(now) {
-        Ok(id) => id,
-        Err(error) => return ApiError(error).into_response(),
+    let trace = trace(&core, request.headers(), request.extensions().get::<XRay>());
+    let (id, trace) = match (core.random.uuid_at(now), trace) {
+        (Ok(id), Ok(trace)) => (id, trace),
+        (Err(error), _) | (_, Err(error)) => return ApiError(error).into_response(),
     };
-    let source_ip = request.extensions().get::<SourceIp>().map(|SourceIp(ip)| *ip);
     let origins = request.headers().get_all(header::ORIGIN);
     let origin = RequestOrigin::read(origins.iter().map(HeaderValue::as_bytes));
-    request.extensions_mut().insert(audit::Request { id, source_ip, received_at: Some(now), origin });
-    let span = tracing::info_span!("request", %id, method = %request.method(), route = tracing::field::Empty);
+    let extensions = request.extensions();
+    let known = audit::Request {
+        id,
+        source_ip: extensions.get::<SourceIp>().map(|SourceIp(ip)| *ip),
+        received_at: Some(now),
+        origin,
+        trace,
+        work_until: extensions.get::<Deadline>().map(|Deadline(until)| *until),
+        measured: Arc::default(),
+    };
+    let span = tracing::info_span!(
+        "request",
+        request_id = %id,
+        trace_id = known.trace.id(),
+        span_id = known.trace.span(),
+        method = %request.method(),
+        route = tracing::field::Empty,
+        function = extensions.get::<FunctionName>().map(|FunctionName(name)| &**name),
+    );
+    request.extensions_mut().insert(known.clone());
     let mut response = async {
         let response = next.run(request).await;
         let taken = Duration::from_millis(
@@ -64,7 +139,12 @@ async fn edge(State(core): State<Arc<Core>>, mut request: Request, next: Next) -
     }
     .instrument(span)
     .await;
+    let route = response.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
+    response.extensions_mut().insert(Served { request: known, route });
     let headers = response.headers_mut();
+    if let Some(link) = headers.get(header::LINK).and_then(|link| below(core.settings.path(), link)) {
+        headers.insert(header::LINK, link);
+    }
     if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
         headers.insert(REQUEST_ID, id);
     }
@@ -73,10 +153,15 @@ async fn edge(State(core): State<Arc<Core>>, mut request: Request, next: Next) -
     response
 }
 
-/// Says which route it is, which is known once there is one.
+/// Says which route it is, which is known once there is one: to the log, and in the answer's extensions.
 async fn named(request: Request, next: Next) -> Response {
-    if let Some(route) = request.extensions().get::<MatchedPath>() {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    if let Some(route) = &route {
         tracing::Span::current().record("route", route.as_str());
     }
-    next.run(request).await
+    let mut response = next.run(request).await;
+    if let Some(route) = route {
+        response.extensions_mut().insert(route);
+    }
+    response
 }

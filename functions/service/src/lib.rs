@@ -11,7 +11,7 @@ mod cors;
 pub mod edge;
 pub mod extract;
 pub mod fetch;
-#[cfg(feature = "lambda")]
+#[cfg(feature = "aws")]
 pub mod kms;
 #[cfg(feature = "lambda")]
 pub mod lambda;

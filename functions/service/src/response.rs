@@ -85,6 +85,7 @@ pub fn classify(error: &Error) -> (StatusCode, &'static str) {
         | Error::Undecided { .. }
         | Error::Unrecorded { .. }
         | Error::ProviderUnavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
+        Error::NotBootstrapped => (StatusCode::SERVICE_UNAVAILABLE, "not_bootstrapped"),
         Error::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
         Error::Token(refusal) => {
             let status = match refusal {
@@ -126,6 +127,7 @@ impl IntoResponse for ApiError {
         let (status, code) = classify(&error);
         match &error {
             Error::Internal(cause) => tracing::error!(%cause, "internal error"),
+            Error::NotBootstrapped => tracing::error!(%error, "not bootstrapped"),
             Error::Unavailable { cause, .. }
             | Error::Undecided { cause, .. }
             | Error::Unrecorded { cause, .. }

@@ -18,6 +18,7 @@ mod token;
 
 use std::sync::Arc;
 
+use axum::routing::get;
 use deputize_core::Core;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -29,8 +30,12 @@ pub fn router(core: Arc<Core>) -> OpenApiRouter {
         .routes(routes!(revoke::revoke))
         .routes(routes!(authorize::authorize))
         .routes(routes!(metadata::authorization_server))
+        .routes(routes!(metadata::openid_configuration))
         .routes(routes!(metadata::server))
         .routes(routes!(metadata::proxy))
         .routes(routes!(metadata::jwks))
+        .route("/.well-known/oauth-authorization-server/{*path}", get(metadata::of_issuer))
+        .route("/.well-known/openid-configuration/{*path}", get(metadata::of_openid_issuer))
+        .route("/.well-known/oauth-protected-resource/{*path}", get(metadata::of_resource))
         .with_state(core)
 }

@@ -3,9 +3,12 @@
 
 use std::sync::Arc;
 
-use axum::{extract::State, response::IntoResponse};
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use deputize_core::{
-    Core,
+    Core, Error,
     ids::ServerId,
     jwt::ALGORITHM_NAMES,
     tokens::{Audience, PublicKey, SCOPE},
@@ -53,9 +56,78 @@ pub(crate) struct AuthorizationServer {
     security(()),
 )]
 pub(crate) async fn authorization_server(State(core): State<Arc<Core>>) -> impl IntoResponse {
+    ([(header::CACHE_CONTROL, CACHE)], Json(described(&core)))
+}
+
+/// The same where OpenID Connect has it
+///
+/// For clients that look for an authorization server below a path, such as a stage of API Gateway: there the MCP
+/// specification has them look at this address, and at none that RFC 8414 knows. It is no OpenID provider for all
+/// that; the two fields that OpenID Connect Discovery requires beside RFC 8414's are there for its readers.
+#[utoipa::path(
+    get,
+    path = "/.well-known/openid-configuration",
+    operation_id = "get_openid_configuration",
+    tag = "discovery",
+    responses((status = 200, body = AuthorizationServer)),
+    security(()),
+)]
+pub(crate) async fn openid_configuration(State(core): State<Arc<Core>>) -> impl IntoResponse {
+    #[derive(Serialize)]
+    struct AsOpenId {
+        #[serde(flatten)]
+        metadata: AuthorizationServer,
+        subject_types_supported: [&'static str; 1],
+        id_token_signing_alg_values_supported: [&'static str; 1],
+    }
+    let metadata = AsOpenId {
+        metadata: described(&core),
+        subject_types_supported: ["public"],
+        id_token_signing_alg_values_supported: ["ES256"],
+    };
+    ([(header::CACHE_CONTROL, CACHE)], Json(metadata))
+}
+
+/// The metadata of an issuer with a path, with its path at the end (RFC 8414 section 3.1), for whoever leads that
+/// address here. Other paths are nobody's.
+pub(crate) async fn of_issuer(State(core): State<Arc<Core>>, Path(path): Path<String>) -> Result<Response> {
+    require_own(&core, &path)?;
+    Ok(authorization_server(State(core)).await.into_response())
+}
+
+/// The same where OpenID Connect has it.
+pub(crate) async fn of_openid_issuer(
+    State(core): State<Arc<Core>>,
+    Path(path): Path<String>,
+) -> Result<Response> {
+    require_own(&core, &path)?;
+    Ok(openid_configuration(State(core)).await.into_response())
+}
+
+fn require_own(core: &Core, path: &str) -> Result<()> {
+    if core.settings.path().strip_prefix('/') == Some(path) {
+        Ok(())
+    } else {
+        Err(Error::NotFound("endpoint").into())
+    }
+}
+
+/// The same of a resource (RFC 9728 section 3.1).
+pub(crate) async fn of_resource(State(core): State<Arc<Core>>, Path(path): Path<String>) -> Result<Response> {
+    let resource = format!("{}/{path}", core.settings.origin());
+    match Audience::parse(&core.settings, &resource) {
+        // Under that name only, which is what its reader compares.
+        Some(audience) if audience.resource(&core.settings) == resource => {
+            Ok(protected_resource(&core, &audience).into_response())
+        }
+        _ => Err(Error::NotFound("endpoint").into()),
+    }
+}
+
+fn described(core: &Core) -> AuthorizationServer {
     const METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
     let issuer = core.settings.issuer.clone();
-    let metadata = AuthorizationServer {
+    AuthorizationServer {
         authorization_endpoint: format!("{issuer}/api/v1/oauth/authorize"),
         token_endpoint: format!("{issuer}/api/v1/oauth/token"),
         introspection_endpoint: format!("{issuer}/api/v1/oauth/introspect"),
@@ -71,8 +143,7 @@ pub(crate) async fn authorization_server(State(core): State<Arc<Core>>) -> impl 
         introspection_endpoint_auth_signing_alg_values_supported: ALGORITHM_NAMES,
         revocation_endpoint_auth_methods_supported: METHODS,
         revocation_endpoint_auth_signing_alg_values_supported: ALGORITHM_NAMES,
-    };
-    ([(header::CACHE_CONTROL, CACHE)], Json(metadata))
+    }
 }
 
 /// RFC 9728 section 2.

@@ -106,7 +106,10 @@ pub(super) async fn authenticate(
 ) -> Result<(AgentAccountId, Proven)> {
     let client = Client::identify(core, auth)?;
     let account = core.table.read_one::<AgentAccount>(Key::agent(client.agent())).await?;
-    let account = account.filter(|account| account.active).ok_or(TokenError::InvalidClient)?;
+    let Some(account) = account.filter(|account| account.active) else {
+        core.require_bootstrapped().await?;
+        return Err(TokenError::InvalidClient.into());
+    };
     let proven = client.prove(core, &account)?;
     if !account.lets_call(&core.settings, &request.origin) {
         let refusal = TokenError::OriginNotAllowed;

@@ -91,6 +91,30 @@ impl fmt::Debug for Opened {
     }
 }
 
+/// In place of a root key.
+#[derive(Debug)]
+struct NoRoot;
+
+impl NoRoot {
+    fn refuse<T>() -> Result<T> {
+        Err(Error::internal("this function has no vault"))
+    }
+}
+
+impl RootKey for NoRoot {
+    fn id(&self) -> &'static str {
+        "none"
+    }
+
+    fn new_data_key<'a>(&'a self, _: &'a Key) -> Answer<'a, DataKey> {
+        Box::pin(async { Self::refuse() })
+    }
+
+    fn unwrap_data_key<'a>(&'a self, _: &'a Key, _: &'a str) -> Answer<'a, KeyBytes> {
+        Box::pin(async { Self::refuse() })
+    }
+}
+
 /// Seals under the current root key, and opens what was sealed under that or a previous one. Cheap to
 /// clone.
 #[derive(Clone, Debug)]
@@ -105,6 +129,11 @@ struct Roots {
 impl Vault {
     pub fn new(current: Arc<dyn RootKey>, previous: Vec<Arc<dyn RootKey>>) -> Self {
         Self(Arc::new(Roots { current, previous }))
+    }
+
+    /// No vault: for whoever has no business with secrets.
+    pub fn none() -> Self {
+        Self::new(Arc::new(NoRoot), Vec::new())
     }
 
     /// A vault on a key in memory, and no other.

@@ -96,13 +96,16 @@ impl Upstreams {
         &self.transport.config
     }
 
-    /// Gives `work` the total time.
+    /// Gives `work` the total time, or what is left of its request's.
     pub(super) async fn in_time<T>(
         &self,
+        target: &Target,
         work: impl Future<Output = Result<T, UpstreamError>>,
     ) -> Result<T, UpstreamError> {
         let timeout = UpstreamError::Timeout { waiting_for: "an answer", sent: false };
-        tokio::time::timeout(self.config().total_timeout, work).await.unwrap_or(Err(timeout))
+        tokio::time::timeout(target.journey.at_most(self.config().total_timeout), work)
+            .await
+            .unwrap_or(Err(timeout))
     }
 
     pub(super) async fn call(

@@ -96,7 +96,7 @@ impl UpstreamClient {
     ) -> Result<HeaderMap, UpstreamError> {
         let context = CallContext::default();
         let errand = Errand::new(target, &context);
-        self.upstreams.in_time(self.upstreams.param_headers(&errand, tool, arguments)).await
+        self.upstreams.in_time(target, self.upstreams.param_headers(&errand, tool, arguments)).await
     }
 
     /// To a handshake server, as it came, in the client's own session.
@@ -133,13 +133,13 @@ impl UpstreamClient {
             let status = response.status();
             if status.is_success() { Ok(()) } else { Err(UpstreamError::Status { status, sent: false }) }
         };
-        self.upstreams.in_time(ended).await
+        self.upstreams.in_time(target, ended).await
     }
 
     /// The `InitializeResult` of the session that a stateless client's requests go through.
     pub async fn initialized(&self, target: &Target) -> Result<Box<RawValue>, UpstreamError> {
         let session = self.upstreams.sessions.of(&self.upstreams.transport, target);
-        Ok(self.upstreams.in_time(session).await?.initialized().to_owned())
+        Ok(self.upstreams.in_time(target, session).await?.initialized().to_owned())
     }
 
     /// To a handshake server, in the credential's session, which is opened anew, once, if the server has
@@ -174,7 +174,7 @@ impl UpstreamClient {
         body: impl Fn(&RawValue) -> Vec<u8>,
     ) -> Result<(Asked, Result<Relayed, UpstreamError>), UpstreamError> {
         let transport = &self.upstreams.transport;
-        let session = self.upstreams.in_time(self.upstreams.sessions.of(transport, target)).await?;
+        let session = self.upstreams.in_time(target, self.upstreams.sessions.of(transport, target)).await?;
         let number = self.upstreams.next_id();
         let id = serde_json::value::to_raw_value(&number)
             .map_err(|error| UpstreamError::protocol(error.to_string()))?;

@@ -40,7 +40,7 @@ pub use self::era::Era;
 pub use self::error::UpstreamError;
 pub use self::lanes::{ModernMessage, SessionMessage};
 pub use self::relay::{Part, Refused, Relayed, Reply, ReplyError, Said};
-pub use self::target::{Authorization, CallContext, Target};
+pub use self::target::{Authorization, CallContext, Journey, Target};
 
 use self::call::{Errand, Upstreams};
 
@@ -73,7 +73,7 @@ impl UpstreamClient {
         context: &CallContext,
     ) -> Result<Box<RawValue>, UpstreamError> {
         let errand = Errand::new(target, context);
-        let call = self.upstreams.in_time(self.upstreams.call(&errand, name, arguments));
+        let call = self.upstreams.in_time(target, self.upstreams.call(&errand, name, arguments));
         call.await.map_err(|error| error.while_calling(errand.is_calling()))
     }
 
@@ -87,6 +87,6 @@ impl UpstreamClient {
         context: &CallContext,
     ) -> Result<Vec<Box<RawValue>>, UpstreamError> {
         let errand = Errand::new(target, context);
-        Ok(self.upstreams.in_time(self.upstreams.list(&errand)).await?.tools)
+        Ok(self.upstreams.in_time(target, self.upstreams.list(&errand)).await?.tools)
     }
 }

@@ -123,7 +123,7 @@ impl Transport {
         id: Option<&RawValue>,
         patience: Patience,
     ) -> Result<Relayed, UpstreamError> {
-        let until = Instant::now() + patience.total;
+        let until = Instant::now() + target.journey.at_most(patience.total);
         let sent = self.send(method, target, headers, body);
         let late = || UpstreamError::Timeout { waiting_for: "an answer", sent: false };
         let response = tokio::time::timeout_at(until, sent).await.map_err(|_| late())??;

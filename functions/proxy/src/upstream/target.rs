@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use deputize_core::{audit::Measured, trace::Trace};
 use http::header::AUTHORIZATION;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use quick_cache::Equivalent;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::value::RawValue;
@@ -23,7 +26,41 @@ pub struct Target {
     /// Stands for whoever the credential belongs to, and never is the credential: sessions are shared
     /// among calls with the same key, across renewals of the token, and with no other.
     pub credential_key: String,
+    /// What comes along from the request for which the server is called.
+    pub journey: Journey,
 }
+
+/// What comes along from the request for which a server is called, whatever it is asked. The default is nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Journey {
+    /// W3C trace context, for the headers `traceparent` and `tracestate`.
+    pub trace: Trace,
+    /// Until when an answer is of use.
+    pub until: Option<Instant>,
+    /// Where waiting for the server is counted.
+    pub measured: Arc<Measured>,
+}
+
+impl Journey {
+    /// Of an allowance of time, what is left.
+    pub(super) fn at_most(&self, allowed: Duration) -> Duration {
+        let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
+        left.map_or(allowed, |left| left.min(allowed))
+    }
+
+    /// Adds the trace to what is sent.
+    pub(super) fn add_to(&self, headers: &mut HeaderMap) {
+        if let Some(Ok(parent)) = self.trace.traceparent().map(HeaderValue::try_from) {
+            headers.insert(TRACEPARENT, parent);
+            if let Some(Ok(state)) = self.trace.tracestate().map(HeaderValue::from_str) {
+                headers.insert(TRACESTATE, state);
+            }
+        }
+    }
+}
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// A credential, and how it is presented.
 #[derive(Debug, Clone)]
@@ -173,6 +210,7 @@ mod tests {
             url: "https://example.com/mcp?key=in-the-url".parse().unwrap(),
             authorization: Some("the-token".to_owned().into()),
             credential_key: "alice".into(),
+            journey: Journey::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! ([Streamable HTTP](https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http)).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use deputize_service::address::{GuardedResolver, refusal_in};
@@ -190,10 +191,14 @@ impl Transport {
                 header.ok_or_else(|| UpstreamError::protocol("the credential is not fit for a header"))?;
             headers.insert(name, value);
         }
+        target.journey.add_to(&mut headers);
         let mut request = reqwest::Request::new(method, target.url.clone());
         *request.headers_mut() = headers;
         *request.body_mut() = body.map(Into::into);
-        let response = self.http.execute(request).await.map_err(unsent_or_interrupted)?;
+        let began = Instant::now();
+        let response = self.http.execute(request).await;
+        target.journey.measured.waited_upstream(began.elapsed());
+        let response = response.map_err(unsent_or_interrupted)?;
         match response.status() {
             StatusCode::UNAUTHORIZED => {
                 Err(UpstreamError::Unauthorized { www_authenticate: challenge(response.headers()) })

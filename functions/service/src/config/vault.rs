@@ -1,30 +1,15 @@
-//! What a function is told by its environment. A missing or bad variable stops it at the start, with a
-//! message that names the variable. One that is empty counts as missing, since templates set those that
-//! they have no value for to nothing.
+//! The vault's root keys.
 
-use std::{env, fmt};
+use std::fmt;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use deputize_core::{
-    Settings,
-    issuers::TrustedIssuer,
-    origins::Origin,
-    vault::{KEY_BYTES, KeyBytes},
-};
+use deputize_core::vault::{KEY_BYTES, KeyBytes};
 use zeroize::Zeroizing;
 
-/// A function's configuration.
-#[derive(Debug)]
-pub struct Config {
-    /// `DEPUTIZE_TABLE`: the DynamoDB table's name.
-    pub table: String,
-    /// `DEPUTIZE_URL`: where the service is reached, and the `iss` of agent tokens.
-    pub settings: Settings,
-    /// `DEPUTIZE_TRUSTED_ISSUERS`: a JSON array of [`TrustedIssuer`]; none if left out.
-    pub issuers: Vec<TrustedIssuer>,
-    /// What stored secrets are sealed under.
-    pub vault: VaultConfig,
-}
+use super::{
+    Lookup, Reader,
+    variables::{KMS_KEY, LOCAL_KEY, PREVIOUS_KEYS},
+};
 
 /// The vault's root keys.
 #[derive(Debug)]
@@ -60,56 +45,15 @@ pub struct KmsKey {
     pub is_alias: bool,
 }
 
-/// Where the values come from.
-type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
-
-impl Config {
-    pub fn from_env() -> Result<Self, String> {
-        Self::from_lookup(&|name| env::var(name).ok())
-    }
-
-    fn from_lookup(lookup: Lookup<'_>) -> Result<Self, String> {
-        let text = |name: &str| {
-            set(lookup, name).ok_or_else(|| format!("the environment variable {name} is missing"))
-        };
-        let url = text("DEPUTIZE_URL")?;
-        if !url.starts_with("https://") && !url.starts_with("http://127.0.0.1") {
-            return Err("DEPUTIZE_URL must begin with https://".to_owned());
-        }
-        let issuers = match set(lookup, "DEPUTIZE_TRUSTED_ISSUERS") {
-            Some(json) => {
-                serde_json::from_str(&json).map_err(|error| format!("DEPUTIZE_TRUSTED_ISSUERS: {error}"))?
-            }
-            None => Vec::new(),
-        };
-        let vault = VaultConfig::from_lookup(lookup)?;
-        let allowed_origins = origins(&set(lookup, ALLOWED_ORIGINS).unwrap_or_default())?;
-        let settings = Settings::at(&url).allowing(allowed_origins);
-        Ok(Self { table: text("DEPUTIZE_TABLE")?, settings, issuers, vault })
-    }
-}
-
-/// `DEPUTIZE_ALLOWED_ORIGINS`: the origins of web pages that may call, with commas between them.
-pub const ALLOWED_ORIGINS: &str = "DEPUTIZE_ALLOWED_ORIGINS";
-
-/// Reads [`ALLOWED_ORIGINS`].
-pub fn origins(text: &str) -> Result<Vec<Origin>, String> {
-    let listed = text.split(',').map(str::trim).filter(|text| !text.is_empty());
-    listed.map(|text| text.parse().map_err(|why: String| format!("{ALLOWED_ORIGINS}: {why}"))).collect()
-}
-
-fn set(lookup: Lookup<'_>, name: &str) -> Option<String> {
-    lookup(name).filter(|text| !text.trim().is_empty())
-}
-
-const KMS_KEY: &str = "DEPUTIZE_VAULT_KMS_KEY";
-const LOCAL_KEY: &str = "DEPUTIZE_VAULT_KEY";
-const PREVIOUS_KEYS: &str = "DEPUTIZE_VAULT_PREVIOUS_KEYS";
-
 impl VaultConfig {
+    /// From the environment, or wherever else `lookup` looks.
     pub fn from_lookup(lookup: Lookup<'_>) -> Result<Self, String> {
-        let local = set(lookup, LOCAL_KEY).map(Zeroizing::new);
-        let current = match (set(lookup, KMS_KEY), local) {
+        Self::read(&Reader::new(lookup))
+    }
+
+    pub(super) fn read(reader: &Reader<'_>) -> Result<Self, String> {
+        let local = reader.optional(&LOCAL_KEY).map(Zeroizing::new);
+        let current = match (reader.optional(&KMS_KEY), local) {
             (Some(_), Some(_)) => {
                 return Err(format!(
                     "{KMS_KEY} and {LOCAL_KEY} are both set: keep the one that is to seal from now on, and put the other into {PREVIOUS_KEYS}"
@@ -125,7 +69,7 @@ impl VaultConfig {
                 .map(Root::Local)
                 .ok_or_else(|| format!("{LOCAL_KEY} must be {KEY_BYTES} bytes in base64"))?,
         };
-        let listed = Zeroizing::new(set(lookup, PREVIOUS_KEYS).unwrap_or_default());
+        let listed = Zeroizing::new(reader.optional(&PREVIOUS_KEYS).unwrap_or_default());
         let listed = listed.split(',').map(str::trim).filter(|text| !text.is_empty());
         // Named by its place: it may be a key with a character too much.
         let previous = listed.enumerate().map(|(at, text)| {
@@ -162,8 +106,12 @@ impl KmsKey {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{KmsKey, Root, VaultConfig};
+    use base64::{Engine, prelude::BASE64_STANDARD};
 
+    const LOCAL_KEY: &str = super::LOCAL_KEY.name;
+    const KMS_KEY: &str = super::KMS_KEY.name;
+    const PREVIOUS_KEYS: &str = super::PREVIOUS_KEYS.name;
     const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
     const OTHER_KEY: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
     const ARN: &str = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
@@ -180,21 +128,6 @@ mod tests {
             Root::Local(key) => format!("local {}", key[0]),
             Root::Kms(KmsKey { arn, region, is_alias }) => format!("{arn} in {region}, alias: {is_alias}"),
         }
-    }
-
-    #[test]
-    fn allowed_origins_are_listed_with_commas_and_a_wrong_one_is_named_with_its_variable() {
-        let listed = origins(" https://app.example.com ,http://localhost:5173,").unwrap();
-        assert_eq!(
-            listed.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-            "https://app.example.com http://localhost:5173"
-        );
-        assert_eq!(origins("").unwrap(), []);
-        assert_eq!(
-            origins("https://app.example.com,https://b.example/").unwrap_err(),
-            "DEPUTIZE_ALLOWED_ORIGINS: https://b.example/ is no origin; one looks like https://app.example.com"
-        );
-        assert!(origins("*").is_err());
     }
 
     #[test]
@@ -265,27 +198,5 @@ mod tests {
         let config = vault(&[(LOCAL_KEY, KEY), (PREVIOUS_KEYS, &format!("{OTHER_KEY},{ARN}"))]).unwrap();
         let printed = format!("{config:?}");
         assert!(printed.starts_with("VaultConfig { current: Local(…), previous: [Local(…), KmsKey {"));
-    }
-
-    #[test]
-    fn a_whole_configuration_is_read_and_a_missing_variable_named() {
-        let all = [
-            ("DEPUTIZE_URL", "https://deputize.example.com"),
-            ("DEPUTIZE_TABLE", "deputize"),
-            ("DEPUTIZE_VAULT_KEY", KEY),
-        ];
-        let read = |left_out: usize| {
-            let variables = all.iter().enumerate().filter(|(at, _)| *at != left_out).map(|(_, pair)| pair);
-            let variables: Vec<_> = variables.collect();
-            Config::from_lookup(&|name| {
-                variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned())
-            })
-        };
-        let config = read(all.len()).unwrap();
-        assert_eq!((config.table.as_str(), config.issuers.len()), ("deputize", 0));
-        assert_eq!(config.settings.issuer, "https://deputize.example.com");
-        for (at, (name, _)) in all.iter().enumerate() {
-            assert!(read(at).unwrap_err().contains(name), "{name}");
-        }
     }
 }

@@ -1,0 +1,150 @@
+//! `deputize bootstrap`: what a deployment's operator does once, after its stack was made. The functions have no
+//! rights to do it: signing keys and admins come from whoever has rights on the table.
+
+use std::{env, fmt::Display, sync::Arc};
+
+use aws_config::BehaviorVersion;
+use aws_sdk_dynamodb::{
+    Client,
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    operation::describe_table::DescribeTableError,
+    types::{KeyType, TableStatus},
+};
+use deputize_core::{
+    Core, Error, Settings,
+    audit::Request,
+    bootstrap::{self, Admin},
+    issuers::Issuers,
+    secret::shown_once,
+    table::{Table, TableOptions},
+    users::Email,
+};
+use deputize_service::{
+    address::AddressPolicy,
+    config::{
+        VaultConfig,
+        variables::{KMS_KEY, LOCAL_KEY, TABLE},
+    },
+    fetch::HttpFetch,
+    kms,
+    outbound::{Outbound, Times},
+};
+
+use crate::StartError;
+
+/// How to bootstrap.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// The first admin's email address. One who later signs in by an issuer that is trusted to link by email, with
+    /// this address verified, is this admin.
+    #[arg(long)]
+    admin_email: String,
+    /// The DynamoDB table's name; else DEPUTIZE_TABLE.
+    #[arg(long)]
+    table: Option<String>,
+    /// The ARN of the KMS key that the functions have; else DEPUTIZE_VAULT_KMS_KEY or DEPUTIZE_VAULT_KEY.
+    #[arg(long)]
+    kms_key: Option<String>,
+    /// Give an admin who is there already another API key.
+    #[arg(long)]
+    new_key: bool,
+}
+
+/// Makes what is not there, and prints the API key of a new admin, alone, on standard output.
+pub async fn run(options: &Options) -> Result<(), StartError> {
+    let email: Email = options
+        .admin_email
+        .parse()
+        .map_err(|_| StartError(format!("--admin-email: {} is not an email address", options.admin_email)))?;
+    let core = core(options).await?;
+    core.bootstrap().await.map_err(failed)?;
+    let request = Request { id: core.random.uuid()?, ..Request::default() };
+    match bootstrap::admin(&core, &request, &email, options.new_key).await.map_err(failed)? {
+        Admin::Made(id, key) => {
+            eprintln!("The admin {email} was made (user {id}). This API key of theirs is shown only now:");
+            println!("{}", shown_once(&key));
+        }
+        Admin::NewKey(id, key) => {
+            eprintln!("The admin {email} (user {id}) has another API key, which is shown only now:");
+            println!("{}", shown_once(&key));
+        }
+        Admin::WasThere(id) => {
+            eprintln!(
+                "Nothing to do: this deployment is bootstrapped, and {email} is an admin (user {id}). If their API key is lost, --new-key gives another."
+            );
+        }
+    }
+    Ok(())
+}
+
+async fn core(options: &Options) -> Result<Core, StartError> {
+    let set = |name: &str| env::var(name).ok().filter(|text| !text.trim().is_empty());
+    let name = options
+        .table
+        .clone()
+        .or_else(|| set(TABLE.name))
+        .ok_or_else(|| StartError(format!("which table? give --table, or set {TABLE}")))?;
+    let vault = VaultConfig::from_lookup(&|variable| match &options.kms_key {
+        Some(arn) if variable == KMS_KEY.name => Some(arn.clone()),
+        Some(_) if variable == LOCAL_KEY.name => None,
+        _ => set(variable),
+    })
+    .map_err(StartError)?;
+    let aws = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let Some(region) = aws.region() else {
+        return Err(StartError("in which region? set AWS_REGION, or a profile that has one".to_owned()));
+    };
+    let client = Client::new(&aws);
+    check_table(&client, &name, region.as_ref()).await?;
+    let vault = kms::vault(&aws, &vault).await?;
+    let fetch = HttpFetch::new().map_err(unusable)?;
+    let http = Outbound::new(AddressPolicy::PUBLIC, Times::default()).map_err(unusable)?;
+    let table = Table::new(client, TableOptions { name, ..TableOptions::default() });
+    // Nothing that is made here says where the service is.
+    let (settings, issuers) = (Settings::at(""), Issuers::new(Vec::new(), Arc::new(fetch)));
+    Ok(Core::new(table, settings, issuers, vault, Arc::new(http)))
+}
+
+/// Whether it is there, and one of ours.
+async fn check_table(client: &Client, name: &str, region: &str) -> Result<(), StartError> {
+    let described = client.describe_table().table_name(name).send().await.map_err(|error| match &error {
+        SdkError::ServiceError(refused) if matches!(refused.err(), DescribeTableError::ResourceNotFoundException(_)) => {
+            StartError(format!(
+                "there is no table {name} in {region}: deploy the stack first, or look at --table, AWS_REGION and whose credentials these are"
+            ))
+        }
+        SdkError::ServiceError(refused) => StartError(format!(
+            "the table {name} in {region} cannot be looked at: {}",
+            refused.err().message().or(refused.err().code()).unwrap_or("for a reason that it does not give")
+        )),
+        _ => StartError(format!("DynamoDB in {region} cannot be asked: {}", DisplayErrorContext(&error))),
+    })?;
+    let table = described.table.ok_or_else(|| StartError("DynamoDB says nothing of the table".to_owned()))?;
+    if matches!(table.table_status, Some(TableStatus::Creating | TableStatus::Deleting)) {
+        return Err(StartError(format!(
+            "the table {name} is being made or deleted: try again when it is there"
+        )));
+    }
+    let keys = table.key_schema.unwrap_or_default();
+    let has = |name: &str, kind: &KeyType| {
+        keys.iter().any(|key| key.attribute_name == name && key.key_type == *kind)
+    };
+    if has("pk", &KeyType::Hash) && has("sk", &KeyType::Range) {
+        Ok(())
+    } else {
+        Err(StartError(format!("the table {name} is another's: Deputize's keys are pk and sk")))
+    }
+}
+
+fn unusable(error: impl Display) -> StartError {
+    StartError(error.to_string())
+}
+
+fn failed(error: Error) -> StartError {
+    match error {
+        Error::Internal(cause) | Error::Unavailable { cause, .. } | Error::Undecided { cause, .. } => {
+            StartError(format!("{cause}; running it again does no harm"))
+        }
+        other => StartError(other.to_string()),
+    }
+}

@@ -1,0 +1,381 @@
+//! What a function is told by its environment.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `variables` | every variable, and which functions read it |
+//! | `function` | the functions, and what each needs |
+//! | `vault` | the vault's root keys |
+//!
+//! Whatever is missing or wrong stops a function at its start, with one message that names all of it and repeats
+//! no value. A variable that is empty counts as left out, since templates set those that they have no value for
+//! to nothing.
+
+mod function;
+pub mod variables;
+mod vault;
+
+use std::{cell::RefCell, env, fmt};
+
+use deputize_core::{Settings, issuers::TrustedIssuer, origins::Origin};
+
+use self::variables::{
+    ALLOWED_ORIGINS, PRIVATE_UPSTREAMS, STREAM_RESPONSES, TABLE, TRUSTED_ISSUERS, URL, Variable,
+};
+pub use self::{
+    function::{Function, Needs},
+    vault::{KmsKey, Root, VaultConfig},
+};
+use crate::address::AddressPolicy;
+
+/// A function's configuration.
+#[derive(Debug)]
+pub struct Config {
+    pub function: Function,
+    /// The DynamoDB table's name.
+    pub table: String,
+    /// Where the service is reached, and who may call it from a web page.
+    pub settings: Settings,
+    /// Whose users' JWTs are taken.
+    pub issuers: Vec<TrustedIssuer>,
+    /// What stored secrets are sealed under, if the function has any business with them.
+    pub vault: Option<VaultConfig>,
+    /// Where MCP servers and their authorization servers may be.
+    pub upstreams: AddressPolicy,
+    /// Whether answers are sent as they come.
+    pub streams: bool,
+    /// What is logged, as `tracing_subscriber::filter::Targets` reads it.
+    pub log: String,
+}
+
+/// Where the values come from.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// All that is wrong with an environment.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Misconfigured(Vec<String>);
+
+impl fmt::Display for Misconfigured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration is wrong: {}", self.0.join("; "))
+    }
+}
+
+impl std::error::Error for Misconfigured {}
+
+impl Config {
+    pub fn from_env(function: Function) -> Result<Self, Misconfigured> {
+        Self::from_lookup(function, &|name| env::var(name).ok())
+    }
+
+    /// The same, from wherever `lookup` looks.
+    pub fn from_lookup(function: Function, lookup: Lookup<'_>) -> Result<Self, Misconfigured> {
+        let reader = Reader::new(lookup);
+        let Needs { vault, upstreams, streams } = function.needs();
+        let table = reader.required(&TABLE);
+        let url = reader.required(&URL).and_then(|url| reader.keep(public_url(&url)));
+        let issuers = reader.keep(trusted_issuers(reader.optional(&TRUSTED_ISSUERS).as_deref()));
+        let allowed_origins = reader.keep(origins(&reader.optional(&ALLOWED_ORIGINS).unwrap_or_default()));
+        let log = reader.keep(log(reader.optional(&variables::LOG)));
+        let vault = if vault { reader.keep(VaultConfig::read(&reader).map(Some)) } else { Some(None) };
+        let private = if upstreams { reader.flag(&PRIVATE_UPSTREAMS, false) } else { Some(false) };
+        let streams = if streams { reader.flag(&STREAM_RESPONSES, true) } else { Some(false) };
+        let config = (|| {
+            let settings = Settings::at(&url?).allowing(allowed_origins?);
+            Some(Self {
+                function,
+                table: table?,
+                settings,
+                issuers: issuers?,
+                vault: vault?,
+                upstreams: AddressPolicy { allow_private: private?, ..AddressPolicy::PUBLIC },
+                streams: streams?,
+                log: log?,
+            })
+        })();
+        config.ok_or(Misconfigured(reader.wrong.into_inner()))
+    }
+}
+
+/// Reads variables, and remembers what is wrong with them.
+pub(crate) struct Reader<'a> {
+    lookup: Lookup<'a>,
+    wrong: RefCell<Vec<String>>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(lookup: Lookup<'a>) -> Self {
+        Self { lookup, wrong: RefCell::default() }
+    }
+
+    fn keep<T>(&self, read: Result<T, String>) -> Option<T> {
+        read.map_err(|why| self.wrong.borrow_mut().push(why)).ok()
+    }
+
+    fn optional(&self, variable: &Variable) -> Option<String> {
+        (self.lookup)(variable.name).filter(|text| !text.trim().is_empty())
+    }
+
+    fn required(&self, variable: &Variable) -> Option<String> {
+        self.keep(self.optional(variable).ok_or_else(|| format!("{variable} is missing")))
+    }
+
+    fn flag(&self, variable: &Variable, default: bool) -> Option<bool> {
+        let text = self.optional(variable);
+        self.keep(match text.as_deref().map(str::trim) {
+            None => Ok(default),
+            Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            Some(_) => Err(format!("{variable} must be true or false")),
+        })
+    }
+}
+
+/// An address that clients can be told: no query, no fragment, no slash at the end, and https, but for this
+/// machine's own.
+fn public_url(text: &str) -> Result<String, String> {
+    let text = text.trim().trim_end_matches('/');
+    let wrong = || {
+        format!(
+            "{URL} must be an https address without query, such as https://deputize.example.com or https://abc123.execute-api.eu-central-1.amazonaws.com/v1"
+        )
+    };
+    let url = url::Url::parse(text).map_err(|_| wrong())?;
+    let here = matches!(url.host_str(), Some("127.0.0.1" | "localhost"));
+    let plain = url.username().is_empty() && url.password().is_none();
+    let fits = url.scheme() == "https" || (url.scheme() == "http" && here);
+    // As it is written, it is compared with what others write.
+    let same = url.as_str().trim_end_matches('/') == text;
+    if fits && plain && same && url.query().is_none() && url.fragment().is_none() {
+        Ok(text.to_owned())
+    } else {
+        Err(wrong())
+    }
+}
+
+/// Reads [`TRUSTED_ISSUERS`]: a JSON array.
+pub fn trusted_issuers(json: Option<&str>) -> Result<Vec<TrustedIssuer>, String> {
+    match json {
+        Some(json) => serde_json::from_str(json).map_err(|error| format!("{TRUSTED_ISSUERS}: {error}")),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Reads [`ALLOWED_ORIGINS`], with commas between them.
+pub fn origins(text: &str) -> Result<Vec<Origin>, String> {
+    let listed = text.split(',').map(str::trim).filter(|text| !text.is_empty());
+    listed.map(|text| text.parse().map_err(|why: String| format!("{ALLOWED_ORIGINS}: {why}"))).collect()
+}
+
+/// Levels for all, or for some targets. That the text is right is found out by whoever sets up logging; here,
+/// the levels that there are.
+fn log(text: Option<String>) -> Result<String, String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let Some(text) = text else { return Ok("info".to_owned()) };
+    let fits = |directive: &str| {
+        let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level).trim();
+        LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level))
+    };
+    if text.split(',').all(fits) {
+        Ok(text.trim().to_ascii_lowercase())
+    } else {
+        Err(format!(
+            "{} must be a level ({}), or such as warn,deputize_core=debug",
+            variables::LOG,
+            LEVELS.join(", ")
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, collections::BTreeSet};
+
+    use super::*;
+
+    const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+    const REQUIRED: [(&str, &str); 3] = [
+        ("DEPUTIZE_URL", "https://deputize.example.com"),
+        ("DEPUTIZE_TABLE", "deputize"),
+        ("DEPUTIZE_VAULT_KEY", KEY),
+    ];
+
+    fn read(function: Function, variables: &[(&str, &str)]) -> Result<Config, Misconfigured> {
+        Config::from_lookup(function, &|name| {
+            variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    fn with(variable: (&'static str, &'static str)) -> Vec<(&'static str, &'static str)> {
+        REQUIRED.into_iter().filter(|(name, _)| *name != variable.0).chain([variable]).collect()
+    }
+
+    #[test]
+    fn an_origin_is_what_a_browser_sends_and_nothing_else() {
+        assert_eq!(origins(" https://app.example.com ,http://localhost:5173,").unwrap().len(), 2);
+        assert_eq!(origins("").unwrap(), []);
+        for wrong in [
+            "*",
+            "null",
+            "https://app.example.com/",
+            "app.example.com",
+            "HTTPS://a.example",
+            "https://a.example:443",
+        ] {
+            assert!(origins(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_required_is_enough() {
+        let config = read(Function::Proxy, &REQUIRED).unwrap();
+        assert_eq!((config.table.as_str(), config.issuers.len()), ("deputize", 0));
+        assert_eq!(config.settings.issuer, "https://deputize.example.com");
+        assert_eq!(config.upstreams, AddressPolicy::PUBLIC);
+        assert_eq!((config.streams, config.log.as_str()), (true, "info"));
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once() {
+        let wrong = read(
+            Function::Proxy,
+            &[
+                ("DEPUTIZE_URL", "http://deputize.example.com"),
+                ("DEPUTIZE_TRUSTED_ISSUERS", "{}"),
+                ("DEPUTIZE_ALLOWED_ORIGINS", "*"),
+                ("DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS", "yes"),
+                ("DEPUTIZE_STREAM_RESPONSES", "1"),
+                ("DEPUTIZE_LOG", "loud"),
+            ],
+        )
+        .unwrap_err();
+        let text = wrong.to_string();
+        let expected = [
+            "DEPUTIZE_TABLE is missing",
+            "DEPUTIZE_URL must be an https address",
+            "DEPUTIZE_TRUSTED_ISSUERS: invalid type: map, expected a sequence",
+            "DEPUTIZE_ALLOWED_ORIGINS: * is no origin",
+            "DEPUTIZE_LOG must be a level",
+            "DEPUTIZE_VAULT_KMS_KEY or DEPUTIZE_VAULT_KEY must be set",
+            "DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS must be true or false",
+            "DEPUTIZE_STREAM_RESPONSES must be true or false",
+        ];
+        for part in expected {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert_eq!(wrong.0.len(), expected.len(), "{text}");
+    }
+
+    #[test]
+    fn a_function_is_not_asked_for_what_it_does_not_need() {
+        assert!(read(Function::Delegations, &REQUIRED[..2]).unwrap().vault.is_none());
+        for function in Function::ALL.into_iter().filter(|function| *function != Function::Delegations) {
+            let wrong = read(function, &REQUIRED[..2]).unwrap_err().to_string();
+            assert!(wrong.ends_with("DEPUTIZE_VAULT_KMS_KEY or DEPUTIZE_VAULT_KEY must be set"), "{wrong}");
+        }
+        // It would be wrong elsewhere.
+        let flags = [("DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS", "?"), ("DEPUTIZE_STREAM_RESPONSES", "?")];
+        assert!(read(Function::Token, &[REQUIRED.as_slice(), &flags].concat()).is_ok());
+    }
+
+    #[test]
+    fn empty_is_left_out() {
+        let empty = variables::ALL.map(|variable| (variable.name, " "));
+        let kept: Vec<_> = REQUIRED.into_iter().chain(empty).collect();
+        assert!(read(Function::Proxy, &kept).is_ok());
+        let text = read(Function::Delegations, &empty).unwrap_err().to_string();
+        assert_eq!(text, "the configuration is wrong: DEPUTIZE_TABLE is missing; DEPUTIZE_URL is missing");
+    }
+
+    #[test]
+    fn the_url_may_have_a_path_and_must_be_one_that_clients_can_be_told() {
+        let issuer = |url| Some(read(Function::Token, &with(("DEPUTIZE_URL", url))).ok()?.settings.issuer);
+        for right in [
+            "https://deputize.example.com",
+            "https://abc.execute-api.eu-central-1.amazonaws.com/v1",
+            "https://deputize.example.com:8443/a/b",
+            "http://127.0.0.1:4566/restapis/abc/v1/_user_request_",
+            "http://localhost:4566",
+        ] {
+            assert_eq!(issuer(right).as_deref(), Some(right));
+        }
+        assert_eq!(issuer("https://deputize.example.com/").as_deref(), Some("https://deputize.example.com"));
+        for wrong in [
+            "deputize.example.com",
+            "http://deputize.example.com",
+            "http://127.0.0.1.example.com",
+            "ftp://deputize.example.com",
+            "https://user:secret@deputize.example.com",
+            "https://deputize.example.com?stage=v1",
+            "https://deputize.example.com/#v1",
+            "https://Deputize.example.com",
+            "https://deputize.example.com/a b",
+        ] {
+            assert_eq!(issuer(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn private_upstreams_are_neither_this_machine_nor_the_metadata_service() {
+        let allowed = with(("DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS", "true"));
+        let upstreams = read(Function::Proxy, &allowed).unwrap().upstreams;
+        let check = |address: &str| upstreams.check(address.parse().unwrap());
+        assert!(check("10.0.0.1").is_ok());
+        for refused in ["127.0.0.1", "::1", "169.254.169.254", "fe80::1"] {
+            assert!(check(refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_log_level_is_for_all_or_for_a_target() {
+        for right in ["debug", "INFO", "warn,deputize_core=trace", "info, deputize_proxy=off"] {
+            assert!(read(Function::Token, &with(("DEPUTIZE_LOG", right))).is_ok(), "{right}");
+        }
+        for wrong in ["loud", "info,", "deputize_core", "deputize_core=loud"] {
+            assert!(read(Function::Token, &with(("DEPUTIZE_LOG", wrong))).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn no_message_repeats_a_secret() {
+        let secret = "c2VjcmV0IHRoYXQgaXMgdG9vIHNob3J0";
+        let variables = with(("DEPUTIZE_VAULT_KEY", secret));
+        let text = read(Function::Token, &variables).unwrap_err().to_string();
+        assert!(text.contains("DEPUTIZE_VAULT_KEY") && !text.contains(secret), "{text}");
+    }
+
+    fn asked_for(function: Function) -> BTreeSet<String> {
+        let asked = RefCell::new(BTreeSet::new());
+        let _ = Config::from_lookup(function, &|name| {
+            asked.borrow_mut().insert(name.to_owned());
+            None
+        });
+        asked.into_inner()
+    }
+
+    #[test]
+    fn what_is_read_is_what_the_list_says() {
+        for function in Function::ALL {
+            let listed = variables::ALL.into_iter().filter(|variable| variable.read_by.contains(&function));
+            assert_eq!(asked_for(function), listed.map(|variable| variable.name.to_owned()).collect());
+        }
+    }
+
+    /// The variables of the table in the documentation, with the functions that it names.
+    #[test]
+    fn what_is_documented_is_what_the_list_says() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/CONFIGURATION.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let rows = page.lines().filter_map(|line| {
+            let mut cells = line.strip_prefix("| `")?.split(" | ");
+            let name = cells.next()?.trim_end_matches('`').to_owned();
+            Some((name, cells.next()?.trim().to_owned()))
+        });
+        let documented: Vec<_> = rows.collect();
+        let listed = variables::ALL.map(|variable| {
+            let names: Vec<_> = variable.read_by.iter().map(|function| function.name()).collect();
+            let all = variable.read_by.len() == Function::ALL.len();
+            (variable.name.to_owned(), if all { "all".to_owned() } else { names.join(", ") })
+        });
+        assert_eq!(documented, listed);
+    }
+}

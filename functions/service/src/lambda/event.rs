@@ -1,0 +1,274 @@
+//! Lambda's events as requests, and answers in the shape that fits the event: of API Gateway's REST APIs (payload
+//! version 1.0), and of its HTTP APIs and function URLs (2.0)
+//! ([payload format versions](https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html#http-api-develop-integrations-lambda.proxy-format)).
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use axum::body::Body;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri,
+    header::{COOKIE, SET_COOKIE},
+};
+use lambda_http::{
+    aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayV2httpResponse},
+    lambda_runtime::MetadataPrelude,
+};
+use serde::Deserialize;
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
+};
+
+use crate::edge::SourceIp;
+
+/// In which shape an event came, and its answer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    V1,
+    V2,
+}
+
+impl Shape {
+    /// Of an event that may be anything. What is neither is answered as a REST API wants it.
+    pub(super) fn of(event: &RawValue) -> Self {
+        let event: Value = serde_json::from_str(event.get()).unwrap_or_default();
+        let is_v2 = event["version"] == "2.0" || event["requestContext"]["http"].is_object();
+        if is_v2 { Self::V2 } else { Self::V1 }
+    }
+}
+
+/// What is read of an event. All of it may be missing or null.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    http_method: Option<String>,
+    path: Option<String>,
+    raw_path: Option<String>,
+    raw_query_string: Option<String>,
+    headers: Option<BTreeMap<String, Option<String>>>,
+    multi_value_headers: Option<BTreeMap<String, Option<Vec<String>>>>,
+    query_string_parameters: Option<BTreeMap<String, Option<String>>>,
+    multi_value_query_string_parameters: Option<BTreeMap<String, Option<Vec<String>>>>,
+    cookies: Option<Vec<String>>,
+    body: Option<String>,
+    is_base64_encoded: Option<bool>,
+    request_context: Option<RequestContext>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestContext {
+    stage: Option<String>,
+    http: Option<Http>,
+    identity: Option<Identity>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Http {
+    method: Option<String>,
+    path: Option<String>,
+    source_ip: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Identity {
+    source_ip: Option<String>,
+}
+
+/// The request that an event stands for; else why it stands for none. `base` is the path at which the service is
+/// reached, if it has one.
+pub(super) fn request(event: &RawValue, shape: Shape, base: &str) -> Result<Request<Body>, &'static str> {
+    let event: Event = serde_json::from_str(event.get()).map_err(|_| "The event is none of HTTP")?;
+    let context = event.request_context;
+    let stage = context.as_ref().and_then(|context| context.stage.as_deref()).unwrap_or_default().to_owned();
+    let (method, path, query, ip) = match shape {
+        Shape::V1 => {
+            let ip = context.and_then(|context| context.identity).and_then(|identity| identity.source_ip);
+            let many = event.multi_value_query_string_parameters.unwrap_or_default();
+            let query = query(many, event.query_string_parameters.unwrap_or_default());
+            (event.http_method, event.path, query, ip)
+        }
+        Shape::V2 => {
+            let http = context.and_then(|context| context.http);
+            let (method, path, ip) =
+                http.map_or((None, None, None), |http| (http.method, http.path, http.source_ip));
+            (method, event.raw_path.or(path), event.raw_query_string.unwrap_or_default(), ip)
+        }
+    };
+    let method = method.ok_or("The event has no method")?;
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| "The event's method is none")?;
+    let path = path.ok_or("The event has no path")?;
+    let mut target = encoded(within(&path, &stage, base));
+    if !query.is_empty() {
+        target.push('?');
+        target.push_str(&encoded(&query));
+    }
+    let uri: Uri = target.parse().map_err(|_| "The event's path is none")?;
+    let mut headers =
+        headers(event.multi_value_headers.unwrap_or_default(), event.headers.unwrap_or_default())?;
+    if let Some(cookies) = event.cookies.filter(|cookies| !cookies.is_empty()) {
+        let cookies =
+            HeaderValue::try_from(cookies.join("; ")).map_err(|_| "The event's cookies are none")?;
+        headers.insert(COOKIE, cookies);
+    }
+    let body = match event.body {
+        Some(text) if event.is_base64_encoded == Some(true) => {
+            BASE64_STANDARD.decode(text).map_err(|_| "The event's body is no base64")?.into()
+        }
+        text => Bytes::from(text.unwrap_or_default()),
+    };
+    let mut request = Request::new(Body::from(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    if let Some(ip) = ip.and_then(|ip| ip.parse::<IpAddr>().ok()) {
+        request.extensions_mut().insert(SourceIp(ip));
+    }
+    Ok(request)
+}
+
+/// What our paths begin with.
+const ROOTS: [&str; 4] = ["/api/", "/.well-known/", "/healthz", "/openapi.json"];
+
+/// The path below where the service is. Whether a stage or a custom domain's base path is in an event's path depends
+/// on the kind of API, its domain, and on how it was reached; so a prefix is taken off where what follows is one of
+/// our paths, and only there.
+fn within<'a>(path: &'a str, stage: &str, base: &str) -> &'a str {
+    let below = |prefix: &str| {
+        let prefix = prefix.trim_matches('/');
+        let rest = path.strip_prefix('/')?.strip_prefix(prefix)?;
+        (!prefix.is_empty() && ROOTS.iter().any(|root| rest.starts_with(root))).then_some(rest)
+    };
+    below(base).or_else(|| below(stage)).unwrap_or(path)
+}
+
+/// Some gateways decode paths. What cannot be in one is encoded again; percent signs stay, so that what came
+/// encoded is not encoded twice.
+fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        let plain = byte.is_ascii_graphic()
+            && !matches!(byte, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b'#');
+        if plain {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+/// REST APIs give the query decoded, in two maps: each name's last value, and all of them.
+fn query(many: BTreeMap<String, Option<Vec<String>>>, one: BTreeMap<String, Option<String>>) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in &one {
+        if !many.contains_key(name) {
+            query.append_pair(name, value.as_deref().unwrap_or_default());
+        }
+    }
+    for (name, values) in &many {
+        for value in values.iter().flatten() {
+            query.append_pair(name, value);
+        }
+    }
+    query.finish()
+}
+
+fn headers(
+    many: BTreeMap<String, Option<Vec<String>>>,
+    one: BTreeMap<String, Option<String>>,
+) -> Result<HeaderMap, &'static str> {
+    let wrong = "A header of the event is none";
+    let mut headers = HeaderMap::new();
+    for (name, values) in many {
+        let name = HeaderName::try_from(name).map_err(|_| wrong)?;
+        for value in values.unwrap_or_default() {
+            headers.append(&name, HeaderValue::try_from(value).map_err(|_| wrong)?);
+        }
+    }
+    // As they came: what is only here came once.
+    let known: Vec<HeaderName> = headers.keys().cloned().collect();
+    for (name, value) in one {
+        let name = HeaderName::try_from(name).map_err(|_| wrong)?;
+        if let Some(value) = value.filter(|_| !known.contains(&name)) {
+            headers.append(name, HeaderValue::try_from(value).map_err(|_| wrong)?);
+        }
+    }
+    Ok(headers)
+}
+
+/// Bytes that Lambda takes as an invocation's buffered answer, the JSON around the body included
+/// ([quotas](https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)).
+pub(super) const MAX_ANSWER: usize = 6 * 1024 * 1024;
+
+/// A whole answer; `None` if it is too large.
+pub(super) fn answer(
+    shape: Shape,
+    status: StatusCode,
+    headers: HeaderMap,
+    body: &[u8],
+) -> Option<Box<RawValue>> {
+    let status_code = i64::from(status.as_u16());
+    let text = std::str::from_utf8(body).ok().map(str::to_owned);
+    let is_base64_encoded = text.is_none();
+    let body = text.unwrap_or_else(|| BASE64_STANDARD.encode(body));
+    let body = (!body.is_empty()).then(|| lambda_http::Body::Text(body));
+    let json = match shape {
+        Shape::V1 => {
+            let mut answer = ApiGatewayProxyResponse::default();
+            // What is in both maps would be sent twice.
+            (answer.headers, answer.multi_value_headers) = by_number(headers);
+            (answer.status_code, answer.body, answer.is_base64_encoded) =
+                (status_code, body, is_base64_encoded);
+            to_raw_value(&answer)
+        }
+        Shape::V2 => {
+            let mut answer = ApiGatewayV2httpResponse::default();
+            let (headers, cookies) = without_cookies(headers);
+            (answer.headers, answer.cookies) = (headers, cookies);
+            (answer.status_code, answer.body, answer.is_base64_encoded) =
+                (status_code, body, is_base64_encoded);
+            to_raw_value(&answer)
+        }
+    };
+    json.ok().filter(|json| json.get().len() <= MAX_ANSWER)
+}
+
+/// The beginning of a streamed answer, the same for function URLs and REST APIs
+/// ([response streaming](https://docs.aws.amazon.com/apigateway/latest/developerguide/response-transfer-mode-lambda.html)).
+pub(super) fn prelude(status: StatusCode, headers: HeaderMap) -> MetadataPrelude {
+    let (headers, cookies) = without_cookies(headers);
+    MetadataPrelude { status_code: status, headers, cookies }
+}
+
+/// Those that come once, and those that come more often.
+fn by_number(headers: HeaderMap) -> (HeaderMap, HeaderMap) {
+    let (mut once, mut often) = (HeaderMap::new(), HeaderMap::new());
+    for name in headers.keys() {
+        let values = headers.get_all(name);
+        let to = if values.iter().nth(1).is_none() { &mut once } else { &mut often };
+        for value in values {
+            to.append(name, value.clone());
+        }
+    }
+    (once, often)
+}
+
+/// One value for each name, as RFC 9110 section 5.3 lets them be joined; all but cookies, which cannot be.
+fn without_cookies(mut headers: HeaderMap) -> (HeaderMap, Vec<String>) {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let cookies = headers.get_all(SET_COOKIE).iter().map(text).collect();
+    headers.remove(SET_COOKIE);
+    let mut joined = HeaderMap::with_capacity(headers.len());
+    for name in headers.keys() {
+        let values: Vec<String> = headers.get_all(name).iter().map(text).collect();
+        if let Ok(value) = HeaderValue::try_from(values.join(", ")) {
+            joined.insert(name, value);
+        }
+    }
+    (joined, cookies)
+}
