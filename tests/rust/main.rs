@@ -13,6 +13,9 @@
 //! | `faults` | a store that throttles, times out, breaks off, loses answers or is gone |
 //! | `races` | many callers at once |
 //! | `vault` | changing the root key, while everything goes on |
+//! | `lambda` | events of AWS Lambda's, and what a function prints |
+//! | `bootstrap` | a deployment's beginning |
+//! | `address` | a service that is reached at a path |
 //! | `cost` | round trips, counted |
 #![allow(
     clippy::unwrap_used,
@@ -21,10 +24,13 @@
     reason = "a test's helpers fail by panicking"
 )]
 
+mod address;
+mod bootstrap;
 mod connections;
 mod cost;
 mod faults;
 mod grants;
+mod lambda;
 mod management;
 mod mcp;
 mod model;

@@ -1,6 +1,9 @@
 //! The whole service in one process.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use axum::Router;
 use deputize_core::{
@@ -15,9 +18,11 @@ use deputize_proxy::upstream::{UpstreamClient, UpstreamConfig};
 use deputize_service::{
     address::AddressPolicy,
     edge,
+    lambda::{Entry, Print},
     outbound::{Outbound, Times},
 };
 use http::Method;
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -66,6 +71,24 @@ impl TestApp {
 
     /// With other bounds on what MCP servers may take. They may be at any address but a link-local one.
     pub async fn start_with(upstream: UpstreamConfig) -> Self {
+        let app = Self::build(upstream, URL).await;
+        app.core.bootstrap().await.unwrap();
+        app
+    }
+
+    /// The service where it is reached at another address.
+    pub async fn start_at(url: &str) -> Self {
+        let app = Self::build(UpstreamConfig::default(), url).await;
+        app.core.bootstrap().await.unwrap();
+        app
+    }
+
+    /// The service on a table in which there is nothing at all.
+    pub async fn before_bootstrap() -> Self {
+        Self::build(UpstreamConfig::default(), URL).await
+    }
+
+    async fn build(upstream: UpstreamConfig, url: &str) -> Self {
         let clock = Clock::manual("2026-01-15T09:00:00Z".parse().unwrap());
         let store = Store::in_memory().unwrap();
         let faults = Faults::on(&store);
@@ -73,14 +96,16 @@ impl TestApp {
         let login = TestIssuer::new("https://login.example.com", &clock);
         let workos = TestIssuer::new("https://api.workos.com/client_1", &clock);
         let upstream = UpstreamConfig { addresses: AddressPolicy::PRIVATE, ..upstream };
-        let core = core(&faults, [&login, &workos], clock, Vault::new(root(7), Vec::new())).await;
+        let core = core(&faults, [&login, &workos], clock, Vault::new(root(7), Vec::new()), url);
         let router = router(&core, &upstream);
         Self { core, store, faults, login, workos, names: Names::default(), upstream, router }
     }
 
     /// Another process of the same deployment: with nothing in its memory, and perhaps other root keys.
     pub async fn another(&self, vault: Vault) -> Self {
-        let core = core(&self.faults, [&self.login, &self.workos], self.core.clock.clone(), vault).await;
+        let issuers = [&self.login, &self.workos];
+        let core = core(&self.faults, issuers, self.core.clock.clone(), vault, &self.core.settings.issuer);
+        core.bootstrap().await.unwrap();
         let router = router(&core, &self.upstream);
         Self {
             core,
@@ -138,6 +163,13 @@ impl TestApp {
         Ask::new(self.router.clone(), self.names.clone(), method, path.into())
     }
 
+    /// The service as one function of AWS Lambda's, and the lines of metrics that it prints.
+    pub fn on_lambda(&self) -> (Entry, Lines) {
+        let functions = functions(&self.core, UpstreamClient::new(self.upstream.clone()).unwrap());
+        let lines = Lines::default();
+        (Entry::new("all", functions.into(), Arc::clone(&self.core), lines.print()), lines)
+    }
+
     /// How often each kind of request went to the table while `work` ran.
     pub async fn round_trips<T>(&self, work: impl Future<Output = T>) -> (T, Vec<(&'static str, u64)>) {
         let before = self.core.table.stats();
@@ -146,7 +178,32 @@ impl TestApp {
     }
 }
 
-async fn core(faults: &Faults, issuers: [&TestIssuer; 2], clock: Clock, vault: Vault) -> Arc<Core> {
+/// Lines that a function prints.
+#[derive(Clone, Debug, Default)]
+pub struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Lines {
+    /// Where they are printed to.
+    pub fn print(&self) -> Print {
+        let lines = Arc::clone(&self.0);
+        Arc::new(move |line: &str| lines.lock().unwrap().push(line.to_owned()))
+    }
+
+    /// The lines so far, which are JSON.
+    pub fn all(&self) -> Vec<Value> {
+        self.0.lock().unwrap().iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The only one.
+    #[track_caller]
+    pub fn one(&self) -> Value {
+        let lines = self.all();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        lines[0].clone()
+    }
+}
+
+fn core(faults: &Faults, issuers: [&TestIssuer; 2], clock: Clock, vault: Vault, url: &str) -> Arc<Core> {
     let [login, workos] = issuers;
     let trusted = vec![
         TrustedIssuer {
@@ -169,11 +226,9 @@ async fn core(faults: &Faults, issuers: [&TestIssuer; 2], clock: Clock, vault: V
     let network = Network::of([login.clone(), workos.clone()]);
     let table = Table::new(faults.client(), TableOptions::default());
     let http = Arc::new(Outbound::new(AddressPolicy::PRIVATE, TIMES).unwrap());
-    let settings = Settings::at(URL).allowing(PAGES.map(|origin| origin.parse().unwrap()));
-    let core = Core::new(table, settings, Issuers::new(trusted, Arc::new(network)), vault, http)
-        .with(clock, Random::System);
-    core.bootstrap().await.unwrap();
-    Arc::new(core)
+    let settings = Settings::at(url).allowing(PAGES.map(|origin| origin.parse().unwrap()));
+    let core = Core::new(table, settings, Issuers::new(trusted, Arc::new(network)), vault, http);
+    Arc::new(core.with(clock, Random::System))
 }
 
 fn router(core: &Arc<Core>, upstream: &UpstreamConfig) -> Router {

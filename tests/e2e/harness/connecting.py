@@ -10,6 +10,7 @@ import httpx
 
 from harness.api import call_tool, caller, done, text_of
 from harness.protected import LONG, SHORT, Protected
+from harness.secrets_ledger import LEDGER
 from harness.server import Server
 from harness.waiting import wait_until
 
@@ -59,6 +60,7 @@ def answer_consent(authorization_url: str, login: str, *, answer: str = "allow")
 
 def come_back(browser: httpx.Client, callback: str) -> httpx.Response:
     """Opens the callback at the process that the client talks to, whatever the deployment's address."""
+    LEDGER.add_callback(callback)
     parts = urlsplit(callback)
     return browser.get(f"{parts.path}?{parts.query}")
 

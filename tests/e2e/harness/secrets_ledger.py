@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
@@ -49,6 +51,18 @@ class SecretsLedger:
         if _JWT.fullmatch(value):
             # A log that cuts the header off still leaks the token; the signature alone identifies it.
             self._secrets[value.rsplit(".", 1)[1]] = f"signature of {name}"
+
+    def add_key(self, name: str, key: bytes) -> None:
+        """A key of bytes, in the forms that it could be printed in."""
+        self.add(name, key.hex())
+        self.add(name, base64.b64encode(key).decode().rstrip("="))
+        self.add(name, base64.urlsafe_b64encode(key).decode().rstrip("="))
+        self.add(name, ", ".join(str(byte) for byte in key))
+
+    def add_callback(self, url: str) -> None:
+        """What an authorization server's answer carries: each is good for one connection."""
+        query = parse_qs(urlsplit(url).query)
+        self.add_all((name, value) for name in ("code", "state") for value in query.get(name, []))
 
     def add_all(self, secrets: Iterable[tuple[str, str]]) -> None:
         for name, value in secrets:

@@ -19,6 +19,10 @@ READY_LINE = "listening on "
 START_DEADLINE_SECONDS = 60
 STOP_DEADLINE_SECONDS = 20
 
+# Every line that our own crates can log: whatever a server does in a test, no secret may be in any.
+CRATES = ("core", "service", "token", "delegations", "grants", "proxy", "admin", "local")
+ALL_OF_OURS = ",".join(["info", "rmcp=warn", "deputize=trace", *(f"deputize_{c}=trace" for c in CRATES)])
+
 
 def binary() -> Path:
     """The binary under test: what `tests/run` has built (DEPUTIZE_BIN), otherwise the newest build."""
@@ -108,7 +112,7 @@ class Server:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=os.environ | dict(environment or {}),
+            env=os.environ | {"RUST_LOG": ALL_OF_OURS} | dict(environment or {}),
             umask=umask,
         )
         server = cls(data_dir, process)
@@ -152,6 +156,8 @@ class Server:
         self._reap()
 
     def _reap(self) -> None:
+        for key in self.data_dir.glob("*.key"):
+            LEDGER.add_key(key.name, key.read_bytes())
         try:
             self.process.wait(STOP_DEADLINE_SECONDS)
         except subprocess.TimeoutExpired:

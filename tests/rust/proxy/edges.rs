@@ -38,12 +38,24 @@ async fn a_trace_is_carried_on_and_nothing_else_of_the_callers_headers() {
     let it = Permitted::set().await;
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let call = it.app().call("demo", "list_repos", &json!({ "org": "acme" })).as_user(it.bob());
-    call.header("traceparent", trace).header("cookie", "session=1").header("x-custom", "1").await.ok();
+    let call = call.header("traceparent", trace).header("tracestate", "vendor=1").header("baggage", "a=b");
+    call.header("cookie", "session=1").header("x-custom", "1").await.ok();
     let seen = it.mcp.seen().into_iter().find(|seen| seen.body["method"] == "tools/call").unwrap();
-    assert_eq!(seen.body["params"]["_meta"]["traceparent"], trace);
-    assert!(!seen.headers.contains_key("cookie") && !seen.headers.contains_key("x-custom"));
+    let sent = seen.body["params"]["_meta"]["traceparent"].as_str().unwrap();
+    assert_eq!(seen.headers["traceparent"], sent);
+    assert_eq!(seen.headers["tracestate"], "vendor=1");
+    // The same trace, in which this call is a span of its own.
+    assert!(sent.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && sent.ends_with("-01"), "{sent}");
+    assert!(!sent.contains("b7ad6b7169203331"), "{sent}");
+    assert!(
+        !seen.headers.contains_key("baggage")
+            && !seen.headers.contains_key("cookie")
+            && !seen.headers.contains_key("x-custom")
+    );
     let odd = it.app().call("demo", "list_repos", &json!({ "org": "acme" })).as_user(it.bob());
     odd.header("traceparent", "nonsense").await.ok();
     let seen = it.mcp.seen().into_iter().rfind(|seen| seen.body["method"] == "tools/call").unwrap();
     assert_eq!(seen.body["params"]["_meta"]["traceparent"], json!(null));
+    let begun = seen.headers["traceparent"].to_str().unwrap();
+    assert!(begun.len() == 55 && !begun.contains("0af7651916cd43dd8448eb211c80319c"), "{begun}");
 }

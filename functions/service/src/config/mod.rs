@@ -176,7 +176,8 @@ fn log(text: Option<String>) -> Result<String, String> {
         LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level))
     };
     if text.split(',').all(fits) {
-        Ok(text.trim().to_ascii_lowercase())
+        // Levels are read in any case, and targets without white space.
+        Ok(text.split_whitespace().collect::<String>())
     } else {
         Err(format!(
             "{} must be a level ({}), or such as warn,deputize_core=debug",

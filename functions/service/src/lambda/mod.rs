@@ -28,6 +28,7 @@ use deputize_core::{
     table::{Table, TableOptions, retries, timeouts},
     vault::Vault,
 };
+pub use lambda_http::Context;
 use lambda_http::lambda_runtime::{LambdaEvent, Runtime};
 use lambda_http::{Error, service_fn};
 use serde_json::value::RawValue;
