@@ -42,9 +42,14 @@ pub mod code {
     /// The credential proves nothing (any more). Nothing of the request was done.
     pub const INVALID_TOKEN: &str = "invalid_token";
     pub const NO_CREDENTIALS: &str = "no_credentials";
+    pub const NOT_BOOTSTRAPPED: &str = "not_bootstrapped";
+    /// Larger than the platform can send. What was asked for has been done.
+    pub const RESPONSE_TOO_LARGE: &str = "response_too_large";
     pub const SESSION_EXPIRED: &str = "session_expired";
     pub const SESSION_NOT_FOUND: &str = "session_not_found";
     pub const TEMPORARILY_UNAVAILABLE: &str = "temporarily_unavailable";
+    /// The platform's time was up.
+    pub const TIMED_OUT: &str = "timed_out";
     pub const TOOL_HELD_BACK: &str = "tool_held_back";
     pub const UNAUTHORIZED: &str = "unauthorized";
     pub const UPSTREAM_ERROR: &str = "upstream_error";

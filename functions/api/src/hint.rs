@@ -46,6 +46,9 @@ pub fn hint(status: u16, error: &str, detail: &str) -> Option<&'static str> {
         code::TEMPORARILY_UNAVAILABLE if says("whether the change") => {
             "Look whether the change was made before you repeat it"
         }
+        code::NOT_BOOTSTRAPPED => "The service's operator must run `deputize bootstrap`",
+        code::TIMED_OUT => "Look whether anything was changed before you repeat it",
+        code::RESPONSE_TOO_LARGE => "Ask for less; if a tool was called, it has run",
         code::TEMPORARILY_UNAVAILABLE => "Try again after retryAfter seconds",
         _ => match status {
             404 => "Check the id; what the caller may not know of is not found either",

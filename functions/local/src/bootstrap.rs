@@ -91,7 +91,7 @@ async fn core(options: &Options) -> Result<Core, StartError> {
     })
     .map_err(StartError)?;
     let aws = aws_config::load_defaults(BehaviorVersion::latest()).await;
-    let Some(region) = aws.region() else {
+    let Some(region) = aws.region().filter(|region| !region.as_ref().is_empty()) else {
         return Err(StartError("in which region? set AWS_REGION, or a profile that has one".to_owned()));
     };
     let client = Client::new(&aws);

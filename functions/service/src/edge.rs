@@ -71,7 +71,7 @@ pub fn around(routes: Router, core: Arc<Core>) -> Router {
 pub fn plain_error(status: StatusCode, error: &'static str, description: &str) -> Response {
     let description = description.to_owned();
     let body = ErrorBody {
-        error,
+        error: error.into(),
         error_description: description.clone(),
         detail: description,
         denied_for: None,

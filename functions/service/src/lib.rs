@@ -1,5 +1,5 @@
 //! What every function shares at its edge: reading a request, knowing its caller, answering errors,
-//! limits, and the Lambda entry.
+//! limits, what a function is told by its environment, and the Lambda entry.
 //!
 //! A handler takes what it needs as arguments ([`extract`]) and returns `Result<_>`; the rest happens
 //! around it ([`edge`]).

@@ -11,7 +11,7 @@ import subprocess
 import httpx
 
 from harness.secrets_ledger import LEDGER
-from harness.server import START_DEADLINE_SECONDS, Exit, binary
+from harness.server import ALL_OF_OURS, START_DEADLINE_SECONDS, Exit, binary
 
 TABLE = "deputize"
 _INDEXES = {f"audit_by_{whom}": f"audit_{whom}" for whom in ("agent", "user", "server")}
@@ -46,8 +46,10 @@ def create_table(dynamodb: str, *, name: str = TABLE, partition: str = "pk") -> 
         "content-type": "application/x-amz-json-1.0",
         "authorization": "AWS4-HMAC-SHA256 Credential=x/20260101/eu-central-1/dynamodb/aws4_request, "
         "SignedHeaders=host, Signature=0",
+        "x-amz-date": "20260101T000000Z",
     }
-    httpx.post(dynamodb, content=json.dumps(body), headers=headers).raise_for_status()
+    made = httpx.post(dynamodb, content=json.dumps(body), headers=headers)
+    assert made.is_success, made.text
 
 
 class Operator:
@@ -70,7 +72,7 @@ class Operator:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "DEPUTIZE_"))}
         return subprocess.Popen(
             [binary(), "bootstrap", *arguments],
-            env=kept | {"RUST_LOG": "trace"} | self.environment | environment,
+            env=kept | {"RUST_LOG": ALL_OF_OURS} | self.environment | environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

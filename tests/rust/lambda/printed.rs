@@ -56,7 +56,7 @@ async fn a_route_is_the_codes_path_and_not_the_callers() {
     answer(&entry, &json!({})).await;
     let lines = lines.all();
     let routes: Vec<_> = lines.iter().map(|line| line["Route"].as_str().unwrap()).collect();
-    assert_eq!(routes, ["/api/v1/users/{id}", "/api/v1/users/{id}", "-", "-", "-"]);
+    assert_eq!(routes, ["/api/v1/users/{user_id}", "/api/v1/users/{user_id}", "-", "-", "-"]);
     assert_eq!(lines[0]["Unauthorized"], 1);
     assert_eq!(lines[4]["Status"], 400);
 }

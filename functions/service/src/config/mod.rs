@@ -256,7 +256,7 @@ mod tests {
             "DEPUTIZE_TRUSTED_ISSUERS: invalid type: map, expected a sequence",
             "DEPUTIZE_ALLOWED_ORIGINS: * is no origin",
             "DEPUTIZE_LOG must be a level",
-            "DEPUTIZE_VAULT_KMS_KEY or DEPUTIZE_VAULT_KEY must be set",
+            "DEPUTIZE_VAULT_KMS_KEY and DEPUTIZE_VAULT_KEY must be set",
             "DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS must be true or false",
             "DEPUTIZE_STREAM_RESPONSES must be true or false",
         ];
@@ -271,7 +271,7 @@ mod tests {
         assert!(read(Function::Delegations, &REQUIRED[..2]).unwrap().vault.is_none());
         for function in Function::ALL.into_iter().filter(|function| *function != Function::Delegations) {
             let wrong = read(function, &REQUIRED[..2]).unwrap_err().to_string();
-            assert!(wrong.ends_with("DEPUTIZE_VAULT_KMS_KEY or DEPUTIZE_VAULT_KEY must be set"), "{wrong}");
+            assert!(wrong.ends_with("DEPUTIZE_VAULT_KMS_KEY and DEPUTIZE_VAULT_KEY must be set"), "{wrong}");
         }
         // It would be wrong elsewhere.
         let flags = [("DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS", "?"), ("DEPUTIZE_STREAM_RESPONSES", "?")];

@@ -52,6 +52,7 @@ impl VaultConfig {
     }
 
     pub(super) fn read(reader: &Reader<'_>) -> Result<Self, String> {
+        let listed = Zeroizing::new(reader.optional(&PREVIOUS_KEYS).unwrap_or_default());
         let local = reader.optional(&LOCAL_KEY).map(Zeroizing::new);
         let current = match (reader.optional(&KMS_KEY), local) {
             (Some(_), Some(_)) => {
@@ -69,7 +70,6 @@ impl VaultConfig {
                 .map(Root::Local)
                 .ok_or_else(|| format!("{LOCAL_KEY} must be {KEY_BYTES} bytes in base64"))?,
         };
-        let listed = Zeroizing::new(reader.optional(&PREVIOUS_KEYS).unwrap_or_default());
         let listed = listed.split(',').map(str::trim).filter(|text| !text.is_empty());
         // Named by its place: it may be a key with a character too much.
         let previous = listed.enumerate().map(|(at, text)| {

@@ -14,6 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use deputize_api::error::code;
 use deputize_core::{Core, Error};
 use futures::Stream;
 use http::{Method, StatusCode};
@@ -134,12 +135,12 @@ type Failure = (StatusCode, &'static str, &'static str);
 
 const TOO_LARGE: Failure = (
     StatusCode::BAD_GATEWAY,
-    "response_too_large",
+    code::RESPONSE_TOO_LARGE,
     "The answer is larger than the 6 MB that can be sent; if a tool was called, it has run",
 );
 const TIMED_OUT: Failure = (
     StatusCode::GATEWAY_TIMEOUT,
-    "timed_out",
+    code::TIMED_OUT,
     "The request took longer than it may; whether anything was changed is unknown, so look before you repeat it",
 );
 

@@ -101,7 +101,8 @@ pub(super) fn request(event: &RawValue, shape: Shape, base: &str) -> Result<Requ
     };
     let method = method.ok_or("The event has no method")?;
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| "The event's method is none")?;
-    let path = path.ok_or("The event has no path")?;
+    // An absolute URL would name another host, and `*` none.
+    let path = path.filter(|path| path.starts_with('/')).ok_or("The event has no path")?;
     let mut target = encoded(within(&path, &stage, base));
     if !query.is_empty() {
         target.push('?');
