@@ -8,6 +8,7 @@ use crate::{
     api_keys::ApiKey,
     audit::{Action, Event, Request},
     caller::{Credential, UserCaller},
+    control::Control,
     error::{Error, Result},
     ids::UserId,
     issuers::UserToken,
@@ -191,7 +192,8 @@ impl UserCredential {
 /// the email is taken by another user, the new one is made without: only an issuer that is trusted to link
 /// by email leads to that user.
 async fn provision(core: &Core, token: &UserToken, request: &Request) -> Result<UserId> {
-    core.require_bootstrapped().await?;
+    // Nobody is made before the operator has made an admin.
+    Control::read(core).await?;
     let pointer = Key::user_by_identity(&token.issuer, &token.subject);
     let mut email = token.email.clone();
     for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! The line of metrics that each request prints (CloudWatch's embedded metric format).
+//! The line of metrics that each request prints (`CloudWatch`'s embedded metric format).
 
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 //! version 1.0), and of its HTTP APIs and function URLs (2.0)
 //! ([payload format versions](https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html#http-api-develop-integrations-lambda.proxy-format)).
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, fmt::Write, net::IpAddr};
 
 use axum::body::Body;
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -89,7 +89,7 @@ pub(super) fn request(event: &RawValue, shape: Shape, base: &str) -> Result<Requ
         Shape::V1 => {
             let ip = context.and_then(|context| context.identity).and_then(|identity| identity.source_ip);
             let many = event.multi_value_query_string_parameters.unwrap_or_default();
-            let query = query(many, event.query_string_parameters.unwrap_or_default());
+            let query = query(&many, &event.query_string_parameters.unwrap_or_default());
             (event.http_method, event.path, query, ip)
         }
         Shape::V2 => {
@@ -157,21 +157,21 @@ fn encoded(text: &str) -> String {
         if plain {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            let _ = write!(encoded, "%{byte:02X}");
         }
     }
     encoded
 }
 
 /// REST APIs give the query decoded, in two maps: each name's last value, and all of them.
-fn query(many: BTreeMap<String, Option<Vec<String>>>, one: BTreeMap<String, Option<String>>) -> String {
+fn query(many: &BTreeMap<String, Option<Vec<String>>>, one: &BTreeMap<String, Option<String>>) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    for (name, value) in &one {
+    for (name, value) in one {
         if !many.contains_key(name) {
             query.append_pair(name, value.as_deref().unwrap_or_default());
         }
     }
-    for (name, values) in &many {
+    for (name, values) in many {
         for value in values.iter().flatten() {
             query.append_pair(name, value);
         }
@@ -217,12 +217,12 @@ pub(super) fn answer(
     let text = std::str::from_utf8(body).ok().map(str::to_owned);
     let is_base64_encoded = text.is_none();
     let body = text.unwrap_or_else(|| BASE64_STANDARD.encode(body));
-    let body = (!body.is_empty()).then(|| lambda_http::Body::Text(body));
+    let body = (!body.is_empty()).then_some(lambda_http::Body::Text(body));
     let json = match shape {
         Shape::V1 => {
             let mut answer = ApiGatewayProxyResponse::default();
             // What is in both maps would be sent twice.
-            (answer.headers, answer.multi_value_headers) = by_number(headers);
+            (answer.headers, answer.multi_value_headers) = by_number(&headers);
             (answer.status_code, answer.body, answer.is_base64_encoded) =
                 (status_code, body, is_base64_encoded);
             to_raw_value(&answer)
@@ -247,7 +247,7 @@ pub(super) fn prelude(status: StatusCode, headers: HeaderMap) -> MetadataPrelude
 }
 
 /// Those that come once, and those that come more often.
-fn by_number(headers: HeaderMap) -> (HeaderMap, HeaderMap) {
+fn by_number(headers: &HeaderMap) -> (HeaderMap, HeaderMap) {
     let (mut once, mut often) = (HeaderMap::new(), HeaderMap::new());
     for name in headers.keys() {
         let values = headers.get_all(name);

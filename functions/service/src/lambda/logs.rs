@@ -1,4 +1,4 @@
-//! Logs as JSON lines, which CloudWatch can be asked about by field.
+//! Logs as JSON lines, which `CloudWatch` can be asked about by field.
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::{

@@ -1,4 +1,4 @@
-//! What CloudWatch is told of each request, as a line of its log ([embedded metric format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html)).
+//! What `CloudWatch` is told of each request, as a line of its log ([embedded metric format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html)).
 //! It is the request's one line at the usual level, so it also has what one looks for in an access log.
 //!
 //! Written here and not by `metrics_cloudwatch_embedded`: that is a process's recorder, which adds up and is flushed,

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `event` | Lambda's events as requests, and answers in the shape that fits the event |
 //! | `entry` | an invocation's story: event, request, answer, within its time |
-//! | `metrics` | what CloudWatch is told of each request |
+//! | `metrics` | what `CloudWatch` is told of each request |
 //! | `logs` | what is logged, and that it is ours |
 //! | `init` | telling Lambda that a function cannot start |
 //!
