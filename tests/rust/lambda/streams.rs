@@ -1,6 +1,9 @@
 //! Answers that are sent as they come.
 
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex},
+};
 
 use axum::{Router, body::Body, routing::get};
 use deputize_service::{
@@ -18,17 +21,20 @@ fn raw(event: &Value) -> Box<RawValue> {
     RawValue::from_string(event.to_string()).unwrap()
 }
 
+/// A function that answers what the test says, as it says it.
+fn saying(heard: impl futures::Stream<Item = &'static str> + Send + 'static) -> Router {
+    let heard = Arc::new(Mutex::new(Some(heard.map(Ok::<_, Infallible>).boxed())));
+    Router::new().route(
+        "/healthz",
+        get(move || async move { Body::from_stream(heard.lock().unwrap().take().unwrap()) }),
+    )
+}
+
 #[tokio::test]
 async fn what_is_said_is_sent_before_the_rest_is() {
     let app = TestApp::start().await;
     let (says, heard) = mpsc::unbounded::<&str>();
-    let heard = std::sync::Arc::new(std::sync::Mutex::new(Some(heard)));
-    let routes = Router::new().route(
-        "/healthz",
-        get(move || async move {
-            Body::from_stream(heard.lock().unwrap().take().unwrap().map(Ok::<_, Infallible>))
-        }),
-    );
+    let routes = saying(heard);
     let lines = deputize_tests::app::Lines::default();
     let entry = Entry::new("proxy", routes, app.core.clone(), lines.print());
     let response = entry.streamed(&raw(&v1("GET", "/healthz")), &Context::default()).await;
@@ -52,13 +58,7 @@ async fn what_is_said_is_sent_before_the_rest_is() {
 async fn who_sends_to_somebody_that_has_left_is_told() {
     let app = TestApp::start().await;
     let (mut says, heard) = mpsc::channel::<&str>(1);
-    let heard = std::sync::Arc::new(std::sync::Mutex::new(Some(heard)));
-    let routes = Router::new().route(
-        "/healthz",
-        get(move || async move {
-            Body::from_stream(heard.lock().unwrap().take().unwrap().map(Ok::<_, Infallible>))
-        }),
-    );
+    let routes = saying(heard);
     let lines = deputize_tests::app::Lines::default();
     let entry = Entry::new("proxy", routes, app.core.clone(), lines.print());
     let response = entry.streamed(&raw(&v1("GET", "/healthz")), &Context::default()).await;
