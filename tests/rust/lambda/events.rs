@@ -38,7 +38,8 @@ async fn the_source_address_is_the_gateways_word_and_not_the_callers() {
         event["body"] = json!(format!("{form}&client_id={}&client_secret={}", it.bot.id, it.bot.secret));
         assert_eq!(answer(&entry, &event).await["statusCode"], 200, "{kind}");
         let trail = it.app.trail();
-        assert_eq!(trail.last().unwrap()["source_ip"], "192.0.2.7", "{kind}");
+        let mut issued = trail.iter().filter(|event| event["action"] == "token.issue");
+        assert!(issued.all(|event| event["source_ip"] == "192.0.2.7"), "{kind}: {trail:?}");
     }
 }
 
