@@ -163,7 +163,7 @@ export class Deputize extends Construct {
       const alias = props.provisionedConcurrency && WAITED_FOR.includes(name) ? `:${STAGE}` : "";
       return `arn:${Aws.PARTITION}:lambda:${Aws.REGION}:${Aws.ACCOUNT_ID}:function:${Aws.STACK_NAME}-${name}${alias}`;
     };
-    return new apigateway.SpecRestApi(this, "Api", {
+    const api = new apigateway.SpecRestApi(this, "Api", {
       restApiName: Aws.STACK_NAME,
       apiDefinition: apigateway.ApiDefinition.fromInline(
         definition(Aws.STACK_NAME, Aws.REGION, Aws.PARTITION, invoked),
@@ -175,8 +175,12 @@ export class Deputize extends Construct {
         stageName: STAGE,
         throttlingRateLimit: props.throttling?.rate ?? 1000,
         throttlingBurstLimit: props.throttling?.burst ?? 500,
+        dataTraceEnabled: false,
       },
     });
+    // An output of the gateway's own address, which a domain turns off.
+    api.node.tryRemoveChild("Endpoint");
+    return api;
   }
 
   private makeFunction(name: FunctionName, api: apigateway.SpecRestApi, props: DeputizeProps): lambda.Function {

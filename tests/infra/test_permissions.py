@@ -1,0 +1,163 @@
+"""Each function may do what it does, and no more: the forbidden is tried against the synthesized policies.
+
+That they suffice is what tests/deploy shows, where they are enforced while the cookbook runs.
+"""
+
+from __future__ import annotations
+
+import pytest
+from policies import Policy, Request, on_the_table, with_the_key
+from templates import FUNCTIONS, Stack
+
+USER = "USER#0197c5a0-0000-7000-8000-000000000001"
+AGENT = "AGENT#0197c5a0-0000-7000-8000-000000000002"
+DELEGATION = "DELEGATION#0197c5a0-0000-7000-8000-000000000003"
+GRANT = "GRANT#0197c5a0-0000-7000-8000-000000000004"
+CHANGES = ("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "PartiQLInsert", "PartiQLUpdate", "PartiQLDelete")
+# Every kind of partition, as functions/core/src/table/key.rs lists them.
+PARTITIONS = (
+    USER,
+    "EMAIL#alice@example.com",
+    "IDENTITY#00ff",
+    AGENT,
+    DELEGATION,
+    GRANT,
+    "SERVER#demo",
+    "CONNECTING#00ff",
+    "POLICIES",
+    "CONTROL#7",
+    "SIGNING_KEYS",
+    "MCP_SESSION_KEYS",
+    "REVOKED#0197c5a0-0000-7000-8000-000000000005",
+    "ASSERTION#0197c5a0-0000-7000-8000-000000000002#00ff",
+    "AUDIT#2026-11-25#a",
+    "USERS",
+    "AGENTS",
+    "SERVERS",
+)
+SEALED = ("SIGNING_KEYS", USER, "SERVER#demo", "CONNECTING#00ff", "MCP_SESSION_KEYS")
+
+
+def policy(stack: Stack, name: str) -> Policy:
+    return Policy(stack.statements(name))
+
+
+def who_may(stack: Stack, request: Request) -> set[str]:
+    return {name for name in FUNCTIONS if policy(stack, name).allows(request)}
+
+
+def may(stack: Stack, name: str, action: str) -> set[str]:
+    """The kinds of partition that a function may do something to."""
+    allowed = policy(stack, name).allows
+    return {key.split("#")[0] for key in PARTITIONS if allowed(on_the_table(action, key))}
+
+
+def test_only_the_delegations_function_writes_delegations(stack: Stack) -> None:
+    """Tokens and calls rest on the item in the agent's partition, where the owners of agents, and grants, are too."""
+    for change in CHANGES:
+        assert who_may(stack, on_the_table(change, DELEGATION)) <= {"delegations"}
+        assert who_may(stack, on_the_table(change, AGENT)) <= {"delegations", "grants", "admin"}
+
+
+def test_the_proxy_writes_neither_delegations_nor_grants(stack: Stack) -> None:
+    for change in CHANGES:
+        for key in (AGENT, DELEGATION, GRANT, "POLICIES", "CONTROL#0", "SIGNING_KEYS", "AGENTS", "SERVERS"):
+            assert not policy(stack, "proxy").allows(on_the_table(change, key)), (change, key)
+
+
+def test_only_the_grants_function_writes_the_pointers_of_grants(stack: Stack) -> None:
+    for change in CHANGES:
+        assert who_may(stack, on_the_table(change, GRANT)) <= {"grants"}
+
+
+def test_only_the_admin_function_changes_policies_and_their_version(stack: Stack) -> None:
+    for change in CHANGES:
+        for key in ("POLICIES", "CONTROL#0", "AGENTS", "SERVERS"):
+            assert who_may(stack, on_the_table(change, key)) <= {"admin"}
+
+
+def test_only_the_token_function_opens_signing_keys(stack: Stack) -> None:
+    assert who_may(stack, with_the_key("Decrypt", "SIGNING_KEYS")) == {"token"}
+
+
+def test_the_token_function_opens_nothing_but_signing_keys(stack: Stack) -> None:
+    opened = {key for key in SEALED if policy(stack, "token").allows(with_the_key("Decrypt", key))}
+    assert opened == {"SIGNING_KEYS"}
+
+
+def test_only_the_proxy_and_the_grants_function_open_upstream_tokens(stack: Stack) -> None:
+    assert who_may(stack, with_the_key("Decrypt", USER)) == {"proxy", "grants"}
+
+
+def test_the_delegations_function_has_no_use_of_any_key(stack: Stack) -> None:
+    assert not any("kms:" in str(statement["Action"]) for statement in stack.statements("delegations"))
+    assert "DEPUTIZE_VAULT_KMS_KEY" not in stack.function("delegations").properties["Environment"]["Variables"]
+
+
+def test_the_admin_function_makes_signing_keys_and_opens_nothing(stack: Stack) -> None:
+    admin = policy(stack, "admin")
+    assert admin.allows(with_the_key("GenerateDataKey", "SIGNING_KEYS"))
+    assert not any(admin.allows(with_the_key("Decrypt", key)) for key in SEALED)
+
+
+def test_a_key_without_an_items_key_for_context_is_no_use_to_anybody(stack: Stack) -> None:
+    for action in ("Decrypt", "GenerateDataKey", "Encrypt", "ReEncryptFrom", "CreateGrant", "PutKeyPolicy"):
+        assert who_may(stack, Request(f"kms:{action}", "${VaultKey.Arn}")) == set()
+
+
+def test_the_trail_is_written_by_all_and_rewritten_by_nobody(stack: Stack) -> None:
+    event = "AUDIT#2026-11-25#a"
+    assert who_may(stack, on_the_table("PutItem", event)) == set(FUNCTIONS)
+    for change in ("DeleteItem", "UpdateItem"):
+        assert who_may(stack, on_the_table(change, event)) == set()
+    assert who_may(stack, on_the_table("BatchGetItem", event)) == {"admin"}
+
+
+def test_a_batch_write_is_of_audit_events_alone(stack: Stack) -> None:
+    """It needs no permission to put or to delete: with another partition it could do both."""
+    for name in FUNCTIONS:
+        assert may(stack, name, "BatchWriteItem") <= {"AUDIT"}
+        assert not policy(stack, name).allows(on_the_table("BatchWriteItem", "AUDIT#2026-11-25#a", AGENT))
+
+
+def test_one_foreign_key_in_a_batch_refuses_it(stack: Stack) -> None:
+    assert policy(stack, "token").allows(on_the_table("BatchGetItem", AGENT, USER))
+    assert not policy(stack, "token").allows(on_the_table("BatchGetItem", AGENT, "MCP_SESSION_KEYS"))
+
+
+def test_nobody_scans_or_describes_or_does_anything_to_the_table_as_a_whole(stack: Stack) -> None:
+    for action in ("Scan", "DeleteTable", "UpdateTable", "ExportTableToPointInTime", "DescribeTable", "PartiQLSelect"):
+        assert who_may(stack, Request(f"dynamodb:{action}", "${Table.Arn}")) == set()
+
+
+def test_a_request_that_names_no_partition_is_refused(stack: Stack) -> None:
+    """`ForAllValues` is true of no values."""
+    for action in ("BatchGetItem", "Query", "PutItem", "DeleteItem", "BatchWriteItem"):
+        assert who_may(stack, Request(f"dynamodb:{action}", "${Table.Arn}")) == set()
+
+
+def test_only_the_admin_function_searches_the_trail(stack: Stack) -> None:
+    for index in ("audit_by_agent", "audit_by_user", "audit_by_server"):
+        assert who_may(stack, Request("dynamodb:Query", f"${{Table.Arn}}/index/{index}")) == {"admin"}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_writes_no_log_but_its_own(stack: Stack, name: str) -> None:
+    for action in ("CreateLogStream", "PutLogEvents"):
+        own = Request(f"logs:{action}", f"${{{name.capitalize()}Log.Arn}}")
+        assert who_may(stack, own) == {name}
+
+
+def test_no_statement_has_a_wildcard_for_an_action_or_a_resource(stack: Stack) -> None:
+    for name in FUNCTIONS:
+        for statement in stack.statements(name):
+            assert "*" not in str(statement["Action"]) + str(statement["Resource"]), statement
+            assert statement["Effect"] == "Allow"
+
+
+def test_only_the_gateway_invokes_the_functions_and_only_for_this_api(stack: Stack) -> None:
+    permissions = [of.properties for of in stack.resources.values() if of.type == "AWS::Lambda::Permission"]
+    assert len(permissions) == len(FUNCTIONS)
+    for permission in permissions:
+        assert permission["Principal"] == "apigateway.amazonaws.com"
+        assert permission["SourceArn"].endswith(":${Api}/live/*")
