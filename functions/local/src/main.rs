@@ -34,6 +34,10 @@ struct Arguments {
     /// Where the service is reached, if not where this process listens.
     #[arg(long)]
     url: Option<String>,
+    /// Where the demo's MCP servers, issuer and authorization server are reached, if not where this process listens.
+    /// For the tests of a deployment, whose functions connect to no loopback address.
+    #[arg(long, hide = true)]
+    demo_url: Option<String>,
     /// Count the capacity that each DynamoDB request consumes, for /local/table-stats. For the benchmark.
     #[arg(long, hide = true)]
     measure: bool,
@@ -63,6 +67,7 @@ async fn main() -> std::process::ExitCode {
         measure: arguments.measure,
         dynamodb_url: arguments.dynamodb_url,
         url: arguments.url,
+        demo_url: arguments.demo_url,
     };
     let done = match arguments.seed {
         Some(count) => seed::fill(&options, count).await,

@@ -64,6 +64,9 @@ pub struct Options {
     /// Where the service is reached, if not where this process listens: all processes of a deployment say the
     /// same.
     pub url: Option<String>,
+    /// Where the demo's MCP servers, issuer and authorization server are reached, if not where this process
+    /// listens: something forwards to it.
+    pub demo_url: Option<String>,
 }
 
 /// A server that listens, and is about to answer.
@@ -89,7 +92,10 @@ impl Server {
             ))
         })?;
         let address = listener.local_addr()?;
-        let base_url = format!("http://{address}");
+        let here = format!("http://{address}");
+        let demo_url = options.demo_url.as_deref().map_or(here.as_str(), |url| url.trim_end_matches('/'));
+        let demo_host = demo_url.parse::<url::Url>().ok().and_then(|url| url.host_str().map(str::to_owned));
+        let demo_host = demo_host.ok_or_else(|| StartError(format!("{demo_url} is no URL")))?;
         let data = Arc::new(DataDir::open(&options.data_dir).map_err(StartError)?);
         let (store, table) = match &options.dynamodb_url {
             Some(url) => (None, remote::table(url, options.measure).await?),
@@ -99,20 +105,20 @@ impl Server {
                 (Some(store), table)
             }
         };
-        let public_url = options.url.as_deref().map_or(base_url.as_str(), |url| url.trim_end_matches('/'));
-        let issuer = options.demo.then(|| DemoIssuer::open(&data, &base_url)).transpose()?;
+        let public_url = options.url.as_deref().map_or(here.as_str(), |url| url.trim_end_matches('/'));
+        let issuer = options.demo.then(|| DemoIssuer::open(&data, demo_url)).transpose()?;
         let core = Arc::new(core(table, &data, public_url, issuer.clone())?);
         core.bootstrap().await?;
         let mut routes = service(&core)?;
         let mut organization = None;
         if let Some(issuer) = issuer {
             let provider =
-                Provider::open(&data, &base_url, redirect_uri(&core.settings), &issuer, &core.clock)?;
-            let opened = Organization::open(&core, &data, &base_url, &issuer, &provider).await;
+                Provider::open(&data, demo_url, redirect_uri(&core.settings), &issuer, &core.clock)?;
+            let opened = Organization::open(&core, &data, demo_url, &issuer, &provider).await;
             organization = Some(opened.map_err(StartError)?);
             routes = routes.merge(demo(&issuer, &provider));
         }
-        let routes = routes.layer(middleware::from_fn(loopback_only));
+        let routes = routes.layer(middleware::from_fn_with_state(Arc::from(demo_host), own_hosts_only));
         Ok(Self { listener, address, routes, core, store, organization, _data: data })
     }
 
@@ -234,10 +240,10 @@ async fn source_ip(ConnectInfo(peer): ConnectInfo<SocketAddr>, mut request: Requ
 
 /// Refuses requests that were meant for another host: a web page whose name was made to resolve to this
 /// machine (DNS rebinding) sends that name.
-async fn loopback_only(request: Request, next: Next) -> Response {
+async fn own_hosts_only(State(demo_host): State<Arc<str>>, request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    if ["127.0.0.1", "localhost", "[::1]"].contains(&name) {
+    if ["127.0.0.1", "localhost", "[::1]", &*demo_host].contains(&name) {
         return next.run(request).await;
     }
     let why = "This server answers only to 127.0.0.1 and localhost";
