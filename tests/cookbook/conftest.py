@@ -1,14 +1,19 @@
-"""Servers for the recipes. The shared harness lives in `tests/e2e/harness`."""
+"""Servers for the recipes: the local one, or with `DEPUTIZE_COOKBOOK=deployed` the deployment of tests/deploy.
+
+The shared harness lives in `tests/e2e/harness`.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
+TESTS = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TESTS / "e2e"))
 
 from harness.demo_env import DemoEnv
 from harness.server import Server
@@ -31,3 +36,9 @@ def unchanged_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
     """One server for all tests that only ask for tokens and read."""
     with Server.start(tmp_path_factory.mktemp("unchanged") / "data") as server:
         yield server
+
+
+if os.environ.get("DEPUTIZE_COOKBOOK") == "deployed":
+    for folder in ("infra", "deploy"):
+        sys.path.insert(0, str(TESTS / folder))
+    from emulated.fixtures import server, unchanged_server  # noqa: F811

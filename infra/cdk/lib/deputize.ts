@@ -52,7 +52,7 @@ export interface DeputizeProps {
   readonly publicUrl?: string;
   /** Who is told when an alarm goes off. */
   readonly alarmEmail?: string;
-  /** How many refused requests in 5 minutes set off the alarm. Default: 100. */
+  /** How many requests that a function refuses in 5 minutes set off its alarm. Default: 100. */
   readonly deniedThreshold?: number;
   /** Default: `info`. */
   readonly logLevel?: "error" | "warn" | "info" | "debug";

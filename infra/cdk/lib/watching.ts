@@ -70,6 +70,13 @@ export function watch(scope: Construct, watched: Watched) {
       metric("AWS/Lambda", "Duration", of, "p99"),
       { threshold: slow.seconds * 1000, evaluationPeriods: 3 },
     );
+    alarm(
+      `${title(name)}Denied`,
+      `deputize-${name} refused more requests than usual`,
+      // Of the function's own, in the embedded metric format.
+      metric("Deputize", "Denied", { Function: watched.functions[name] }),
+      { threshold: watched.deniedThreshold },
+    );
   }
   alarm(
     "ApiErrors",
@@ -83,25 +90,8 @@ export function watch(scope: Construct, watched: Watched) {
   alarm("TableWriteThrottles", "DynamoDB throttled writes", metric("AWS/DynamoDB", "WriteThrottleEvents", ofTable), {
     evaluationPeriods: 2,
   });
-  const denied = FUNCTIONS.map((name) => [
-    name,
-    metric("Deputize", "Denied", { Function: watched.functions[name] }),
-  ]);
-  alarm(
-    "Denied",
-    "Requests were refused, more than usual",
-    new cloudwatch.MathExpression({
-      expression: "SUM(METRICS())",
-      label: "Denied",
-      usingMetrics: Object.fromEntries(denied),
-      period: FIVE_MINUTES,
-    }),
-    { threshold: watched.deniedThreshold },
-  );
-
   const ofFunctions = (metricName: string) =>
     FUNCTIONS.map((name) => ["AWS/Lambda", metricName, "FunctionName", watched.functions[name]]);
-  // Of the functions' own, in the embedded metric format.
   const told = (metricName: string) =>
     FUNCTIONS.map((name) => ["Deputize", metricName, "Function", watched.functions[name]]);
   const ofApi = (metricName: string) => [

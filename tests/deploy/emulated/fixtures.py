@@ -1,0 +1,38 @@
+"""The one deployment of a test session, and what tests of it are given."""
+
+from __future__ import annotations
+
+import atexit
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from emulated.deployment import Deployment
+
+
+@cache
+def shared() -> Deployment:
+    """Made when it is first wanted: it takes half a minute."""
+    deployment = Deployment.make(Path(tempfile.mkdtemp()))
+    atexit.register(deployment.stop)
+    return deployment
+
+
+@pytest.fixture
+def server() -> Iterator[Deployment]:
+    """The deployment, for a test that changes something. It is as new again afterwards."""
+    deployment = shared()
+    yield deployment
+    # Before anything else: no function was refused what it needs.
+    refused = deployment.denied()
+    deployment.as_new()
+    assert refused == [], "the functions' policies do not suffice"
+
+
+@pytest.fixture(scope="session")
+def unchanged_server() -> Deployment:
+    """The same, for tests that only ask for tokens and read."""
+    return shared()

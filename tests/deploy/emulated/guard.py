@@ -1,0 +1,154 @@
+"""IAM before DynamoDB and KMS.
+
+`ministack` evaluates no conditions, and ours say most: which partitions, and which items' keys. So each function is
+given an address of its own here for both services. What comes there is judged by the policy that the template gives
+that function's role, and either goes on to the emulator or is answered as AWS would.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+from policies import Policy, Request, on_the_table
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the template's `${Table.Arn}` and `${VaultKey.Arn}` are in this deployment."""
+
+    table: str
+    key_arn: str
+
+    def table_arn(self, name: str) -> str:
+        return "${Table.Arn}" if name == self.table else f"another table: {name}"
+
+    def key(self, arn: str) -> str:
+        return "${VaultKey.Arn}" if arn == self.key_arn else f"another key: {arn}"
+
+
+@dataclass
+class Guard:
+    """The way of one function to DynamoDB and KMS."""
+
+    function: str
+    policy: Policy
+    resources: Resources
+    upstream: str
+    allowed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    denied: list[Request] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        guard = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                status, headers, answer = guard.answer(dict(self.headers.items()), body)
+                self.send_response_only(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("content-length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        target = next(value for name, value in headers.items() if name.lower() == "x-amz-target")
+        service, _, operation = target.partition(".")
+        asked = list(self.asked(service, operation, json.loads(body)))
+        for request in asked:
+            if not self.policy.allows(request):
+                self.denied.append(request)
+                return _refusal(service, request)
+        for request in asked:
+            for key in next(iter(request.context.values()), ("",)):
+                self.allowed[request.action, key.split("#")[0]] += 1
+        return self._forward(headers, body)
+
+    def asked(self, service: str, operation: str, body: dict[str, Any]) -> Iterator[Request]:
+        if service.startswith("DynamoDB"):
+            yield from _of_the_table(operation, body, self.resources)
+        else:
+            context = {f"kms:EncryptionContext:{name}": (of,) for name, of in body.get("EncryptionContext", {}).items()}
+            # In the order that `allowed` counts by.
+            context = dict(sorted(context.items()))
+            yield Request(f"kms:{operation}", self.resources.key(body.get("KeyId", "")), context)
+
+    def _forward(self, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection(urlsplit(self.upstream).netloc, timeout=30)
+        try:
+            connection.request("POST", "/", body, headers)
+            response = connection.getresponse()
+            answer = response.read()
+            hop = ("content-length", "transfer-encoding", "connection", "keep-alive")
+            return response.status, {k: v for k, v in response.getheaders() if k.lower() not in hop}, answer
+        finally:
+            connection.close()
+
+
+def _of_the_table(operation: str, body: dict[str, Any], resources: Resources) -> Iterator[Request]:
+    """What IAM is asked: the transaction's parts each for themselves, a batch as a whole."""
+
+    def one(action: str, table: str, *keys: str) -> Request:
+        return on_the_table(action, *keys, table=resources.table_arn(table))
+
+    match operation:
+        case "BatchGetItem":
+            for table, of in body["RequestItems"].items():
+                yield one(operation, table, *(key["pk"]["S"] for key in of["Keys"]))
+        case "BatchWriteItem":
+            for table, writes in body["RequestItems"].items():
+                keys = (write.get("PutRequest", {}).get("Item") or write["DeleteRequest"]["Key"] for write in writes)
+                yield one(operation, table, *(key["pk"]["S"] for key in keys))
+        case "TransactWriteItems":
+            actions = {"Put": "PutItem", "Delete": "DeleteItem", "Update": "UpdateItem", "ConditionCheck": "ConditionCheckItem"}
+            for part in body["TransactItems"]:
+                [(kind, of)] = part.items()
+                yield one(actions[kind], of["TableName"], (of.get("Item") or of["Key"])["pk"]["S"])
+        case "Query":
+            arn = resources.table_arn(body["TableName"])
+            if index := body.get("IndexName"):
+                arn = f"{arn}/index/{index}"
+            yield on_the_table(operation, _queried_partition(body), table=arn)
+        case "PutItem" | "DeleteItem" | "UpdateItem" | "GetItem":
+            yield one(operation, body["TableName"], (body.get("Item") or body["Key"])["pk"]["S"])
+        case _:
+            yield Request(f"dynamodb:{operation}", resources.table_arn(body.get("TableName", "")))
+
+
+def _queried_partition(body: dict[str, Any]) -> str:
+    """The value that the first condition, the partition key's, compares with."""
+    name, _, rest = body["KeyConditionExpression"].partition("=")
+    name = body.get("ExpressionAttributeNames", {}).get(name.strip(), name.strip())
+    assert name in ("pk", "audit_agent", "audit_user", "audit_server"), name
+    return body["ExpressionAttributeValues"][rest.split()[0]]["S"]
+
+
+def _refusal(service: str, request: Request) -> tuple[int, dict[str, str], bytes]:
+    prefix = "com.amazon.coral.service#" if service.startswith("DynamoDB") else ""
+    body = {
+        "__type": f"{prefix}AccessDeniedException",
+        "message": f"User is not authorized to perform: {request.action} on resource: {request.resource}",
+    }
+    return 400, {"content-type": "application/x-amz-json-1.0"}, json.dumps(body).encode()

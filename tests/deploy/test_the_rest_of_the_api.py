@@ -1,0 +1,193 @@
+"""What the cookbook does not do, behind the same guard; and that no function may do what nothing here needs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from emulated.deployment import Deployment
+from harness.api import agent_token, call_tool, caller, done, list_channels, list_repos, obo_token
+from harness.demo_env import DemoEnv
+from templates import FUNCTIONS
+
+MCP_HEADERS = {"accept": "application/json, text/event-stream", "mcp-protocol-version": "2025-11-25"}
+
+
+@pytest.fixture
+def alice(server: Deployment, demo: DemoEnv) -> httpx.Client:
+    return caller(server, api_key=demo.ALICE_API_KEY)
+
+
+def test_signing_keys_are_rotated_and_revoked(server: Deployment, alice: httpx.Client, demo: DemoEnv) -> None:
+    before = agent_token(server)
+    [old] = done(alice.get("/api/v1/signing-keys")).json()
+    done(alice.post("/api/v1/signing-keys"))
+    assert done(list_repos(caller(server, token=before), demo))
+    after = agent_token(server)
+    done(alice.delete(f"/api/v1/signing-keys/{old['kid']}"))
+    assert list_repos(caller(server, token=before), demo).status_code == 401
+    assert done(list_repos(caller(server, token=after), demo))
+
+
+def test_a_token_is_looked_at_exchanged_and_given_up(server: Deployment, demo: DemoEnv) -> None:
+    token = agent_token(server)
+    client = {"client_id": demo.CLIENT_ID, "client_secret": demo.CLIENT_SECRET}
+    anonymous = caller(server)
+    assert done(anonymous.post("/api/v1/oauth/introspect", data=client | {"token": token})).json()["active"]
+    done(anonymous.post("/api/v1/oauth/revoke", data=client | {"token": token}))
+    assert not done(anonymous.post("/api/v1/oauth/introspect", data=client | {"token": token})).json()["active"]
+    assert list_repos(caller(server, token=token), demo).status_code == 401
+
+
+def test_people_accounts_and_keys_are_managed(server: Deployment, alice: httpx.Client, demo: DemoEnv) -> None:
+    dave = done(alice.post("/api/v1/users", json={"email": "dave@example.com"})).json()
+    done(alice.patch(f"/api/v1/users/{dave['id']}", json={"active": False}))
+    assert len(done(alice.get("/api/v1/users")).json()) >= 4
+    assert done(alice.get(f"/api/v1/users/{demo.BOB_ID}/api-keys")).json()
+    key = done(alice.post("/api/v1/api-keys", json={"name": "short-lived"})).json()
+    done(alice.delete(f"/api/v1/api-keys/{key['id']}"))
+    account = done(alice.post("/api/v1/agent-accounts", json={"name": "Another Bot"})).json()
+    done(alice.post(f"/api/v1/agent-accounts/{account['id']}/secrets"))
+    assert len(done(alice.get("/api/v1/agent-accounts")).json()) == 2
+    bob = caller(server, api_key=demo.BOB_API_KEY)
+    assert done(bob.get("/api/v1/agent-accounts")).json() == []
+
+
+def test_a_newcomer_is_stored_by_whichever_function_meets_them_first(server: Deployment, demo: DemoEnv) -> None:
+    paths = {
+        "newcomer-a@example.com": "/api/v1/me",
+        "newcomer-b@example.com": "/api/v1/delegations",
+        "newcomer-c@example.com": "/api/v1/servers/demo-oauth/connection",
+        "newcomer-d@example.com": "/api/v1/proxy/demo/tools",
+    }
+    for email, path in paths.items():
+        form = {"email": email, "password": demo.DEMO_PASSWORD}
+        token = done(httpx.post(f"{demo.DEMO_ISSUER}/token", data=form)).json()["access_token"]
+        assert caller(server, token=token).get(path).status_code in (200, 404)
+
+
+def test_policies_are_written_explained_and_deleted(alice: httpx.Client, demo: DemoEnv) -> None:
+    text = 'forbid(principal, action == Action::"call_tool", resource == Tool::"demo/list_repos");'
+    policy = done(alice.post("/api/v1/policies", json={"name": "Nobody lists", "text": text})).json()
+    question = {"server_id": "demo", "tool_name": "list_repos", "agent_account_id": demo.AGENT_ID}
+    assert "deny" in json.dumps(done(alice.post("/api/v1/policies/check", json=question)).json()).lower()
+    done(alice.put(f"/api/v1/policies/{policy['id']}", json={"name": "Nobody lists any more", "text": text}))
+    done(alice.delete(f"/api/v1/policies/{policy['id']}"))
+    assert len(done(alice.get("/api/v1/policies")).json()) == 3
+
+
+def test_a_server_with_a_secret_header_is_registered_and_called(
+    server: Deployment, alice: httpx.Client, demo: DemoEnv
+) -> None:
+    here = demo.DEMO_ISSUER.removesuffix("/demo/issuer")
+    header = {"name": "x-api-key", "value": "a-secret-of-the-server"}
+    body = {"id": "keyed", "name": "Keyed", "url": f"{here}/demo/mcp", "auth": "header", "header": header}
+    done(alice.post("/api/v1/servers", json=body))
+    text = 'permit(principal, action == Action::"call_tool", resource in Server::"keyed");'
+    done(alice.post("/api/v1/policies", json={"name": "Keyed", "text": text}))
+    done(call_tool(caller(server, token=agent_token(server)), "keyed", "list_repos", org="acme-corp"))
+    done(alice.patch("/api/v1/servers/keyed", json={"header": header | {"value": "another"}}))
+    assert [one["id"] for one in done(alice.get("/api/v1/servers")).json()] == ["demo", "demo-oauth", "keyed"]
+
+
+def test_tools_are_approved_again(server: Deployment, alice: httpx.Client, demo: DemoEnv) -> None:
+    done(alice.patch("/api/v1/servers/demo", json={"pinning": "block"}))
+    for _ in range(2):
+        done(alice.put("/api/v1/proxy/demo/approved-tools"))
+    assert done(list_repos(caller(server, token=agent_token(server)), demo))
+
+
+def test_a_session_is_ended_and_begun_again(server: Deployment, demo: DemoEnv) -> None:
+    carol = caller(server, api_key=demo.CAROL_API_KEY)
+    assert done(carol.get("/api/v1/servers/demo-oauth/connection")).json()["status"] == "active"
+    done(carol.delete("/api/v1/servers/demo-oauth/connection"))
+    assert carol.get("/api/v1/servers/demo-oauth/connection").status_code == 404
+    begun = done(carol.post("/api/v1/servers/demo-oauth/connect", json={})).json()
+    assert begun["authorization_url"].startswith(demo.DEMO_ISSUER.removesuffix("/demo/issuer"))
+
+
+def test_a_delegation_is_changed_listed_and_revoked(server: Deployment, demo: DemoEnv) -> None:
+    bob = caller(server, api_key=demo.BOB_API_KEY)
+    path = f"/api/v1/agent-accounts/{demo.AGENT_ID}/delegations"
+    made = done(bob.post(path, json={"server_ids": ["demo"]})).json()
+    assert obo_token(server, demo.BOB_ID)
+    assert [one["id"] for one in done(bob.get(path)).json()] == [made["id"]]
+    done(bob.delete(f"/api/v1/delegations/{made['id']}"))
+
+
+def test_a_session_grant_is_used_and_revoked(server: Deployment, demo: DemoEnv, alice: httpx.Client) -> None:
+    path = f"/api/v1/agent-accounts/{demo.AGENT_ID}/session-grants"
+    grant = done(alice.post(path, json={"server_id": "demo-oauth", "shared": True})).json()
+    called = done(list_channels(caller(server, token=obo_token(server, demo.BOB_ID)), demo)).json()
+    assert "alice@example.com" in called["content"][0]["text"]
+    done(alice.delete(f"/api/v1/session-grants/{grant['id']}"))
+
+
+def test_an_mcp_session_goes_on_in_another_process(server: Deployment, demo: DemoEnv) -> None:
+    """At a server that keeps sessions, of which the client is given a sealed one."""
+    client = caller(server, token=agent_token(server))
+    client.headers |= MCP_HEADERS
+    path = "/api/v1/proxy/demo/mcp"
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    begun = done(client.post(path, json={"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}))
+    if session := begun.headers.get("mcp-session-id"):
+        client.headers["mcp-session-id"] = session
+    done(client.post(path, json={"jsonrpc": "2.0", "method": "notifications/initialized"}))
+    server.stack.configure({"RESET": "in the middle"})
+    call: dict[str, Any] = {"name": "list_repos", "arguments": {"org": "acme-corp"}}
+    called = done(client.post(path, json={"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call}))
+    assert "5 repositories" in called.text
+
+
+def test_the_trail_is_searched_by_each_of_its_indexes(alice: httpx.Client, demo: DemoEnv) -> None:
+    for of in ({}, {"agent_account_id": demo.AGENT_ID}, {"user_id": demo.USER_ID}, {"server_id": "demo"}):
+        done(alice.get("/api/v1/audit-events", params=of))
+
+
+# What is only needed when something else has happened that no test here brings about.
+NOT_SEEN_HERE = {
+    # A signing key is sealed anew only after the vault's root key was changed.
+    ("token", "kms:GenerateDataKey", "SIGNING_KEYS"),
+    ("token", "dynamodb:PutItem", "SIGNING_KEYS"),
+    # An assertion that was used before is read to tell a replay from a race; clients here have secrets.
+    ("token", "dynamodb:BatchGetItem", "ASSERTION"),
+    ("token", "dynamodb:PutItem", "ASSERTION"),
+    # Linking and searching by identity or email, by users whose JWT comes first to these functions.
+    ("grants", "dynamodb:BatchGetItem", "EMAIL"),
+    # A client that its provider has forgotten is deleted, and a session is opened to refresh it.
+    ("grants", "dynamodb:DeleteItem", "SERVER"),
+    ("grants", "kms:Decrypt", "USER"),
+    ("proxy", "kms:GenerateDataKey", "USER"),
+    # Session keys are for servers that keep sessions.
+    ("proxy", "dynamodb:BatchGetItem", "MCP_SESSION_KEYS"),
+    ("proxy", "dynamodb:PutItem", "MCP_SESSION_KEYS"),
+    ("proxy", "kms:GenerateDataKey", "MCP_SESSION_KEYS"),
+    ("proxy", "kms:Decrypt", "MCP_SESSION_KEYS"),
+}
+
+
+def granted(policy: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    """Each action on each kind of partition that a policy names."""
+    pairs = set()
+    for statement in policy:
+        for keys in statement.get("Condition", {}).values():
+            for name, patterns in keys.items():
+                if name in ("dynamodb:LeadingKeys", "kms:EncryptionContext:pk"):
+                    listed = patterns if isinstance(patterns, list) else [patterns]
+                    pairs |= {(statement["Action"], pattern.split("#")[0]) for pattern in listed if pattern != "false"}
+    pairs.discard(("dynamodb:BatchGetItem", "false"))
+    return {(action, kind) for action, kind in pairs if kind != "false"}
+
+
+def test_no_function_may_do_what_nothing_needs(unchanged_server: Deployment) -> None:
+    """Least privilege: what the policies grant beyond what all tests of this session have used (this is the last of
+    them) is listed above, with its reason."""
+    unused = {
+        (name, action, kind)
+        for name in FUNCTIONS
+        for action, kind in granted(unchanged_server.stack.synthesized.statements(name))
+        if not unchanged_server.stack.guards[name].allowed[action, kind]
+    }
+    assert unused == NOT_SEEN_HERE
