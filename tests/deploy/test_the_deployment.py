@@ -13,7 +13,7 @@ from templates import FUNCTIONS
 
 # One path of each function, and what it says to nobody in particular.
 NOBODYS = {
-    "token": ("POST", "/api/v1/oauth/token", 400),
+    "token": ("POST", "/api/v1/oauth/token", 415),
     "delegations": ("GET", "/api/v1/delegations", 401),
     "grants": ("GET", "/api/v1/servers/demo-oauth/connection", 401),
     "proxy": ("GET", "/api/v1/proxy/demo/tools", 401),

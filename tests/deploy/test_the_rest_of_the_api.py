@@ -101,7 +101,7 @@ def test_tools_are_approved_again(server: Deployment, alice: httpx.Client, demo:
 
 def test_a_session_is_ended_and_begun_again(server: Deployment, demo: DemoEnv) -> None:
     carol = caller(server, api_key=demo.CAROL_API_KEY)
-    assert done(carol.get("/api/v1/servers/demo-oauth/connection")).json()["status"] == "active"
+    assert done(carol.get("/api/v1/servers/demo-oauth/connection")).json()["status"] == "connected"
     done(carol.delete("/api/v1/servers/demo-oauth/connection"))
     assert carol.get("/api/v1/servers/demo-oauth/connection").status_code == 404
     begun = done(carol.post("/api/v1/servers/demo-oauth/connect", json={})).json()
@@ -128,7 +128,7 @@ def test_a_session_grant_is_used_and_revoked(server: Deployment, demo: DemoEnv, 
 def test_an_mcp_session_goes_on_in_another_process(server: Deployment, demo: DemoEnv) -> None:
     """At a server that keeps sessions, of which the client is given a sealed one."""
     client = caller(server, token=agent_token(server))
-    client.headers |= MCP_HEADERS
+    client.headers.update(MCP_HEADERS)
     path = "/api/v1/proxy/demo/mcp"
     hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
     begun = done(client.post(path, json={"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}))

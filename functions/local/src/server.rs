@@ -116,7 +116,7 @@ impl Server {
                 Provider::open(&data, demo_url, redirect_uri(&core.settings), &issuer, &core.clock)?;
             let opened = Organization::open(&core, &data, demo_url, &issuer, &provider).await;
             organization = Some(opened.map_err(StartError)?);
-            routes = routes.merge(demo(&issuer, &provider));
+            routes = routes.merge(demo(&demo_host, &issuer, &provider));
         }
         let routes = routes.layer(middleware::from_fn_with_state(Arc::from(demo_host), own_hosts_only));
         Ok(Self { listener, address, routes, core, store, organization, _data: data })
@@ -219,13 +219,13 @@ fn service(core: &Arc<Core>) -> Result<Router, StartError> {
 }
 
 /// The demo's issuer, authorization server and MCP servers.
-fn demo(issuer: &DemoIssuer, provider: &Provider) -> Router {
+fn demo(host: &str, issuer: &DemoIssuer, provider: &Provider) -> Router {
     let reader = provider.clone();
     Router::new()
         .nest("/demo/issuer", issuer.router())
         .merge(provider.routes())
-        .nest("/demo/mcp", demo_servers::demo())
-        .nest("/demo/oauth-mcp", demo_servers::demo_oauth(move |token: &str| reader.access(token)))
+        .nest("/demo/mcp", demo_servers::demo_at(host))
+        .nest("/demo/oauth-mcp", demo_servers::demo_oauth_at(host, move |token: &str| reader.access(token)))
 }
 
 /// What this process has asked of its table, for the benchmark.

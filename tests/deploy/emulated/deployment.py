@@ -28,8 +28,8 @@ class Deployment:
     upstream: Server
     forwarder: Forwarder
     demo_env_file: Path
-    bootstrap_key: str
-    _as_made: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    bootstrap_key: str = field(repr=False)
+    _as_made: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict, repr=False)
     _resets: int = 0
 
     @classmethod

@@ -28,7 +28,12 @@ use self::open::OpenServer;
 
 /// An MCP server with the tools `list_repos` and `delete_repo`. Nothing is really deleted.
 pub fn demo() -> Router {
-    stateless(OpenServer::default)
+    demo_at("localhost")
+}
+
+/// The same, which is also reached as `host`. Requests to other hosts are refused (DNS rebinding).
+pub fn demo_at(host: &str) -> Router {
+    stateless(host, OpenServer::default)
 }
 
 /// An MCP server with the tools `list_repos`, `list_channels` and `post_message`, whose answers say whose
@@ -40,13 +45,22 @@ pub fn demo() -> Router {
 /// for the caller to serve. Every message needs the scope [`READ`], but `post_message` needs [`WRITE`]: 403
 /// without it.
 pub fn demo_oauth(authorize: impl Fn(&str) -> Option<Access> + Clone + Send + Sync + 'static) -> Router {
-    stateless(OauthServer::default)
+    demo_oauth_at("localhost", authorize)
+}
+
+/// The same, which is also reached as `host`.
+pub fn demo_oauth_at(
+    host: &str,
+    authorize: impl Fn(&str) -> Option<Access> + Clone + Send + Sync + 'static,
+) -> Router {
+    stateless(host, OauthServer::default)
         .layer(from_fn(move |request: Request, next: Next| access::gate(authorize.clone(), request, next)))
 }
 
 /// Serves a handler that is made anew for every request.
-fn stateless<S: ServerHandler>(handler: fn() -> S) -> Router {
+fn stateless<S: ServerHandler>(host: &str, handler: fn() -> S) -> Router {
     let config = StreamableHttpServerConfig::default()
+        .with_allowed_hosts(["localhost", "127.0.0.1", "::1", host])
         .with_legacy_session_mode(false)
         .with_json_response(true)
         .enforce_origin_validation();
