@@ -79,6 +79,8 @@ const STAGE = "live";
 const WAITED_FOR: readonly FunctionName[] = ["token", "proxy"];
 /** API Gateway waits 29 s for what it does not stream. */
 const TIMEOUT = Duration.seconds(29);
+/** Amazon Linux's, in one file; else all files of their folder are read as well, at each start. */
+const CERTIFICATES = "/etc/pki/tls/certs/ca-bundle.crt";
 const STREAMING_TIMEOUT = Duration.minutes(15);
 
 export class Deputize extends Construct {
@@ -207,6 +209,7 @@ export class Deputize extends Construct {
       DEPUTIZE_TRUSTED_ISSUERS: props.trustedIssuers ? JSON.stringify(props.trustedIssuers) : "",
       DEPUTIZE_ALLOWED_ORIGINS: (props.allowedOrigins ?? []).join(","),
       DEPUTIZE_LOG: props.logLevel ?? "info",
+      SSL_CERT_FILE: CERTIFICATES,
     };
     if (name !== "delegations") environment["DEPUTIZE_VAULT_KMS_KEY"] = this.vaultKey.keyArn;
     if (name === "grants" || name === "proxy") {

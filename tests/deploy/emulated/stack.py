@@ -72,6 +72,8 @@ class DeployedStack:
                 "AWS_ENDPOINT_URL_DYNAMODB": self.guards[name].url,
                 "AWS_ENDPOINT_URL_KMS": self.guards[name].url,
             }
+            # Of Amazon Linux, which this machine need not be.
+            del variables["SSL_CERT_FILE"]
             if name == "proxy":
                 variables["DEPUTIZE_STREAM_RESPONSES"] = "false"
             functions.update_function_configuration(
