@@ -77,17 +77,12 @@ def test_the_proxy_cannot_grant_itself_a_session(unchanged_server: Deployment) -
         Intruder(unchanged_server, "proxy").put_in_a_transaction(AGENT, "GRANT#0197c5a0#demo")
 
 
-def test_the_delegations_function_cannot_open_an_upstream_token(unchanged_server: Deployment) -> None:
+@pytest.mark.parametrize("name", ["token", "delegations", "grants", "admin"])
+def test_nobody_but_the_proxy_can_open_an_upstream_token(unchanged_server: Deployment, name: str) -> None:
     wrapped = Intruder(unchanged_server, "grants").make_data_key(USER)
     with refused():
-        Intruder(unchanged_server, "delegations").unwrap(USER, wrapped)
+        Intruder(unchanged_server, name).unwrap(USER, wrapped)
     assert Intruder(unchanged_server, "proxy").unwrap(USER, wrapped)
-
-
-def test_the_token_function_cannot_open_an_upstream_token(unchanged_server: Deployment) -> None:
-    wrapped = Intruder(unchanged_server, "grants").make_data_key(USER)
-    with refused():
-        Intruder(unchanged_server, "token").unwrap(USER, wrapped)
 
 
 @pytest.mark.parametrize("name", ["delegations", "grants", "proxy", "admin"])

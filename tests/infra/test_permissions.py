@@ -85,8 +85,10 @@ def test_the_token_function_opens_nothing_but_signing_keys(stack: Stack) -> None
     assert opened == {"SIGNING_KEYS"}
 
 
-def test_only_the_proxy_and_the_grants_function_open_upstream_tokens(stack: Stack) -> None:
-    assert who_may(stack, with_the_key("Decrypt", USER)) == {"proxy", "grants"}
+def test_only_the_proxy_opens_upstream_tokens(stack: Stack) -> None:
+    """The grants function seals those that it is given."""
+    assert who_may(stack, with_the_key("Decrypt", USER)) == {"proxy"}
+    assert who_may(stack, with_the_key("GenerateDataKey", USER)) == {"proxy", "grants"}
 
 
 def test_the_delegations_function_has_no_use_of_any_key(stack: Stack) -> None:

@@ -45,8 +45,9 @@ const ACCESS: Record<FunctionName, Access> = {
     write: [...NEWCOMERS, "AGENT#*", "GRANT#*", "SERVER#*", "CONNECTING#*", "AUDIT#*"],
     remove: ["USER#*", "SERVER#*", "CONNECTING#*"],
     records: true,
+    // Stores the sessions that it makes, and never looks into one.
     seal: ["USER#*", "SERVER#*", "CONNECTING#*"],
-    open: ["USER#*", "SERVER#*", "CONNECTING#*"],
+    open: ["SERVER#*", "CONNECTING#*"],
   },
   proxy: {
     read: [...CALLERS, "AGENT#*", "SERVER#*", "REVOKED#*", "MCP_SESSION_KEYS"],

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import httpx
 from harness.api import done
@@ -105,12 +104,21 @@ class Organization:
         """The whole way through the demo's authorization server, as a person would click it."""
         user = self._as(name)
         begun = done(user.post("/api/v1/servers/demo-oauth/connect", json={})).json()
-        page = done(httpx.get(begun["authorization_url"]))
-        scopes = re.findall(r'type="checkbox" name="([^"]+)"', page.text)
-        answer: dict[str, Any] = {"user": email(name), "password": self._demo.DEMO_PASSWORD, "decision": "allow"}
-        agreed = httpx.post(begun["authorization_url"], data=answer | dict.fromkeys(scopes, "yes"))
-        assert agreed.status_code == 303, agreed.text
-        assert "Connected" in done(user.get(agreed.headers["location"])).text
+        come_back(user, allowed(begun["authorization_url"], name, self._demo.DEMO_PASSWORD))
+
+
+def allowed(authorization_url: str, name: str, password: str) -> str:
+    """Signs in at the demo's authorization server and allows all that is asked; where the browser is sent then."""
+    page = done(httpx.get(authorization_url))
+    scopes = re.findall(r'type="checkbox" name="([^"]+)"', page.text)
+    answer = {"user": email(name), "password": password, "decision": "allow"}
+    agreed = httpx.post(authorization_url, data=answer | dict.fromkeys(scopes, "yes"))
+    assert agreed.status_code == 303, agreed.text
+    return agreed.headers["location"]
+
+
+def come_back(user: httpx.Client, callback: str) -> None:
+    assert "Connected" in done(user.get(callback)).text
 
 
 def write_demo_env(file: Path, variables: dict[str, str]) -> None:
