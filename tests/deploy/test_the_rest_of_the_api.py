@@ -186,17 +186,16 @@ NOT_SEEN_HERE = {
 }
 
 
-def granted(policy: list[dict[str, Any]]) -> set[tuple[str, str]]:
+def granted(statements: list[dict[str, Any]]) -> set[tuple[str, str]]:
     """Each action on each kind of partition that a policy names."""
-    pairs = set()
-    for statement in policy:
-        for keys in statement.get("Condition", {}).values():
-            for name, patterns in keys.items():
-                if name in ("dynamodb:LeadingKeys", "kms:EncryptionContext:pk"):
-                    listed = patterns if isinstance(patterns, list) else [patterns]
-                    pairs |= {(statement["Action"], pattern.split("#")[0]) for pattern in listed if pattern != "false"}
-    pairs.discard(("dynamodb:BatchGetItem", "false"))
-    return {(action, kind) for action, kind in pairs if kind != "false"}
+    return {
+        (statement["Action"], pattern.split("#")[0])
+        for statement in statements
+        for operator, keys in statement.get("Condition", {}).items()
+        if operator.endswith("StringLike")
+        for patterns in keys.values()
+        for pattern in patterns
+    }
 
 
 def test_no_function_may_do_what_nothing_needs(unchanged_server: Deployment) -> None:

@@ -11,10 +11,18 @@ METHOD = "x-amazon-apigateway-any-method"
 INTEGRATION = "x-amazon-apigateway-integration"
 
 
+# What has a name there: the paths that clients share with the server.
+NAMED = dict(
+    re.findall(r'^pub const (\w+): &str =\s*"(/[^"]*)";', (REPOSITORY / "functions/api/src/path.rs").read_text(), re.M)
+)
+
+
 def paths_of(name: str) -> set[str]:
-    """What a function's handlers say that they answer."""
-    sources = (REPOSITORY / "functions" / name / "src").rglob("*.rs")
-    paths = {path for source in sources for path in re.findall(r'^\s*path = "(/[^"]*)"', source.read_text(), re.M)}
+    """What a function's handlers say that they answer: a path, or the name of one."""
+    paths = set()
+    for source in (REPOSITORY / "functions" / name / "src").rglob("*.rs"):
+        for path, constant in re.findall(r'^\s*path = (?:"(/[^"]*)"|path::(\w+)),', source.read_text(), re.M):
+            paths.add(path or NAMED[constant])
     assert paths, name
     return paths
 
