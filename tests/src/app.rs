@@ -165,7 +165,7 @@ impl TestApp {
 
     /// The service as one function of AWS Lambda's, and the lines of metrics that it prints.
     pub fn on_lambda(&self) -> (Entry, Lines) {
-        let functions = functions(&self.core, UpstreamClient::new(self.upstream.clone()).unwrap());
+        let functions = functions(&self.core, UpstreamClient::new(self.upstream.clone()));
         let lines = Lines::default();
         (Entry::new("all", functions.into(), Arc::clone(&self.core), lines.print()), lines)
     }
@@ -225,14 +225,14 @@ fn core(faults: &Faults, issuers: [&TestIssuer; 2], clock: Clock, vault: Vault, 
     ];
     let network = Network::of([login.clone(), workos.clone()]);
     let table = Table::new(faults.client(), TableOptions::default());
-    let http = Arc::new(Outbound::new(AddressPolicy::PRIVATE, TIMES).unwrap());
+    let http = Arc::new(Outbound::new(AddressPolicy::PRIVATE, TIMES));
     let settings = Settings::at(url).allowing(PAGES.map(|origin| origin.parse().unwrap()));
     let core = Core::new(table, settings, Issuers::new(trusted, Arc::new(network)), vault, http);
     Arc::new(core.with(clock, Random::System))
 }
 
 fn router(core: &Arc<Core>, upstream: &UpstreamConfig) -> Router {
-    let functions = functions(core, UpstreamClient::new(upstream.clone()).unwrap());
+    let functions = functions(core, UpstreamClient::new(upstream.clone()));
     edge::around(functions.into(), Arc::clone(core))
 }
 

@@ -1,7 +1,7 @@
 //! `deputize bootstrap`: what a deployment's operator does once, after its stack was made. The functions have no
 //! rights to do it: signing keys and admins come from whoever has rights on the table.
 
-use std::{env, fmt::Display, sync::Arc};
+use std::{env, sync::Arc};
 
 use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::{
@@ -98,8 +98,8 @@ async fn core(options: &Options) -> Result<Core, StartError> {
     let client = Client::new(&aws);
     check_table(&client, &name, region.as_ref()).await?;
     let vault = kms::vault(&aws, &vault).await?;
-    let fetch = HttpFetch::new().map_err(unusable)?;
-    let http = Outbound::new(AddressPolicy::PUBLIC, Times::default()).map_err(unusable)?;
+    let fetch = HttpFetch::new();
+    let http = Outbound::new(AddressPolicy::PUBLIC, Times::default());
     let table = Table::new(client, TableOptions { name, ..TableOptions::default() });
     // Nothing that is made here says where the service is.
     let (settings, issuers) = (Settings::at(""), Issuers::new(Vec::new(), Arc::new(fetch)));
@@ -135,10 +135,6 @@ async fn check_table(client: &Client, name: &str, region: &str) -> Result<(), St
     } else {
         Err(StartError(format!("the table {name} is another's: Deputize's keys are pk and sk")))
     }
-}
-
-fn unusable(error: impl Display) -> StartError {
-    StartError(error.to_string())
 }
 
 fn failed(error: Error) -> StartError {

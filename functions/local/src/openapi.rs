@@ -22,12 +22,12 @@ mod tests {
     #[tokio::test]
     async fn the_openapi_document_is_the_one_that_the_handlers_generate() {
         let table = Store::in_memory().unwrap().table().await.unwrap();
-        let issuers = Issuers::new(Vec::new(), Arc::new(HttpFetch::new().unwrap()));
+        let issuers = Issuers::new(Vec::new(), Arc::new(HttpFetch::new()));
         let vault = Vault::local(&Zeroizing::new([0; 32])).unwrap();
-        let http = Arc::new(Outbound::new(AddressPolicy::PUBLIC, Times::default()).unwrap());
+        let http = Arc::new(Outbound::new(AddressPolicy::PUBLIC, Times::default()));
         let settings = Settings::at("https://deputize.example.com");
         let core = Arc::new(Core::new(table, settings, issuers, vault, http));
-        let upstream = UpstreamClient::new(UpstreamConfig::default()).unwrap();
+        let upstream = UpstreamClient::new(UpstreamConfig::default());
         let document = functions(&core, upstream).into_openapi();
         let generated = serde_json::to_string_pretty(&document).unwrap() + "\n";
         assert!(generated.contains(r#""openapi": "3.1.0""#));

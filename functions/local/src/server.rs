@@ -109,7 +109,7 @@ impl Server {
         let issuer = options.demo.then(|| DemoIssuer::open(&data, demo_url)).transpose()?;
         let core = Arc::new(core(table, &data, public_url, issuer.clone())?);
         core.bootstrap().await?;
-        let mut routes = service(&core)?;
+        let mut routes = service(&core);
         let mut organization = None;
         if let Some(issuer) = issuer {
             let provider =
@@ -159,10 +159,9 @@ fn core(
     let trusted = std::env::var(TRUSTED_ISSUERS.name).ok();
     let mut trusted = trusted_issuers(trusted.as_deref()).map_err(StartError)?;
     trusted.extend(issuer.as_ref().map(DemoIssuer::trusted));
-    let fetch = LocalFetch { issuer, http: HttpFetch::new().map_err(|error| StartError(error.to_string()))? };
+    let fetch = LocalFetch { issuer, http: HttpFetch::new() };
     let issuers = Issuers::new(trusted, Arc::new(fetch));
     let http = Outbound::new(AddressPolicy::PRIVATE, Times::default());
-    let http = http.map_err(|error| StartError(error.to_string()))?;
     let allowed_origins = std::env::var(ALLOWED_ORIGINS.name).unwrap_or_default();
     let allowed_origins = origins(&allowed_origins).map_err(StartError)?;
     let settings = Settings::at(base_url).allowing(allowed_origins);
@@ -209,13 +208,13 @@ pub fn functions(core: &Arc<Core>, upstream: UpstreamClient) -> OpenApiRouter {
         .merge(deputize_admin::router(Arc::clone(core)))
 }
 
-fn service(core: &Arc<Core>) -> Result<Router, StartError> {
+fn service(core: &Arc<Core>) -> Router {
     // Here, a developer's own servers are what there is to call.
     let config = UpstreamConfig { addresses: AddressPolicy::PRIVATE, ..UpstreamConfig::default() };
-    let upstream = UpstreamClient::new(config).map_err(|error| StartError(error.to_string()))?;
+    let upstream = UpstreamClient::new(config);
     let routes = Router::from(functions(core, upstream))
         .merge(Router::new().route("/local/table-stats", get(table_stats)).with_state(Arc::clone(core)));
-    Ok(edge::around(routes, Arc::clone(core)).layer(middleware::from_fn(source_ip)))
+    edge::around(routes, Arc::clone(core)).layer(middleware::from_fn(source_ip))
 }
 
 /// The demo's issuer, authorization server and MCP servers.

@@ -9,8 +9,7 @@ use deputize_service::{config::Function, lambda};
 async fn main() -> ExitCode {
     lambda::run(Function::Proxy, |parts| {
         let config = UpstreamConfig { addresses: parts.upstreams, ..UpstreamConfig::default() };
-        let upstream = UpstreamClient::new(config).map_err(|error| error.to_string())?;
-        Ok(deputize_proxy::router(parts.core, upstream).into())
+        Ok(deputize_proxy::router(parts.core, UpstreamClient::new(config)).into())
     })
     .await
 }

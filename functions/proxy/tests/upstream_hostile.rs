@@ -153,7 +153,7 @@ fn config() -> UpstreamConfig {
 }
 
 fn client() -> UpstreamClient {
-    UpstreamClient::new(config()).unwrap()
+    UpstreamClient::new(config())
 }
 
 async fn call_with(
@@ -328,7 +328,7 @@ async fn silence_within_an_answer_and_an_answer_too_late_are_timeouts() {
         UpstreamConfig { idle_timeout: short, ..config() },
         UpstreamConfig { total_timeout: short, ..config() },
     ] {
-        let client = UpstreamClient::new(config).unwrap();
+        let client = UpstreamClient::new(config);
         let error = call(&client, &server.target("alice")).await.unwrap_err();
         assert!(matches!(error, UpstreamError::Timeout { .. }), "{error:?}");
         assert!(error.may_have_run());
@@ -352,7 +352,7 @@ async fn what_fails_before_the_call_has_not_run() {
 #[tokio::test]
 async fn a_name_that_resolves_to_this_machine_is_refused() {
     let server = Fake::modern(|request| result(request, &json!({}))).await;
-    let client = UpstreamClient::new(UpstreamConfig::default()).unwrap();
+    let client = UpstreamClient::new(UpstreamConfig::default());
     let port = server.target("alice").url.port().unwrap();
     for host in ["localhost", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "2130706433"] {
         let url = format!("https://{host}:{port}/mcp").parse().unwrap();

@@ -99,7 +99,7 @@ fn target(server: &NodeServer, credential: &str) -> Target {
 
 fn client() -> UpstreamClient {
     let config = UpstreamConfig { addresses: AddressPolicy::PRIVATE, ..UpstreamConfig::default() };
-    UpstreamClient::new(config).unwrap()
+    UpstreamClient::new(config)
 }
 
 async fn call(

@@ -4,6 +4,8 @@ use std::{future::Future, pin::Pin, time::Duration};
 
 use deputize_core::issuers::Fetch;
 
+use crate::lazy::LazyClient;
+
 /// The longest document that is read, in bytes.
 const MAX_LENGTH: usize = 512 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -11,16 +13,19 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// HTTPS without redirects: an issuer's addresses are configured by the operator, or named by a document
 /// from such an address.
 #[derive(Clone, Debug)]
-pub struct HttpFetch(reqwest::Client);
+pub struct HttpFetch(LazyClient);
 
 impl HttpFetch {
-    pub fn new() -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()?;
-        Ok(Self(client))
+    pub fn new() -> Self {
+        Self(LazyClient::new(|client| {
+            client.timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()).no_proxy()
+        }))
+    }
+}
+
+impl Default for HttpFetch {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -34,7 +39,7 @@ impl Fetch for HttpFetch {
                 return Err("only https is allowed".to_owned());
             }
             let failed = |error: reqwest::Error| error.without_url().to_string();
-            let mut response = self.0.get(url).send().await.map_err(failed)?;
+            let mut response = self.0.get().map_err(failed)?.get(url).send().await.map_err(failed)?;
             if !response.status().is_success() {
                 return Err(format!("status {}", response.status()));
             }

@@ -15,6 +15,7 @@ pub mod fetch;
 pub mod kms;
 #[cfg(feature = "lambda")]
 pub mod lambda;
+pub mod lazy;
 pub mod openapi;
 pub mod outbound;
 pub mod paged;

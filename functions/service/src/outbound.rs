@@ -6,7 +6,10 @@ use deputize_core::connections::http::{Answering, Http, HttpError};
 use http::{Request, Response};
 use url::Url;
 
-use crate::address::{AddressPolicy, GuardedResolver, refusal_in};
+use crate::{
+    address::{AddressPolicy, GuardedResolver, refusal_in},
+    lazy::LazyClient,
+};
 
 /// The longest answer that is read, in bytes.
 pub const MAX_BYTES: usize = 256 * 1024;
@@ -29,38 +32,39 @@ impl Default for Times {
 /// HTTP within bounds: addresses by policy, no redirects, no proxy of the environment's, nothing compressed.
 #[derive(Clone, Debug)]
 pub struct Outbound {
-    client: reqwest::Client,
+    client: LazyClient,
     addresses: AddressPolicy,
 }
 
 impl Outbound {
-    /// Fails if TLS cannot be set up.
-    pub fn new(addresses: AddressPolicy, times: Times) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("deputize/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Arc::new(GuardedResolver(addresses)))
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            // A token request must not be sent twice: providers end a session whose refresh token they see again.
-            .retry(reqwest::retry::never())
-            .connect_timeout(times.connect)
-            .timeout(times.total)
-            .pool_max_idle_per_host(0)
-            .http1_only()
-            .no_gzip()
-            .no_brotli()
-            .no_zstd()
-            .no_deflate()
-            .build()?;
-        Ok(Self { client, addresses })
+    pub fn new(addresses: AddressPolicy, times: Times) -> Self {
+        let client = LazyClient::new(move |client| {
+            client
+                .user_agent(concat!("deputize/", env!("CARGO_PKG_VERSION")))
+                .dns_resolver(Arc::new(GuardedResolver(addresses)))
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .referer(false)
+                // A token request must not be sent twice: providers end a session whose refresh token they see again.
+                .retry(reqwest::retry::never())
+                .connect_timeout(times.connect)
+                .timeout(times.total)
+                .pool_max_idle_per_host(0)
+                .http1_only()
+                .no_gzip()
+                .no_brotli()
+                .no_zstd()
+                .no_deflate()
+        });
+        Self { client, addresses }
     }
 
     async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError> {
         let url = request.uri().to_string().parse().map_err(|_| refused("it is no URL"))?;
         self.check(&url)?;
         let request = request.try_into().map_err(|_| refused("it is no URL"))?;
-        let mut answer = self.client.execute(request).await.map_err(|error| failed(&error))?;
+        let client = self.client.get().map_err(|error| failed(&error))?;
+        let mut answer = client.execute(request).await.map_err(|error| failed(&error))?;
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| failed(&error))? {
             if body.len() + chunk.len() > MAX_BYTES {
@@ -92,7 +96,7 @@ fn refused(why: &str) -> HttpError {
 fn failed(error: &reqwest::Error) -> HttpError {
     if let Some(refusal) = refusal_in(error) {
         HttpError::Refused(refusal.to_string())
-    } else if error.is_connect() {
+    } else if error.is_connect() || error.is_builder() {
         // Not reached, be it in vain or in time.
         HttpError::Unreachable
     } else if error.is_timeout() {

@@ -79,17 +79,16 @@ impl Ask<'_> {
 }
 
 impl Upstreams {
-    pub(super) fn new(config: UpstreamConfig) -> Result<Self, UpstreamError> {
+    pub(super) fn new(config: UpstreamConfig) -> Self {
         let config = Arc::new(config);
         let capacity = config.max_remembered;
-        let transport = Transport::new(config).map_err(|error| UpstreamError::Unreachable(error.into()))?;
-        Ok(Self {
-            transport,
+        Self {
+            transport: Transport::new(config),
             eras: Eras::new(capacity),
             sessions: Sessions::new(capacity),
             known_headers: KnownHeaders::new(capacity),
             next_id: AtomicU64::new(1),
-        })
+        }
     }
 
     pub(super) fn config(&self) -> &UpstreamConfig {

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use deputize_service::address::{GuardedResolver, refusal_in};
+use deputize_service::{
+    address::{GuardedResolver, refusal_in},
+    lazy::LazyClient,
+};
 use futures::Stream;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -35,7 +38,7 @@ const MAX_CHALLENGE_BYTES: usize = 4 * 1024;
 
 #[derive(Clone)]
 pub(super) struct Transport {
-    http: reqwest::Client,
+    http: LazyClient,
     pub(super) config: Arc<UpstreamConfig>,
 }
 
@@ -84,26 +87,33 @@ impl Exchange {
 }
 
 impl Transport {
-    pub(super) fn new(config: Arc<UpstreamConfig>) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("deputize/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Arc::new(GuardedResolver(config.addresses)))
-            // A proxy of the environment would connect where our address policy does not look.
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .connect_timeout(config.connect_timeout)
-            .pool_idle_timeout(config.keep_alive)
-            .http1_only()
-            .http1_max_headers(MAX_HEADERS)
-            // A few compressed bytes could be many; nothing here asks for compression.
-            .no_gzip()
-            .no_brotli()
-            .no_zstd()
-            .no_deflate()
-            .build()?;
-        Ok(Self { http, config })
+    pub(super) fn new(config: Arc<UpstreamConfig>) -> Self {
+        let configured = Arc::clone(&config);
+        let http = LazyClient::new(move |client| {
+            let config = &configured;
+            client
+                .user_agent(concat!("deputize/", env!("CARGO_PKG_VERSION")))
+                .dns_resolver(Arc::new(GuardedResolver(config.addresses)))
+                // A proxy of the environment would connect where our address policy does not look.
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .referer(false)
+                .retry(reqwest::retry::never())
+                .connect_timeout(config.connect_timeout)
+                .pool_idle_timeout(config.keep_alive)
+                .http1_only()
+                .http1_max_headers(MAX_HEADERS)
+                // A few compressed bytes could be many; nothing here asks for compression.
+                .no_gzip()
+                .no_brotli()
+                .no_zstd()
+                .no_deflate()
+        });
+        Self { http, config }
+    }
+
+    fn client(&self) -> Result<&reqwest::Client, UpstreamError> {
+        self.http.get().map_err(|error| UpstreamError::Unreachable(error.into()))
     }
 
     /// Sends the request `id` and waits for its response. An HTTP error with a JSON-RPC error in its body
@@ -195,8 +205,9 @@ impl Transport {
         let mut request = reqwest::Request::new(method, target.url.clone());
         *request.headers_mut() = headers;
         *request.body_mut() = body.map(Into::into);
+        let client = self.client()?;
         let began = Instant::now();
-        let response = self.http.execute(request).await;
+        let response = client.execute(request).await;
         target.journey.measured.waited_upstream(began.elapsed());
         let response = response.map_err(unsent_or_interrupted)?;
         match response.status() {

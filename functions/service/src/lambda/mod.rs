@@ -102,12 +102,12 @@ async fn core(config: Config) -> Result<Core, init::Failure> {
         .await;
     let options = TableOptions { name: config.table, ..TableOptions::default() };
     let table = Table::new(aws_sdk_dynamodb::Client::new(&aws), options);
-    let fetch = HttpFetch::new().map_err(init::Failure::other)?;
+    let fetch = HttpFetch::new();
     let issuers = Issuers::new(config.issuers, Arc::new(fetch));
     let vault = match &config.vault {
         Some(config) => kms::vault(&aws, config).await.map_err(init::Failure::other)?,
         None => Vault::none(),
     };
-    let http = Outbound::new(config.upstreams, Times::default()).map_err(init::Failure::other)?;
+    let http = Outbound::new(config.upstreams, Times::default());
     Ok(Core::new(table, config.settings, issuers, vault, Arc::new(http)))
 }
