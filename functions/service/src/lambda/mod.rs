@@ -6,12 +6,14 @@
 //! | `entry` | an invocation's story: event, request, answer, within its time |
 //! | `metrics` | what `CloudWatch` is told of each request |
 //! | `logs` | what is logged, and that it is ours |
+//! | `aws` | how a function reaches AWS |
 //! | `init` | telling Lambda that a function cannot start |
 //!
 //! `lambda_http` brings the runtime. Its reading of events is not used: what it does not know ends the invocation
 //! in a function error, which the caller sees as a 502 of the gateway's; it panics over a body that says it is base64
 //! and is not; and of a header that came twice it keeps one.
 
+mod aws;
 mod entry;
 mod event;
 mod init;
@@ -20,12 +22,11 @@ mod metrics;
 
 use std::{process::ExitCode, sync::Arc};
 
-use aws_config::BehaviorVersion;
 use axum::Router;
 use deputize_core::{
     Core,
     issuers::Issuers,
-    table::{Table, TableOptions, retries, timeouts},
+    table::{Table, TableOptions},
     vault::Vault,
 };
 pub use lambda_http::Context;
@@ -95,11 +96,7 @@ async fn serve(entry: Arc<Entry>, streams: bool) -> Result<(), Error> {
 }
 
 async fn core(config: Config) -> Result<Core, init::Failure> {
-    let aws = aws_config::defaults(BehaviorVersion::latest())
-        .timeout_config(timeouts())
-        .retry_config(retries())
-        .load()
-        .await;
+    let aws = aws::from_env()?;
     let options = TableOptions { name: config.table, ..TableOptions::default() };
     let table = Table::new(aws_sdk_dynamodb::Client::new(&aws), options);
     let fetch = HttpFetch::new();
