@@ -1,10 +1,11 @@
 // A small MCP server of revision 2026-07-28, on the reference SDK.
 //
-// PORT (0 = any) to listen on; TOKEN, if set, is the bearer token that every request must carry.
-// Ready when it prints `listening on http://127.0.0.1:PORT/mcp`. Prints `slow: cancelled after step N` when the
+// PORT (0 = any) and HOST (127.0.0.1) to listen on; TOKEN, if set, is the bearer token that every request must carry.
+// Ready when it prints `listening on http://HOST:PORT/mcp`. Prints `slow: cancelled after step N` when the
 // caller of `slow` goes away.
 
 import { createServer } from "node:http";
+import { isIPv6 } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { localhostHostValidation, localhostOriginValidation, toNodeHandler } from "@modelcontextprotocol/node";
 import {
@@ -17,7 +18,7 @@ import {
 } from "@modelcontextprotocol/server";
 import { z } from "zod";
 
-const { PORT = "0", TOKEN } = process.env;
+const { PORT = "0", HOST = "127.0.0.1", TOKEN } = process.env;
 
 const LANGUAGES = ["german", "greek", "italian"];
 
@@ -164,7 +165,8 @@ const hostIsLocal = localhostHostValidation();
 const originIsLocal = localhostOriginValidation();
 
 const http = createServer((request, response) => {
-  if (!hostIsLocal(request, response) || !originIsLocal(request, response)) return;
+  if (HOST === "127.0.0.1" && !hostIsLocal(request, response)) return;
+  if (!originIsLocal(request, response)) return;
   if (TOKEN !== undefined && request.headers.authorization !== `Bearer ${TOKEN}`) {
     const { port } = http.address();
     const metadata = `http://127.0.0.1:${port}/.well-known/oauth-protected-resource`;
@@ -174,6 +176,6 @@ const http = createServer((request, response) => {
   handle(request, response);
 });
 
-http.listen(Number(PORT), "127.0.0.1", () => {
-  console.log(`listening on http://127.0.0.1:${http.address().port}/mcp`);
+http.listen(Number(PORT), HOST, () => {
+  console.log(`listening on http://${isIPv6(HOST) ? `[${HOST}]` : HOST}:${http.address().port}/mcp`);
 });

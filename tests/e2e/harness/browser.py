@@ -9,7 +9,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from harness.server import REPOSITORY, STOP_DEADLINE_SECONDS, Output
+from harness.output import Output
+from harness.paths import REPOSITORY
+from harness.server import STOP_DEADLINE_SECONDS
 
 # Each command has its own bound in browser.mjs; this one is for a driver that has died.
 _ANSWER_DEADLINE_SECONDS = 60

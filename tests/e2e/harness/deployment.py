@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from harness.server import READY_LINE, START_DEADLINE_SECONDS, STOP_DEADLINE_SECONDS, Output, Server, binary
+from harness.output import Output
+from harness.server import READY_LINE, START_DEADLINE_SECONDS, STOP_DEADLINE_SECONDS, Server, binary
 
 # Where the deployment is reached, by whatever spreads requests over the processes: here the tests do.
 PUBLIC_URL = "http://127.0.0.1:8787"

@@ -9,7 +9,9 @@ from typing import Any
 import httpx
 
 from harness.secrets_ledger import LEDGER
-from harness.server import REPOSITORY, START_DEADLINE_SECONDS, STOP_DEADLINE_SECONDS, Output
+from harness.output import Output
+from harness.paths import REPOSITORY
+from harness.server import START_DEADLINE_SECONDS, STOP_DEADLINE_SECONDS
 from harness.waiting import wait_until
 
 _TIMEOUT_SECONDS = 30

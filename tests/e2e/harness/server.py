@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from harness.demo_env import DemoEnv
+from harness.output import Output
+from harness.paths import REPOSITORY
 from harness.secrets_ledger import LEDGER
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 READY_LINE = "listening on "
 # A start takes well under a second; the margin is for a machine that is also compiling.
 START_DEADLINE_SECONDS = 60
@@ -33,58 +32,6 @@ def binary() -> Path:
     if not found:
         raise FileNotFoundError("no target/{debug,release}/deputize: run `cargo build` first")
     return max(found, key=lambda build: build.stat().st_mtime)
-
-
-class Output:
-    """Everything that one process prints, line by line, readable while the process runs."""
-
-    def __init__(self) -> None:
-        self._lines: list[str] = []
-        self._open_streams = 0
-        self._changed = threading.Condition()
-        self._readers: list[threading.Thread] = []
-
-    def follow(self, stream: IO[bytes]) -> None:
-        with self._changed:
-            self._open_streams += 1
-        reader = threading.Thread(target=self._read, args=(stream,), daemon=True)
-        self._readers.append(reader)
-        reader.start()
-
-    def _read(self, stream: IO[bytes]) -> None:
-        for line in stream:
-            with self._changed:
-                self._lines.append(line.decode("utf-8", "replace"))
-                self._changed.notify_all()
-        with self._changed:
-            self._open_streams -= 1
-            self._changed.notify_all()
-
-    def line_starting_with(self, prefix: str, deadline_seconds: float) -> str | None:
-        """The first such line, as soon as it is printed; None when the streams end or time is up."""
-
-        def found() -> str | None:
-            return next((line for line in self._lines if line.startswith(prefix)), None)
-
-        with self._changed:
-            self._changed.wait_for(lambda: found() or not self._open_streams, deadline_seconds)
-            return found()
-
-    def line(self, number: int, deadline_seconds: float) -> str | None:
-        """That line, from 0, as soon as it is printed; None when the streams end or time is up."""
-        with self._changed:
-            self._changed.wait_for(
-                lambda: len(self._lines) > number or not self._open_streams, deadline_seconds
-            )
-            return self._lines[number] if len(self._lines) > number else None
-
-    def text(self) -> str:
-        with self._changed:
-            return "".join(self._lines)
-
-    def finish(self) -> None:
-        for reader in self._readers:
-            reader.join(STOP_DEADLINE_SECONDS)
 
 
 @dataclass

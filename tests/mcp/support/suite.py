@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.server import Output
+from harness.output import Output
 
 _MCP = Path(__file__).resolve().parents[1]
 # The suite needs a newer Node than the rest.

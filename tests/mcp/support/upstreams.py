@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from harness.server import REPOSITORY, Output
+from harness.output import Output
+from harness.paths import REPOSITORY
 
 _UPSTREAMS = REPOSITORY / "tests" / "upstreams"
 _DEADLINE_SECONDS = 30
@@ -22,9 +23,9 @@ class Upstream:
 
 
 @contextmanager
-def modern_server() -> Iterator[Upstream]:
+def modern_server(host: str = "127.0.0.1") -> Iterator[Upstream]:
     """The revision 2026-07-28, stateless."""
-    with _node(["modern-server.mjs"]) as output:
+    with _node(["modern-server.mjs"], HOST=host) as output:
         ready = output.line_starting_with("listening on ", _DEADLINE_SECONDS)
         assert ready, f"the modern server did not start:\n{output.text()}"
         yield Upstream(ready.removeprefix("listening on ").strip(), output)
