@@ -20,10 +20,11 @@ SEED_WITHIN_SECONDS = 1800
 
 
 class Deputize:
-    def __init__(self, process: Process, url: str, env: dict[str, str]):
+    def __init__(self, process: Process, url: str, data: Path):
         self.process = process
         self.url = url
-        self.env = env
+        self.data = data
+        self.env = _read_env(data / "demo.env")
         self._registered: dict[str, str] = {}
 
     # Tokens
@@ -90,6 +91,16 @@ class Deputize:
         http.post_json(f"{self.url}/api/v1/policies", {"name": "bench", "text": text}, admin).send()
         return server["id"]
 
+    def management(self) -> dict[str, Request]:
+        """What a user looks at, by what it is."""
+        account = f"{self.url}/api/v1/agent-accounts/{self.env['AGENT_ACCOUNT_ID']}"
+        paths = {
+            "list of delegations": f"{account}/delegations",
+            "list of grants": f"{account}/session-grants",
+            "who am I": f"{self.url}/api/v1/me",
+        }
+        return {name: http.get(url, self.with_api_key()) for name, url in paths.items()}
+
     def grant(self, key_name: str, server_id: str, shared: bool) -> str:
         agent = self.env["AGENT_ACCOUNT_ID"]
         return http.post_json(
@@ -115,7 +126,7 @@ def started(binary: Path, name: str = "deputize", seed: int | None = None, flags
         if seed is not None:
             _seed(binary, data, seed)
         with running(name, SERVER_CORE, [binary, "--port", "0", "--data-dir", data, *flags]) as (process, url):
-            yield Deputize(process, url, _read_env(data / "demo.env"))
+            yield Deputize(process, url, data)
     finally:
         shutil.rmtree(data, ignore_errors=True)
 

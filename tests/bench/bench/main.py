@@ -10,11 +10,27 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from . import calls, deputize, floor, machine, processes, scale, setup, stream, table_costs, tokens
+from . import (
+    billed,
+    calls,
+    cold,
+    deputize,
+    floor,
+    machine,
+    processes,
+    scale,
+    setup,
+    stream,
+    table_costs,
+    tokens,
+)
 from .load import Measured
 from .paths import OUTPUT, SERVER
 from .plan import FULL, QUICK, Plan
 from .report import MISSING, Row, table
+
+
+PARTS = ("tokens", "calls", "stream", "table", "cold", "billed", "scale")
 
 
 class Bench:
@@ -54,11 +70,12 @@ def main() -> int:
     if binary and not binary.exists():
         sys.exit(f"bench: no {binary}; run `cargo build --release` first, or give --peers-only")
 
-    setup.everything()
+    parts = _parts(options)
+    setup.needed_by(parts)
     OUTPUT.mkdir(parents=True, exist_ok=True)
     described = machine.describe(binary)
     began = time.monotonic()
-    bench = _measure(binary, QUICK if options.quick else FULL, options.without_scale)
+    bench = _measure(binary, QUICK if options.quick else FULL, parts)
     seconds = time.monotonic() - began
     _publish(bench, described, options, seconds)
     return 1 if bench.failed else 0
@@ -69,6 +86,9 @@ def _options() -> argparse.Namespace:
         prog="tests/bench/run", description="Measures Deputize beside its peers."
     )
     parser.add_argument("--quick", action="store_true", help="a look whether it works, in under 2 minutes")
+    parser.add_argument(
+        "--only", action="append", choices=PARTS, metavar="PART", help=f"one of {', '.join(PARTS)}; may be repeated"
+    )
     parser.add_argument("--without-scale", action="store_true", help="leave out the million delegations")
     parser.add_argument("--peers-only", action="store_true", help="only the peers, without our server")
     parser.add_argument(
@@ -78,28 +98,42 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(binary: Path | None, plan: Plan, without_scale: bool) -> Bench:
+def _parts(options: argparse.Namespace) -> set[str]:
+    parts = set(options.only or PARTS)
+    return parts - {"scale"} if options.without_scale or options.quick else parts
+
+
+def _measure(binary: Path | None, plan: Plan, parts: set[str]) -> Bench:
     bench = Bench()
     with ExitStack() as stack:
         _, upstream_url = stack.enter_context(processes.upstream())
         with ExitStack() as ours:
-            server = ours.enter_context(deputize.started(binary)) if binary else None
-            if server:
+            server = None
+            if binary and parts & {"tokens", "calls", "stream"}:
+                server = ours.enter_context(deputize.started(binary))
                 time.sleep(2)
                 idle = server.process.resident_mib()
-            token_figures = bench.part("tokens", tokens.measure, server, plan) or {}
-            bench.part("floor", floor.measure, token_figures.get("busy", {}).get("M2M"))
-            call_figures = bench.part("calls", calls.measure, server, upstream_url, plan) or {}
-            if server:
+            token_figures, call_figures = {}, {}
+            if "tokens" in parts:
+                token_figures = bench.part("tokens", tokens.measure, server, plan) or {}
+                bench.part("floor", floor.measure, token_figures.get("busy", {}).get("M2M"))
+            if "calls" in parts:
+                call_figures = bench.part("calls", calls.measure, server, upstream_url, plan) or {}
+            if server and "stream" in parts:
                 bench.part("stream", stream.measure, server, upstream_url, plan)
+            if server and {"tokens", "calls"} <= parts:
                 bench.part("memory", _memory, server, idle, token_figures, call_figures)
-        if binary:
+        if binary and "table" in parts:
             # Counting capacity costs time, so it has a server of its own.
             with deputize.started(binary, "deputize-measured", flags=("--measure",)) as measured:
-                bench.part("DynamoDB", table_costs.measure, measured, upstream_url, plan)
-        if binary and plan.scale and not without_scale:
+                bench.part("table", table_costs.measure, measured, upstream_url, plan)
+        if binary and "cold" in parts:
+            bench.part("cold", cold.measure, binary, plan)
+        if binary and "billed" in parts:
+            bench.part("billed", billed.measure, binary, plan)
+        if binary and "scale" in parts:
             bench.part("scale", scale.measure, binary, upstream_url, plan)
-        else:
+        elif parts == set(PARTS) - {"scale"}:
             bench.rows.append(scale.skipped())
     return bench
 

@@ -10,6 +10,7 @@ OUTPUT = TARGET / "bench"
 
 SERVER = TARGET / "release" / "deputize"
 FLOOR = TARGET / "release" / "examples" / "floor"
+TABLE = TARGET / "release" / "examples" / "dynamodb"
 
 NODE = HERE / "node_modules" / "node" / "bin" / "node"
 PYTHON = HERE / ".venv" / "bin" / "python"

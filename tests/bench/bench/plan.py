@@ -12,12 +12,25 @@ class Plan:
     token_seconds: int
     call_seconds: int
     counted_requests: int
-    scale: bool
+    cold_starts: int
+    warm_invocations: int
 
 
 FULL = Plan(
-    repetitions=5, warm_up_seconds=3, token_seconds=5, call_seconds=3, counted_requests=50, scale=True
+    repetitions=5,
+    warm_up_seconds=3,
+    token_seconds=5,
+    call_seconds=3,
+    counted_requests=50,
+    cold_starts=30,
+    warm_invocations=500,
 )
 QUICK = Plan(
-    repetitions=2, warm_up_seconds=1, token_seconds=2, call_seconds=1, counted_requests=10, scale=False
+    repetitions=2,
+    warm_up_seconds=1,
+    token_seconds=2,
+    call_seconds=1,
+    counted_requests=10,
+    cold_starts=3,
+    warm_invocations=20,
 )

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .cores import LOAD_CORE, SERVER_CORE, pinned
-from .paths import NODE, OUTPUT, PEERS, PYTHON
+from .paths import NODE, OUTPUT, PEERS, PYTHON, TABLE
 
 READY = re.compile(r"listening on (http://\S+)")
 READY_WITHIN_SECONDS = 60
@@ -90,8 +90,14 @@ def oidc_provider():
     )
 
 
-def upstream():
-    return running("upstream", LOAD_CORE, [NODE, PEERS / "upstream.mjs"], {"NODE_ENV": "production"})
+def upstream(host: str = "127.0.0.1"):
+    environment = {"NODE_ENV": "production", "HOST": host}
+    return running("upstream", LOAD_CORE, [NODE, PEERS / "upstream.mjs"], environment)
+
+
+def table():
+    """A DynamoDB in memory that several processes can use."""
+    return running("table", LOAD_CORE, [TABLE])
 
 
 def fastmcp_proxy(upstream_url: str, reuse: bool = False):

@@ -8,10 +8,12 @@ import sys
 from .paths import HERE, NODE, PYTHON
 
 
-def everything() -> None:
-    _wrk()
+def needed_by(parts: set[str]) -> None:
+    if parts & {"tokens", "calls", "scale"}:
+        _wrk()
     _node_packages()
-    _python_packages()
+    if "calls" in parts:
+        _python_packages()
 
 
 def _wrk() -> None:

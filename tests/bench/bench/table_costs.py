@@ -1,5 +1,7 @@
 """What a token and a call cost in DynamoDB: requests and units, as the server's SDK client counted."""
 
+from dataclasses import replace
+
 from . import mcp
 from .deputize import Deputize, expect_echo
 from .http import Request
@@ -31,6 +33,11 @@ def measure(server: Deputize, upstream_url: str, plan: Plan) -> tuple[list[Row],
     server.revoke_grant("ALICE_API_KEY", own)
     server.grant("CAROL_API_KEY", oauth_server_id, shared=True)
     count("OBO call of an OAuth server, shared grant", _any_tool(server, oauth_server_id))
+
+    # These have no target; their costs are a part of the bill.
+    for name, request in server.management().items():
+        costs[name] = cost = _per_request(server, request, plan.counted_requests)
+        rows.append(replace(_row(name, cost), target="", met=None))
     return rows, costs
 
 

@@ -2,6 +2,7 @@
 // that streams.
 // It answers both eras, and keeps no session.
 import { createServer } from 'node:http';
+import { isIPv6 } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { toNodeHandler } from '@modelcontextprotocol/node';
 import { createMcpHandler, fromJsonSchema, McpServer } from '@modelcontextprotocol/server';
@@ -36,6 +37,7 @@ const handler = createMcpHandler(() => {
   return server;
 });
 
-const server = createServer(toNodeHandler(handler)).listen(0, '127.0.0.1', () => {
-  console.log(`listening on http://127.0.0.1:${server.address().port}/mcp`);
+const { HOST = '127.0.0.1' } = process.env;
+const server = createServer(toNodeHandler(handler)).listen(0, HOST, () => {
+  console.log(`listening on http://${isIPv6(HOST) ? `[${HOST}]` : HOST}:${server.address().port}/mcp`);
 });
