@@ -46,7 +46,7 @@ def alice(server: Server, demo: DemoEnv, protected: Protected) -> httpx.Client:
 
 def assert_unavailable(response: httpx.Response) -> int:
     """When to try again, in seconds."""
-    assert_refusal(response, 503, "temporarily_unavailable", UNAVAILABLE)
+    assert_refusal(response, 503, "temporarily_unavailable", UNAVAILABLE, safe_to_retry=True)
     return int(response.headers["retry-after"])
 
 

@@ -31,6 +31,9 @@ pub struct ErrorBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(example = "chat:write"))]
     pub scope: Option<String>,
+    /// For a 503: whether nothing was changed and no tool was called, so that the same request may be sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safe_to_retry: Option<bool>,
 }
 
 /// The codes that clients act upon.

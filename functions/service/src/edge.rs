@@ -78,6 +78,7 @@ pub fn plain_error(status: StatusCode, error: &'static str, description: &str) -
         policies: None,
         reason: None,
         scope: None,
+        safe_to_retry: None,
     };
     (status, axum::Json(body)).into_response()
 }

@@ -156,6 +156,11 @@ impl IntoResponse for ApiError {
             Error::InsufficientScope { scope, .. } if !scope.is_empty() => Some(scope.clone()),
             _ => None,
         };
+        let safe_to_retry = match &error {
+            Error::Unavailable { .. } | Error::ProviderUnavailable { .. } => Some(true),
+            Error::Undecided { .. } | Error::Unrecorded { .. } => Some(false),
+            _ => None,
+        };
         let body = ErrorBody {
             error: code.into(),
             error_description: description,
@@ -164,6 +169,7 @@ impl IntoResponse for ApiError {
             policies,
             reason,
             scope,
+            safe_to_retry,
         };
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();

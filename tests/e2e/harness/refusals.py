@@ -11,17 +11,19 @@ def assert_oauth_refusal(response: httpx.Response, status: int, error: str, desc
     assert response.headers["cache-control"] == "no-store"
 
 
-def assert_refusal(response: httpx.Response, status: int, error: str, description: str) -> None:
+def assert_refusal(
+    response: httpx.Response, status: int, error: str, description: str, **further: object
+) -> None:
     """A refusal outside the token endpoint: `detail` is the description itself."""
-    _assert_refusal(response, status, error, description, detail=description)
+    _assert_refusal(response, status, error, description, detail=description, **further)
 
 
 def _assert_refusal(
-    response: httpx.Response, status: int, error: str, description: str, *, detail: str
+    response: httpx.Response, status: int, error: str, description: str, **further: object
 ) -> None:
     assert (response.status_code, response.json()) == (
         status,
-        {"error": error, "error_description": description, "detail": detail},
+        {"error": error, "error_description": description, **further},
     )
     if status == httpx.codes.UNAUTHORIZED:
         assert response.headers["www-authenticate"]

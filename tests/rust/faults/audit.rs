@@ -18,7 +18,8 @@ async fn a_token_that_cannot_be_recorded_is_not_answered() {
     {
       "error": "temporarily_unavailable",
       "error_description": "The service is temporarily unavailable; nothing was changed, try again",
-      "detail": "The service is temporarily unavailable; nothing was changed, try again"
+      "detail": "The service is temporarily unavailable; nothing was changed, try again",
+      "safe_to_retry": true
     }
     "#);
     it.app().faults.stop();
@@ -46,7 +47,8 @@ async fn a_call_that_cannot_be_recorded_is_said_to_have_been_made() {
     {
       "error": "temporarily_unavailable",
       "error_description": "The tool was called, but the audit trail could not be written, so its result is withheld",
-      "detail": "The tool was called, but the audit trail could not be written, so its result is withheld"
+      "detail": "The tool was called, but the audit trail could not be written, so its result is withheld",
+      "safe_to_retry": false
     }
     "#);
     assert_eq!(it.mcp.calls(), 1);
@@ -65,7 +67,8 @@ async fn a_denied_call_that_cannot_be_recorded_has_not_been_made() {
     {
       "error": "temporarily_unavailable",
       "error_description": "The service is temporarily unavailable; nothing was changed, try again",
-      "detail": "The service is temporarily unavailable; nothing was changed, try again"
+      "detail": "The service is temporarily unavailable; nothing was changed, try again",
+      "safe_to_retry": true
     }
     "#);
     assert_eq!(it.mcp.calls(), 0);
@@ -84,7 +87,8 @@ async fn a_call_whose_caller_cannot_be_judged_is_not_made() {
     {
       "error": "temporarily_unavailable",
       "error_description": "The service is temporarily unavailable; nothing was changed, try again",
-      "detail": "The service is temporarily unavailable; nothing was changed, try again"
+      "detail": "The service is temporarily unavailable; nothing was changed, try again",
+      "safe_to_retry": true
     }
     "#);
     assert_eq!(it.mcp.calls(), 0);

@@ -62,7 +62,8 @@ async fn whatever_reads_is_unavailable() {
     {
       "error": "temporarily_unavailable",
       "error_description": "The service is temporarily unavailable; nothing was changed, try again",
-      "detail": "The service is temporarily unavailable; nothing was changed, try again"
+      "detail": "The service is temporarily unavailable; nothing was changed, try again",
+      "safe_to_retry": true
     }
     "#);
 }

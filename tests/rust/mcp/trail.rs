@@ -172,7 +172,8 @@ async fn a_caller_who_cannot_be_judged_is_told_to_come_again() {
     {
       "error": "temporarily_unavailable",
       "error_description": "The service is temporarily unavailable; nothing was changed, try again",
-      "detail": "The service is temporarily unavailable; nothing was changed, try again"
+      "detail": "The service is temporarily unavailable; nothing was changed, try again",
+      "safe_to_retry": true
     }
     "#);
     assert!(it.new.heard().is_empty());

@@ -182,7 +182,8 @@ async fn a_store_that_loses_every_answer_gives_no_token_and_its_replay_gets_none
     {
       "error": "temporarily_unavailable",
       "error_description": "The service is temporarily unavailable; whether the change was made is unknown, so look before you repeat it",
-      "detail": "The service is temporarily unavailable; whether the change was made is unknown, so look before you repeat it"
+      "detail": "The service is temporarily unavailable; whether the change was made is unknown, so look before you repeat it",
+      "safe_to_retry": false
     }
     "#);
     app.faults.stop();

@@ -303,7 +303,8 @@ async fn an_issuer_that_is_down_is_no_refusal_but_an_outage() {
     {
       "error": "temporarily_unavailable",
       "error_description": "The service is temporarily unavailable; nothing was changed, try again",
-      "detail": "The service is temporarily unavailable; nothing was changed, try again"
+      "detail": "The service is temporarily unavailable; nothing was changed, try again",
+      "safe_to_retry": true
     }
     "#);
     stage.app.login.is_down(false);
