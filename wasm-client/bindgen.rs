@@ -1,0 +1,27 @@
+//! `deputize-bindgen WASM DIRECTORY`: writes the package's `deputize_bg.wasm` and `deputize_bg.js`.
+//!
+//! The library behind the `wasm-bindgen` command, so that its version is the crate's, by the lock file, and that
+//! nobody has to install it.
+
+use std::{env, error::Error};
+
+use wasm_bindgen_cli_support::Bindgen;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = env::args_os().skip(1);
+    let (Some(wasm), Some(directory), None) = (arguments.next(), arguments.next(), arguments.next()) else {
+        return Err("usage: deputize-bindgen WASM DIRECTORY".into());
+    };
+    Bindgen::new()
+        .input_path(wasm)
+        .out_name("deputize")
+        .web(true)?
+        // Each runtime's entry says where the module comes from.
+        .omit_default_module_path(true)
+        // Our own are written by hand.
+        .typescript(false)
+        .remove_name_section(true)
+        .remove_producers_section(true)
+        .generate(directory)?;
+    Ok(())
+}

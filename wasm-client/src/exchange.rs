@@ -1,0 +1,252 @@
+//! Sending a request: one that leads nowhere else, an answer that is bounded, and what to do if it is none.
+
+use deputize_api::{API_KEY_HEADER, REQUEST_ID_HEADER, error::ErrorBody};
+use gloo_net::http::{Method, RequestBuilder, Response};
+use js_sys::{JSON, Promise, Reflect, Uint8Array};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{AbortSignal, ReadableStreamDefaultReader, RequestRedirect, ResponseType, UrlSearchParams};
+use zeroize::Zeroizing;
+
+use crate::{
+    bodies::Body,
+    environment::{jitter, now, parse_date, sleep},
+    failure::{Refusal, failure, malformed},
+    policy::{self, Failed, Repeat},
+};
+
+/// Bytes of an answer. The service passes on 8 MiB of an MCP server at most.
+const MAX_ANSWER: usize = 16 * 1024 * 1024;
+/// Bytes of an error that are worth reading.
+const MAX_ERROR: usize = 256 * 1024;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_name = fetch)]
+    fn fetch(request: &web_sys::Request) -> Promise;
+}
+
+/// What a request proves its caller by.
+pub(crate) enum Authorization {
+    Bearer(Zeroizing<String>),
+    ApiKey(Zeroizing<String>),
+}
+
+impl Authorization {
+    pub(crate) fn token(&self) -> Option<&str> {
+        match self {
+            Self::Bearer(token) => Some(token),
+            Self::ApiKey(_) => None,
+        }
+    }
+}
+
+pub(crate) enum Content {
+    None,
+    Json(JsValue),
+    Form(UrlSearchParams),
+}
+
+/// A request, as often as it is sent.
+pub(crate) struct Request {
+    pub method: Method,
+    pub url: String,
+    pub content: Content,
+}
+
+/// A parsed body; `undefined` if there is none.
+pub(crate) struct Answer {
+    body: JsValue,
+    /// The `Link` header.
+    pub link: Option<String>,
+}
+
+impl Answer {
+    pub(crate) fn read<T: Body>(self) -> Result<T, JsValue> {
+        T::read(&self.body).map_err(|field| {
+            malformed(&format!(
+                "The answer is not what it should be: its {field} is missing, or of another type"
+            ))
+        })
+    }
+
+    /// As it came.
+    pub(crate) fn body(self) -> JsValue {
+        self.body
+    }
+}
+
+/// Why there is no answer.
+pub(crate) enum Trouble {
+    /// Whether the request arrived is unknown.
+    NoAnswer(JsValue),
+    Refused(Box<Refusal>),
+    /// Nothing would be different another time.
+    Final(JsValue),
+}
+
+impl From<JsValue> for Trouble {
+    fn from(error: JsValue) -> Self {
+        Self::Final(error)
+    }
+}
+
+impl Trouble {
+    pub(crate) fn is_token_refused(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if policy::is_token_refused(refusal.status, refusal.error()))
+    }
+
+    pub(crate) fn is_subject_refused(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if policy::is_subject_refused(refusal.status, refusal.body.as_ref()))
+    }
+
+    fn wait(&self, repeat: Repeat, sent: u32) -> Option<f64> {
+        let failed = match self {
+            Self::Final(_) => return None,
+            Self::NoAnswer(_) => Failed::NoAnswer,
+            Self::Refused(refusal) => Failed::Answered {
+                status: refusal.status,
+                error: refusal.error(),
+                safe_to_retry: refusal.body.as_ref().and_then(|body| body.safe_to_retry),
+                retry_after: refusal.retry_after,
+            },
+        };
+        policy::wait(repeat, failed, sent, jitter())
+    }
+
+    fn into_error(self, repeat: Repeat) -> JsValue {
+        match self {
+            Self::Final(error) => error,
+            Self::Refused(refusal) => refusal.into_error(),
+            Self::NoAnswer(cause) => {
+                let detail = match repeat {
+                    Repeat::Harmless => "The service could not be reached, or its answer broke off",
+                    Repeat::OnlyIfUndone => {
+                        "The service could not be reached, or its answer broke off: the request may have been carried out"
+                    }
+                };
+                let hint =
+                    "Check url and the network; a web page's origin must be one that the service allows";
+                failure("network_error", detail, hint, Some(cause))
+            }
+        }
+    }
+}
+
+/// Sends until there is an answer, or no sense in it. Nothing is sent once the signal says stop.
+pub(crate) async fn repeatedly(
+    repeat: Repeat,
+    signal: &AbortSignal,
+    mut send: impl AsyncFnMut() -> Result<Answer, Trouble>,
+) -> Result<Answer, JsValue> {
+    let mut times = 0;
+    loop {
+        if signal.aborted() {
+            return Err(signal.reason());
+        }
+        let trouble = match send().await {
+            Ok(answer) => return Ok(answer),
+            Err(trouble) => trouble,
+        };
+        times += 1;
+        match trouble.wait(repeat, times) {
+            Some(seconds) if !signal.aborted() => sleep(seconds * 1000.0).await,
+            _ => return Err(trouble.into_error(repeat)),
+        }
+    }
+}
+
+impl Request {
+    /// Sends it once.
+    pub(crate) async fn send(
+        &self,
+        authorization: Option<&Authorization>,
+        signal: &AbortSignal,
+    ) -> Result<Answer, Trouble> {
+        if signal.aborted() {
+            return Err(Trouble::Final(signal.reason()));
+        }
+        let request = self.build(authorization, signal).map_err(|error| {
+            let why = "The request cannot be made: a credential holds characters that no header can";
+            failure("invalid_request", why, "Check the credentials", Some(JsError::from(error).into()))
+        })?;
+        let response = JsFuture::from(fetch(&request.into())).await.map_err(Trouble::NoAnswer)?;
+        let response = Response::from(response.unchecked_into::<web_sys::Response>());
+        let status = response.status();
+        if response.type_() == ResponseType::Opaqueredirect || (300..400).contains(&status) {
+            let hint = "Give the address that it redirects to as url, if it is the service's";
+            return Err(
+                failure("redirected", "The service redirects, which is not followed", hint, None).into()
+            );
+        }
+        let headers = response.headers();
+        if response.ok() {
+            let body = match read(&response, MAX_ANSWER).await? {
+                Some(body) if body.is_empty() => JsValue::UNDEFINED,
+                Some(body) => parse(&body).ok_or_else(|| malformed("The answer is no JSON"))?,
+                None => return Err(malformed("The answer is larger than 16 MiB").into()),
+            };
+            return Ok(Answer { body, link: headers.get("link") });
+        }
+        // Of an error that broke off the status still counts.
+        let body = read(&response, MAX_ERROR).await.ok().flatten();
+        let body = body.and_then(|body| ErrorBody::read(&parse(&body)?).ok());
+        let retry_after = headers.get("retry-after");
+        Err(Trouble::Refused(Box::new(Refusal {
+            status,
+            request_id: headers.get(REQUEST_ID_HEADER),
+            retry_after: retry_after.and_then(|header| policy::retry_after(&header, now(), parse_date)),
+            body,
+        })))
+    }
+
+    fn build(
+        &self,
+        authorization: Option<&Authorization>,
+        signal: &AbortSignal,
+    ) -> Result<gloo_net::http::Request, gloo_net::Error> {
+        // A redirect would take credentials elsewhere. Not every runtime knows `error`; all know `manual`.
+        let mut builder = RequestBuilder::new(&self.url)
+            .method(self.method.clone())
+            .redirect(RequestRedirect::Manual)
+            .abort_signal(Some(signal))
+            .header("accept", "application/json");
+        match authorization {
+            Some(Authorization::Bearer(token)) => {
+                let value = Zeroizing::new(format!("Bearer {}", token.as_str()));
+                builder = builder.header("authorization", &value);
+            }
+            Some(Authorization::ApiKey(key)) => builder = builder.header(API_KEY_HEADER, key),
+            None => {}
+        }
+        match &self.content {
+            Content::None => builder.build(),
+            Content::Json(text) => builder.header("content-type", "application/json").body(text.clone()),
+            Content::Form(form) => builder.body(JsValue::from(form)),
+        }
+    }
+}
+
+fn parse(body: &[u8]) -> Option<JsValue> {
+    JSON::parse(std::str::from_utf8(body).ok()?).ok()
+}
+
+/// The body, or `None` if there is more of it than `limit`. What it says of its own length is not relied upon.
+async fn read(response: &Response, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, Trouble> {
+    let mut body = Zeroizing::new(Vec::new());
+    let Some(stream) = response.body() else { return Ok(Some(body)) };
+    let reader = ReadableStreamDefaultReader::new(&stream).map_err(Trouble::NoAnswer)?;
+    loop {
+        let chunk = JsFuture::from(reader.read()).await.map_err(Trouble::NoAnswer)?;
+        let Some(bytes) = Reflect::get(&chunk, &"value".into())?.dyn_into::<Uint8Array>().ok() else {
+            return Ok(Some(body));
+        };
+        let (begin, length) = (body.len(), bytes.length() as usize);
+        if length > limit - begin {
+            let _ = reader.cancel();
+            return Ok(None);
+        }
+        body.resize(begin + length, 0);
+        bytes.copy_to(body.get_mut(begin..).unwrap_or_default());
+    }
+}

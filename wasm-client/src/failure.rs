@@ -1,0 +1,71 @@
+//! What is thrown: the fields of a `DeputizeError`, which JavaScript makes of them for each who waits, so that its
+//! stack is theirs (`npm/error.js`).
+
+use deputize_api::{error::ErrorBody, hint::hint};
+use js_sys::{Array, Object};
+use wasm_bindgen::JsValue;
+
+use crate::bodies::set;
+
+/// By which JavaScript knows them.
+const MARK: &str = "isDeputizeError";
+
+fn fields() -> Object {
+    let fields = Object::new();
+    set(&fields, MARK, true);
+    fields
+}
+
+/// An answer that is an error.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub status: u16,
+    pub request_id: Option<String>,
+    /// In seconds.
+    pub retry_after: Option<f64>,
+    /// As far as the body is one of ours.
+    pub body: Option<ErrorBody>,
+}
+
+impl Refusal {
+    pub(crate) fn error(&self) -> &str {
+        self.body.as_ref().map_or("", |body| &body.error)
+    }
+
+    pub(crate) fn into_error(self) -> JsValue {
+        let fields = fields();
+        set(&fields, "status", self.status);
+        set(&fields, "requestId", self.request_id);
+        set(&fields, "retryAfter", self.retry_after);
+        let (error, detail) = match &self.body {
+            Some(body) => (&*body.error, body.detail.clone()),
+            None => ("http_error", format!("HTTP {} with a body that is not the service's", self.status)),
+        };
+        set(&fields, "code", error);
+        set(&fields, "hint", hint(self.status, error, &detail));
+        set(&fields, "detail", detail);
+        if let Some(body) = self.body {
+            set(&fields, "deniedFor", body.denied_for.as_deref());
+            set(&fields, "reason", body.reason);
+            set(&fields, "scope", body.scope);
+            let policies = body.policies.map(|ids| ids.into_iter().map(JsValue::from).collect::<Array>());
+            set(&fields, "policies", policies);
+        }
+        fields.into()
+    }
+}
+
+/// An error that the service had no part in.
+pub(crate) fn failure(code: &str, detail: &str, hint: &str, cause: Option<JsValue>) -> JsValue {
+    let fields = fields();
+    set(&fields, "code", code);
+    set(&fields, "detail", detail);
+    set(&fields, "hint", hint);
+    set(&fields, "cause", cause);
+    fields.into()
+}
+
+/// An answer that cannot be one of the service's.
+pub(crate) fn malformed(what: &str) -> JsValue {
+    failure("malformed_answer", what, "Is url the address of a Deputize service?", None)
+}

@@ -1,0 +1,156 @@
+//! Whether a request may be sent again, and when. Nothing here knows JavaScript.
+
+use deputize_api::error::{ErrorBody, code};
+
+/// Sendings of one request at most, without the renewal of a token.
+const ATTEMPTS: u32 = 3;
+/// Who is asked to wait longer than this fails at once, and is told for how long, in seconds.
+const LONGEST_WAIT: f64 = 20.0;
+/// The wait where none is asked for, in seconds; doubled each time.
+const FIRST_WAIT: f64 = 0.25;
+
+/// What sending a request twice could do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// Nothing more than sending it once: it reads, it gets a token, it revokes.
+    Harmless,
+    /// It would do its work twice: calling a tool, toggling, creating.
+    OnlyIfUndone,
+}
+
+/// Why a request did not come to an answer that is one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Failed<'a> {
+    /// There was no answer. Whether the request arrived is unknown.
+    NoAnswer,
+    Answered {
+        status: u16,
+        error: &'a str,
+        /// What the service itself says of it.
+        safe_to_retry: Option<bool>,
+        /// In seconds.
+        retry_after: Option<f64>,
+    },
+}
+
+/// In how many seconds to send the request again, if at all. `sent` is how often it was sent; `jitter` is from 0
+/// to 1 and spreads those who were refused at the same time.
+pub(crate) fn wait(repeat: Repeat, failed: Failed<'_>, sent: u32, jitter: f64) -> Option<f64> {
+    let may = match failed {
+        Failed::NoAnswer => repeat == Repeat::Harmless,
+        Failed::Answered { status, error, safe_to_retry, .. } => match status {
+            // Refused for its rate, which is before anything is done with it (RFC 6585 section 4).
+            429 => true,
+            // Ours says whether anything was done; anybody else's proves nothing.
+            503 if error == code::TEMPORARILY_UNAVAILABLE && safe_to_retry == Some(true) => true,
+            502..=504 => repeat == Repeat::Harmless && status == 503,
+            _ => false,
+        },
+    };
+    if !may || sent >= ATTEMPTS {
+        return None;
+    }
+    let backoff = FIRST_WAIT * f64::from(1_u32 << sent.saturating_sub(1).min(8));
+    let asked = match failed {
+        Failed::Answered { retry_after: Some(asked), .. } => asked.max(0.0),
+        _ => 0.0,
+    };
+    if asked > LONGEST_WAIT {
+        return None;
+    }
+    // Never sooner than asked for.
+    Some(asked.max(backoff * 0.5) + backoff * jitter)
+}
+
+/// Whether another token may help: ours is refused before anything else is looked at.
+pub(crate) fn is_token_refused(status: u16, error: &str) -> bool {
+    status == 401 && error == code::INVALID_TOKEN
+}
+
+/// Whether a token exchange failed for the agent's token, and not for the user's (RFC 8693 section 2.2.2).
+pub(crate) fn is_subject_refused(status: u16, body: Option<&ErrorBody>) -> bool {
+    status == 400 && body.is_some_and(|body| body.error_description.starts_with("subject_token: "))
+}
+
+/// The seconds of a `Retry-After` (RFC 9110 section 10.2.3), which is a number or a date.
+pub(crate) fn retry_after(header: &str, now: f64, parse_date: impl Fn(&str) -> Option<f64>) -> Option<f64> {
+    let header = header.trim();
+    if !header.is_empty() && header.bytes().all(|byte| byte.is_ascii_digit()) {
+        return header.parse::<u32>().ok().map(f64::from);
+    }
+    Some(((parse_date(header)? - now) / 1000.0).ceil().max(0.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNDONE: Failed<'_> = ours(Some(true), None);
+
+    const fn ours(safe_to_retry: Option<bool>, retry_after: Option<f64>) -> Failed<'static> {
+        Failed::Answered { status: 503, error: "temporarily_unavailable", safe_to_retry, retry_after }
+    }
+
+    const fn bare(status: u16) -> Failed<'static> {
+        Failed::Answered { status, error: "", safe_to_retry: None, retry_after: None }
+    }
+
+    #[test]
+    fn what_may_have_reached_a_tool_is_not_sent_again() {
+        let doubtful = [
+            Failed::NoAnswer,
+            bare(500),
+            bare(502),
+            bare(503),
+            bare(504),
+            ours(Some(false), Some(1.0)),
+            ours(None, Some(1.0)),
+            Failed::Answered { status: 503, error: "other", safe_to_retry: Some(true), retry_after: None },
+            Failed::Answered {
+                status: 502,
+                error: "upstream_error",
+                safe_to_retry: Some(true),
+                retry_after: None,
+            },
+        ];
+        for failed in doubtful {
+            assert_eq!(wait(Repeat::OnlyIfUndone, failed, 1, 0.5), None, "{failed:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_refused_unread_is_sent_again() {
+        for failed in [bare(429), UNDONE] {
+            assert!(wait(Repeat::OnlyIfUndone, failed, 1, 0.5).is_some(), "{failed:?}");
+        }
+        for failed in [Failed::NoAnswer, bare(503), bare(429), ours(Some(false), None)] {
+            assert!(wait(Repeat::Harmless, failed, 1, 0.5).is_some(), "{failed:?}");
+        }
+        assert_eq!(wait(Repeat::Harmless, bare(500), 1, 0.5), None);
+    }
+
+    #[test]
+    fn a_request_is_sent_three_times_at_most() {
+        assert!(wait(Repeat::Harmless, UNDONE, 2, 0.0).is_some());
+        assert_eq!(wait(Repeat::Harmless, UNDONE, 3, 0.0), None);
+    }
+
+    #[test]
+    fn nobody_comes_back_sooner_than_asked_or_waits_for_long() {
+        for jitter in [0.0, 0.5, 1.0] {
+            let wait = wait(Repeat::Harmless, ours(Some(true), Some(2.0)), 1, jitter).unwrap();
+            assert!((2.0..=2.5).contains(&wait), "{wait}");
+        }
+        assert_eq!(wait(Repeat::Harmless, ours(Some(true), Some(21.0)), 1, 0.0), None);
+    }
+
+    #[test]
+    fn retry_after_is_a_number_of_seconds_or_a_date() {
+        let read = |header| retry_after(header, 1_000.0, |_| Some(3_500.0));
+        assert_eq!(read("7"), Some(7.0));
+        assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(3.0));
+        assert_eq!(retry_after("soon", 0.0, |_| None), None);
+        assert_eq!(retry_after("-1", 0.0, |_| None), None);
+        assert_eq!(retry_after(&"9".repeat(400), 0.0, |_| None), None);
+    }
+}
