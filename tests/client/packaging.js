@@ -1,0 +1,67 @@
+// What the tarball is like: what it holds, what is said of it, and how small it is.
+
+import { execFileSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { brotliCompressSync } from "node:zlib";
+import assert from "node:assert/strict";
+import { here, test } from "./runtimes.js";
+
+/** Bytes by brotli of all that a page loads. */
+const LARGEST = 60_000;
+
+export async function packaging(app, tarball, report) {
+  const installed = join(app, "node_modules/deputize");
+  const read = (file) => readFileSync(join(installed, file), "utf8");
+  const execute = (command, ...args) => {
+    try {
+      return execFileSync(join(here, "node_modules/.bin", command), args, { cwd: app, encoding: "utf8", stdio: "pipe" });
+    } catch (error) {
+      throw new Error(`${command} ${args.join(" ")}\n${error.stdout}${error.stderr}`);
+    }
+  };
+
+  const tests = {
+    "the tarball holds what it needs and nothing else": () => {
+      const files = readdirSync(installed).sort();
+      assert.deepEqual(files, [
+        "LICENSE", "README.md", "browser.js", "client.js", "deputize.js", "deputize_bg.wasm", "error.js", "index.d.ts",
+        "list.js", "node.js", "options.js", "package.json", "within.js", "workerd.js",
+      ]);
+      for (const file of files.filter((file) => file.endsWith(".js"))) {
+        assert.ok(!read(file).includes("sourceMappingURL"), `${file} names a source map`);
+        for (const [, imported] of read(file).matchAll(/from ?"\.\/(.*?)"/g)) assert.ok(existsSync(join(installed, imported)));
+      }
+      const { dependencies, scripts, version } = JSON.parse(read("package.json"));
+      assert.deepEqual([dependencies, scripts], [undefined, undefined]);
+      const workspace = readFileSync(join(here, "../../Cargo.toml"), "utf8");
+      assert.equal(version, workspace.match(/\[workspace\.package\]\nversion = "(.*)"/)[1]);
+    },
+
+    "publint finds nothing": () => void execute("publint", "--strict", installed),
+
+    "the types are found however they are looked for": () => void execute("attw", tarball, "--profile", "esm-only", "--no-emoji"),
+
+    "an application type-checks against it, and mistakes do not": () => {
+      writeFileSync(join(app, "application.ts"), readFileSync(join(here, "application.ts")));
+      execute("tsc", "--noEmit", "--strict", "--target", "es2022", "--lib", "es2023,dom,dom.asynciterable", "--module", "nodenext", "--skipLibCheck", "false", "--types", "", "application.ts");
+    },
+
+    "every member of the types is documented": () => {
+      const lines = read("index.d.ts").split("\n");
+      const isMember = /^ {2}(readonly )?\w+\??(\(|: )|^export (class|interface|type) /;
+      const undocumented = lines.filter((line, at) => isMember.test(line) && !/\*\/$/.test(lines[at - 1]));
+      assert.deepEqual(undocumented, []);
+    },
+
+    "a page loads at most 60 KB of it": () => {
+      const loaded = readdirSync(installed).filter((file) => /\.(js|wasm)$/.test(file) && !/^(node|workerd)\.js$/.test(file));
+      const sizes = loaded.map((file) => [file, brotliCompressSync(readFileSync(join(installed, file))).length]);
+      const total = sizes.reduce((sum, [, size]) => sum + size, 0);
+      console.log(`        ${total} bytes: ${sizes.map(([file, size]) => `${file} ${size}`).join(", ")}`);
+      assert.ok(total <= LARGEST, `${total} bytes`);
+    },
+  };
+
+  for (const [name, run] of Object.entries(tests)) await test(name, report, run);
+}

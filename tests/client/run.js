@@ -1,0 +1,118 @@
+// Packs the package, installs it as a user does, and runs the suite in each runtime against a service of its own.
+//
+//   node run.js [packaging|node|chromium|workerd]…
+//
+// DEPUTIZE_BIN is the service, CHROMIUM the browser. The last line is `N passed, N failed`.
+
+import { execFileSync, spawn } from "node:child_process";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { between } from "./between.js";
+import { packaging } from "./packaging.js";
+import { chromium, here, node, pageServer, workerd } from "./runtimes.js";
+
+const PARTS = ["packaging", "node", "chromium", "workerd"];
+const parts = process.argv.length > 2 ? process.argv.slice(2) : PARTS;
+const binary = process.env.DEPUTIZE_BIN ?? resolve(here, "../../target/debug/deputize");
+const built = resolve(here, "../../wasm-client/pkg");
+
+const scratch = mkdtempSync(join(tmpdir(), "deputize-client-"));
+process.on("exit", () => rmSync(scratch, { recursive: true, force: true }));
+
+let passed = 0;
+let failed = 0;
+
+function report({ name, status, millis, why }) {
+  if (status === "passed") passed++;
+  else failed++;
+  console.log(`${status === "passed" ? "ok" : "FAILED"}  ${name} (${millis} ms)`);
+  for (const text of why ?? []) console.log(text.replace(/^/gm, "        "));
+}
+
+/** An application that has installed what `npm pack` makes. */
+function install() {
+  const app = join(scratch, "app");
+  mkdirSync(app);
+  writeFileSync(join(app, "package.json"), JSON.stringify({ name: "app", private: true, type: "module" }));
+  const npm = (cwd, ...args) => execFileSync("npm", args, { cwd, encoding: "utf8" });
+  const tarball = join(scratch, npm(built, "pack", "--silent", "--pack-destination", scratch).trim());
+  npm(app, "install", "--silent", "--no-audit", "--no-fund", "--offline", tarball);
+  symlinkSync(join(here, "node_modules/qunit"), join(app, "node_modules/qunit"));
+  copyFileSync(join(here, "suite.js"), join(app, "suite.js"));
+  return { app, tarball };
+}
+
+/** A service with a new demo organization, which pages of the origin may call. */
+async function service(name, origin) {
+  const data = join(scratch, name);
+  const env = { ...process.env, DEPUTIZE_ALLOWED_ORIGINS: origin, RUST_LOG: "warn" };
+  const child = spawn(binary, ["--port", "0", "--data-dir", data], { env, stdio: ["ignore", "pipe", "inherit"] });
+  process.on("exit", () => child.kill());
+  for await (const line of createInterface({ input: child.stdout })) {
+    if (!line.startsWith("listening on ")) continue;
+    child.stdout.resume();
+    const variables = readFileSync(join(data, "demo.env"), "utf8").matchAll(/^export (\w+)='(.*)'$/gm);
+    const demo = Object.fromEntries([...variables].map(([, name, value]) => [name, value]));
+    return { demo, stop: () => child.kill() };
+  }
+  throw new Error(`${binary} did not start`);
+}
+
+/** A real MCP server, which everybody may call. */
+async function mcpServer({ RUNLAYER_URL, ALICE_API_KEY }) {
+  const child = spawn(process.execPath, [resolve(here, "../upstreams/modern-server.mjs")], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  process.on("exit", () => child.kill());
+  let url;
+  for await (const line of createInterface({ input: child.stdout })) {
+    url = line.match(/^listening on (.*)$/)?.[1];
+    if (url) break;
+  }
+  const administer = async (path, body) => {
+    const headers = { "x-runlayer-api-key": ALICE_API_KEY, "content-type": "application/json" };
+    const answer = await fetch(RUNLAYER_URL + path, { method: "POST", headers, body: JSON.stringify(body) });
+    if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
+  };
+  await administer("/api/v1/servers", { id: "modern", name: "Modern", url, auth: "none" });
+  await administer("/api/v1/policies", { name: "modern", text: 'permit(principal, action, resource in Server::"modern");' });
+  return () => child.kill();
+}
+
+const { app, tarball } = install();
+const pages = await pageServer(app);
+const origin = `http://127.0.0.1:${pages.address().port}`;
+const runtimes = {
+  node: (told) => node(app, told, report),
+  chromium: (told) => chromium(origin, told, report),
+  workerd: (told) => workerd(app, told, report),
+};
+
+for (const part of parts) {
+  console.log(`\n${part}`);
+  if (part === "packaging") {
+    await packaging(app, tarball, report);
+    continue;
+  }
+  const { demo, stop } = await service(part, origin);
+  const stopServer = await mcpServer(demo);
+  const way = await between(demo.RUNLAYER_URL);
+  const before = passed + failed;
+  try {
+    const told = { demo, between: `http://127.0.0.1:${way.address().port}`, runtime: part };
+    const counts = await runtimes[part](told);
+    // A suite that ended early is not one that passed.
+    if (counts?.total !== passed + failed - before || counts.total === 0) throw new Error("some tests have not run");
+  } catch (error) {
+    report({ name: `${part} runs the suite`, status: "failed", millis: 0, why: [String(error?.stack ?? error)] });
+  }
+  way.closeAllConnections();
+  way.close();
+  stopServer();
+  stop();
+}
+
+console.log(`\n${passed} passed, ${failed} failed`);
+process.exit(failed === 0 ? 0 : 1);

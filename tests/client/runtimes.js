@@ -1,0 +1,180 @@
+// How the suite gets into each runtime. Each takes what the suite is told, and reports each test as it ends.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { createServer } from "node:http";
+import { readFile, writeFile } from "node:fs/promises";
+import { delimiter, extname, join } from "node:path";
+import { Readable } from "node:stream";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+/** A test beside the suite. */
+export async function test(name, report, run) {
+  const begin = Date.now();
+  let why;
+  try {
+    await run();
+  } catch (error) {
+    why = [String(error.message ?? error)];
+  }
+  report({ name, status: why ? "failed" : "passed", millis: Date.now() - begin, why });
+}
+
+/** As Node finds it: by its name, in the folder of an application. */
+export async function node(app, told, report) {
+  const main = join(app, "node.js");
+  await writeFile(
+    main,
+    `import { run } from "./suite.js";
+     const line = (what) => process.stdout.write("\\0" + JSON.stringify(what) + "\\n");
+     line({ counts: await run(${JSON.stringify(told)}, line) });`,
+  );
+  const child = spawn(process.execPath, [main], { stdio: ["ignore", "pipe", "inherit"] });
+  let counts;
+  for await (const line of createInterface({ input: child.stdout })) {
+    if (!line.startsWith("\0")) continue;
+    const said = JSON.parse(line.slice(1));
+    if (said.counts) counts = said.counts;
+    else report(said);
+  }
+  return counts;
+}
+
+const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm" };
+
+/** Pages without a bundler: an import map, and the package's folder as it is. */
+export async function pageServer(app) {
+  const manifest = JSON.parse(await readFile(join(app, "node_modules/deputize/package.json"), "utf8"));
+  const entry = manifest.exports["."].browser.replace("./", "/node_modules/deputize/");
+  const imports = { deputize: entry, qunit: "/node_modules/qunit/qunit/esm/qunit.module.js" };
+  const page = `<!doctype html><meta charset="utf-8"><title>deputize</title>
+    <meta http-equiv="content-security-policy" content="script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'">
+    <script>globalThis.QUnit = { config: { autostart: false } };</script>
+    <script type="importmap">${JSON.stringify({ imports })}</script>
+    <script type="module">
+      import { run } from "./suite.js";
+      const counts = await run(await told(), report);
+      ended(counts);
+    </script>`;
+  const server = createServer(async (request, response) => {
+    const path = new URL(request.url, "http://localhost").pathname;
+    if (path === "/") return void response.writeHead(200, { "content-type": "text/html" }).end(page);
+    try {
+      const body = await readFile(join(app, path));
+      response.writeHead(200, { "content-type": TYPES[extname(path)] ?? "text/plain" }).end(body);
+    } catch {
+      response.writeHead(404).end();
+    }
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return server;
+}
+
+/** Any of those that a person has. */
+function installedChromium() {
+  const names = [process.env.CHROMIUM, "chromium", "chromium-browser", "google-chrome"].filter(Boolean);
+  const found = names.flatMap((name) => (name.includes("/") ? name : process.env.PATH.split(delimiter).map((folder) => join(folder, name)))).find(existsSync);
+  if (!found) throw new Error("Chromium is missing: run tests/run, which installs it");
+  return found;
+}
+
+/** A page of another origin than the service's. */
+export async function chromium(origin, told, report) {
+  const { chromium } = await import("playwright-core");
+  const browser = await chromium.launch({
+    executablePath: installedChromium(),
+    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+      "--disable-component-update", "--disable-sync"],
+  });
+  try {
+    const page = await browser.newPage();
+    const counts = new Promise((resolve, reject) => {
+      page.on("pageerror", reject);
+      page.on("close", () => reject(new Error("the page was closed")));
+      page.exposeFunction("ended", resolve).catch(reject);
+    });
+    await page.exposeFunction("told", () => told);
+    await page.exposeFunction("report", report);
+    await page.goto(origin);
+    return await counts;
+  } finally {
+    await browser.close();
+  }
+}
+
+/** As a bundler finds it, by the conditions that wrangler sets. */
+export async function workerd(app, told, report) {
+  const { Miniflare } = await import("miniflare");
+  const entry = join(app, "worker.js");
+  await writeFile(
+    entry,
+    `import { AgentClient } from "deputize";
+     import { run } from "./suite.js";
+     let agent;
+     export default {
+       async fetch(request) {
+         const told = await request.json();
+         if (new URL(request.url).pathname === "/call") {
+           const { CLIENT_ID: clientId, CLIENT_SECRET: clientSecret } = told.demo;
+           agent ??= new AgentClient({ url: told.between + "/lane/workerd", credentials: { clientId, clientSecret } });
+           return Response.json(await agent.callTool("demo", "list_repos", { org: "acme-corp" }));
+         }
+         const { readable, writable } = new TransformStream();
+         const writer = writable.getWriter();
+         const line = (what) => writer.write(new TextEncoder().encode(JSON.stringify(what) + "\\n"));
+         run(told, line).then((counts) => line({ counts })).then(() => writer.close());
+         return new Response(readable);
+       },
+     };`,
+  );
+  const outdir = join(app, "worker");
+  await build({
+    entryPoints: [entry],
+    outdir,
+    bundle: true,
+    format: "esm",
+    target: "es2022",
+    conditions: ["workerd", "worker", "browser"],
+    loader: { ".wasm": "copy" },
+    logLevel: "error",
+  });
+  const worker = new Miniflare({
+    modules: true,
+    modulesRoot: outdir,
+    scriptPath: join(outdir, "worker.js"),
+    modulesRules: [
+      { type: "ESModule", include: ["**/*.js"] },
+      { type: "CompiledWasm", include: ["**/*.wasm"] },
+    ],
+    compatibilityDate: "2026-01-01",
+    cf: false,
+  });
+  try {
+    const url = await worker.ready;
+    await test("one client of a worker serves many visits at once", report, async () => {
+      const visit = () => fetch(new URL("/call", url), { method: "POST", body: JSON.stringify(told) });
+      const visits = await Promise.all(Array.from({ length: 20 }, visit));
+      for (const answer of [...visits, await visit()]) {
+        const text = await answer.text();
+        assert.ok(answer.ok && text.includes("acme-corp has 5 repositories"), text);
+      }
+      const { requests } = await (await fetch(`${told.between}/lane/workerd`)).json();
+      assert.equal(requests.filter(({ path }) => path.endsWith("/oauth/token")).length, 1);
+    });
+    const answer = await fetch(url, { method: "POST", body: JSON.stringify(told) });
+    let counts;
+    for await (const line of createInterface({ input: Readable.fromWeb(answer.body) })) {
+      const said = JSON.parse(line);
+      if (said.counts) counts = { ...said.counts, total: said.counts.total + 1 };
+      else report(said);
+    }
+    return counts;
+  } finally {
+    await worker.dispose();
+  }
+}
+
+export const here = fileURLToPath(new URL(".", import.meta.url));

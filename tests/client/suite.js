@@ -1,0 +1,980 @@
+// The one suite of the package: the same file in Node, Chromium and workerd. Beside the language it uses what all three
+// have: fetch, timers, WebCrypto.
+
+import * as deputize from "deputize";
+import QUnit from "qunit";
+
+const { AgentClient, DeputizeError } = deputize;
+
+/**
+ * `told` is what the runner knows: the variables of the service's `demo.env`, the address of what stands between
+ * (`between.js`), and the runtime's name.
+ */
+export function suite({ demo, between, runtime }) {
+  const service = demo.RUNLAYER_URL;
+  const secrets = new Set([demo.CLIENT_SECRET, demo.API_KEY, demo.BOB_API_KEY, demo.CAROL_API_KEY, demo.USER_TOKEN]);
+  const printed = [];
+  const thrown = [];
+  let lanes = 0;
+
+  // --- Help ------------------------------------------------------------------------------------------
+
+  /** A way of its own to the service, for a test that counts or meddles. */
+  async function lane(rules = [], pageSize) {
+    const url = `${between}/lane/${runtime}-${++lanes}`;
+    const plan = { rules, pageSize };
+    await fetch(url, { method: "PUT", body: JSON.stringify(plan) });
+    const requests = async (path) => {
+      const { requests } = await (await fetch(url)).json();
+      for (const { authorization } of requests) if (authorization) secrets.add(authorization.replace("Bearer ", ""));
+      return path ? requests.filter((request) => `${request.method} ${request.path}`.startsWith(path)) : requests;
+    };
+    const plans = (rules) => fetch(url, { method: "PUT", body: JSON.stringify({ rules }) });
+    return { url, requests, plans };
+  }
+
+  const TOKEN = "POST /api/v1/oauth/token";
+  const CALL = "POST /api/v1/proxy/demo/tools";
+  const LIST = "GET /api/v1/proxy/demo/tools";
+
+  const client = (url, credentials) => new AgentClient({ url, credentials, dangerouslyAllowSecretInBrowser: true });
+  const agent = (url = service) => client(url, { clientId: demo.CLIENT_ID, clientSecret: demo.CLIENT_SECRET });
+  const user = (apiKey, url = service) => client(url, { apiKey });
+  const alice = (url) => user(demo.ALICE_API_KEY, url);
+  const carol = (url) => user(demo.CAROL_API_KEY, url);
+
+  const listRepos = (who, org = "acme-corp", options) => who.callTool("demo", "list_repos", { org }, options);
+  const saidBy = (result) => result.content[0].text;
+
+  /** What a promise rejects with; the test fails if it does not. */
+  async function failure(assert, promise) {
+    try {
+      await promise;
+    } catch (error) {
+      thrown.push(error);
+      return error;
+    }
+    assert.true(false, "it should have been refused");
+    return {};
+  }
+
+  /** A request of an administrator, past the client. */
+  async function administer(method, path, body) {
+    const headers = { "x-runlayer-api-key": demo.ALICE_API_KEY, "content-type": "application/json" };
+    const answer = await fetch(service + path, { method, headers, body: body && JSON.stringify(body) });
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
+    return answer.status === 204 ? undefined : answer.json();
+  }
+
+  /** Waits until what stands between has got so many requests. */
+  async function arrived(lane, path, count) {
+    while ((await lane.requests(path)).length < count);
+  }
+
+  const now = Date.now;
+  const timer = globalThis.setTimeout;
+  const waits = [];
+
+  /** Moves the clock. Nothing else moves it. */
+  function at(millis) {
+    Date.now = () => millis;
+  }
+
+  /** A wait between repetitions, told from everybody else's timers by its random part. */
+  const isWait = (millis) => millis > 0 && !Number.isInteger(millis);
+
+  /** Lets waits between repetitions be over at once, and remembers them. */
+  function hurry() {
+    globalThis.setTimeout = (run, millis, ...rest) => {
+      if (isWait(millis)) waits.push(millis);
+      return timer(run, isWait(millis) ? 0 : millis, ...rest);
+    };
+  }
+
+  QUnit.hooks.beforeEach(() => {
+    waits.length = 0;
+  });
+  QUnit.hooks.afterEach(() => {
+    Date.now = now;
+    globalThis.setTimeout = timer;
+  });
+  for (const level of ["log", "info", "warn", "error", "debug"]) {
+    const print = console[level].bind(console);
+    console[level] = (...words) => {
+      printed.push(words.map(String).join(" "));
+      print(...words);
+    };
+  }
+
+  // --- Tokens ----------------------------------------------------------------------------------------
+
+  QUnit.module("tokens", () => {
+    QUnit.test("an agent gets a token by its secret", async (assert) => {
+      const token = await agent().token();
+      secrets.add(token.accessToken);
+      assert.equal(token.accessToken.split(".").length, 3);
+      assert.equal(token.tokenType, "Bearer");
+      assert.equal(token.scope, "tools:call");
+      assert.true(token.expiresIn > 3_500 && token.expiresIn <= 3_600, String(token.expiresIn));
+      assert.deepEqual(Object.keys(token), ["accessToken", "tokenType", "expiresIn", "scope"]);
+    });
+
+    const claims = (token) => JSON.parse(atob(token.accessToken.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
+
+    QUnit.test("a token on behalf of a user is the user's, and says who acts", async (assert) => {
+      const itself = agent();
+      const ways = [
+        { userId: demo.USER_ID },
+        { email: "alice@example.com" },
+        { accessToken: demo.USER_ACCESS_TOKEN },
+        { accessToken: async () => demo.USER_ACCESS_TOKEN },
+      ];
+      for (const way of ways) {
+        const { sub, act } = claims(await itself.onBehalfOf(way).token());
+        assert.deepEqual({ sub, act }, { sub: demo.USER_ID, act: { sub: demo.CLIENT_ID } }, Object.keys(way)[0]);
+      }
+    });
+
+    const ALGORITHMS = {
+      ES256: { name: "ECDSA", namedCurve: "P-256" },
+      ES384: { name: "ECDSA", namedCurve: "P-384" },
+      EdDSA: { name: "Ed25519" },
+      RS256: { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256", modulusLength: 2048, publicExponent: new Uint8Array([1, 0, 1]) },
+      PS384: { name: "RSA-PSS", hash: "SHA-384", modulusLength: 2048, publicExponent: new Uint8Array([1, 0, 1]) },
+    };
+
+    for (const [name, algorithm] of Object.entries(ALGORITHMS)) {
+      QUnit.test(`an agent gets tokens by signing with a key that cannot be extracted: ${name}`, async (assert) => {
+        const pair = await crypto.subtle.generateKey(algorithm, false, ["sign", "verify"]);
+        // WebCrypto calls EdDSA by its curve (RFC 9864), the service by its older name.
+        const { alg, ...jwk } = await crypto.subtle.exportKey("jwk", pair.publicKey);
+        const keys = `/api/v1/agent-accounts/${demo.AGENT_ID}/keys`;
+        const { id } = await administer("POST", keys, { jwk: { ...jwk, kid: `${runtime}-${name}` } });
+        try {
+          const way = await lane();
+          for (const keyId of [undefined, `${runtime}-${name}`]) {
+            const credentials = { clientId: demo.CLIENT_ID, privateKey: pair.privateKey, keyId, audience: service };
+            const signing = client(way.url, credentials);
+            assert.equal(claims(await signing.token()).client_id, demo.CLIENT_ID);
+            assert.equal(claims(await signing.onBehalfOf({ userId: demo.BOB_ID }).token()).sub, demo.BOB_ID);
+          }
+          // At the service's own address it needs no audience.
+          await client(service, { clientId: demo.CLIENT_ID, privateKey: pair.privateKey }).token();
+          const assertions = (await way.requests(TOKEN)).map(({ form }) => form.client_assertion);
+          assert.equal(new Set(assertions).size, 4, "each request has an assertion of its own");
+          assertions.forEach((assertion) => secrets.add(assertion));
+        } finally {
+          await administer("DELETE", `${keys}/${id}`);
+        }
+      });
+    }
+
+    QUnit.test("a page acts by tokens that its backend gives it", async (assert) => {
+      const backend = agent();
+      const given = [
+        () => backend.onBehalfOf({ userId: demo.BOB_ID }).token(),
+        async () => (await backend.token()).accessToken,
+        async () => {
+          const { accessToken, expiresIn } = await backend.token();
+          return { access_token: accessToken, expires_in: expiresIn };
+        },
+      ];
+      for (const token of given) {
+        let asked = 0;
+        const page = client(service, { token: (context) => (asked++, assert.false(context.renew), token()) });
+        await listRepos(page);
+        await listRepos(page);
+        assert.equal(asked, 1, "it is kept");
+        assert.true((await page.token()).expiresIn > 3_500);
+      }
+    });
+
+    QUnit.test("a token of the backend's and the user's own make one on behalf of the user", async (assert) => {
+      const way = await lane();
+      const page = client(way.url, { token: () => agent().token() });
+      const asAlice = page.onBehalfOf({ accessToken: () => demo.USER_ACCESS_TOKEN });
+      assert.equal(claims(await asAlice.token()).sub, demo.USER_ID);
+      await listRepos(asAlice);
+      const [{ form }, ...others] = await way.requests(TOKEN);
+      assert.equal(form.grant_type, "urn:ietf:params:oauth:grant-type:token-exchange");
+      assert.equal(form.client_secret, undefined);
+      assert.deepEqual(others, []);
+    });
+
+    QUnit.test("an agent's token that was revoked is renewed before it is exchanged", async (assert) => {
+      const backend = agent();
+      const { accessToken } = await backend.token();
+      const asked = [];
+      const page = client(service, {
+        token: async ({ renew }) => (asked.push(renew), renew ? agent().token() : accessToken),
+      });
+      const form = { client_id: demo.CLIENT_ID, client_secret: demo.CLIENT_SECRET, token: accessToken };
+      await fetch(`${service}/api/v1/oauth/revoke`, { method: "POST", body: new URLSearchParams(form) });
+      assert.equal(claims(await page.onBehalfOf({ accessToken: demo.USER_TOKEN }).token()).sub, demo.USER_ID);
+      assert.deepEqual(asked, [false, true]);
+    });
+
+    QUnit.test("a user acts by their JWT, which a function is asked for each time", async (assert) => {
+      assert.equal((await client(service, { userToken: demo.USER_TOKEN }).delegations.list()).length, 1);
+      let asked = 0;
+      const signedIn = client(service, { userToken: async () => (asked++, demo.USER_TOKEN) });
+      await signedIn.delegations.list();
+      await listRepos(signedIn);
+      assert.equal((await signedIn.token()).accessToken, demo.USER_TOKEN);
+      assert.equal(asked, 3);
+    });
+
+    QUnit.test("a user acts by their API key, which is no token", async (assert) => {
+      assert.true(saidBy(await listRepos(alice())).startsWith("acme-corp has"));
+      const error = await failure(assert, alice().token());
+      assert.equal(error.code, "unsupported");
+    });
+
+    QUnit.test("only an agent acts on behalf of others, and only once", async (assert) => {
+      assert.throws(() => alice().onBehalfOf({ userId: demo.BOB_ID }), TypeError);
+      assert.throws(() => client(service, { userToken: "a.b.c" }).onBehalfOf({ userId: demo.BOB_ID }), TypeError);
+      assert.throws(() => agent().onBehalfOf({ userId: demo.BOB_ID }).onBehalfOf({ userId: demo.USER_ID }), TypeError);
+      assert.throws(() => client(service, { token: () => "" }).onBehalfOf({ userId: demo.BOB_ID }), TypeError);
+      assert.throws(() => agent().onBehalfOf({}), TypeError);
+      assert.throws(() => agent().onBehalfOf({ userId: demo.BOB_ID, email: "bob@example.com" }), TypeError);
+      assert.throws(() => agent().onBehalfOf({ userId: "" }), TypeError);
+    });
+
+    QUnit.test("a token function that fails, or answers nothing of use, is named", async (assert) => {
+      const cause = new Error("signed out");
+      for (const credentials of [{ token: () => Promise.reject(cause) }, { userToken: () => { throw cause; } }]) {
+        const error = await failure(assert, listRepos(client(service, credentials)));
+        assert.equal(error.code, "token_function_failed");
+        assert.equal(error.cause, cause);
+      }
+      for (const useless of [undefined, null, "", {}, { accessToken: "" }, 7]) {
+        const error = await failure(assert, listRepos(client(service, { token: () => useless })));
+        assert.equal(error.code, "token_function_failed", JSON.stringify(useless));
+      }
+    });
+  });
+
+  // --- The token cache -------------------------------------------------------------------------------
+
+  QUnit.module("the token cache", () => {
+    QUnit.test("a hundred calls need one token", async (assert) => {
+      const way = await lane();
+      const itself = agent(way.url);
+      for (let call = 0; call < 100; call++) await itself.listTools("demo");
+      assert.equal((await way.requests(TOKEN)).length, 1);
+      assert.equal((await way.requests(LIST)).length, 100);
+    });
+
+    QUnit.test("first calls at the same time wait for one token", async (assert) => {
+      const way = await lane();
+      const itself = agent(way.url);
+      await Promise.all(Array.from({ length: 20 }, () => itself.listTools("demo")));
+      assert.equal((await way.requests(TOKEN)).length, 1);
+      assert.equal((await way.requests(LIST)).length, 20);
+    });
+
+    QUnit.test("a failed request for a token fails for all who wait, and is made again by the next", async (assert) => {
+      const way = await lane([{ on: TOKEN, status: 400, body: refusal("invalid_grant", "no") }]);
+      const itself = agent(way.url);
+      const errors = await Promise.all([1, 2, 3].map(() => failure(assert, itself.token())));
+      assert.deepEqual(errors.map(({ code }) => code), ["invalid_grant", "invalid_grant", "invalid_grant"]);
+      assert.notEqual(errors[0], errors[1], "each has an error of its own");
+      await itself.token();
+      assert.equal((await way.requests(TOKEN)).length, 2);
+    });
+
+    QUnit.test("clients on behalf of one user share a token, and those of others have their own", async (assert) => {
+      const way = await lane();
+      const itself = agent(way.url);
+      const bob = () => itself.onBehalfOf({ userId: demo.BOB_ID });
+      await Promise.all([bob().listTools("demo"), bob().listTools("demo")]);
+      await bob().listTools("demo");
+      await itself.onBehalfOf({ userId: demo.CAROL_ID }).listTools("demo");
+      await itself.listTools("demo");
+      const forms = (await way.requests(TOKEN)).map(({ form }) => form.actor_token);
+      assert.deepEqual(forms, [demo.BOB_ID, demo.CAROL_ID, undefined]);
+      const sent = new Set((await way.requests(LIST)).map(({ authorization }) => authorization));
+      assert.equal(sent.size, 3);
+    });
+
+    QUnit.test("a token is renewed in its last minute, not before", async (assert) => {
+      const way = await lane();
+      const itself = agent(way.url);
+      const begin = now();
+      at(begin);
+      await itself.listTools("demo");
+      at(begin + 3_539_000);
+      await itself.listTools("demo");
+      assert.equal((await way.requests(TOKEN)).length, 1);
+      at(begin + 3_540_000);
+      await Promise.all([itself.listTools("demo"), itself.listTools("demo")]);
+      assert.equal((await way.requests(TOKEN)).length, 2);
+    });
+
+    QUnit.test("a token of a short life is renewed in the last tenth of it", async (assert) => {
+      const body = { access_token: "short", token_type: "Bearer", expires_in: 100, scope: "tools:call" };
+      const way = await lane([{ on: TOKEN, times: "always", body }]);
+      const itself = agent(way.url);
+      const begin = now();
+      at(begin);
+      await itself.token();
+      at(begin + 89_000);
+      assert.equal((await itself.token()).expiresIn, 11);
+      assert.equal((await way.requests(TOKEN)).length, 1);
+      at(begin + 90_000);
+      await itself.token();
+      assert.equal((await way.requests(TOKEN)).length, 2);
+    });
+
+    QUnit.test("a token that cannot be renewed yet is used for as long as it lasts", async (assert) => {
+      const way = await lane();
+      const itself = agent(way.url);
+      const begin = now();
+      at(begin);
+      await itself.listTools("demo");
+      await way.plans([{ on: TOKEN, times: "always", status: 400, body: refusal("invalid_request", "not now") }]);
+      at(begin + 3_599_000);
+      await itself.listTools("demo");
+      at(begin + 3_600_000);
+      assert.equal((await failure(assert, itself.token())).code, "invalid_request");
+    });
+
+    QUnit.test("a token that was revoked is renewed once, and the call made", async (assert) => {
+      const way = await lane();
+      const itself = agent(way.url);
+      const { accessToken } = await itself.token();
+      const form = { client_id: demo.CLIENT_ID, client_secret: demo.CLIENT_SECRET, token: accessToken };
+      await fetch(`${service}/api/v1/oauth/revoke`, { method: "POST", body: new URLSearchParams(form) });
+      const calls = await Promise.all([listRepos(itself), listRepos(itself)]);
+      assert.true(calls.every((result) => saidBy(result).startsWith("acme-corp has")));
+      assert.equal((await way.requests(TOKEN)).length, 2, "one renewal for both");
+      const statuses = (await way.requests(CALL)).map(({ status }) => status).sort();
+      assert.deepEqual(statuses, [200, 200, 401, 401]);
+    });
+
+    QUnit.test("a token that is refused anew is not renewed for ever", async (assert) => {
+      const refused = { on: CALL, times: "always", status: 401, body: refusal("invalid_token", "The token is no good") };
+      const way = await lane([refused]);
+      const error = await failure(assert, listRepos(agent(way.url)));
+      assert.deepEqual([error.status, error.code], [401, "invalid_token"]);
+      assert.equal((await way.requests(CALL)).length, 2);
+      assert.equal((await way.requests(TOKEN)).length, 2);
+    });
+
+    QUnit.test("a user's function is told that its token was refused; a text is not sent twice", async (assert) => {
+      const way = await lane();
+      const asked = [];
+      const answer = async ({ renew }) => (asked.push(renew), renew ? demo.USER_TOKEN : "stale.token.text");
+      await client(way.url, { userToken: answer }).delegations.list();
+      assert.deepEqual(asked, [false, true]);
+      const error = await failure(assert, listRepos(client(way.url, { userToken: "stale.token.text" })));
+      assert.deepEqual([error.status, error.code], [401, "invalid_token"]);
+      assert.equal((await way.requests(CALL)).length, 1);
+    });
+
+    QUnit.test("another 401 is no reason for another token", async (assert) => {
+      const way = await lane([{ on: CALL, status: 401, body: refusal("no_credentials", "No credentials available for this server") }]);
+      await failure(assert, listRepos(agent(way.url)));
+      assert.equal((await way.requests(TOKEN)).length, 1);
+      assert.equal((await way.requests(CALL)).length, 1);
+    });
+  });
+
+  // --- Tools -----------------------------------------------------------------------------------------
+
+  QUnit.module("tools", () => {
+    QUnit.test("the tools that the caller may call are listed as the server describes them", async (assert) => {
+      const names = (tools) => tools.map(({ name }) => name).sort();
+      const tools = await agent().listTools("demo");
+      assert.deepEqual(names(tools), ["delete_repo", "list_repos"]);
+      assert.equal(tools.find(({ name }) => name === "list_repos").inputSchema.type, "object");
+      assert.deepEqual(names(await agent().onBehalfOf({ userId: demo.BOB_ID }).listTools("demo")), ["list_repos"]);
+      assert.equal((await agent().listTools("demo", { limit: 1 })).length, 1);
+    });
+
+    QUnit.test("a tool's result is the server's own", async (assert) => {
+      const result = await listRepos(agent().onBehalfOf({ email: "bob@example.com" }));
+      assert.true(saidBy(result).startsWith("acme-corp has 5 repositories"));
+      assert.equal(result.structuredContent.org, "acme-corp");
+      assert.equal(result.structuredContent.repos.length, 5);
+      assert.false(result.isError);
+    });
+
+    QUnit.test("a tool that fails is a result", async (assert) => {
+      const { isError, content } = await agent().callTool("modern", "fail", {});
+      assert.deepEqual([isError, content[0].text], [true, "it did not work"]);
+    });
+
+    QUnit.test("arguments of any script arrive as they are", async (assert) => {
+      for (const text of ["Zürich", "北京", "🦀🇨🇭", "a\u0000b", "\u2028\"\\/", "e\u0301", "__proto__"]) {
+        assert.equal(saidBy(await agent().callTool("modern", "echo", { text })), text);
+      }
+    });
+
+    QUnit.test("a megabyte of arguments arrives, and comes back", async (assert) => {
+      const text = "é".repeat(512 * 1024);
+      assert.equal(saidBy(await agent().callTool("modern", "echo", { text })), text);
+    });
+
+    QUnit.test("arguments may be left out, and must be an object that JSON can say", async (assert) => {
+      const way = await lane([{ on: CALL, body: { content: [] } }]);
+      assert.deepEqual(await agent(way.url).callTool("demo", "anything"), { content: [] });
+      for (const no of [null, [], "text", 7]) {
+        assert.true((await failure(assert, agent().callTool("demo", "list_repos", no))) instanceof TypeError);
+      }
+      const circle = {};
+      circle.circle = circle;
+      assert.equal((await failure(assert, agent().callTool("demo", "list_repos", circle))).code, "invalid_request");
+      assert.equal((await failure(assert, agent().callTool("demo", "list_repos", { big: 1n }))).code, "invalid_request");
+      assert.true((await failure(assert, agent().callTool("", "list_repos"))) instanceof TypeError);
+    });
+
+    QUnit.test("an id cannot lead to another path", async (assert) => {
+      const way = await lane();
+      for (const id of ["../../me", "..", ".", "a/b", "?x", "#x", "%2e%2e"]) {
+        const error = await failure(assert, alice(way.url).listTools(id));
+        assert.equal(error.status, 404, id);
+      }
+      const paths = (await way.requests()).map(({ path }) => path);
+      assert.true(paths.every((path) => /^\/api\/v1\/proxy\/[^/?]+\/tools$/.test(path)), paths.join(" "));
+    });
+  });
+
+  // --- What users manage -----------------------------------------------------------------------------
+
+  QUnit.module("what users manage", () => {
+    const KEYS = ["id", "agentAccountId", "delegatorUserId", "delegatorEmail", "isActive", "serverIds", "expiresAt", "createdAt", "revokedAt"];
+
+    QUnit.test("a delegation is made, listed and revoked", async (assert) => {
+      const expiresAt = new Date(Date.now() + 86_400_000);
+      const made = await carol().delegations.create(demo.AGENT_ID, { serverIds: ["demo"], expiresAt });
+      assert.deepEqual(Object.keys(made), KEYS);
+      const { id, createdAt, ...rest } = made;
+      assert.false(Number.isNaN(Date.parse(createdAt)));
+      assert.deepEqual(rest, {
+        agentAccountId: demo.AGENT_ID,
+        delegatorUserId: demo.CAROL_ID,
+        delegatorEmail: "carol@example.com",
+        isActive: true,
+        serverIds: ["demo"],
+        expiresAt: expiresAt.toISOString(),
+        revokedAt: null,
+      });
+      const active = async () => (await carol().delegations.list()).filter(({ isActive }) => isActive);
+      assert.deepEqual((await active()).map(({ id }) => id), [id]);
+      assert.equal(await carol().delegations.revoke(id), undefined);
+      assert.deepEqual(await active(), []);
+      assert.equal(await carol().delegations.revoke(id), undefined, "twice is once");
+      const again = await carol().delegations.create(demo.AGENT_ID);
+      assert.deepEqual([again.serverIds, again.expiresAt], [null, null]);
+    });
+
+    QUnit.test("a list is all of it, or a page at a time", async (assert) => {
+      const way = await lane([], 1);
+      const path = `GET /api/v1/agent-accounts/${demo.AGENT_ID}/delegations`;
+      const all = (await alice().delegations.list(demo.AGENT_ID)).map(({ delegatorEmail }) => delegatorEmail);
+      assert.deepEqual([...all].sort(), ["alice@example.com", "bob@example.com", "carol@example.com"]);
+
+      const list = alice(way.url).delegations.list(demo.AGENT_ID);
+      assert.deepEqual(await way.requests(path), [], "nothing is asked for before it is wanted");
+      assert.deepEqual((await list).map(({ delegatorEmail }) => delegatorEmail), all);
+      const pages = (await way.requests(path)).length;
+      assert.true(pages >= 3, `${pages} pages`);
+      assert.deepEqual((await list).length, 3);
+      assert.equal((await way.requests(path)).length, pages, "what was awaited is not asked for again");
+
+      for await (const { delegatorEmail } of alice(way.url).delegations.list(demo.AGENT_ID)) {
+        assert.equal(delegatorEmail, all[0]);
+        break;
+      }
+      assert.equal((await way.requests(path)).length, pages + 1, "the others are not asked for");
+      assert.equal((await alice(way.url).delegations.list(demo.AGENT_ID, { limit: 2 })).length, 2);
+      assert.throws(() => alice().delegations.list(demo.AGENT_ID, { limit: 0 }), TypeError);
+    });
+
+    QUnit.test("a list is a promise like any other", async (assert) => {
+      assert.equal(await alice().delegations.list().then((list) => list.length), 1);
+      const refused = agent().delegations.list(demo.AGENT_ID);
+      assert.equal(await refused.catch(({ status }) => status), 403);
+      let settled = false;
+      await alice().delegations.list().finally(() => (settled = true));
+      assert.true(settled);
+      assert.equal((await Promise.all([alice().delegations.list(), alice().listTools("demo")])).length, 2);
+    });
+
+    QUnit.test("a session grant is made, toggled, listed and revoked", async (assert) => {
+      const grants = carol().sessionGrants;
+      const made = await grants.create(demo.AGENT_ID, "demo-oauth");
+      const { id, createdAt, updatedAt, ...rest } = made;
+      assert.false(Number.isNaN(Date.parse(createdAt)) || Number.isNaN(Date.parse(updatedAt)));
+      assert.deepEqual(rest, {
+        agentAccountId: demo.AGENT_ID,
+        serverId: "demo-oauth",
+        grantorUserId: demo.CAROL_ID,
+        grantorEmail: "carol@example.com",
+        shared: false,
+        isActive: true,
+      });
+      const asCarol = agent().onBehalfOf({ userId: demo.CAROL_ID });
+      assert.true(saidBy(await asCarol.callTool("demo-oauth", "list_channels")).includes("carol@example.com"));
+      assert.true((await grants.toggle(demo.AGENT_ID, "demo-oauth")).shared);
+      assert.false((await grants.toggle(demo.AGENT_ID, "demo-oauth")).shared);
+      assert.true((await grants.create(demo.AGENT_ID, "demo-oauth", { shared: true })).shared);
+      const asBob = agent().onBehalfOf({ userId: demo.BOB_ID });
+      assert.true(saidBy(await asBob.callTool("demo-oauth", "list_channels")).includes("carol@example.com"));
+      const ids = async (options) => (await grants.list(demo.AGENT_ID, options)).map(({ id }) => id);
+      assert.deepEqual(await ids({ serverId: "demo-oauth" }), [id]);
+      assert.deepEqual(await ids({ serverId: "demo" }), []);
+      assert.false((await grants.revoke(id)).isActive);
+    });
+
+    QUnit.test("a user is sent to the authorization server of a server", async (assert) => {
+      const { authorizationUrl, expiresIn } = await user(demo.BOB_API_KEY).connect("demo-oauth", { scope: "chat:write" });
+      const url = new URL(authorizationUrl);
+      assert.equal(url.searchParams.get("response_type"), "code");
+      assert.true(url.searchParams.get("scope").includes("chat:write"));
+      assert.equal(expiresIn, 600);
+    });
+  });
+
+  // --- Errors ----------------------------------------------------------------------------------------
+
+  const refusal = (error, detail, further) => ({ error, error_description: detail, detail, ...further });
+
+  QUnit.module("each row of the troubleshooting table", () => {
+    /** Status, code, detail and hint, and what every answer of the service's has. */
+    async function row(assert, promise, status, code, detail, hint) {
+      const error = await failure(assert, promise);
+      assert.true(error instanceof DeputizeError && error instanceof Error);
+      assert.equal(error.name, "DeputizeError");
+      assert.deepEqual([error.status, error.code, error.detail, error.hint], [status, code, detail, hint]);
+      assert.equal(error.message, `${detail}. ${hint}`);
+      assert.true(/^[0-9a-f-]{36}$/.test(error.requestId), error.requestId);
+      return error;
+    }
+
+    QUnit.test("401 invalid_client", async (assert) => {
+      const wrong = client(service, { clientId: demo.CLIENT_ID, clientSecret: "wrong" });
+      const hint = "Verify the credentials; check if they were rotated";
+      await row(assert, wrong.token(), 401, "invalid_client", "invalid_client: Client authentication failed", hint);
+    });
+
+    QUnit.test("403 invalid_grant: No valid delegation", async (assert) => {
+      const stranger = agent().onBehalfOf({ userId: "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee" });
+      const hint = "The user must delegate to the agent account";
+      await row(assert, listRepos(stranger), 403, "invalid_grant", "invalid_grant: No valid delegation", hint);
+    });
+
+    QUnit.test("400 invalid_grant: actor_token must be a valid UUID", async (assert) => {
+      const nobody = agent().onBehalfOf({ userId: "bob" });
+      const detail = "invalid_grant: actor_token must be a valid UUID";
+      await row(assert, nobody.token(), 400, "invalid_grant", detail, "Pass a valid UUID string");
+    });
+
+    QUnit.test("403 Delegator user is deactivated", async (assert) => {
+      const carol = `/api/v1/users/${demo.CAROL_ID}`;
+      const hint = "Contact an admin to reactivate the user";
+      const known = agent().onBehalfOf({ userId: demo.CAROL_ID });
+      await known.token();
+      await administer("PATCH", carol, { active: false });
+      try {
+        const unknown = agent().onBehalfOf({ userId: demo.CAROL_ID });
+        const detail = "invalid_grant: Delegator user is deactivated";
+        await row(assert, unknown.token(), 403, "invalid_grant", detail, hint);
+        await row(assert, listRepos(known), 403, "access_denied", "Delegator user is deactivated", hint);
+      } finally {
+        await administer("PATCH", carol, { active: true });
+      }
+    });
+
+    QUnit.test("401 No credentials available for this server", async (assert) => {
+      const hint = "Create a session grant; the user must connect to the OAuth server first";
+      const call = agent().callTool("demo-oauth", "list_channels");
+      await row(assert, call, 401, "no_credentials", "No credentials available for this server", hint);
+    });
+
+    QUnit.test("401 OAuth session not found", async (assert) => {
+      const hint = "The grantor must connect to the MCP server again";
+      const call = user(demo.BOB_API_KEY).callTool("demo-oauth", "list_channels");
+      await row(assert, call, 401, "session_not_found", "OAuth session not found", hint);
+    });
+
+    // What brings it about at a real provider is for tests/e2e; here it is the service's answer, replayed.
+    QUnit.test("401 OAuth session expired", async (assert) => {
+      const hint = "The grantor must connect to the MCP server again";
+      const headers = { "x-request-id": "01a21218-f3bb-7cb9-9053-5f244ff67a13" };
+      const way = await lane([{ on: CALL, status: 401, headers, body: refusal("session_expired", "OAuth session expired") }]);
+      await row(assert, listRepos(agent(way.url)), 401, "session_expired", "OAuth session expired", hint);
+    });
+
+    QUnit.test("403 Policy denied", async (assert) => {
+      const bob = agent().onBehalfOf({ userId: demo.BOB_ID });
+      const call = bob.callTool("demo", "delete_repo", { org: "acme-corp", repo: "website" });
+      const hint = "Review the agent account's and the user's policies";
+      const error = await row(assert, call, 403, "access_denied", "Policy denied", hint);
+      assert.equal(error.deniedFor, "user");
+      assert.equal(error.policies.length, 1);
+      assert.equal(error.reason, "a policy forbids it");
+    });
+  });
+
+  QUnit.module("other errors", () => {
+    QUnit.test("an error that is not the service's is named by its status", async (assert) => {
+      for (const body of ["<h1>Bad gateway</h1>", "[]", '{"message":"Forbidden"}', '{"error":7}', ""]) {
+        const way = await lane([{ on: CALL, times: "always", status: 403, body }]);
+        const error = await failure(assert, listRepos(alice(way.url)));
+        assert.deepEqual([error.status, error.code], [403, "http_error"], body);
+      }
+    });
+
+    QUnit.test("an answer that is none is refused, whatever it is", async (assert) => {
+      const answers = ["", "<h1>Welcome</h1>", "[{}]", '{"items":[]}', "null", "7", '[{"id":7}]'];
+      for (const body of answers) {
+        const way = await lane([{ on: "GET /api/v1/delegations", times: "always", body }]);
+        const error = await failure(assert, alice(way.url).delegations.list());
+        assert.equal(error.code, "malformed_answer", body);
+      }
+      const way = await lane([{ on: "GET /api/v1/delegations", large: 17 * 1024 * 1024 }]);
+      assert.equal((await failure(assert, alice(way.url).delegations.list())).code, "malformed_answer");
+    });
+
+    QUnit.test("what the service adds to its answers does no harm", async (assert) => {
+      const [known] = await (await fetch(`${service}/api/v1/delegations`, { headers: { "x-runlayer-api-key": demo.ALICE_API_KEY } })).json();
+      const way = await lane([{ on: "GET /api/v1/delegations", body: [{ ...known, new_field: { a: 1 } }] }]);
+      assert.deepEqual(await alice(way.url).delegations.list(), await alice().delegations.list());
+    });
+
+    QUnit.test("a redirect is not followed, and credentials go nowhere else", async (assert) => {
+      const elsewhere = await lane();
+      for (const status of [301, 302, 307, 308]) {
+        const headers = { location: `${elsewhere.url}/api/v1/proxy/demo/tools` };
+        const way = await lane([{ on: CALL, status, headers, body: "" }]);
+        assert.equal((await failure(assert, listRepos(alice(way.url)))).code, "redirected");
+        const token = await lane([{ on: TOKEN, status, headers, body: "" }]);
+        assert.equal((await failure(assert, agent(token.url).token())).code, "redirected");
+      }
+      assert.deepEqual(await elsewhere.requests(), []);
+    });
+
+    QUnit.test("a list's next page is asked for where the list is, wherever the link leads", async (assert) => {
+      const elsewhere = await lane();
+      const headers = { link: `<${elsewhere.url}/stolen?cursor=abc>; rel="next"` };
+      const way = await lane([
+        { on: "GET /api/v1/delegations", headers, body: [] },
+        { on: "GET /api/v1/delegations?cursor=abc", body: [] },
+      ]);
+      assert.deepEqual(await alice(way.url).delegations.list(), []);
+      assert.deepEqual(await elsewhere.requests(), []);
+      assert.deepEqual((await way.requests()).map(({ path }) => path), ["/api/v1/delegations", "/api/v1/delegations?cursor=abc"]);
+    });
+
+    QUnit.test("a list that leads to itself ends", async (assert) => {
+      const headers = { link: '</api/v1/delegations?cursor=abc>; rel="next"' };
+      const way = await lane([{ on: "GET /api/v1/delegations", times: "always", headers, body: [] }]);
+      assert.true((await failure(assert, alice(way.url).delegations.list())) instanceof RangeError);
+    });
+
+    QUnit.test("a service that is not there is a network error", async (assert) => {
+      hurry();
+      const error = await failure(assert, alice("http://127.0.0.1:9").delegations.list());
+      assert.equal(error.code, "network_error");
+      assert.equal(error.status, undefined);
+      assert.true(error.cause instanceof Error);
+    });
+  });
+
+  // --- Repeating -------------------------------------------------------------------------------------
+
+  QUnit.module("repeating", () => {
+    const undone = (retryAfter = "2") => ({
+      status: 503,
+      headers: { "retry-after": retryAfter },
+      body: refusal("temporarily_unavailable", "nothing was changed, try again", { safe_to_retry: true }),
+    });
+    const busy = { status: 429, headers: { "retry-after": "3" }, body: "slow down" };
+
+    QUnit.test("what was turned away is repeated after what Retry-After asks for, and a moment", async (assert) => {
+      hurry();
+      const way = await lane([{ on: TOKEN, ...undone() }, { on: CALL, ...undone() }, { on: CALL, ...busy }]);
+      assert.true(saidBy(await listRepos(agent(way.url))).startsWith("acme-corp has"));
+      assert.equal((await way.requests(TOKEN)).length, 2);
+      assert.equal((await way.requests(CALL)).length, 3);
+      const [first, second, third] = waits;
+      assert.equal(waits.length, 3);
+      assert.true(first >= 2_000 && first <= 2_250, String(first));
+      assert.true(second >= 2_000 && second <= 2_250, String(second));
+      assert.true(third >= 3_000 && third <= 3_500, String(third));
+    });
+
+    QUnit.test("Retry-After may be a date", async (assert) => {
+      hurry();
+      const begin = Math.floor(now() / 1000) * 1000;
+      at(begin);
+      const way = await lane([{ on: CALL, ...undone(new Date(begin + 7_000).toUTCString()) }]);
+      await listRepos(alice(way.url));
+      assert.true(waits[0] >= 7_000 && waits[0] <= 7_250, String(waits[0]));
+    });
+
+    QUnit.test("nothing is sent more than three times", async (assert) => {
+      hurry();
+      const way = await lane([{ on: CALL, times: "always", ...undone() }, { on: LIST, times: "always", cut: true }]);
+      const error = await failure(assert, listRepos(alice(way.url)));
+      assert.deepEqual([error.status, error.code, error.retryAfter], [503, "temporarily_unavailable", 2]);
+      assert.equal((await way.requests(CALL)).length, 3);
+      assert.equal((await failure(assert, alice(way.url).listTools("demo"))).code, "network_error");
+      assert.equal((await way.requests(LIST)).length, 3);
+    });
+
+    QUnit.test("who is asked to wait for long is told so at once", async (assert) => {
+      hurry();
+      const way = await lane([{ on: CALL, ...undone("21") }]);
+      assert.equal((await failure(assert, listRepos(alice(way.url)))).retryAfter, 21);
+      assert.deepEqual(waits, []);
+      assert.equal((await way.requests(CALL)).length, 1);
+    });
+
+    const DOUBTFUL = {
+      "the connection breaks": { cut: true },
+      "the answer breaks off": { cutBody: true },
+      "the tool was called and its result is withheld": {
+        status: 503,
+        headers: { "retry-after": "1" },
+        body: refusal("temporarily_unavailable", "The tool was called, but …", { safe_to_retry: false }),
+      },
+      "a 503 does not say whether anything was done": {
+        status: 503,
+        headers: { "retry-after": "1" },
+        body: refusal("temporarily_unavailable", "…"),
+      },
+      "a 503 is somebody else's": { status: 503, headers: { "retry-after": "1" }, body: "Service Unavailable" },
+      "the MCP server failed": { status: 502, body: refusal("upstream_error", "…; the tool may have run") },
+      "the MCP server took too long": { status: 504, body: refusal("upstream_timeout", "…; the tool may have run") },
+      "the service has a defect": { status: 500, body: refusal("server_error", "Internal error") },
+    };
+    for (const [what, rule] of Object.entries(DOUBTFUL)) {
+      QUnit.test(`a call that may have come to the tool is not sent again: ${what}`, async (assert) => {
+        hurry();
+        const way = await lane([{ on: CALL, times: "always", ...rule }]);
+        const error = await failure(assert, listRepos(alice(way.url)));
+        assert.true(error instanceof DeputizeError);
+        assert.equal((await way.requests(CALL)).length, 1);
+        assert.deepEqual(waits, []);
+      });
+    }
+
+    QUnit.test("a toggle whose answer is lost is not sent again, what only reads or revokes is", async (assert) => {
+      hurry();
+      const grants = `/api/v1/agent-accounts/${demo.AGENT_ID}/session-grants`;
+      const delegation = "/api/v1/delegations/aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee";
+      const way = await lane([
+        { on: `POST ${grants}/toggle`, times: "always", cut: true },
+        { on: `GET ${grants}`, cut: true },
+        { on: `DELETE ${delegation}`, cut: true },
+      ]);
+      const { sessionGrants, delegations } = alice(way.url);
+      assert.equal((await failure(assert, sessionGrants.toggle(demo.AGENT_ID, "demo-oauth"))).code, "network_error");
+      assert.equal((await way.requests(`POST ${grants}/toggle`)).length, 1);
+      await sessionGrants.list(demo.AGENT_ID);
+      assert.equal((await way.requests(`GET ${grants}`)).length, 2);
+      assert.equal((await failure(assert, delegations.revoke(delegation.split("/").at(-1)))).status, 404);
+      assert.equal((await way.requests(`DELETE ${delegation}`)).length, 2);
+    });
+  });
+
+  // --- Ending ----------------------------------------------------------------------------------------
+
+  QUnit.module("ending", () => {
+    QUnit.test("a call whose signal has ended is not made", async (assert) => {
+      const way = await lane();
+      const reason = { any: "reason" };
+      const signal = AbortSignal.abort(reason);
+      const calls = [
+        (who) => listRepos(who, "acme-corp", { signal }),
+        (who) => who.listTools("demo", { signal }),
+        (who) => who.token({ signal }),
+        (who) => who.connect("demo", { signal }),
+        (who) => who.delegations.list(undefined, { signal }),
+        (who) => who.delegations.create(demo.AGENT_ID, { signal }),
+        (who) => who.delegations.revoke("id", { signal }),
+        (who) => who.sessionGrants.list(demo.AGENT_ID, { signal }),
+        (who) => who.sessionGrants.create(demo.AGENT_ID, "demo", { signal }),
+        (who) => who.sessionGrants.toggle(demo.AGENT_ID, "demo", { signal }),
+        (who) => who.sessionGrants.revoke("id", { signal }),
+      ];
+      for (const call of calls) assert.equal(await failure(assert, call(agent(way.url))), reason, String(call));
+      assert.deepEqual(await way.requests(), []);
+    });
+
+    QUnit.test("a call that is under way ends with its signal's reason", async (assert) => {
+      const way = await lane([{ on: CALL, hang: true }, { on: LIST, hang: true }]);
+      const calls = [
+        [CALL, (signal) => listRepos(alice(way.url), "acme-corp", { signal })],
+        [LIST, (signal) => alice(way.url).listTools("demo", { signal })],
+      ];
+      for (const [path, call] of calls) {
+        const controller = new AbortController();
+        const ended = failure(assert, call(controller.signal));
+        await arrived(way, path, 1);
+        controller.abort("that will do");
+        assert.equal(await ended, "that will do");
+      }
+    });
+
+    QUnit.test("who stops waiting for a token does not stop the others", async (assert) => {
+      const way = await lane();
+      const itself = agent(way.url);
+      const controller = new AbortController();
+      const first = failure(assert, itself.listTools("demo", { signal: controller.signal }));
+      const second = itself.listTools("demo");
+      controller.abort();
+      assert.equal((await first).name, "AbortError");
+      assert.equal((await second).length, 2);
+      assert.equal((await way.requests(TOKEN)).length, 1);
+      assert.equal((await way.requests(LIST)).length, 1, "what was ended is not sent");
+    });
+
+    QUnit.test("nothing is repeated after the end", async (assert) => {
+      const body = refusal("temporarily_unavailable", "…", { safe_to_retry: true });
+      const way = await lane([{ on: CALL, times: "always", status: 503, headers: { "retry-after": "1" }, body }]);
+      const controller = new AbortController();
+      let wake;
+      globalThis.setTimeout = (run, millis, ...rest) => {
+        if (!isWait(millis)) return timer(run, millis, ...rest);
+        wake = run;
+        controller.abort();
+      };
+      const error = await failure(assert, listRepos(alice(way.url), "acme-corp", { signal: controller.signal }));
+      assert.equal(error.name, "AbortError");
+      wake();
+      globalThis.setTimeout = timer;
+      await listRepos(alice());
+      assert.equal((await way.requests(CALL)).length, 1);
+    });
+
+    QUnit.test("a call that takes longer than it may says whether it may have been carried out", async (assert) => {
+      const way = await lane([{ on: CALL, hang: true }, { on: LIST, hang: true }]);
+      const call = await failure(assert, listRepos(alice(way.url), "acme-corp", { timeoutMs: 50 }));
+      assert.deepEqual([call.code, call.detail, call.status], ["timeout", "No answer within 50 ms", undefined]);
+      assert.equal(call.hint, "The tool may have run: look before you repeat the call");
+      const list = await failure(assert, alice(way.url).listTools("demo", { timeoutMs: 50 }));
+      assert.deepEqual([list.code, list.hint], ["timeout", "Try again, or give it longer by timeoutMs"]);
+      for (const timeoutMs of [0, -1, NaN, Infinity, "5"]) {
+        assert.true((await failure(assert, alice().listTools("demo", { timeoutMs }))) instanceof TypeError);
+      }
+    });
+
+    QUnit.test("a token function that never answers is given up", async (assert) => {
+      let signal;
+      const page = client(service, { token: (asked) => ((signal = asked.signal), new Promise(() => {})) });
+      globalThis.setTimeout = (run, millis, ...rest) => timer(run, millis === 30_000 ? 20 : millis, ...rest);
+      const error = await failure(assert, listRepos(page));
+      assert.equal(error.code, "token_function_failed");
+      assert.equal(error.cause.code, "timeout");
+      assert.true(signal.aborted);
+    });
+  });
+
+  // --- Making a client -------------------------------------------------------------------------------
+
+  QUnit.module("making a client", () => {
+    const secret = { clientId: "id", clientSecret: "hush" };
+
+    QUnit.test("the address is https, or of this machine", (assert) => {
+      const urls = ["https://example.com", "https://example.com/deputize/", "http://localhost:1", "http://127.0.0.1", "http://[::1]:8", new URL("https://example.com")];
+      for (const url of urls) assert.true(client(url, { apiKey: "rl_" }) instanceof AgentClient);
+      const no = ["http://example.com", "http://127.0.0.1.example.com", "ftp://localhost", "example.com", "", undefined, "https://user:pass@example.com", "https://example.com?x", "https://example.com#x"];
+      for (const url of no) assert.throws(() => client(url, { apiKey: "rl_" }), TypeError, String(url));
+    });
+
+    QUnit.test("credentials are of one kind, and complete", async (assert) => {
+      const pair = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, false, ["sign", "verify"]);
+      const no = [
+        undefined,
+        null,
+        {},
+        { apiKey: "" },
+        { apiKey: undefined },
+        { apiKey: "rl_", userToken: "x" },
+        { clientId: "id" },
+        { clientId: "id", clientSecret: undefined },
+        { clientId: "id", clientSecret: "" },
+        { clientId: "", clientSecret: "x" },
+        { ...secret, privateKey: pair.privateKey },
+        { clientId: "id", privateKey: pair.publicKey },
+        { clientId: "id", privateKey: "-----BEGIN PRIVATE KEY-----" },
+        { clientId: "id", privateKey: pair.privateKey, keyId: "" },
+        { userToken: 7 },
+        { token: "a.b.c" },
+      ];
+      for (const credentials of no) assert.throws(() => client(service, credentials), TypeError);
+      assert.throws(() => new AgentClient(), TypeError);
+    });
+
+    QUnit.test("an agent's secret or key in a page is refused, unless that is meant", async (assert) => {
+      const { privateKey } = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, false, ["sign", "verify"]);
+      const isPage = typeof document === "object";
+      // Elsewhere, a page is made of this.
+      if (!isPage) globalThis.document = {};
+      try {
+        for (const credentials of [secret, { clientId: "id", privateKey }]) {
+          assert.throws(
+            () => new AgentClient({ url: service, credentials }),
+            (error) => error instanceof DeputizeError && error.code === "secret_in_browser" && !error.message.includes("hush"),
+          );
+          assert.throws(() => new AgentClient({ url: service, credentials, dangerouslyAllowSecretInBrowser: 1 }), DeputizeError);
+          assert.true(new AgentClient({ url: service, credentials, dangerouslyAllowSecretInBrowser: true }) instanceof AgentClient);
+        }
+        const others = [{ userToken: "a.b.c" }, { apiKey: "rl_" }, { token: () => "a.b.c" }];
+        for (const credentials of others) assert.true(new AgentClient({ url: service, credentials }) instanceof AgentClient);
+      } finally {
+        if (!isPage) delete globalThis.document;
+      }
+      if (!isPage) assert.true(new AgentClient({ url: service, credentials: secret }) instanceof AgentClient);
+    });
+
+    QUnit.test("a client shows nothing of its credentials", (assert) => {
+      const shown = agent();
+      assert.false(JSON.stringify(shown).includes(demo.CLIENT_SECRET));
+      const all = [shown, shown.delegations, shown.sessionGrants].flatMap((object) => Reflect.ownKeys(object).map((key) => object[key]));
+      assert.false(all.some((value) => value === demo.CLIENT_SECRET));
+    });
+
+    QUnit.test("the package gives two things", (assert) => {
+      assert.deepEqual(Object.keys(deputize).sort(), ["AgentClient", "DeputizeError"]);
+    });
+  });
+
+  QUnit.module("at the end", () => {
+    QUnit.test("no secret is in any error that was thrown, or was printed", (assert) => {
+      const words = (error, depth = 0) => {
+        if (depth > 3 || (typeof error !== "object" && typeof error !== "function") || error === null) return String(error);
+        const own = Reflect.ownKeys(error).map((key) => `${String(key)}: ${words(error[key], depth + 1)}`);
+        return [String(error), ...own].join("\n");
+      };
+      assert.true(thrown.length > 80, `${thrown.length} errors`);
+      assert.true(secrets.size > 20, `${secrets.size} secrets`);
+      const all = thrown.map((error) => words(error)).concat(printed);
+      for (const secret of secrets) {
+        assert.false(all.some((text) => text.includes(secret)), `${secret.slice(0, 4)}…`);
+      }
+    });
+  });
+}
+
+/** Runs it; `report` is told of each test as it ends, and the last word is what all came to. */
+export function run(told, report) {
+  return new Promise((resolve) => {
+    QUnit.config.autostart = false;
+    QUnit.config.reorder = false;
+    QUnit.config.testTimeout = 60_000;
+    QUnit.on("testEnd", ({ fullName, status, runtime, errors }) => {
+      const why = errors.map(({ message, expected, actual, stack }) =>
+        [message, `expected ${JSON.stringify(expected)}`, `actual ${JSON.stringify(actual)}`, stack].join("\n"),
+      );
+      report({ name: fullName.join(" > "), status, millis: Math.round(runtime), why });
+    });
+    QUnit.on("runEnd", ({ testCounts }) => resolve(testCounts));
+    suite(told);
+    QUnit.start();
+  });
+}
