@@ -146,8 +146,7 @@ export function suite({ demo, between, runtime }) {
     for (const [name, algorithm] of Object.entries(ALGORITHMS)) {
       QUnit.test(`an agent gets tokens by signing with a key that cannot be extracted: ${name}`, async (assert) => {
         const pair = await crypto.subtle.generateKey(algorithm, false, ["sign", "verify"]);
-        // WebCrypto calls EdDSA by its curve (RFC 9864), the service by its older name.
-        const { alg, ...jwk } = await crypto.subtle.exportKey("jwk", pair.publicKey);
+        const jwk = await crypto.subtle.exportKey("jwk", pair.publicKey);
         const keys = `/api/v1/agent-accounts/${demo.AGENT_ID}/keys`;
         const { id } = await administer("POST", keys, { jwk: { ...jwk, kid: `${runtime}-${name}` } });
         try {

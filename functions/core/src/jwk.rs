@@ -100,7 +100,12 @@ impl TryFrom<Members> for NewJwk {
         {
             return Err("it is not for verifying signatures, as its use or key_ops says".to_owned());
         }
-        if let Some(alg) = &sent.alg
+        // WebCrypto exports the name of RFC 9864; in a JWS it is still signed under RFC 8037's.
+        let alg = match (sent.alg, &key) {
+            (Some(alg), PublicJwk::Okp { .. }) if alg == "Ed25519" => Some("EdDSA".to_owned()),
+            (alg, _) => alg,
+        };
+        if let Some(alg) = &alg
             && !key.algorithms().iter().any(|fits| jwt::name_of(*fits) == Some(alg))
         {
             return Err("its alg does not fit it".to_owned());
@@ -111,7 +116,7 @@ impl TryFrom<Members> for NewJwk {
                 "its kid must have 1 to {MAX_KID} characters, none of them a control character"
             ));
         }
-        Ok(Self { key, kid, alg: sent.alg })
+        Ok(Self { key, kid, alg })
     }
 }
 
@@ -331,6 +336,14 @@ mod tests {
         jwk["key_ops"] = json!(["verify"]);
         jwk["alg"] = "PS256".into();
         assert_eq!(taken(&jwk).alg.as_deref(), Some("PS256"));
+    }
+
+    #[test]
+    fn what_webcrypto_calls_ed25519_is_eddsa() {
+        let mut jwk = ed25519();
+        jwk["alg"] = "Ed25519".into();
+        assert_eq!(taken(&jwk).alg.as_deref(), Some("EdDSA"));
+        assert_eq!(refusal(p256(), |jwk| jwk["alg"] = "Ed25519".into()), "its alg does not fit it");
     }
 
     #[test]
