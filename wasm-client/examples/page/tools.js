@@ -1,0 +1,111 @@
+// Calling a tool: the server, the tool, its arguments, and what came of it.
+
+import { offers } from "./connect.js";
+import { badge, element, fill, nothing, problem, say } from "./dom.js";
+import { argumentFields, parse } from "./schema-form.js";
+
+export function showTools(place, session) {
+  if (session.servers.length === 0) return place.replaceChildren(nothing("There is no server yet."));
+  const servers = element("select", { id: "server" }, session.servers.map(({ id, name }) => element("option", { value: id }, name)));
+  const tools = element("div");
+  const show = () => listTools(tools, session, servers.value);
+  servers.addEventListener("change", show);
+  place.replaceChildren(element("div", { class: "field" }, element("label", { for: "server" }, "Server"), servers), tools);
+  show();
+}
+
+function listTools(place, session, serverId) {
+  const get = async () => {
+    const tools = await session.client.listTools(serverId);
+    if (tools.length === 0) return nothing("There is no tool here that you may call.");
+    const names = element("select", { id: "tool" }, tools.map(({ name }, at) => element("option", { value: at }, name)));
+    const one = element("div");
+    const show = () => one.replaceChildren(toolForm(session, serverId, tools[names.value]));
+    names.addEventListener("change", show);
+    show();
+    return element("div", {}, element("div", { class: "field" }, element("label", { for: "tool" }, "Tool"), names), one);
+  };
+  return fill(place, "Asking for the tools…", get, { actions: offers(session, serverId) });
+}
+
+function toolForm(session, serverId, tool) {
+  const { fields, read } = argumentFields(tool.inputSchema);
+  const json = element("textarea", { id: "as-json", rows: 6, spellcheck: "false", class: "code" });
+  const jsonField = element("div", { class: "field", hidden: true }, element("label", { for: "as-json" }, "Arguments as JSON"), json);
+  const byFields = element("div", { class: "stack" }, fields.length > 0 ? fields : element("p", { class: "note" }, "It takes no arguments."));
+  const outcome = element("div", { class: "outcome", role: "status", "aria-live": "polite" });
+
+  const swap = element("button", { type: "button", class: "link", "aria-pressed": "false" }, "Write JSON");
+  swap.addEventListener("click", () => {
+    const toJson = jsonField.hidden;
+    if (toJson) {
+      try {
+        json.value = JSON.stringify(read(), null, 2);
+      } catch {
+        // What is not JSON yet is written here.
+        json.value = "{}";
+      }
+    }
+    jsonField.hidden = !toJson;
+    byFields.hidden = toJson;
+    swap.setAttribute("aria-pressed", String(toJson));
+    swap.textContent = toJson ? "Use the form" : "Write JSON";
+  });
+
+  const call = element("button", { type: "submit", class: "primary" }, "Call");
+  const stop = element("button", { type: "button", class: "quiet", hidden: true }, "Stop");
+  const form = element("form", { class: "stack", "aria-label": `Arguments of ${tool.name}` }, byFields, jsonField, element("div", { class: "actions" }, call, stop, swap), outcome);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (!stop.hidden) return;
+    const ended = new AbortController();
+    stop.onclick = () => ended.abort(new Error("Stopped; the tool may have run"));
+    stop.hidden = false;
+    call.setAttribute("aria-busy", "true");
+    outcome.replaceChildren();
+    const began = performance.now();
+    try {
+      const args = jsonField.hidden ? read() : parse(json.value, "This");
+      const result = await session.client.callTool(serverId, tool.name, args, { signal: ended.signal });
+      outcome.replaceChildren(resultOf(result, performance.now() - began));
+    } catch (error) {
+      outcome.replaceChildren(problem(error, ...offers(session, serverId)(error)));
+    } finally {
+      call.removeAttribute("aria-busy");
+      stop.hidden = true;
+    }
+  });
+  // Fields that must be filled in must not be asked for while they are hidden.
+  swap.addEventListener("click", () => (form.noValidate = !jsonField.hidden));
+
+  const { readOnlyHint, destructiveHint } = tool.annotations ?? {};
+  const kind = readOnlyHint ? badge("only reads") : destructiveHint ? badge("may destroy", "warn") : undefined;
+  return element("div", {}, element("p", { class: "lead about" }, tool.description ?? "", " ", kind), form);
+}
+
+function resultOf(result, millis) {
+  const data = result.structuredContent;
+  // Servers repeat it as a text, for clients that do not know it.
+  const pieces = (result.content ?? []).filter((piece) => !(data && piece.type === "text" && isSame(piece.text, data)));
+  const parts = pieces.map((piece) =>
+    piece.type === "text"
+      ? element("p", { class: "text" }, piece.text)
+      : element("p", { class: "note" }, `A piece of the type ${piece.type}, which this page does not show`),
+  );
+  say(result.isError ? "The tool failed" : "Done");
+  return element(
+    "div",
+    { class: result.isError ? "result failed" : "result" },
+    element("p", { class: "facts" }, result.isError ? badge("the tool failed", "warn") : badge("done", "good"), `${Math.round(millis)} ms`),
+    parts,
+    data && element("details", {}, element("summary", {}, "Structured content"), element("pre", { tabindex: 0 }, JSON.stringify(data, null, 2))),
+  );
+}
+
+function isSame(text, data) {
+  try {
+    return JSON.stringify(JSON.parse(text)) === JSON.stringify(data);
+  } catch {
+    return false;
+  }
+}
