@@ -1,6 +1,6 @@
 // Packs the package, installs it as a user does, and runs the suite in each runtime against a service of its own.
 //
-//   node run.js [packaging|node|chromium|workerd]…
+//   node run.js [packaging|node|chromium|workerd|examples]…
 //
 // DEPUTIZE_BIN is the service, CHROMIUM the browser. The last line is `N passed, N failed`.
 
@@ -10,10 +10,11 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { between } from "./between.js";
+import { examples } from "./examples.js";
 import { packaging } from "./packaging.js";
 import { chromium, here, node, pageServer, workerd } from "./runtimes.js";
 
-const PARTS = ["packaging", "node", "chromium", "workerd"];
+const PARTS = ["packaging", "node", "chromium", "workerd", "examples"];
 const parts = process.argv.length > 2 ? process.argv.slice(2) : PARTS;
 const binary = process.env.DEPUTIZE_BIN ?? resolve(here, "../../target/debug/deputize");
 const built = resolve(here, "../../wasm-client/pkg");
@@ -55,7 +56,7 @@ async function service(name, origin) {
     child.stdout.resume();
     const variables = readFileSync(join(data, "demo.env"), "utf8").matchAll(/^export (\w+)='(.*)'$/gm);
     const demo = Object.fromEntries([...variables].map(([, name, value]) => [name, value]));
-    return { demo, stop: () => child.kill() };
+    return { demo, data, stop: () => child.kill() };
   }
   throw new Error(`${binary} did not start`);
 }
@@ -94,6 +95,10 @@ for (const part of parts) {
   console.log(`\n${part}`);
   if (part === "packaging") {
     await packaging(app, tarball, report);
+    continue;
+  }
+  if (part === "examples") {
+    await examples(app, (origin) => service(part, origin), report);
     continue;
   }
   const { demo, stop } = await service(part, origin);

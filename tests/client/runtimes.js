@@ -5,7 +5,7 @@ import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createServer } from "node:http";
 import { readFile, writeFile } from "node:fs/promises";
-import { delimiter, extname, join } from "node:path";
+import { basename, delimiter, extname, join } from "node:path";
 import { Readable } from "node:stream";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -81,14 +81,19 @@ function installedChromium() {
   return found;
 }
 
-/** A page of another origin than the service's. */
-export async function chromium(origin, told, report) {
+/** Chromium, whatever it is called on this machine. */
+export async function launch() {
   const { chromium } = await import("playwright-core");
-  const browser = await chromium.launch({
+  return chromium.launch({
     executablePath: installedChromium(),
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
       "--disable-component-update", "--disable-sync"],
   });
+}
+
+/** A page of another origin than the service's. */
+export async function chromium(origin, told, report) {
+  const browser = await launch();
   try {
     const page = await browser.newPage();
     const counts = new Promise((resolve, reject) => {
@@ -105,9 +110,34 @@ export async function chromium(origin, told, report) {
   }
 }
 
-/** As a bundler finds it, by the conditions that wrangler sets. */
-export async function workerd(app, told, report) {
+/** A worker in workerd, bundled as wrangler does: by the same conditions, and its WebAssembly as a module. */
+export async function work(entry, outdir, options = {}) {
   const { Miniflare } = await import("miniflare");
+  await build({
+    entryPoints: [entry],
+    outdir,
+    bundle: true,
+    format: "esm",
+    target: "es2022",
+    conditions: ["workerd", "worker", "browser"],
+    loader: { ".wasm": "copy" },
+    logLevel: "error",
+  });
+  return new Miniflare({
+    modules: true,
+    modulesRoot: outdir,
+    scriptPath: join(outdir, basename(entry)),
+    modulesRules: [
+      { type: "ESModule", include: ["**/*.js"] },
+      { type: "CompiledWasm", include: ["**/*.wasm"] },
+    ],
+    compatibilityDate: "2026-01-01",
+    cf: false,
+    ...options,
+  });
+}
+
+export async function workerd(app, told, report) {
   const entry = join(app, "worker.js");
   await writeFile(
     entry,
@@ -130,28 +160,7 @@ export async function workerd(app, told, report) {
        },
      };`,
   );
-  const outdir = join(app, "worker");
-  await build({
-    entryPoints: [entry],
-    outdir,
-    bundle: true,
-    format: "esm",
-    target: "es2022",
-    conditions: ["workerd", "worker", "browser"],
-    loader: { ".wasm": "copy" },
-    logLevel: "error",
-  });
-  const worker = new Miniflare({
-    modules: true,
-    modulesRoot: outdir,
-    scriptPath: join(outdir, "worker.js"),
-    modulesRules: [
-      { type: "ESModule", include: ["**/*.js"] },
-      { type: "CompiledWasm", include: ["**/*.wasm"] },
-    ],
-    compatibilityDate: "2026-01-01",
-    cf: false,
-  });
+  const worker = await work(entry, join(app, "worker"));
   try {
     const url = await worker.ready;
     await test("one client of a worker serves many visits at once", report, async () => {
