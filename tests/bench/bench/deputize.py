@@ -118,14 +118,21 @@ class Deputize:
 
 
 @contextmanager
-def started(binary: Path, name: str = "deputize", seed: int | None = None, flags: tuple[str, ...] = ()):
+def started(
+    binary: Path,
+    name: str = "deputize",
+    seed: int | None = None,
+    flags: tuple[str, ...] = (),
+    environment: dict[str, str] | None = None,
+):
     """The server on a data directory of its own, on the disk where `target` is, not in memory."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
     data = Path(tempfile.mkdtemp(prefix=f"data-{name}-", dir=OUTPUT))
     try:
         if seed is not None:
             _seed(binary, data, seed)
-        with running(name, SERVER_CORE, [binary, "--port", "0", "--data-dir", data, *flags]) as (process, url):
+        command = [binary, "--port", "0", "--data-dir", data, *flags]
+        with running(name, SERVER_CORE, command, environment) as (process, url):
             yield Deputize(process, url, data)
     finally:
         shutil.rmtree(data, ignore_errors=True)

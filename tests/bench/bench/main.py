@@ -13,6 +13,7 @@ from pathlib import Path
 from . import (
     billed,
     calls,
+    client,
     cold,
     deputize,
     floor,
@@ -30,7 +31,7 @@ from .plan import FULL, QUICK, Plan
 from .report import MISSING, Row, table
 
 
-PARTS = ("tokens", "calls", "stream", "table", "cold", "billed", "scale")
+PARTS = ("tokens", "calls", "stream", "table", "client", "cold", "billed", "scale")
 
 
 class Bench:
@@ -127,6 +128,8 @@ def _measure(binary: Path | None, plan: Plan, parts: set[str]) -> Bench:
             # Counting capacity costs time, so it has a server of its own.
             with deputize.started(binary, "deputize-measured", flags=("--measure",)) as measured:
                 bench.part("table", table_costs.measure, measured, upstream_url, plan)
+        if binary and "client" in parts:
+            bench.part("client", client.measure, binary, upstream_url, plan)
         if binary and "cold" in parts:
             bench.part("cold", cold.measure, binary, plan)
         if binary and "billed" in parts:

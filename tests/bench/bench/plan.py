@@ -14,6 +14,8 @@ class Plan:
     counted_requests: int
     cold_starts: int
     warm_invocations: int
+    first_calls: int
+    client_calls: int
 
 
 FULL = Plan(
@@ -24,6 +26,8 @@ FULL = Plan(
     counted_requests=50,
     cold_starts=30,
     warm_invocations=500,
+    first_calls=20,
+    client_calls=1000,
 )
 QUICK = Plan(
     repetitions=2,
@@ -33,4 +37,6 @@ QUICK = Plan(
     counted_requests=10,
     cold_starts=3,
     warm_invocations=20,
+    first_calls=3,
+    client_calls=100,
 )

@@ -11,19 +11,35 @@ from .paths import HERE, NODE, PYTHON
 def needed_by(parts: set[str]) -> None:
     if parts & {"tokens", "calls", "scale"}:
         _wrk()
+    if "client" in parts:
+        _browser()
     _node_packages()
     if "calls" in parts:
         _python_packages()
 
 
+def chromium() -> str | None:
+    """The browser that is measured in, if there is one."""
+    names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
+    return next((found for name in names if name and (found := shutil.which(name))), None)
+
+
+def _browser() -> None:
+    if not chromium():
+        _debian_package("chromium", "https://www.chromium.org")
+
+
 def _wrk() -> None:
-    if shutil.which("wrk"):
-        return
+    if not shutil.which("wrk"):
+        _debian_package("wrk", "https://github.com/wg/wrk")
+
+
+def _debian_package(name: str, otherwise: str) -> None:
     if not shutil.which("apt-get"):
-        sys.exit("bench: wrk is missing and there is no apt-get; install it (https://github.com/wg/wrk)")
+        sys.exit(f"bench: {name} is missing and there is no apt-get; install it ({otherwise})")
     sudo = [] if os.geteuid() == 0 else ["sudo"]
-    _step("Debian package wrk", [*sudo, "apt-get", "update", "-qq"])
-    _step("Debian package wrk", [*sudo, "apt-get", "install", "-y", "-qq", "--no-install-recommends", "wrk"])
+    _step(f"Debian package {name}", [*sudo, "apt-get", "update", "-qq"])
+    _step(f"Debian package {name}", [*sudo, "apt-get", "install", "-y", "-qq", "--no-install-recommends", name])
 
 
 def _node_packages() -> None:
