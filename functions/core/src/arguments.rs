@@ -1,10 +1,17 @@
 //! A tool call's arguments as policies see them: names to texts and integers.
 //!
 //! What the policies judge must be what the server gets. Two readers of one JSON text can differ where a
-//! name occurs twice, or where `{"a.b": 1}` and `{"a": {"b": 2}}` would share a name; such arguments are
-//! refused rather than judged by one reading and executed by another.
+//! name occurs twice, in whatever case, or where `{"a.b": 1}` and `{"a": {"b": 2}}` would share a name; such
+//! arguments are refused rather than judged by one reading and executed by another.
+//!
+//! Whether a server takes `Org` for `org` is its own affair. Where policies speak of `org`, such arguments are
+//! judged by both readings ([`Arguments::respelled`]).
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+    fmt,
+};
 
 use serde::{
     Deserialize, Deserializer,
@@ -12,17 +19,23 @@ use serde::{
 };
 use serde_json::{Value, value::RawValue};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    fold::folded,
+    policies::Spellings,
+};
 
 /// How many named values a call can have.
 const MAX_NAMES: usize = 1_000;
 /// How deep they can nest.
 const MAX_DEPTH: usize = 32;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Arguments {
     texts: BTreeMap<String, String>,
     integers: BTreeMap<String, i64>,
+    /// Whether a name in an object has a dot of its own.
+    has_dots: bool,
 }
 
 impl Arguments {
@@ -34,13 +47,35 @@ impl Arguments {
         match strict.0 {
             Value::Object(fields) => {
                 for (name, value) in fields {
+                    arguments.has_dots |= has_dot(&name);
                     arguments.add(name, value, 1)?;
                 }
             }
             Value::Null => {}
             _ => return Err(Error::invalid("arguments must be an object")),
         }
-        Ok(arguments)
+        // In each object no name is another's but for its case. So a dot in a name is all that can make two.
+        if arguments.has_dots && !are_distinct(arguments.texts.keys()) {
+            Err(shared())
+        } else {
+            Ok(arguments)
+        }
+    }
+
+    /// The arguments as a server reads them that ignores the case of names: those that policies speak of are
+    /// there under each of the policies' spellings. `None` if that changes nothing.
+    pub(crate) fn respelled(&self, spellings: &Spellings) -> Option<Self> {
+        let mut respelled = None;
+        for (name, text) in &self.texts {
+            for spelling in spellings.of(name).iter().filter(|spelling| *spelling != name) {
+                let Self { texts, integers, .. } = respelled.get_or_insert_with(|| self.clone());
+                texts.insert(spelling.clone(), text.clone());
+                if let Some(integer) = self.integers.get(name) {
+                    integers.insert(spelling.clone(), *integer);
+                }
+            }
+        }
+        respelled
     }
 
     fn add(&mut self, name: String, value: Value, depth: usize) -> Result<()> {
@@ -52,6 +87,7 @@ impl Arguments {
         let text = match value {
             Value::Object(fields) => {
                 for (inner, value) in fields {
+                    self.has_dots |= has_dot(&inner);
                     self.add(format!("{name}.{inner}"), value, depth + 1)?;
                 }
                 return Ok(());
@@ -66,7 +102,7 @@ impl Arguments {
         };
         match self.texts.insert(name, text) {
             None => Ok(()),
-            Some(_) => Err(Error::invalid("arguments: two values have the same dotted name")),
+            Some(_) => Err(shared()),
         }
     }
 
@@ -79,7 +115,21 @@ impl Arguments {
     }
 }
 
-/// A JSON value in which no object has a name twice.
+/// Whether no name is another's but for its case.
+fn are_distinct<'a>(mut names: impl Iterator<Item = &'a String>) -> bool {
+    let mut seen = HashSet::new();
+    names.all(|name| seen.insert(folded(name)))
+}
+
+fn has_dot(name: &str) -> bool {
+    name.contains('.') || !name.is_ascii() && folded(name).contains('.')
+}
+
+fn shared() -> Error {
+    Error::invalid("arguments: two values have the same dotted name")
+}
+
+/// A JSON value in which no object has a name twice, in whatever case.
 struct Strict(Value);
 
 impl<'de> Deserialize<'de> for Strict {
@@ -140,6 +190,11 @@ impl<'de> Visitor<'de> for StrictVisitor {
                 return Err(serde::de::Error::custom("a name occurs twice in one object"));
             }
         }
+        // As a rule all names are their own folding, and then there is nothing more to ask.
+        let is_plain = |name: &String| matches!(folded(name), Cow::Borrowed(_));
+        if !fields.keys().all(is_plain) && !are_distinct(fields.keys()) {
+            return Err(serde::de::Error::custom("two names in one object differ only in case"));
+        }
         Ok(Value::Object(fields))
     }
 }
@@ -168,6 +223,7 @@ mod tests {
             integers: {
                 "repo.stars": 3,
             },
+            has_dots: false,
         }
         "#);
     }
@@ -177,12 +233,48 @@ mod tests {
         for json in [
             r#"{"org": "mine", "org": "yours"}"#,
             r#"{"list": [{"org": 1, "org": 2}]}"#,
+            r#"{"org": "mine", "Org": "yours"}"#,
+            "{\"list\": \"mine\", \"li\u{17f}t\": \"yours\"}",
+            r#"{"list": [{"org": 1, "ORG": 2}]}"#,
             r#"{"a.b": 1, "a": {"b": 2}}"#,
+            r#"{"a.b": 1, "A": {"B": 2}}"#,
+            "{\"a\u{ff0e}b\": 1, \"a\": {\"b\": 2}}",
             r#"["no", "object"]"#,
             r#""text""#,
         ] {
             assert!(matches!(read(json), Err(Error::Invalid(_))), "{json}");
         }
+    }
+
+    #[test]
+    fn names_that_policies_speak_of_are_offered_in_all_their_spellings() {
+        let spellings = Spellings::of_all(["org", "repo.stars", "Repo.Stars", "other"].map(str::to_owned));
+        let arguments = read(r#"{"ORG": "acme", "repo": {"stars": 3}, "Dry": true}"#).unwrap();
+        insta::assert_debug_snapshot!(arguments.respelled(&spellings), @r#"
+        Some(
+            Arguments {
+                texts: {
+                    "Dry": "true",
+                    "ORG": "acme",
+                    "Repo.Stars": "3",
+                    "org": "acme",
+                    "repo.stars": "3",
+                },
+                integers: {
+                    "Repo.Stars": 3,
+                    "repo.stars": 3,
+                },
+                has_dots: false,
+            },
+        )
+        "#);
+    }
+
+    #[test]
+    fn names_that_are_the_policies_own_are_left_alone() {
+        let spellings = Spellings::of_all(["org", "repo.name"].map(str::to_owned));
+        let arguments = read(r#"{"org": "acme", "repo": {"name": "x"}, "perPage": 1}"#).unwrap();
+        assert!(arguments.respelled(&spellings).is_none());
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod connections;
 pub mod control;
 pub mod delegations;
 pub mod error;
+pub mod fold;
 pub mod grants;
 mod hints;
 pub mod ids;

@@ -203,32 +203,6 @@ async fn a_policy_that_cannot_be_evaluated_denies() {
 }
 
 #[tokio::test]
-async fn arguments_that_two_readers_could_read_differently_are_refused() {
-    let it = Permitted::set().await;
-    let token = it.app().m2m(it.bot()).await;
-    let mut refusals = Vec::new();
-    for arguments in [
-        r#"{"org": "mine", "org": "yours"}"#,
-        r#"{"a": {"b": 1, "b": 2}}"#,
-        r#"{"a.b": 1, "a": {"b": 2}}"#,
-        r#"["org"]"#,
-        r#""org""#,
-    ] {
-        let body = format!(r#"{{"tool_name": "list_repos", "arguments": {arguments}}}"#);
-        let call = it.app().post("/api/v1/proxy/demo/tools").bearer(&token).body("application/json", body);
-        refusals.push(call.await.refusal());
-    }
-    assert_snapshot!(refusals.join("\n"), @"
-    400 arguments: a name occurs twice in one object at line 1 column 31
-    400 arguments: a name occurs twice in one object at line 1 column 22
-    400 arguments: two values have the same dotted name
-    400 arguments must be an object
-    400 arguments must be an object
-    ");
-    assert_eq!(it.mcp.seen().len(), 0);
-}
-
-#[tokio::test]
 async fn a_change_of_a_policy_is_in_force_on_the_next_call() {
     let it = Permitted::without_policies().await;
     let id = it.app().permit_everything().await;

@@ -10,7 +10,10 @@ use miette::Diagnostic;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{MAX_POLICY_LENGTH, Policy};
+use super::{
+    MAX_POLICY_LENGTH, Policy,
+    spellings::{Names as ArgumentNames, Spellings},
+};
 use crate::{
     agents::AgentAccount,
     arguments::Arguments,
@@ -73,17 +76,20 @@ fn named(type_name: &EntityTypeName, id: impl AsRef<str>) -> EntityUid {
     EntityUid::from_type_name_and_id(type_name.clone(), EntityId::new(id))
 }
 
-/// Checks a policy's text: one policy, no template, valid against the schema.
+/// Checks a policy's text: one policy, no template, valid against the schema, its arguments named.
 pub(super) fn validate(id: PolicyId, text: &str) -> Result<()> {
     if text.len() > MAX_POLICY_LENGTH {
         return Err(Error::invalid(format!("text: longer than {MAX_POLICY_LENGTH} bytes")));
     }
     let policy = parse(id, text)?;
     let mut set = PolicySet::new();
-    set.add(policy).map_err(Error::internal)?;
+    set.add(policy.clone()).map_err(Error::internal)?;
     let result = Validator::new(names()?.schema.clone()).validate(&set, ValidationMode::Strict);
     // The first in the text: the validator gives them in an order that differs from run to run.
     match result.validation_errors().min_by_key(|error| (offset(*error), error.to_string())) {
+        None if ArgumentNames::of(&policy)?.any_computed => Err(Error::invalid(
+            "text: hasTag and getTag take the name of an argument in quotes, and no expression in its place",
+        )),
         None => Ok(()),
         Some(error) => Err(Error::invalid(format!("text: {}{error}", place(text, error)))),
     }
@@ -122,6 +128,8 @@ fn place(text: &str, error: &dyn Diagnostic) -> String {
 pub struct Compiled {
     pub version: u64,
     set: PolicySet,
+    /// Of the arguments that they speak of.
+    spellings: Spellings,
 }
 
 /// What somebody wants to do at a server.
@@ -205,15 +213,43 @@ pub enum DeniedFor {
 impl Compiled {
     pub fn new(version: u64, policies: &[Policy]) -> Result<Self> {
         let mut set = PolicySet::new();
+        let mut names = Vec::new();
         for policy in policies {
-            set.add(parse(policy.id, &policy.text)?).map_err(Error::internal)?;
+            let policy = parse(policy.id, &policy.text)?;
+            names.extend(ArgumentNames::of(&policy)?.literal);
+            set.add(policy).map_err(Error::internal)?;
         }
-        Ok(Self { version, set })
+        Ok(Self { version, set, spellings: Spellings::of_all(names) })
     }
 
     /// Whether all principals may make the call. Each is judged on its own; the result is the intersection.
+    ///
+    /// Where arguments are called as policies call them but for their case, only the server knows whether it
+    /// takes them for those. So both readings are judged, and both must be permitted.
     pub(crate) fn decide(&self, principals: Principals<'_>, facts: &CallFacts<'_>) -> Result<Decision> {
         let arguments = facts.arguments.map(Arguments::read).transpose()?.unwrap_or_default();
+        let permitted = match self.decide_on(principals, facts, &arguments)? {
+            Decision::Permitted(permitted) => permitted,
+            denied @ Decision::Denied(_) => return Ok(denied),
+        };
+        let Some(respelled) = arguments.respelled(&self.spellings) else {
+            return Ok(Decision::Permitted(permitted));
+        };
+        Ok(match self.decide_on(principals, facts, &respelled)? {
+            Decision::Permitted(again) => Decision::Permitted(merged(permitted, again)),
+            Decision::Denied(Denial { denied_for, policies, reason }) => {
+                let reason = format!("{reason}, if the server ignores the case of the arguments' names");
+                Decision::Denied(Denial { denied_for, policies, reason })
+            }
+        })
+    }
+
+    fn decide_on(
+        &self,
+        principals: Principals<'_>,
+        facts: &CallFacts<'_>,
+        arguments: &Arguments,
+    ) -> Result<Decision> {
         let mut permitting = Vec::new();
         let (agent, user) = match principals {
             Principals::Agent(agent) => (Some(agent), None),
@@ -221,19 +257,17 @@ impl Compiled {
             Principals::User(user) => (None, Some(user)),
         };
         if let Some(agent) = agent {
-            match self.decide_one(DeniedFor::Agent, agent_entity(agent)?, user, facts, &arguments)? {
-                Decision::Permitted(policies) => permitting.extend(policies),
+            match self.decide_one(DeniedFor::Agent, agent_entity(agent)?, user, facts, arguments)? {
+                Decision::Permitted(policies) => permitting = policies,
                 denied @ Decision::Denied(_) => return Ok(denied),
             }
         }
         if let Some(user) = user {
-            match self.decide_one(DeniedFor::User, user_entity(user)?, None, facts, &arguments)? {
-                Decision::Permitted(policies) => permitting.extend(policies),
+            match self.decide_one(DeniedFor::User, user_entity(user)?, None, facts, arguments)? {
+                Decision::Permitted(policies) => permitting = merged(permitting, policies),
                 denied @ Decision::Denied(_) => return Ok(denied),
             }
         }
-        permitting.sort_unstable();
-        permitting.dedup();
         Ok(Decision::Permitted(permitting))
     }
 
@@ -271,6 +305,14 @@ impl Compiled {
             }
         })
     }
+}
+
+/// What permits, by one judgement and another.
+fn merged(mut policies: Vec<PolicyId>, others: Vec<PolicyId>) -> Vec<PolicyId> {
+    policies.extend(others);
+    policies.sort_unstable();
+    policies.dedup();
+    policies
 }
 
 fn context(facts: &CallFacts<'_>, on_behalf_of: Option<UserId>) -> Result<Context> {
@@ -377,6 +419,8 @@ mod tests {
         insta::assert_snapshot!(refusal("permit(principal, action, resource)\n  when { principal.colour == 1 };"), @"text: line 2, column 10: for policy `00000000-0000-0000-0000-000000000000`, attribute `colour` on entity type `Agent` not found");
         insta::assert_snapshot!(refusal("permit(principal, action, resource);\nforbid(principal, action, resource);"), @"text: line 2, column 1: unexpected token `forbid`");
         insta::assert_snapshot!(refusal("permit(principal == ?principal, action, resource);"), @"text: line 1, column 21: expected a static policy, got a template containing the slot ?principal (try removing the template slot(s) from this policy)");
+        insta::assert_snapshot!(refusal("permit(principal, action, resource)\n  when { context.arguments.hasTag(resource.name) };"), @"text: hasTag and getTag take the name of an argument in quotes, and no expression in its place");
+        insta::assert_snapshot!(refusal(r#"permit(principal, action == Action::"call_tool", resource) when { context.integers.hasTag(if principal is User then "a" else "b") };"#), @"text: hasTag and getTag take the name of an argument in quotes, and no expression in its place");
         insta::assert_snapshot!(refusal(""), @"text: line 1, column 1: unexpected end of input");
     }
 }

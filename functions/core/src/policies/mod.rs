@@ -6,14 +6,15 @@
 
 mod check;
 mod engine;
+mod spellings;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::engine::Principals;
 pub use self::{
     check::{CheckRequest, Explanation, check},
     engine::{CallFacts, Compiled, Decision, Deed, Denial, DeniedFor},
 };
+pub(crate) use self::{engine::Principals, spellings::Spellings};
 use crate::{
     Core,
     audit::{Action, Request},

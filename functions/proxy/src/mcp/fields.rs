@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
+use deputize_core::fold::folded;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{MapAccess, Visitor},
@@ -53,10 +54,9 @@ impl<'a> Fields<'a> {
 /// Whether an object has a name that is one of `known` but for its case. There are servers that read
 /// `"Name"` as `name`, and would then do something else than what was judged.
 pub(super) fn shadows(object: &[u8], known: &[&str]) -> bool {
-    // As Go's encoding/json folds names: `ſ` is an `s` too, and the Kelvin sign a `k`.
-    let folded = |name: &str| name.to_uppercase().to_lowercase();
     let Ok(Fields(fields)) = serde_json::from_slice::<Fields<'_>>(object) else { return true };
-    fields.iter().any(|(name, _)| !known.contains(&&**name) && known.contains(&&*folded(name)))
+    let is = |known: &&str, name: &str| **known != *name && folded(known) == folded(name);
+    fields.iter().any(|(name, _)| known.iter().any(|known| is(known, name)))
 }
 
 impl Serialize for Fields<'_> {

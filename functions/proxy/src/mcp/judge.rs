@@ -11,7 +11,7 @@ use deputize_core::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::fields::Fields;
+use super::fields::{Fields, shadows};
 use crate::trail::{MAX_TOOL_NAME, Trail};
 
 /// A request, as policies and the trail see it.
@@ -60,7 +60,7 @@ struct Located<'a> {
 #[derive(Deserialize)]
 struct Completion<'a> {
     #[serde(borrow, rename = "ref")]
-    of: Reference<'a>,
+    of: &'a RawValue,
 }
 
 #[derive(Deserialize)]
@@ -76,7 +76,7 @@ struct Reference<'a> {
 #[derive(Default, Deserialize)]
 struct Listen<'a> {
     #[serde(borrow, default)]
-    notifications: Wanted<'a>,
+    notifications: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -105,7 +105,10 @@ impl<'a> Ask<'a> {
             "resources/read" | "resources/subscribe" | "resources/unsubscribe" => {
                 Self::ReadResources(vec![read::<Located<'_>>(params)?.uri])
             }
-            "completion/complete" => match read::<Completion<'_>>(params)?.of {
+            "completion/complete" => match read_inner::<Reference<'_>>(
+                read::<Completion<'_>>(params)?.of,
+                &["type", "name", "uri"],
+            )? {
                 Reference { kind, name: Some(name), .. } if kind == "ref/prompt" => {
                     Self::GetPrompt { name, arguments: None }
                 }
@@ -115,9 +118,12 @@ impl<'a> Ask<'a> {
                 _ => return Err(Error::invalid("ref names neither a prompt nor a resource")),
             },
             "subscriptions/listen" => match params {
-                Some(params) => {
-                    Self::ReadResources(read::<Listen<'_>>(Some(params))?.notifications.resources)
-                }
+                Some(params) => match read::<Listen<'_>>(Some(params))?.notifications {
+                    Some(wanted) => Self::ReadResources(
+                        read_inner::<Wanted<'_>>(wanted, &["resourceSubscriptions"])?.resources,
+                    ),
+                    None => Self::Free,
+                },
                 None => Self::Free,
             },
             "tools/list" => Self::List(List::Tools),
@@ -190,6 +196,17 @@ impl<'a> Ask<'a> {
 fn read<'a, T: Deserialize<'a>>(params: Option<&'a RawValue>) -> Result<T> {
     let params = params.ok_or_else(|| Error::invalid("params is missing"))?;
     serde_json::from_str(params.get()).map_err(|error| Error::Invalid(format!("params: {error}")))
+}
+
+/// Reads an object in the parameters, in which no name is one of `known` but for its case.
+fn read_inner<'a, T: Deserialize<'a>>(object: &'a RawValue, known: &[&str]) -> Result<T> {
+    if shadows(object.get().as_bytes(), known) {
+        return Err(Error::invalid(format!(
+            "params: an object with {} in it must be one in which nothing occurs twice, in whatever case",
+            known.join(", ")
+        )));
+    }
+    read(Some(object))
 }
 
 impl List {
