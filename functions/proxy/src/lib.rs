@@ -4,6 +4,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `tools` | `GET` and `POST /api/v1/proxy/{server_id}/tools` |
+//! | `caller` | what every call begins with |
 //! | `challenge` | what a 401 says of how to get a token |
 //! | `mcp` | `/api/v1/proxy/{server_id}/mcp`, the endpoint for MCP clients |
 //! | `pins` | holding back tools that are not as an admin approved them |
@@ -12,6 +13,7 @@
 //! | `failure` | what an upstream's failure means to the caller |
 //! | [`upstream`] | the client of MCP servers |
 
+mod caller;
 mod challenge;
 mod entry;
 mod failure;

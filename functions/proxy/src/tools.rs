@@ -1,9 +1,7 @@
 //! `POST /api/v1/proxy/{server_id}/tools` calls a tool; `GET` lists those that the caller may call.
 
-use std::sync::Arc;
-
 use axum::{
-    extract::{Request as HttpRequest, State},
+    extract::Request as HttpRequest,
     response::{IntoResponse, Response},
 };
 use deputize_api::{
@@ -11,26 +9,23 @@ use deputize_api::{
     tools::{ToolCall, Tools},
 };
 use deputize_core::{
-    Core, Error,
-    access::{self, Access, CallContext},
+    Error,
+    access::{Access, CallContext},
     audit::{Action, Request},
-    ids::ServerId,
     policies::{Decision, Deed},
 };
-use deputize_service::{
-    ErrorBody, Errors,
-    extract::{self, Context, Credential, Path},
-};
+use deputize_service::{ErrorBody, Errors, extract};
 use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::{
+    caller::{Arrival, Caller},
     entry::Entry,
-    pins::{Shown, in_force, is_shown, require_callable},
-    trail::{MAX_TOOL_NAME, Trail},
-    upstream::{self, UpstreamClient},
+    pins::{in_force, is_shown, require_callable},
+    trail::MAX_TOOL_NAME,
+    upstream,
 };
 
 /// Bytes of a call's body, its arguments included.
@@ -71,15 +66,10 @@ struct CallToolResult {
     security(("bearer" = []), ("api_key" = [])),
 )]
 pub(crate) async fn call(
-    State(core): State<Arc<Core>>,
-    State(upstream): State<UpstreamClient>,
-    State(shown): State<Shown>,
-    Context(request): Context,
-    Credential(presented): Credential,
-    Path(server): Path<ServerId>,
+    Arrival { caller, presented }: Arrival,
     http: HttpRequest,
 ) -> deputize_service::Result<Response> {
-    extract::require_type(http.headers(), "application/json")?;
+    extract::require_type(&caller.headers, "application/json")?;
     let body = extract::read_body(http, MAX_BODY).await?;
     let ToolCall::<Box<RawValue>> { tool_name, arguments } = extract::parse_json(&body)?;
     if tool_name.is_empty()
@@ -95,17 +85,18 @@ pub(crate) async fn call(
         _ => RawValue::from_string("{}".to_owned()).map_err(Error::internal)?,
     };
 
-    let mut trail = Trail::begin(&core, &request, &presented, Action::ToolCall, &server)?;
+    let mut trail = caller.trail(&presented, Action::ToolCall)?;
     trail.tool(&tool_name, arguments.get());
+    let Caller { core, upstream, shown, request, .. } = &caller;
     let outcome = async {
-        let access = Arc::new(access::admit(&core, presented, &server, &request, &mut trail.event).await?);
-        match access.permits(Deed::CallTool(&tool_name), Some(&arguments), call_context(&request))? {
+        let access = caller.admit(presented, &mut trail).await?;
+        match access.permits(Deed::CallTool(&tool_name), Some(&arguments), call_context(request))? {
             Decision::Permitted(policies) => trail.permitted_by(&policies),
             Decision::Denied(denial) => return Err(Error::PolicyDenied(denial)),
         }
-        let context = call_of(&request);
-        let mut entry = Entry::to(&core, &request, &access, &mut trail).await?;
-        require_callable(&core, &upstream, &shown, &entry, &mut trail, &tool_name).await?;
+        let context = call_of(request);
+        let mut entry = Entry::to(core, request, &access, &mut trail).await?;
+        require_callable(core, upstream, shown, &entry, &mut trail, &tool_name).await?;
         let mut called = upstream.call_tool(&entry.target, &tool_name, &arguments, &context).await;
         if entry.is_renewed_after(called.as_ref().err()).await? {
             called = upstream.call_tool(&entry.target, &tool_name, &arguments, &context).await;
@@ -118,7 +109,7 @@ pub(crate) async fn call(
     {
         trail.event.detail = Some("The tool reported an error".to_owned());
     }
-    let result = trail.end(&request, outcome).await?;
+    let result = trail.end(request, outcome).await?;
     Ok(json(String::from(Box::<str>::from(result))))
 }
 
@@ -140,28 +131,25 @@ pub(crate) async fn call(
     security(("bearer" = []), ("api_key" = [])),
 )]
 pub(crate) async fn list(
-    State(core): State<Arc<Core>>,
-    State(upstream): State<UpstreamClient>,
-    Context(request): Context,
-    Credential(presented): Credential,
-    Path(server): Path<ServerId>,
+    Arrival { caller, presented }: Arrival,
 ) -> deputize_service::Result<extract::Json<Tools<Box<RawValue>>>> {
-    let mut trail = Trail::begin(&core, &request, &presented, Action::ToolList, &server)?;
+    let mut trail = caller.trail(&presented, Action::ToolList)?;
+    let Caller { core, upstream, request, .. } = &caller;
     let outcome = async {
-        let access = Arc::new(access::admit(&core, presented, &server, &request, &mut trail.event).await?);
-        let context = call_of(&request);
-        let mut entry = Entry::to(&core, &request, &access, &mut trail).await?;
+        let access = caller.admit(presented, &mut trail).await?;
+        let context = call_of(request);
+        let mut entry = Entry::to(core, request, &access, &mut trail).await?;
         let mut listed = upstream.list_tools(&entry.target, &context).await;
         if entry.is_renewed_after(listed.as_ref().err()).await? {
             listed = upstream.list_tools(&entry.target, &context).await;
         }
         let tools = listed.map_err(|error| entry.failure(&error))?;
-        let pins = in_force(&core, &access).await?;
+        let pins = in_force(core, &access).await?;
         let shown = tools.into_iter().filter(|tool| is_shown(pins.as_deref(), &access, &mut trail, tool));
-        permitted(&access, shown.collect(), call_context(&request))
+        permitted(&access, shown.collect(), call_context(request))
     }
     .await;
-    let tools = trail.end(&request, outcome).await?;
+    let tools = trail.end(request, outcome).await?;
     Ok(extract::Json(Tools { tools }))
 }
 

@@ -19,7 +19,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::value::RawValue;
 
 use super::{
-    Caller, LetIn, Stop,
+    LetIn, Stop,
     answer::{Refusal, code, event_stream},
     fields::Fields,
     flow::Flow,
@@ -28,6 +28,7 @@ use super::{
     session::Session,
     translate::{self, Initialize},
 };
+use crate::caller::Caller;
 use crate::pins::in_force;
 use crate::upstream::{
     self, ModernMessage, Part, Relayed, Reply, Said, SessionMessage, Target, UpstreamClient, UpstreamError,

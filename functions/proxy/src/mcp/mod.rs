@@ -28,26 +28,17 @@ mod judge;
 mod session;
 mod translate;
 
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
 use axum::{
-    extract::{Request as HttpRequest, State},
+    extract::Request as HttpRequest,
     response::{IntoResponse, Response},
 };
 use deputize_core::{
-    Core, Error,
-    access::{self, Access, CallContext},
-    audit::{Action, Request},
-    authenticate::Presented,
-    ids::ServerId,
-    origins::NOT_ALLOWED,
+    Error, access::CallContext, audit::Action, authenticate::Presented, origins::NOT_ALLOWED,
 };
-use deputize_service::{
-    ApiError,
-    extract::{self, Context, Credential, Path},
-    response::classify,
-};
-use http::{HeaderMap, StatusCode};
+use deputize_service::{ApiError, extract, response::classify};
+use http::StatusCode;
 use serde_json::value::RawValue;
 
 #[cfg(feature = "fuzzing")]
@@ -60,11 +51,11 @@ use self::{
     judge::{Ask, List},
 };
 use crate::{
+    caller::{Arrival, Caller},
     entry::Entry,
-    pins::{Shown, in_force, require_callable},
+    pins::{in_force, require_callable},
     tools::MAX_BODY,
     trail::Trail,
-    upstream::UpstreamClient,
 };
 
 /// Why a request ends early.
@@ -135,22 +126,12 @@ impl IntoResponse for Stop {
     ),
     security(("bearer" = []), ("api_key" = [])),
 )]
-pub(crate) async fn post(
-    State(core): State<Arc<Core>>,
-    State(upstream): State<UpstreamClient>,
-    State(shown): State<Shown>,
-    Context(request): Context,
-    Credential(presented): Credential,
-    Path(server): Path<ServerId>,
-    http: HttpRequest,
-) -> Response {
+pub(crate) async fn post(Arrival { caller, presented }: Arrival, http: HttpRequest) -> Response {
     let answered = async {
-        check_origin(&core, &request)?;
-        extract::require_type(http.headers(), "application/json")?;
-        let headers = http.headers().clone();
+        check_origin(&caller)?;
+        extract::require_type(&caller.headers, "application/json")?;
         let body = extract::read_body(http, MAX_BODY).await?;
-        let incoming = Incoming::read(&body, &headers)?;
-        let caller = Caller { core, upstream, shown, request, server, headers };
+        let incoming = Incoming::read(&body, &caller.headers)?;
         match &incoming.kind {
             Kind::Request { id, method, params } => {
                 ask(caller, presented, &incoming, id, method, *params).await
@@ -177,18 +158,9 @@ pub(crate) async fn post(
     ),
     security(("bearer" = []), ("api_key" = [])),
 )]
-pub(crate) async fn get(
-    State(core): State<Arc<Core>>,
-    State(upstream): State<UpstreamClient>,
-    State(shown): State<Shown>,
-    Context(request): Context,
-    Credential(presented): Credential,
-    Path(server): Path<ServerId>,
-    headers: HeaderMap,
-) -> Response {
+pub(crate) async fn get(Arrival { caller, presented }: Arrival) -> Response {
     let answered = async {
-        check_origin(&core, &request)?;
-        let caller = Caller { core, upstream, shown, request, server, headers };
+        check_origin(&caller)?;
         dispatch::open_stream(caller.let_in(presented, "GET").await?, &caller).await
     };
     answered.await.unwrap_or_else(IntoResponse::into_response)
@@ -207,18 +179,9 @@ pub(crate) async fn get(
     ),
     security(("bearer" = []), ("api_key" = [])),
 )]
-pub(crate) async fn delete(
-    State(core): State<Arc<Core>>,
-    State(upstream): State<UpstreamClient>,
-    State(shown): State<Shown>,
-    Context(request): Context,
-    Credential(presented): Credential,
-    Path(server): Path<ServerId>,
-    headers: HeaderMap,
-) -> Response {
+pub(crate) async fn delete(Arrival { caller, presented }: Arrival) -> Response {
     let answered = async {
-        check_origin(&core, &request)?;
-        let caller = Caller { core, upstream, shown, request, server, headers };
+        check_origin(&caller)?;
         dispatch::end_session(caller.let_in(presented, "DELETE").await?, &caller).await
     };
     answered.await.unwrap_or_else(IntoResponse::into_response)
@@ -226,21 +189,11 @@ pub(crate) async fn delete(
 
 /// A web page's requests are its visitor's browser's: only pages of known origins are answered
 /// ([Streamable HTTP, security](https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#security-endpoint)).
-fn check_origin(core: &Core, request: &Request) -> Result<(), Refusal> {
-    if core.settings.lets_call(&request.origin) {
+fn check_origin(caller: &Caller) -> Result<(), Refusal> {
+    if caller.core.settings.lets_call(&caller.request.origin) {
         return Ok(());
     }
     Err(Refusal::new(StatusCode::FORBIDDEN, code::INVALID_REQUEST, NOT_ALLOWED))
-}
-
-/// What came with an HTTP request.
-struct Caller {
-    core: Arc<Core>,
-    upstream: UpstreamClient,
-    shown: Shown,
-    request: Request,
-    server: ServerId,
-    headers: HeaderMap,
 }
 
 /// A caller who may use the server, and the way in.
@@ -252,8 +205,7 @@ struct LetIn {
 impl Caller {
     /// For what is no request of the protocol.
     async fn let_in(&self, presented: Presented, what: &str) -> Result<LetIn, Stop> {
-        let mut trail =
-            Trail::begin(&self.core, &self.request, &presented, Action::McpRequest, &self.server)?;
+        let mut trail = self.trail(&presented, Action::McpRequest)?;
         trail.event.subject = Some(format!("method:{what}"));
         let access = match self.admit(presented, &mut trail).await {
             Ok(access) => access,
@@ -269,11 +221,6 @@ impl Caller {
     async fn recorded(&self, trail: Trail, error: Error) -> Error {
         let ended = trail.end::<()>(&self.request, Err(error)).await;
         ended.err().unwrap_or_else(|| Error::internal("an error that is none"))
-    }
-
-    async fn admit(&self, presented: Presented, trail: &mut Trail) -> deputize_core::Result<Arc<Access>> {
-        let Self { core, request, server, .. } = self;
-        Ok(Arc::new(access::admit(core, presented, server, request, &mut trail.event).await?))
     }
 }
 
@@ -296,8 +243,8 @@ async fn ask(
         return Err(Refusal::new(StatusCode::NOT_FOUND, code::METHOD_NOT_FOUND, why).to(id).into());
     }
     let asked = Ask::read(method, params).map_err(|error| Refusal::of(&error).to(id))?;
-    let Caller { core, upstream, shown, request, server, .. } = &caller;
-    let mut trail = Trail::begin(core, request, &presented, asked.action(), server)?;
+    let Caller { core, upstream, shown, request, .. } = &caller;
+    let mut trail = caller.trail(&presented, asked.action())?;
     asked.note(&mut trail, method);
     let access = match caller.admit(presented, &mut trail).await {
         Ok(access) => access,
