@@ -7,29 +7,21 @@
 //! | handshake | handshake | as it came, in the client's own session |
 //! | handshake | modern | each request told who the client is; the handshake is made of its discovery |
 
-use axum::response::{IntoResponse, Response};
-use deputize_core::{
-    Error,
-    access::{Access, CallContext},
-    error::UpstreamFailure,
-    pins::{Pinning, Pins, Standing},
-};
+use axum::response::Response;
+use deputize_core::{Error, error::UpstreamFailure};
 use futures::{StreamExt, stream};
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 use serde_json::value::RawValue;
 
 use super::{
-    LetIn, Stop,
-    answer::{Refusal, code, event_stream},
-    fields::Fields,
+    Stop,
+    answer::{Refusal, code},
     flow::Flow,
     incoming::{self, Era, Incoming, PROTOCOL_VERSION},
-    judge::List,
     session::Session,
     translate::{self, Initialize},
 };
 use crate::caller::Caller;
-use crate::pins::in_force;
 use crate::upstream::{
     self, ModernMessage, Part, Relayed, Reply, Said, SessionMessage, Target, UpstreamClient, UpstreamError,
 };
@@ -42,7 +34,7 @@ struct Dispatched {
 }
 
 /// Why it does not get to the server.
-enum Not {
+pub(super) enum Not {
     Upstream(UpstreamError),
     Refused(Refusal),
     Failed(Error),
@@ -379,162 +371,11 @@ fn untranslatable(status: StatusCode, why: &str) -> Refusal {
     Refusal::new(status, code::METHOD_NOT_FOUND, why)
 }
 
-fn gone() -> Refusal {
+pub(super) fn gone() -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, code::INVALID_REQUEST, "The session has ended")
 }
 
-fn no_handshake() -> Error {
+pub(super) fn no_handshake() -> Error {
     let detail = "The MCP server breaks the protocol: it does not describe itself".to_owned();
     Error::Upstream { kind: UpstreamFailure::Bad, detail }
-}
-
-/// A notification, or a response to a request of the server's.
-pub(super) async fn tell(let_in: LetIn, caller: &Caller, incoming: &Incoming<'_>) -> Result<Response, Stop> {
-    let LetIn { entry, trail } = let_in;
-    let told = async {
-        if incoming.era == Era::Modern {
-            // This revision has none that a client would send by HTTP; an extension may.
-            return Ok(());
-        }
-        let session = Session::open(&caller.core, entry.access(), &entry.target, &caller.headers).await??;
-        let (era, _) = caller.upstream.era(&entry.target).await?;
-        if era == upstream::Era::Modern && !session.as_ref().is_some_and(|session| session.handshake) {
-            return Ok(());
-        }
-        let upstream_session = session.as_ref().and_then(Session::upstream_id);
-        let message = SessionMessage {
-            version: caller.headers.get(PROTOCOL_VERSION),
-            session: upstream_session.as_ref(),
-            body: Some(incoming.text.to_vec()),
-            id: None,
-            last_event_id: None,
-        };
-        match caller.upstream.relay_in_session(&entry.target, message).await {
-            Ok(_) => Ok(()),
-            Err(UpstreamError::Status { status: StatusCode::NOT_FOUND, .. }) if session.is_some() => {
-                Err(Not::Refused(gone()))
-            }
-            Err(error) => Err(error.into()),
-        }
-    };
-    let (outcome, refusal) = settled(told.await, |error| entry.failure(error));
-    let recorded = trail.end(&caller.request, outcome).await;
-    match (refusal, recorded) {
-        (Some(refusal), _) => Err(refusal.into()),
-        (None, Ok(())) => Ok(StatusCode::ACCEPTED.into_response()),
-        (None, Err(error)) => Err(Stop::unasked(error)),
-    }
-}
-
-/// What came of it for the trail, and what the client is told if that is something else.
-fn settled<T>(
-    done: Result<T, Not>,
-    failure: impl Fn(&UpstreamError) -> Error,
-) -> (deputize_core::Result<T>, Option<Refusal>) {
-    match done {
-        Ok(done) => (Ok(done), None),
-        Err(Not::Upstream(error)) => (Err(failure(&error)), None),
-        Err(Not::Failed(error)) => (Err(error), None),
-        Err(Not::Refused(refusal)) => (Err(Error::Invalid(refusal.message().to_owned())), Some(refusal)),
-    }
-}
-
-/// The stream of a session at a handshake server, as it comes.
-pub(super) async fn open_stream(let_in: LetIn, caller: &Caller) -> Result<Response, Stop> {
-    let LetIn { entry, trail } = let_in;
-    let opened = async {
-        let session = Session::open(&caller.core, entry.access(), &entry.target, &caller.headers).await??;
-        let upstream_session =
-            session.as_ref().and_then(Session::upstream_id).ok_or(Error::MethodNotAllowed)?;
-        let message = SessionMessage {
-            version: caller.headers.get(PROTOCOL_VERSION),
-            session: Some(&upstream_session),
-            body: None,
-            id: None,
-            last_event_id: caller.headers.get("last-event-id"),
-        };
-        match caller.upstream.relay_in_session(&entry.target, message).await {
-            Ok(relayed) if relayed.is_stream => Ok(relayed),
-            Ok(_) => Err(Error::MethodNotAllowed.into()),
-            Err(UpstreamError::Status { status: StatusCode::NOT_FOUND, .. }) => Err(Not::Refused(gone())),
-            Err(UpstreamError::Status { status: StatusCode::METHOD_NOT_ALLOWED, .. }) => {
-                Err(Error::MethodNotAllowed.into())
-            }
-            Err(error) => Err(error.into()),
-        }
-    };
-    let (outcome, refusal) = settled(opened.await, |error| entry.failure(error));
-    // What comes over the stream is not known yet: the trail says that it was opened.
-    let relayed = match (refusal, trail.end(&caller.request, outcome).await) {
-        (Some(refusal), _) => return Err(refusal.into()),
-        (None, relayed) => relayed.map_err(Stop::unasked)?,
-    };
-    let source_ip = caller.request.source_ip;
-    let pins = in_force(&caller.core, entry.access()).await?;
-    let events = stream::unfold((entry, pins, relayed.parts), move |(entry, pins, mut parts)| async move {
-        let keep_alive = tokio::time::timeout(super::flow::KEEP_ALIVE_EVERY, parts.next()).await;
-        let Ok(next) = keep_alive else {
-            return Some((Ok::<_, Error>(super::answer::KEEP_ALIVE.to_owned()), (entry, pins, parts)));
-        };
-        // A stream that breaks off ends: its client resumes it.
-        let part = next?.ok()?;
-        let message = match &part.said {
-            Some(Said::Message(message)) => {
-                Some(filtered(message, entry.access(), pins.as_deref(), source_ip).ok()?)
-            }
-            _ => None,
-        };
-        let text = super::answer::event(&part, message.as_deref().map(RawValue::get));
-        Some((Ok(text), (entry, pins, parts)))
-    });
-    Ok(event_stream(axum::body::Body::from_stream(events)))
-}
-
-/// A message of a stream. The response to a list, resumed, is as private there as where it was asked for.
-fn filtered(
-    message: &RawValue,
-    access: &Access,
-    pins: Option<&Pins>,
-    source_ip: Option<std::net::IpAddr>,
-) -> deputize_core::Result<Box<RawValue>> {
-    let Some(mut fields) = Fields::of(message) else { return Err(no_handshake()) };
-    let Some(result) = fields.get("result").map(ToOwned::to_owned) else { return Ok(message.to_owned()) };
-    let Some(mut result) = Fields::of(&result) else { return Ok(message.to_owned()) };
-    let context = CallContext { source_ip, client_name: None };
-    for list in List::ALL {
-        list.filter(&mut result, access, context, |tool| {
-            access.server.pinning != Pinning::Block
-                || pins
-                    .and_then(|pins| pins.judge(tool))
-                    .is_some_and(|(_, standing)| standing == Standing::Approved)
-        })?;
-    }
-    fields.set("result", result.to_raw());
-    Ok(fields.to_raw())
-}
-
-/// Ends a session.
-pub(super) async fn end_session(let_in: LetIn, caller: &Caller) -> Result<Response, Stop> {
-    let LetIn { entry, trail } = let_in;
-    let ended = async {
-        let session = Session::open(&caller.core, entry.access(), &entry.target, &caller.headers).await??;
-        let session = session.ok_or(Error::MethodNotAllowed)?;
-        // What is told anew with each request is not ended.
-        let upstream_session = session.upstream_id().ok_or(Error::MethodNotAllowed)?;
-        let version: Option<&HeaderValue> = caller.headers.get(PROTOCOL_VERSION);
-        match caller.upstream.end_session(&entry.target, version, &upstream_session).await {
-            Ok(()) => Ok(()),
-            Err(UpstreamError::Status { status: StatusCode::NOT_FOUND, .. }) => Err(Not::Refused(gone())),
-            Err(UpstreamError::Status { status: StatusCode::METHOD_NOT_ALLOWED, .. }) => {
-                Err(Error::MethodNotAllowed.into())
-            }
-            Err(error) => Err(error.into()),
-        }
-    };
-    let (outcome, refusal) = settled(ended.await, |error| entry.failure(error));
-    match (refusal, trail.end(&caller.request, outcome).await) {
-        (Some(refusal), _) => Err(refusal.into()),
-        (None, Ok(())) => Ok((StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response()),
-        (None, Err(error)) => Err(Stop::unasked(error)),
-    }
 }

@@ -6,6 +6,7 @@
 //! | `incoming` | the client's message, within bounds, and its era |
 //! | `judge` | what the policies are asked, and filtering lists |
 //! | `dispatch` | the way to the server, by the eras of both |
+//! | `unasked` | what is no request: notifications, a session's stream and its end |
 //! | `translate` | between the eras |
 //! | `session` | the sealed `Mcp-Session-Id` of handshake clients |
 //! | `flow` | the answer on its way back, as it comes |
@@ -27,6 +28,7 @@ mod incoming;
 mod judge;
 mod session;
 mod translate;
+mod unasked;
 
 use std::borrow::Cow;
 
@@ -161,7 +163,7 @@ pub(crate) async fn post(Arrival { caller, presented }: Arrival, http: HttpReque
 pub(crate) async fn get(Arrival { caller, presented }: Arrival) -> Response {
     let answered = async {
         check_origin(&caller)?;
-        dispatch::open_stream(caller.let_in(presented, "GET").await?, &caller).await
+        unasked::open_stream(caller.let_in(presented, "GET").await?, &caller).await
     };
     answered.await.unwrap_or_else(IntoResponse::into_response)
 }
@@ -182,7 +184,7 @@ pub(crate) async fn get(Arrival { caller, presented }: Arrival) -> Response {
 pub(crate) async fn delete(Arrival { caller, presented }: Arrival) -> Response {
     let answered = async {
         check_origin(&caller)?;
-        dispatch::end_session(caller.let_in(presented, "DELETE").await?, &caller).await
+        unasked::end_session(caller.let_in(presented, "DELETE").await?, &caller).await
     };
     answered.await.unwrap_or_else(IntoResponse::into_response)
 }
@@ -294,7 +296,7 @@ async fn tell(caller: Caller, presented: Presented, incoming: &Incoming<'_>) -> 
         Kind::Notification { method } => method.chars().take(200).collect(),
         _ => "response".to_owned(),
     };
-    dispatch::tell(caller.let_in(presented, &what).await?, &caller, incoming).await
+    unasked::tell(caller.let_in(presented, &what).await?, &caller, incoming).await
 }
 
 /// What the client calls itself.
