@@ -71,26 +71,30 @@ impl TestApp {
 
     /// With other bounds on what MCP servers may take. They may be at any address but a link-local one.
     pub async fn start_with(upstream: UpstreamConfig) -> Self {
-        let app = Self::build(upstream, URL).await;
+        Self::start_on(Store::in_memory().unwrap(), upstream).await
+    }
+
+    /// On a store in which there may be a table.
+    pub async fn start_on(store: Store, upstream: UpstreamConfig) -> Self {
+        let app = Self::build(store, upstream, URL).await;
         app.core.bootstrap().await.unwrap();
         app
     }
 
     /// The service where it is reached at another address.
     pub async fn start_at(url: &str) -> Self {
-        let app = Self::build(UpstreamConfig::default(), url).await;
+        let app = Self::build(Store::in_memory().unwrap(), UpstreamConfig::default(), url).await;
         app.core.bootstrap().await.unwrap();
         app
     }
 
     /// The service on a table in which there is nothing at all.
     pub async fn before_bootstrap() -> Self {
-        Self::build(UpstreamConfig::default(), URL).await
+        Self::build(Store::in_memory().unwrap(), UpstreamConfig::default(), URL).await
     }
 
-    async fn build(upstream: UpstreamConfig, url: &str) -> Self {
+    async fn build(store: Store, upstream: UpstreamConfig, url: &str) -> Self {
         let clock = Clock::manual("2026-01-15T09:00:00Z".parse().unwrap());
-        let store = Store::in_memory().unwrap();
         let faults = Faults::on(&store);
         deputize_core::table::create_table(&store.client(), &TableOptions::default().name).await.unwrap();
         let login = TestIssuer::new("https://login.example.com", &clock);

@@ -44,6 +44,8 @@ pub enum Fault {
     Silence,
     /// A batch of which the store leaves the second half (or its only part) undone.
     Unprocessed,
+    /// Of a `BatchGetItem`, one item is not there.
+    Missing,
 }
 
 impl Fault {
@@ -188,6 +190,7 @@ impl Faults {
             }
             Some(Fault::Silence) => std::future::pending().await,
             Some(Fault::Unprocessed) => self.half(request, &operation).await,
+            Some(Fault::Missing) => self.all_but_one(request).await,
         }
     }
 
@@ -199,6 +202,15 @@ impl Faults {
             self.committed.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
         }
         Ok(response)
+    }
+
+    /// Reads a batch without one of its keys.
+    async fn all_but_one(&self, mut request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let mut body: Value = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
+        let table = body["RequestItems"].as_object_mut().unwrap().values_mut().next().unwrap();
+        table["Keys"].as_array_mut().unwrap().pop();
+        *request.body_mut() = SdkBody::from(body.to_string());
+        self.store.call(request).await
     }
 
     /// Does the first half of a batch, and says so.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use deputize_tests::{Answer, User};
+use deputize_local::store::Store;
+use deputize_proxy::upstream::UpstreamConfig;
+use deputize_tests::{Answer, TestApp, User, faults::Fault};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -10,7 +12,11 @@ use super::Permitted;
 
 /// Five calls, a minute apart: by the agent, for Bob, by Bob, by Carol, for Bob on a server of its own.
 async fn five_calls() -> Permitted {
-    let it = Permitted::set().await;
+    five_calls_in(TestApp::start().await).await
+}
+
+async fn five_calls_in(app: TestApp) -> Permitted {
+    let it = Permitted::set_in(app).await;
     it.app().server("other").at(it.mcp.open_url()).await;
     let (own, for_bob) = (it.app().m2m(it.bot()).await, it.app().obo(it.bot(), it.bob()).await);
     let calls = [
@@ -224,4 +230,65 @@ async fn an_agent_does_not_read_the_trail() {
       "detail": "This endpoint needs a user: send a user JWT or an API key, not an agent token"
     }
     "#);
+}
+
+#[tokio::test]
+async fn a_page_of_an_index_costs_one_query_and_one_read_of_its_events() {
+    let it = five_calls().await;
+    it.app().faults.take_seen();
+    list(&it, &it.stage.alice, &format!("user_id={}", it.bob().id)).await.ok();
+    assert_eq!(it.app().faults.take_seen(), ["BatchGetItem", "Query", "BatchGetItem"], "the caller first");
+}
+
+#[tokio::test]
+async fn an_event_that_an_index_still_knows_and_the_table_does_not_is_left_out_and_the_pages_go_on() {
+    let it = five_calls().await;
+    let query = format!("user_id={}&limit=2", it.bob().id);
+    // The first read is that of the caller; the next, of the two events of the first page.
+    it.app().faults.next_after("BatchGetItem", 1, 1, Fault::Missing);
+    let mut page = list(&it, &it.stage.alice, &query).await.ok();
+    let mut pages = Vec::new();
+    loop {
+        pages.push(shown(&it, &page.json()));
+        let Some(next) = page.next() else { break };
+        page = it.app().get(next).as_user(&it.stage.alice).await.ok();
+    }
+    let all = pages.iter().filter(|page| !page.is_empty()).flat_map(|page| page.lines()).collect::<Vec<_>>();
+    assert_eq!(all.len(), 2, "{pages:?}");
+    let mut sorted = all.clone();
+    sorted.sort_unstable_by(|one, other| other.cmp(one));
+    assert_eq!(all, sorted);
+}
+
+#[tokio::test]
+async fn a_table_whose_indexes_hold_whole_events_works_as_well() {
+    let store = Store::in_memory().unwrap();
+    let key = |partition: &str| {
+        json!([
+            { "AttributeName": partition, "KeyType": "HASH" },
+            { "AttributeName": "sk", "KeyType": "RANGE" },
+        ])
+    };
+    let attributes = ["pk", "sk", "audit_agent", "audit_user", "audit_server"];
+    let indexes = [
+        ("audit_by_agent", "audit_agent"),
+        ("audit_by_user", "audit_user"),
+        ("audit_by_server", "audit_server"),
+    ];
+    let table = json!({
+        "TableName": "deputize", "BillingMode": "PAY_PER_REQUEST", "KeySchema": key("pk"),
+        "AttributeDefinitions":
+            attributes.map(|name| json!({ "AttributeName": name, "AttributeType": "S" })),
+        "GlobalSecondaryIndexes": indexes.map(|(name, partition)| json!({
+            "IndexName": name, "KeySchema": key(partition), "Projection": { "ProjectionType": "ALL" },
+        })),
+    });
+    store.database().create_table(serde_json::from_value(table).unwrap()).unwrap();
+    let it = five_calls_in(TestApp::start_on(store, UpstreamConfig::default()).await).await;
+    let query = format!("user_id={}", it.bob().id);
+    assert_snapshot!(shown(&it, &list(&it, &it.stage.alice, &query).await.ok().json()), @r"
+    05 bot bob other
+    03 - bob demo
+    02 bot bob demo
+    ");
 }

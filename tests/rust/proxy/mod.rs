@@ -24,13 +24,22 @@ pub(crate) struct Permitted {
 
 impl Permitted {
     pub(crate) async fn set() -> Self {
-        let it = Self::without_policies().await;
+        Self::set_in(TestApp::start().await).await
+    }
+
+    /// The same, in this app.
+    pub(crate) async fn set_in(app: TestApp) -> Self {
+        let it = Self::without_policies_in(app).await;
         it.stage.app.permit_everything().await;
         it
     }
 
     pub(crate) async fn without_policies() -> Self {
-        let stage = Stage::set().await;
+        Self::without_policies_in(TestApp::start().await).await
+    }
+
+    async fn without_policies_in(app: TestApp) -> Self {
+        let stage = Stage::in_app(app).await;
         let mcp = McpServer::start().await;
         stage.app.server("demo").at(mcp.open_url()).await;
         Self { stage, mcp }

@@ -61,7 +61,8 @@ impl Table {
         Ok(all)
     }
 
-    /// One page of a partition, sorted by sort key.
+    /// One page of a partition, sorted by sort key. An index holds keys only: what they lead to is read from the
+    /// table, and what is not there any more is left out.
     pub async fn query<T: Entity>(&self, query: Query<'_>) -> Result<Page<T>> {
         let options = &self.0.options;
         let (index, attribute) = match query.index {
@@ -74,6 +75,7 @@ impl Table {
             .query()
             .table_name(&options.name)
             .set_index_name(index.map(str::to_owned))
+            .set_projection_expression(index.map(|_| "pk, sk".to_owned()))
             .consistent_read(query.index.is_none())
             .scan_index_forward(!query.newest_first)
             .limit(i32::try_from(query.limit).unwrap_or(i32::MAX))
@@ -103,8 +105,12 @@ impl Table {
         let output = request.send().await.map_err(|error| Error::from(failure(&error)))?;
         self.0.stats.count("Query", output.consumed_capacity());
         let next = output.last_evaluated_key.as_ref().and_then(key_of);
-        let items = output.items.unwrap_or_default();
-        Ok(Page { items: items.into_iter().map(from_item).collect::<Result<_>>()?, next })
+        let found = output.items.unwrap_or_default();
+        let items = match query.index {
+            Some(_) => self.read_all(&found.iter().filter_map(key_of).collect::<Vec<_>>()).await?,
+            None => found.into_iter().map(from_item).collect::<Result<_>>()?,
+        };
+        Ok(Page { items, next })
     }
 }
 

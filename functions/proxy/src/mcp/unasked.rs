@@ -192,7 +192,11 @@ pub(super) async fn end_session(let_in: LetIn, caller: &Caller) -> Result<Respon
     let LetIn { mut entry, trail } = let_in;
     let ended = async {
         let ended = end_once(&entry, caller).await;
-        if entry.is_renewed_after(servers_error(&ended)).await? { end_once(&entry, caller).await } else { ended }
+        if entry.is_renewed_after(servers_error(&ended)).await? {
+            end_once(&entry, caller).await
+        } else {
+            ended
+        }
     };
     let ended = ended.await;
     let (outcome, refusal) = settled(ended, |error| entry.failure(error));
