@@ -6,6 +6,7 @@ mod eras;
 mod hostile;
 mod lists;
 mod pins;
+mod pooled;
 mod refused;
 mod sessions;
 mod streams;

@@ -95,16 +95,20 @@ impl Upstreams {
         &self.transport.config
     }
 
-    /// Gives `work` the total time, or what is left of its request's.
+    /// Gives `work` the total time, or what is left of its request's. Sessions that are kept no longer are ended beside it.
     pub(super) async fn in_time<T>(
         &self,
         target: &Target,
         work: impl Future<Output = Result<T, UpstreamError>>,
     ) -> Result<T, UpstreamError> {
         let timeout = UpstreamError::Timeout { waiting_for: "an answer", sent: false };
-        tokio::time::timeout(target.journey.at_most(self.config().total_timeout), work)
-            .await
-            .unwrap_or(Err(timeout))
+        let work = tokio::time::timeout(target.journey.at_most(self.config().total_timeout), work);
+        self.beside(work).await.unwrap_or(Err(timeout))
+    }
+
+    /// Does `work`, and ends sessions that are kept no longer beside it.
+    pub(super) async fn beside<T>(&self, work: impl Future<Output = T>) -> T {
+        self.sessions.farewells.beside(&self.transport, work).await
     }
 
     pub(super) async fn call(

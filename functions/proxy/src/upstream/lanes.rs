@@ -149,7 +149,7 @@ impl UpstreamClient {
         target: &Target,
         body: impl Fn(&RawValue) -> Vec<u8>,
     ) -> Result<Relayed, UpstreamError> {
-        let (mut asked, mut relayed) = self.relay_once(target, &body).await?;
+        let (mut asked, mut relayed) = self.upstreams.beside(self.relay_once(target, &body)).await?;
         if session_is_over(&asked.session, &relayed) {
             self.upstreams.sessions.discard(target, &asked.session);
             asked.end();

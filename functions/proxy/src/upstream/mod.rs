@@ -18,6 +18,7 @@ mod config;
 mod era;
 mod error;
 mod events;
+mod farewells;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod lanes;

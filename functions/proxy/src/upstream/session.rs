@@ -5,6 +5,7 @@
 //! keeps in it (who the user is, what they may see) is that user's.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -13,20 +14,35 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::runtime::Handle;
 
+use super::farewells::Farewells;
 use super::message::{HANDSHAKE_VERSIONS, InitializeParams, Request};
 use super::target::CredentialKey;
 use super::transport::{Exchange, Listener, Outcome, PROTOCOL_VERSION, SESSION_ID, Transport};
-use super::{Target, UpstreamError};
+use super::{Journey, Target, UpstreamError};
 
 const MAX_SESSION_ID_BYTES: usize = 1024;
 const TIME_TO_CANCEL: Duration = Duration::from_secs(5);
 const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
-/// A handshake's outcome: the headers that every further request carries.
+/// A handshake's outcome: the headers that every further request carries. When nobody holds it any more, it is to
+/// be ended at the server.
 pub(super) struct Session {
     headers: HeaderMap,
     /// The `InitializeResult`'s own bytes.
     initialized: Box<RawValue>,
+    /// What lets its end in.
+    target: Target,
+    farewells: Arc<Farewells>,
+    /// Whether the server has ended it.
+    is_over: AtomicBool,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.headers.contains_key(SESSION_ID) && !self.is_over.load(Ordering::Relaxed) {
+            self.farewells.add(self.target.clone(), std::mem::take(&mut self.headers));
+        }
+    }
 }
 
 impl Session {
@@ -59,11 +75,12 @@ impl Session {
 /// The open sessions, one for each credential at each server.
 pub(super) struct Sessions {
     open: Cache<CredentialKey, Arc<Session>>,
+    pub(super) farewells: Arc<Farewells>,
 }
 
 impl Sessions {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { open: Cache::new(capacity) }
+        Self { open: Cache::new(capacity), farewells: Arc::default() }
     }
 
     /// The credential's session, opened if there is none. Callers that come at once share one handshake.
@@ -77,13 +94,14 @@ impl Sessions {
         }
         self.open
             .get_or_insert_async(&target.credential_key(), async {
-                Box::pin(shake_hands(transport, target)).await.map(Arc::new)
+                Box::pin(shake_hands(transport, target, &self.farewells)).await.map(Arc::new)
             })
             .await
     }
 
-    /// Drops `session`, unless it has been replaced meanwhile.
+    /// Drops `session`, which the server has ended, unless it has been replaced meanwhile.
     pub(super) fn discard(&self, target: &Target, session: &Arc<Session>) {
+        session.is_over.store(true, Ordering::Relaxed);
         self.open.remove_if(&target.credential_ref(), |open| Arc::ptr_eq(open, session));
     }
 }
@@ -132,7 +150,11 @@ pub(super) fn cancel(transport: &Transport, target: &Target, session: &HeaderMap
 
 /// `initialize`, then `notifications/initialized`
 /// ([2025-11-25, lifecycle](https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#initialization)).
-async fn shake_hands(transport: &Transport, target: &Target) -> Result<Session, UpstreamError> {
+async fn shake_hands(
+    transport: &Transport,
+    target: &Target,
+    farewells: &Arc<Farewells>,
+) -> Result<Session, UpstreamError> {
     let id = 1;
     let body = Request::bytes(id, "initialize", InitializeParams::OURS)?;
     let exchange = transport.exchange(target, HeaderMap::new(), body, id, Listener::NOBODY).await?;
@@ -156,8 +178,16 @@ async fn shake_hands(transport: &Transport, target: &Target) -> Result<Session, 
         session_id.set_sensitive(true);
         headers.insert(SESSION_ID, session_id);
     }
-    transport.tell(target, headers.clone(), INITIALIZED.to_vec()).await?;
-    Ok(Session { headers, initialized: result })
+    let session = Session {
+        headers,
+        initialized: result,
+        // Its end is on no request's way.
+        target: Target { journey: Journey::default(), ..target.clone() },
+        farewells: Arc::clone(farewells),
+        is_over: AtomicBool::new(false),
+    };
+    transport.tell(target, session.headers.clone(), INITIALIZED.to_vec()).await?;
+    Ok(session)
 }
 
 #[derive(Deserialize)]
