@@ -5,6 +5,7 @@ mod denied;
 mod eras;
 mod hostile;
 mod lists;
+mod param_headers;
 mod pins;
 mod pooled;
 mod refused;

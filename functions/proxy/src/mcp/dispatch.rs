@@ -23,7 +23,8 @@ use super::{
 };
 use crate::caller::Caller;
 use crate::upstream::{
-    self, ModernMessage, Part, Relayed, Reply, Said, SessionMessage, Target, UpstreamClient, UpstreamError,
+    self, ModernMessage, ParamMismatch, Part, Relayed, Reply, Said, SessionMessage, Target, UpstreamClient,
+    UpstreamError,
 };
 
 /// What a request comes to.
@@ -140,7 +141,7 @@ async fn dispatch_as(
     };
     let relayed = match (incoming.era, flow.eras.server) {
         (Era::Modern, Era::Modern) => modern_to_modern(flow, caller, &target, incoming).await?,
-        (Era::Modern, Era::Handshake) => modern_to_handshake(flow, &caller.upstream, &target, params).await?,
+        (Era::Modern, Era::Handshake) => modern_to_handshake(flow, caller, &target, params).await?,
         (Era::Handshake, _) => return handshake(flow, caller, &target, incoming, params).await,
     };
     Ok(Dispatched { relayed, session: None })
@@ -165,10 +166,11 @@ async fn modern_to_modern(
 
 async fn modern_to_handshake(
     flow: &Flow,
-    upstream: &UpstreamClient,
+    caller: &Caller,
     target: &Target,
     params: Option<&RawValue>,
 ) -> Result<Relayed, Not> {
+    let upstream = &caller.upstream;
     match flow.method.as_str() {
         "server/discover" => {
             let initialized = upstream.initialized(target).await?;
@@ -180,6 +182,16 @@ async fn modern_to_handshake(
         )
         .into()),
         method => {
+            if let ("tools/call", (Some(name), arguments)) = (method, named(method, params)) {
+                // To its client, the server is we.
+                let given = incoming::param_headers(&caller.headers)?;
+                let none = RawValue::from_string("{}".to_owned()).map_err(Error::internal)?;
+                let arguments = arguments.unwrap_or(&none);
+                let checked = upstream.check_param_headers(target, &given, &name, arguments).await?;
+                checked.map_err(|ParamMismatch(header)| {
+                    incoming::mismatch(&format!("{header} does not match the body"))
+                })?;
+            }
             let params = translate::params_for_handshake(params);
             let body = |id: &RawValue| translate::request(id, method, params.as_deref());
             Ok(upstream.relay_pooled(target, body).await?)

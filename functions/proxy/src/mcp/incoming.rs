@@ -4,7 +4,6 @@
 
 use std::borrow::Cow;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, StatusCode};
 use serde::{Deserialize, Deserializer};
 use serde_json::{json, value::RawValue};
@@ -13,7 +12,10 @@ use super::{
     answer::{Refusal, code},
     fields::{Fields, shadows},
 };
-use crate::upstream::message::{HANDSHAKE_VERSIONS, MODERN_VERSION, is_deeper_than};
+use crate::upstream::{
+    message::{HANDSHAKE_VERSIONS, MODERN_VERSION, is_deeper_than},
+    param_headers::decode,
+};
 
 pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -225,7 +227,7 @@ fn same(headers: &HeaderMap, name: &HeaderName, body: &str) -> Result<(), Refusa
     let Some(header) = one(headers, name)? else {
         return Err(mismatch(&format!("the {name} header is missing")));
     };
-    if decoded(&header).is_some_and(|header| header == body) {
+    if decode(&header).is_some_and(|header| header == body) {
         return Ok(());
     }
     Err(mismatch(&format!("{name} does not match the body")))
@@ -242,16 +244,8 @@ fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<Cow<'a, s
     text.map_err(|_| mismatch(&format!("the {name} header holds invalid characters")))
 }
 
-/// A header value as the body has it
-/// ([value encoding](https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#value-encoding)).
-fn decoded(value: &str) -> Option<Cow<'_, str>> {
-    match value.strip_prefix("=?base64?").and_then(|value| value.strip_suffix("?=")) {
-        Some(encoded) => Some(String::from_utf8(BASE64_STANDARD.decode(encoded).ok()?).ok()?.into()),
-        None => Some(value.into()),
-    }
-}
-
-/// The `Mcp-Param-*` headers, which the server compares with what it wants in them.
+/// The `Mcp-Param-*` headers, which a modern server compares with what it wants in them. For one that knows none of
+/// them, we do.
 pub(super) fn param_headers(headers: &HeaderMap) -> Result<HeaderMap, Refusal> {
     let mut found = HeaderMap::new();
     for (name, value) in headers {
@@ -261,7 +255,7 @@ pub(super) fn param_headers(headers: &HeaderMap) -> Result<HeaderMap, Refusal> {
         if found.insert(name.clone(), value.clone()).is_some() || found.len() > MAX_PARAM_HEADERS {
             return Err(mismatch("an Mcp-Param header occurs twice, or there are too many"));
         }
-        if value.to_str().ok().and_then(decoded).is_none() {
+        if value.to_str().ok().and_then(decode).is_none() {
             return Err(mismatch(&format!("the {name} header holds invalid characters")));
         }
     }
@@ -272,7 +266,7 @@ fn invalid_params(message: &str) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, code::INVALID_PARAMS, message)
 }
 
-fn mismatch(what: &str) -> Refusal {
+pub(super) fn mismatch(what: &str) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, code::HEADER_MISMATCH, format!("Header mismatch: {what}"))
 }
 

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::era::{Era, Eras};
 use super::error::code;
 use super::message::{CallParams, ListParams, MODERN_VERSION, Meta, Request};
-use super::param_headers::{self, ParamHeaders};
+use super::param_headers::{self, ParamHeaders, ParamMismatch};
 use super::session::{GivenUp, Sessions};
 use super::tools::{KnownHeaders, Page, ToolList};
 use super::transport::{Exchange, Listener, METHOD, NAME, PROTOCOL_VERSION, Transport};
@@ -171,6 +171,24 @@ impl Upstreams {
         let mut headers = HeaderMap::new();
         self.known_headers.of(errand.target, list).await?.add_to(&mut headers, tool, arguments)?;
         Ok(headers)
+    }
+
+    /// Whether a stateless client's headers agree with the arguments of its call of a handshake server's tool,
+    /// which has never heard of such headers. The server's list is asked for only if there are any.
+    pub(super) async fn check_param_headers(
+        &self,
+        errand: &Errand<'_>,
+        given: &HeaderMap,
+        tool: &str,
+        arguments: &RawValue,
+    ) -> Result<Result<(), ParamMismatch>, UpstreamError> {
+        let known = if given.is_empty() {
+            self.known_headers.get(errand.target)
+        } else {
+            let list = async || self.list_pages(Era::Handshake, errand).await;
+            Some(self.known_headers.of(errand.target, list).await?)
+        };
+        Ok(known.map_or(Ok(()), |known| known.check(given, tool, arguments)))
     }
 
     async fn call_as(

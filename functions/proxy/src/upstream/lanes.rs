@@ -13,7 +13,7 @@ use super::call::Errand;
 use super::era::Era;
 use super::events::refusal_of;
 use super::message::{MODERN_VERSION, Message};
-use super::param_headers::encode;
+use super::param_headers::{ParamMismatch, encode};
 use super::relay::{Part, Patience, Relayed, Said};
 use super::session::{Session, cancel};
 use super::transport::{METHOD, NAME, PROTOCOL_VERSION, SESSION_ID, Transport};
@@ -97,6 +97,21 @@ impl UpstreamClient {
         let context = CallContext::default();
         let errand = Errand::new(target, &context);
         self.upstreams.in_time(target, self.upstreams.param_headers(&errand, tool, arguments)).await
+    }
+
+    /// Whether the `Mcp-Param-*` headers of a stateless client agree with its call of a handshake server's tool.
+    pub async fn check_param_headers(
+        &self,
+        target: &Target,
+        given: &HeaderMap,
+        tool: &str,
+        arguments: &RawValue,
+    ) -> Result<Result<(), ParamMismatch>, UpstreamError> {
+        let context = CallContext::default();
+        let errand = Errand::new(target, &context);
+        self.upstreams
+            .in_time(target, self.upstreams.check_param_headers(&errand, given, tool, arguments))
+            .await
     }
 
     /// To a handshake server, as it came, in the client's own session.

@@ -23,7 +23,7 @@ mod farewells;
 pub(crate) mod fuzzing;
 mod lanes;
 pub(crate) mod message;
-mod param_headers;
+pub(crate) mod param_headers;
 mod relay;
 mod session;
 mod target;
@@ -40,6 +40,7 @@ pub use self::config::UpstreamConfig;
 pub use self::era::Era;
 pub use self::error::UpstreamError;
 pub use self::lanes::{ModernMessage, SessionMessage};
+pub use self::param_headers::ParamMismatch;
 pub use self::relay::{Part, Refused, Relayed, Reply, ReplyError, Said};
 pub use self::target::{Authorization, CallContext, Journey, Target};
 

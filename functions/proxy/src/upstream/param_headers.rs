@@ -1,6 +1,7 @@
 //! Tool arguments that a modern server wants mirrored into `Mcp-Param-*` headers
 //! ([Streamable HTTP, custom headers](https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#custom-headers-from-tool-parameters)).
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use base64::Engine as _;
@@ -71,6 +72,63 @@ impl ParamHeaders {
             }
         }
         Ok(())
+    }
+
+    /// Whether `given`, a client's headers, say what the arguments say; otherwise which of them does not
+    /// ([server behavior](https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#server-behavior-for-custom-headers)).
+    /// Those that no annotation is for are nobody's concern.
+    pub(super) fn check(
+        &self,
+        given: &HeaderMap,
+        tool: &str,
+        arguments: &RawValue,
+    ) -> Result<(), ParamMismatch> {
+        let Some(annotated) = self.tools.get(tool) else { return Ok(()) };
+        let arguments: Value = serde_json::from_str(arguments.get()).unwrap_or_default();
+        for ParamHeader { name, path } in annotated {
+            let value = path.iter().try_fold(&arguments, |value, key| value.get(&**key));
+            let value = value.filter(|value| !value.is_null());
+            let agree = match (value, given.get(name)) {
+                (None, None) => true,
+                (Some(value), Some(header)) => {
+                    let text = header.to_str().ok().and_then(decode);
+                    text.is_some_and(|text| says(&text, value))
+                }
+                // What cannot be in a header is not mirrored; that it breaks the schema is for the server to say.
+                (Some(value), None) => header_value_of(value).is_none(),
+                (None, Some(_)) => false,
+            };
+            if !agree {
+                return Err(ParamMismatch(name.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The header that does not say what the arguments say.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ParamMismatch(pub HeaderName);
+
+/// Whether a decoded header says a value. Integers are compared as numbers.
+fn says(text: &str, value: &Value) -> bool {
+    match value {
+        Value::String(value) => text == value,
+        Value::Bool(value) => text == if *value { "true" } else { "false" },
+        Value::Number(value) => match (text.parse::<i64>(), value.as_i64()) {
+            (Ok(text), Some(value)) => text == value,
+            _ => text.parse::<f64>().ok() == value.as_f64(),
+        },
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+/// A header value as the body has it
+/// ([value encoding](https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#value-encoding)).
+pub(crate) fn decode(value: &str) -> Option<Cow<'_, str>> {
+    match value.strip_prefix("=?base64?").and_then(|value| value.strip_suffix("?=")) {
+        Some(encoded) => Some(String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?.into()),
+        None => Some(value.into()),
     }
 }
 
@@ -274,6 +332,55 @@ mod tests {
             }}),
         ] {
             assert!(learn(&schema).is_err(), "{schema}");
+        }
+    }
+
+    /// Whether headers agree with the arguments of a call.
+    fn agree(headers: &[(&'static str, &str)], arguments: &Value) -> bool {
+        let mut known = ParamHeaders::default();
+        let schema = json!({"properties": {
+            "region": {"type": "string", "x-mcp-header": "Region"},
+            "limit": {"type": "integer", "x-mcp-header": "Limit"},
+            "inner": {"properties": {"dry": {"type": "boolean", "x-mcp-header": "Dry"}}},
+        }});
+        known.learn(&raw(&json!({"name": "t", "inputSchema": schema}))).unwrap();
+        let headers = headers.iter().map(|(name, value)| {
+            (HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap())
+        });
+        known.check(&headers.collect(), "t", &raw(arguments)).is_ok()
+    }
+
+    #[test]
+    fn a_servers_check_takes_what_the_arguments_say() {
+        for (headers, arguments) in [
+            (&[][..], json!({})),
+            (&[("mcp-param-region", "us")], json!({"region": "us"})),
+            (&[("mcp-param-region", "=?base64?w6k=?=")], json!({"region": "é"})),
+            (&[("mcp-param-limit", "42.0")], json!({"limit": 42})),
+            (&[("mcp-param-limit", "42")], json!({"limit": 42.0})),
+            (&[("mcp-param-dry", "false")], json!({"inner": {"dry": false}})),
+            (&[("mcp-param-other", "x")], json!({"region": null})),
+        ] {
+            assert!(agree(headers, &arguments), "{headers:?} {arguments}");
+        }
+    }
+
+    #[test]
+    fn a_servers_check_refuses_what_the_arguments_do_not_say() {
+        for (headers, arguments) in [
+            (&[][..], json!({"region": "us"})),
+            (&[("mcp-param-region", "eu")], json!({"region": "us"})),
+            (&[("mcp-param-region", "US")], json!({"region": "us"})),
+            (&[("mcp-param-region", "us")], json!({})),
+            (&[("mcp-param-region", "null")], json!({"region": null})),
+            (&[("mcp-param-region", "=?base64?us?=")], json!({"region": "us"})),
+            (&[("mcp-param-region", "é")], json!({"region": "é"})),
+            (&[("mcp-param-limit", "43")], json!({"limit": 42})),
+            (&[("mcp-param-limit", "")], json!({"limit": 42})),
+            (&[("mcp-param-dry", "True")], json!({"inner": {"dry": true}})),
+            (&[("mcp-param-region", "{}")], json!({"region": {}})),
+        ] {
+            assert!(!agree(headers, &arguments), "{headers:?} {arguments}");
         }
     }
 

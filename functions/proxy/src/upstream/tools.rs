@@ -98,6 +98,13 @@ impl KnownHeaders {
         Ok(learnt.await?.headers)
     }
 
+    /// What is known for this credential without asking, if anything is and is fresh.
+    pub(super) fn get(&self, target: &Target) -> Option<Arc<ParamHeaders>> {
+        let known =
+            self.known.get(&target.credential_ref()).or_else(|| self.known.get(&target.anybody_ref()));
+        known.filter(Known::is_fresh).map(|known| known.headers)
+    }
+
     /// Remembers what a list says, and takes out of it the tools that must not be used.
     pub(super) fn learn(&self, target: &Target, list: &mut ToolList) -> Arc<ParamHeaders> {
         let known = self.learn_for_everybody(target, list);
