@@ -117,12 +117,18 @@ pub const SERVER_INFO: &str = r#"{"name":"scripted","version":"7.1","future":[ ]
 impl ScriptedServer {
     pub async fn start(era: Era) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}/mcp", listener.local_addr().unwrap());
-        let kept = Kept { era, heard: Vec::new(), says: HashMap::new(), sessions: HashSet::new(), opened: 0 };
-        let server = Self { address, kept: Arc::new(Mutex::new(kept)) };
-        let routes = Router::new().fallback(answer).with_state(server.clone());
+        let (mut server, routes) = Self::behind(era);
+        server.address = format!("http://{}/mcp", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, routes).await });
         server
+    }
+
+    /// One that something else is in front of: its routes are for that to mount.
+    pub fn behind(era: Era) -> (Self, Router) {
+        let kept = Kept { era, heard: Vec::new(), says: HashMap::new(), sessions: HashSet::new(), opened: 0 };
+        let server = Self { address: String::new(), kept: Arc::new(Mutex::new(kept)) };
+        let routes = Router::new().fallback(answer).with_state(server.clone());
+        (server, routes)
     }
 
     pub fn url(&self) -> &str {

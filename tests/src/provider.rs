@@ -115,6 +115,15 @@ struct Inner {
 impl Provider {
     /// A provider at [`Self::issuer`], protecting the MCP server at [`Self::mcp_url`].
     pub async fn start() -> Self {
+        Self::serve(|provider| demo_servers::demo_oauth(move |token| provider.access_of(token))).await
+    }
+
+    /// The same, protecting another MCP server.
+    pub async fn before(mcp: Router) -> Self {
+        Self::serve(|_| mcp).await
+    }
+
+    async fn serve(mcp: impl FnOnce(Self) -> Router) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let script = Script {
             token_endpoint: TokenEndpoint::Works,
@@ -135,8 +144,7 @@ impl Provider {
             kept: Mutex::default(),
             released: Notify::new(),
         }));
-        let reader = provider.clone();
-        let mcp = demo_servers::demo_oauth(move |token: &str| reader.access_of(token));
+        let mcp = mcp(provider.clone());
         let routes = Router::new()
             .route("/tenant/register", post(register))
             .route("/tenant/token", post(token))

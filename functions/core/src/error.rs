@@ -65,8 +65,9 @@ pub enum Error {
     TooLarge(usize),
     #[error("The body must be {0}")]
     UnsupportedMediaType(&'static str),
+    /// With the methods that it has (RFC 9110 section 10.2.1), where that is not for the router to say.
     #[error("This endpoint has no such method")]
-    MethodNotAllowed,
+    MethodNotAllowed(Option<&'static str>),
     /// The MCP server behind the proxy failed. The text says how, and whether the tool may have run.
     #[error("{detail}")]
     Upstream { kind: UpstreamFailure, detail: String },
@@ -83,12 +84,46 @@ pub enum Error {
         "This deployment was not bootstrapped: its operator must run `deputize bootstrap --admin-email you@example.com`"
     )]
     NotBootstrapped,
-    /// A tool was called, but the audit trail could not be written, so its result is withheld.
-    #[error("The tool was called, but the audit trail could not be written, so its result is withheld")]
-    Unrecorded { retry_after: Duration, cause: String },
+    /// Something was done at an MCP server, but the audit trail could not be written, so what came of it is
+    /// withheld.
+    #[error("{}", .done.unrecorded())]
+    Unrecorded { done: Done, retry_after: Duration, cause: String },
     /// A defect of ours or corrupt data. The cause is logged, never answered.
     #[error("Internal error")]
     Internal(String),
+}
+
+/// What was done at an MCP server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    ToolCalled,
+    RequestMade,
+    MessageTaken,
+    StreamOpened,
+    SessionEnded,
+    /// It failed, and how far it got is in what cannot be recorded.
+    Attempted,
+}
+
+impl Done {
+    fn unrecorded(self) -> &'static str {
+        match self {
+            Self::ToolCalled => {
+                "The tool was called, but the audit trail could not be written, so its result is withheld"
+            }
+            Self::RequestMade => {
+                "The request was carried out, but the audit trail could not be written, so its result is withheld"
+            }
+            Self::MessageTaken => "The message was taken, but the audit trail could not be written",
+            Self::StreamOpened => {
+                "The stream was opened, but the audit trail could not be written, so it is withheld"
+            }
+            Self::SessionEnded => "The session was ended, but the audit trail could not be written",
+            Self::Attempted => {
+                "The MCP server may have been reached, but the audit trail could not be written, so what came of it is withheld"
+            }
+        }
+    }
 }
 
 /// How an MCP server behind the proxy failed.

@@ -7,6 +7,7 @@ use deputize_core::{
     access::Credentials,
     audit::{Action, Event, Outcome, Request},
     authenticate::Presented,
+    error::Done,
     ids::{PolicyId, ServerId},
     policies::Denial,
     secret::sha256_hex,
@@ -23,6 +24,8 @@ pub(crate) const MAX_TOOL_NAME: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Trail {
     pub(crate) event: Event,
+    /// What has been done if it succeeds.
+    pub(crate) done: Done,
     core: Arc<Core>,
     ended: bool,
 }
@@ -33,8 +36,10 @@ impl Drop for Trail {
         if self.ended || self.event.credential.is_none() {
             return;
         }
-        let event =
-            self.event.clone().failed("The caller went away before the answer; the tool may have run");
+        let event = self.event.clone().failed(match self.done {
+            Done::ToolCalled => "The caller went away before the answer; the tool may have run",
+            _ => "The caller went away before the answer; the server may have been reached",
+        });
         let core = Arc::clone(&self.core);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
@@ -55,7 +60,8 @@ impl Trail {
         server: &ServerId,
     ) -> Result<Self> {
         let event = presented.event(core, request, action)?.server(server.clone());
-        Ok(Self { event, core: Arc::clone(core), ended: false })
+        let done = if action == Action::ToolCall { Done::ToolCalled } else { Done::RequestMade };
+        Ok(Self { event, done, core: Arc::clone(core), ended: false })
     }
 
     pub(crate) fn tool(&mut self, name: &str, arguments: &str) {
@@ -114,8 +120,10 @@ impl Trail {
             Ok(()) => outcome,
             // What could not be recorded is not answered as if it had been.
             Err(error) if called => {
-                tracing::error!(event = %event.id, tool = event.tool, %error, "a call was made, but not recorded");
-                Err(Error::Unrecorded { retry_after: Duration::from_secs(1), cause: error.to_string() })
+                let done = if outcome.is_ok() { self.done } else { Done::Attempted };
+                tracing::error!(event = %event.id, ?done, tool = event.tool, %error, "not recorded");
+                let cause = error.to_string();
+                Err(Error::Unrecorded { done, retry_after: Duration::from_secs(1), cause })
             }
             Err(error) => Err(error),
         }

@@ -55,7 +55,8 @@ pub struct Served {
 pub fn around(routes: Router, core: Arc<Core>) -> Router {
     let routes = routes
         .fallback(async || ApiError(Error::NotFound("endpoint")))
-        .method_not_allowed_fallback(async || ApiError(Error::MethodNotAllowed))
+        // The router adds `Allow`, with the methods that the path's routes have.
+        .method_not_allowed_fallback(async || ApiError(Error::MethodNotAllowed(None)))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             ApiError(Error::internal("a handler panicked")).into_response()
         }))

@@ -13,7 +13,7 @@ use deputize_core::{
 };
 use http::{
     HeaderValue, StatusCode,
-    header::{RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use utoipa::IntoResponses;
 
@@ -69,7 +69,7 @@ pub fn classify(error: &Error) -> (StatusCode, &'static str) {
         Error::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
         Error::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "request_too_large"),
         Error::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
-        Error::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+        Error::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
         Error::NoCredentials => (StatusCode::UNAUTHORIZED, "no_credentials"),
         Error::SessionNotFound => (StatusCode::UNAUTHORIZED, "session_not_found"),
         Error::SessionExpired | Error::SessionInterrupted => (StatusCode::UNAUTHORIZED, "session_expired"),
@@ -175,6 +175,9 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, challenge(&error, code));
+        }
+        if let Error::MethodNotAllowed(Some(allowed)) = error {
+            headers.insert(ALLOW, HeaderValue::from_static(allowed));
         }
         if let Error::Unavailable { retry_after, .. }
         | Error::Undecided { retry_after, .. }

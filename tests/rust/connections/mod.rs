@@ -26,8 +26,12 @@ impl Chat {
     }
 
     pub(crate) async fn open_in(app: TestApp) -> Self {
+        Self::with(app, Provider::start().await).await
+    }
+
+    /// With another provider.
+    pub(crate) async fn with(app: TestApp, provider: Provider) -> Self {
         let stage = Stage::in_app(app).await;
-        let provider = Provider::start().await;
         stage.app.server("chat").at(provider.mcp_url()).oauth().await;
         stage.app.permit_everything().await;
         Self { stage, provider }

@@ -12,6 +12,7 @@ mod refused;
 mod sessions;
 mod streams;
 mod trail;
+mod unasked;
 
 use deputize_proxy::upstream::UpstreamConfig;
 use deputize_tests::{

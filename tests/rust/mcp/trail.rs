@@ -151,13 +151,46 @@ async fn a_result_that_cannot_be_recorded_is_withheld() {
     let streamed = it.modern("new", "com.example/events", "").await;
     assert_snapshot!(streamed.text, @r#"
     event: message
-    data: {"jsonrpc":"2.0","id":"c-1","error":{"code":503,"message":"The tool was called, but the audit trail could not be written, so its result is withheld","data":{"error":"temporarily_unavailable"}}}
+    data: {"jsonrpc":"2.0","id":"c-1","error":{"code":503,"message":"The request was carried out, but the audit trail could not be written, so its result is withheld","data":{"error":"temporarily_unavailable"}}}
     "#);
-    let told = it.post("new", r#"{"jsonrpc":"2.0","method":"notifications/x"}"#).await;
-    assert_snapshot!(told.refusal(), @"503 The tool was called, but the audit trail could not be written, so its result is withheld");
     it.app().faults.stop();
     assert_eq!(it.app().trail().len(), before);
     assert_eq!(it.new.heard_of("tools/call").len(), 1);
+}
+
+#[tokio::test]
+async fn what_has_happened_is_said_of_each_kind_of_message_that_cannot_be_recorded() {
+    let it = Scene::set().await;
+    let session = it.session("old").await;
+    it.old.on("GET", |_| deputize_tests::mcp::events("id: 1\ndata:\n\n"));
+    it.old.on("prompts/get", |_| json(StatusCode::OK, "nonsense"));
+    it.app().faults.always_on("BatchWriteItem", Fault::Refused);
+    let path = "/api/v1/proxy/old/mcp";
+    let mut told = Vec::new();
+    for ask in [
+        it.handshake("old", "tools/call", r#"{"name":"t"}"#),
+        it.handshake("old", "tools/list", "{}"),
+        it.handshake("old", "prompts/get", r#"{"name":"p"}"#),
+    ] {
+        told.push(ask.in_session(&session).await.rpc_refusal());
+    }
+    for ask in [
+        it.post("old", r#"{"jsonrpc":"2.0","method":"notifications/x"}"#),
+        it.app().get(path).as_user(&it.stage.bob),
+        it.app().delete(path).as_user(&it.stage.bob),
+    ] {
+        told.push(ask.in_session(&session).await.refusal());
+    }
+    told.push(it.app().get("/api/v1/proxy/new/tools").as_user(&it.stage.bob).await.refusal());
+    assert_snapshot!(told.join("\n"), @"
+    200 503 temporarily_unavailable: The tool was called, but the audit trail could not be written, so its result is withheld
+    200 503 temporarily_unavailable: The request was carried out, but the audit trail could not be written, so its result is withheld
+    200 503 temporarily_unavailable: The MCP server may have been reached, but the audit trail could not be written, so what came of it is withheld
+    503 The message was taken, but the audit trail could not be written
+    503 The stream was opened, but the audit trail could not be written, so it is withheld
+    503 The session was ended, but the audit trail could not be written
+    503 The request was carried out, but the audit trail could not be written, so its result is withheld
+    ");
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use deputize_core::{
-    Error, access::CallContext, audit::Action, authenticate::Presented, origins::NOT_ALLOWED,
+    Error, access::CallContext, audit::Action, authenticate::Presented, error::Done, origins::NOT_ALLOWED,
 };
 use deputize_service::{ApiError, extract, response::classify};
 use http::StatusCode;
@@ -163,7 +163,7 @@ pub(crate) async fn post(Arrival { caller, presented }: Arrival, http: HttpReque
 pub(crate) async fn get(Arrival { caller, presented }: Arrival) -> Response {
     let answered = async {
         check_origin(&caller)?;
-        unasked::open_stream(caller.let_in(presented, "GET").await?, &caller).await
+        unasked::open_stream(caller.let_in(presented, "GET", Done::StreamOpened).await?, &caller).await
     };
     answered.await.unwrap_or_else(IntoResponse::into_response)
 }
@@ -184,7 +184,7 @@ pub(crate) async fn get(Arrival { caller, presented }: Arrival) -> Response {
 pub(crate) async fn delete(Arrival { caller, presented }: Arrival) -> Response {
     let answered = async {
         check_origin(&caller)?;
-        unasked::end_session(caller.let_in(presented, "DELETE").await?, &caller).await
+        unasked::end_session(caller.let_in(presented, "DELETE", Done::SessionEnded).await?, &caller).await
     };
     answered.await.unwrap_or_else(IntoResponse::into_response)
 }
@@ -206,8 +206,9 @@ struct LetIn {
 
 impl Caller {
     /// For what is no request of the protocol.
-    async fn let_in(&self, presented: Presented, what: &str) -> Result<LetIn, Stop> {
+    async fn let_in(&self, presented: Presented, what: &str, done: Done) -> Result<LetIn, Stop> {
         let mut trail = self.trail(&presented, Action::McpRequest)?;
+        trail.done = done;
         trail.event.subject = Some(format!("method:{what}"));
         let access = match self.admit(presented, &mut trail).await {
             Ok(access) => access,
@@ -296,7 +297,7 @@ async fn tell(caller: Caller, presented: Presented, incoming: &Incoming<'_>) -> 
         Kind::Notification { method } => method.chars().take(200).collect(),
         _ => "response".to_owned(),
     };
-    unasked::tell(caller.let_in(presented, &what).await?, &caller, incoming).await
+    unasked::tell(caller.let_in(presented, &what, Done::MessageTaken).await?, &caller, incoming).await
 }
 
 /// What the client calls itself.

@@ -138,7 +138,7 @@ pub(super) async fn open_stream(let_in: LetIn, caller: &Caller) -> Result<Respon
 
 async fn open_once(entry: &Entry, caller: &Caller) -> Result<Relayed, Not> {
     let session = Session::open(&caller.core, entry.access(), &entry.target, &caller.headers).await??;
-    let upstream_session = session.as_ref().and_then(Session::upstream_id).ok_or(Error::MethodNotAllowed)?;
+    let upstream_session = upstream_session(session.as_ref())?;
     let message = SessionMessage {
         version: caller.headers.get(PROTOCOL_VERSION),
         session: Some(&upstream_session),
@@ -148,17 +148,27 @@ async fn open_once(entry: &Entry, caller: &Caller) -> Result<Relayed, Not> {
     };
     match caller.upstream.relay_in_session(&entry.target, message).await {
         Ok(relayed) if relayed.is_stream => Ok(relayed),
-        Ok(_) => Err(Error::MethodNotAllowed.into()),
-        Err(error) => Err(refused(error)),
+        Ok(_) => Err(Error::MethodNotAllowed(Some(NO_STREAM)).into()),
+        Err(error) => Err(refused(error, NO_STREAM)),
     }
 }
 
-/// What it means that a server refuses a GET or a DELETE.
-fn refused(error: UpstreamError) -> Not {
+/// What is allowed where there is no session of the server's: what is told anew with each request has no stream and
+/// does not end; where the server gives no stream; and where it does not let sessions be ended.
+const NO_SESSION: &str = "POST";
+const NO_STREAM: &str = "POST, DELETE";
+const NO_END: &str = "POST, GET";
+
+fn upstream_session(session: Option<&Session>) -> Result<HeaderValue, Error> {
+    session.and_then(Session::upstream_id).ok_or(Error::MethodNotAllowed(Some(NO_SESSION)))
+}
+
+/// What it means that a server refuses a GET or a DELETE; `allowed` is what is left, if it is for the method.
+fn refused(error: UpstreamError, allowed: &'static str) -> Not {
     match error {
         UpstreamError::Status { status: StatusCode::NOT_FOUND, .. } => Not::Refused(gone()),
         UpstreamError::Status { status: StatusCode::METHOD_NOT_ALLOWED, .. } => {
-            Not::Failed(Error::MethodNotAllowed)
+            Not::Failed(Error::MethodNotAllowed(Some(allowed)))
         }
         error => Not::Upstream(error),
     }
@@ -209,10 +219,8 @@ pub(super) async fn end_session(let_in: LetIn, caller: &Caller) -> Result<Respon
 
 async fn end_once(entry: &Entry, caller: &Caller) -> Result<(), Not> {
     let session = Session::open(&caller.core, entry.access(), &entry.target, &caller.headers).await??;
-    let session = session.ok_or(Error::MethodNotAllowed)?;
-    // What is told anew with each request is not ended.
-    let upstream_session = session.upstream_id().ok_or(Error::MethodNotAllowed)?;
+    let upstream_session = upstream_session(session.as_ref())?;
     let version: Option<&HeaderValue> = caller.headers.get(PROTOCOL_VERSION);
     let ended = caller.upstream.end_session(&entry.target, version, &upstream_session).await;
-    ended.map_err(refused)
+    ended.map_err(|error| refused(error, NO_END))
 }
