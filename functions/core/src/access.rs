@@ -129,6 +129,14 @@ impl Access {
         }
     }
 
+    /// Stands for whose credentials are used at the server: where all callers have the same, for the caller.
+    pub fn credential_key(&self) -> String {
+        match &self.upstream {
+            Upstream::Session { of, .. } => format!("user:{of}"),
+            Upstream::NotAsked | Upstream::Header | Upstream::NoGrant => self.caller_key(),
+        }
+    }
+
     /// The credentials to call the server with. An OAuth session that is about to expire is refreshed first.
     pub async fn credentials(&self, core: &Core, request: &Request) -> Result<Credentials> {
         match &self.upstream {

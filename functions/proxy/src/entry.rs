@@ -66,11 +66,6 @@ impl Entry {
 
 fn target(request: &Request, access: &Access, credentials: &Credentials) -> Result<Target> {
     let url = access.server.url.parse().map_err(|_| Error::internal("a server's address does not parse"))?;
-    // An upstream session belongs to one credential; where all callers have the same, to one caller.
-    let credential_key = match credentials {
-        Credentials::Session(session) => format!("user:{}", session.of),
-        Credentials::None | Credentials::Header { .. } => access.caller_key(),
-    };
     let authorization = match credentials {
         Credentials::None => None,
         Credentials::Header { name, value } => {
@@ -79,6 +74,8 @@ fn target(request: &Request, access: &Access, credentials: &Credentials) -> Resu
         }
         Credentials::Session(session) => Some(Authorization::Bearer(session.access_token.clone())),
     };
+    // An upstream session belongs to one credential.
+    let credential_key = access.credential_key();
     let journey = Journey {
         trace: request.trace.clone(),
         until: request.work_until,

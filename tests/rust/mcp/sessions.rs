@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use deputize_core::vault::Vault;
+use deputize_proxy::upstream::UpstreamConfig;
 use deputize_tests::{Ask, McpServer, TestApp, app::root};
 use insta::assert_snapshot;
 use serde_json::json;
@@ -257,6 +258,84 @@ async fn a_client_ends_its_session_at_the_server() {
         .on("DELETE", |_| axum::response::IntoResponse::into_response(http::StatusCode::METHOD_NOT_ALLOWED));
     let session = it.session("old").await;
     assert_snapshot!(delete().in_session(&session).await.refusal(), @"405 This endpoint has no such method");
+}
+
+/// Whoever calls itself `tester` may do everything.
+async fn only_testers() -> Scene {
+    let it = Scene::without_policies(UpstreamConfig::default()).await;
+    let text = r#"permit(principal, action, resource) when { context has client_name && context.client_name == "tester" };"#;
+    it.app().policy("tester", text).await;
+    it
+}
+
+/// A session of a client of this name.
+async fn session_of(it: &Scene, server: &str, name: &str) -> String {
+    let params = json!({
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": name, "version": "1" },
+    });
+    it.post(server, &deputize_tests::mcp::request("initialize", &params.to_string())).await.ok().session()
+}
+
+#[tokio::test]
+async fn policies_see_the_name_of_a_handshake_client_with_each_request_of_its_session() {
+    let it = only_testers().await;
+    for server in ["old", "new"] {
+        let call = || it.handshake(server, "tools/call", r#"{"name":"t","arguments":{}}"#);
+        let (own, others) = (session_of(&it, server, "tester").await, session_of(&it, server, "other").await);
+        call().in_session(&own).await.ok();
+        let list = it.handshake(server, "tools/list", "{}").in_session(&own).await.ok();
+        assert_eq!(list.json()["result"]["tools"][0]["name"], "t");
+        assert_eq!(told(call().in_session(&others)).await, "200 403 access_denied: Policy denied");
+        // A name that is said later does not change the session's.
+        let renamed = r#"{"name":"t","arguments":{},"clientInfo":{"name":"tester"}}"#;
+        let renamed = it.handshake(server, "tools/call", renamed).in_session(&others);
+        assert_eq!(told(renamed).await, "200 403 access_denied: Policy denied");
+        assert_eq!(told(call()).await, "200 403 access_denied: Policy denied");
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_a_handshake_server_without_sessions_has_one_with_us_for_its_name() {
+    let it = only_testers().await;
+    it.old.on("initialize", |heard| {
+        let result =
+            r#"{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"s","version":"1"}}"#;
+        deputize_tests::mcp::json(http::StatusCode::OK, heard.result(result))
+    });
+    it.old.answers("tools/call", r#"{"content":[]}"#);
+    let session = session_of(&it, "old", "tester").await;
+    let call = || it.handshake("old", "tools/call", r#"{"name":"t","arguments":{}}"#);
+    call().in_session(&session).await.ok();
+    assert_eq!(it.old.last("tools/call").header("mcp-session-id"), None);
+    assert_eq!(told(call()).await, "200 403 access_denied: Policy denied");
+    assert_eq!(it.app().delete(PATH).as_user(&it.stage.bob).in_session(&session).await.status, 405);
+}
+
+#[tokio::test]
+async fn a_list_that_comes_by_a_resumed_stream_is_filtered_by_the_clients_name_too() {
+    let it = only_testers().await;
+    let list = r#"{"jsonrpc":"2.0","id":"c-9","result":{"tools":[{"name":"t"}]}}"#;
+    it.old.on("GET", move |_| deputize_tests::mcp::events(format!("data: {list}\n\n")));
+    let mut seen = Vec::new();
+    for name in ["tester", "other"] {
+        let session = session_of(&it, "old", name).await;
+        let stream = it.app().get(PATH).as_user(&it.stage.bob).in_session(&session).await.ok();
+        seen.push(stream.text.contains(r#""name":"t""#));
+    }
+    assert_eq!(seen, [true, false]);
+}
+
+#[tokio::test]
+async fn a_client_whose_name_is_long_is_known_by_its_beginning() {
+    let it = Scene::without_policies(UpstreamConfig::default()).await;
+    let text = r#"permit(principal, action, resource) when { context has client_name && context.client_name like "xxxx*" };"#;
+    it.app().policy("x", text).await;
+    for server in ["old", "new"] {
+        let session = session_of(&it, server, &"x".repeat(100_000)).await;
+        assert!(session.len() < 1024, "{}", session.len());
+        let call = it.handshake(server, "tools/call", r#"{"name":"t","arguments":{}}"#);
+        call.in_session(&session).await.ok();
+    }
 }
 
 #[tokio::test]

@@ -22,10 +22,10 @@ pub(super) mod code {
 }
 
 /// A JSON-RPC error of our own.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Refusal(Box<Told>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Told {
     status: StatusCode,
     code: i64,

@@ -77,13 +77,10 @@ pub(super) async fn request(
     match dispatched {
         Ok(Dispatched { relayed, session }) => {
             let session = match session {
-                Some(session) => {
-                    let sealed = session.seal(&caller.core, flow.entry.access(), &flow.entry.target).await;
-                    match sealed {
-                        Ok(sealed) => Some(sealed),
-                        Err(error) => return Err(flow.refuse(error).await.into()),
-                    }
-                }
+                Some(session) => match session.seal(&caller.core, flow.entry.access()).await {
+                    Ok(sealed) => Some(sealed),
+                    Err(error) => return Err(flow.refuse(error).await.into()),
+                },
                 None => None,
             };
             Ok(flow.answer(relayed, session).await)
@@ -212,7 +209,7 @@ async fn handshake(
     };
     let session = match &initialize {
         Some(_) => None,
-        None => Session::open(&caller.core, flow.entry.access(), target, &caller.headers).await??,
+        None => flow.session.clone()?,
     };
     if session.as_ref().is_some_and(|session| session.handshake) {
         flow.eras.server = Era::Handshake;
@@ -236,8 +233,15 @@ async fn handshake(
             return Err(gone().into());
         }
         let relayed = relayed?;
-        let opened = relayed.session_id.clone().filter(|_| initialize.is_some());
-        let session = opened.map(|opened| Session::upstream(Some(&opened)));
+        let session = initialize.and_then(|initialize| {
+            let client_name = flow.client_name.clone();
+            match &relayed.session_id {
+                Some(opened) => Some(Session::upstream(Some(opened), client_name)),
+                // Where the server keeps none, it is for the client's name.
+                None if relayed.refused.is_some() || client_name.is_none() => None,
+                None => Some(Session::described(&initialize, client_name)),
+            }
+        });
         return Ok(Dispatched { relayed, session });
     }
     if let Some(initialize) = initialize {
@@ -247,7 +251,7 @@ async fn handshake(
         }
         let discovered = discover(&caller.upstream, target, &initialize).await?;
         let result = translate::initialize_result(&discovered, &initialize).ok_or_else(no_handshake)?;
-        let session = Session::described(initialize.client_info, initialize.capabilities);
+        let session = Session::described(&initialize, flow.client_name.clone());
         return Ok(Dispatched { relayed: local(result), session: Some(session) });
     }
     let relayed = handshake_to_modern(flow, &caller.upstream, target, params, session.as_ref()).await?;
@@ -277,7 +281,7 @@ async fn shake_hands(
     };
     while let Some(Ok(part)) = relayed.parts.next().await {
         if let Some(Said::Response(Reply { outcome, .. })) = part.said {
-            let session = Session::upstream(relayed.session_id.as_ref());
+            let session = Session::upstream(relayed.session_id.as_ref(), flow.client_name.clone());
             return Ok(outcome.ok().map(|result| (result, session)));
         }
     }
@@ -346,7 +350,7 @@ async fn discover(
     target: &Target,
     initialize: &Initialize<'_>,
 ) -> Result<Box<RawValue>, Not> {
-    let session = Session::described(initialize.client_info, initialize.capabilities);
+    let session = Session::described(initialize, None);
     let id = RawValue::from_string("1".to_owned()).map_err(Error::internal)?;
     let params = translate::params_for_modern(None, Some(&session));
     let message = ModernMessage {

@@ -20,6 +20,7 @@ use super::{
     fields::Fields,
     incoming::{Era, SESSION_ID},
     judge::List,
+    session::Session,
     translate,
 };
 use crate::{
@@ -49,6 +50,8 @@ pub(super) struct Flow {
     pub(super) entry: Entry,
     pub(super) trail: Trail,
     pub(super) client_name: Option<String>,
+    /// The session of a handshake client, or why there is none.
+    pub(super) session: Result<Option<Session>, Refusal>,
     /// From which level on the client wants log messages, if it wants any.
     pub(super) log_level: Option<usize>,
     /// The approved tools, if a list of tools is to be held against them.

@@ -51,6 +51,7 @@ use self::{
     flow::Flow,
     incoming::{INFO_KEY, Incoming, Kind},
     judge::{Ask, List},
+    session::Session,
 };
 use crate::{
     caller::{Arrival, Caller},
@@ -136,7 +137,7 @@ pub(crate) async fn post(Arrival { caller, presented }: Arrival, http: HttpReque
         let incoming = Incoming::read(&body, &caller.headers)?;
         match &incoming.kind {
             Kind::Request { id, method, params } => {
-                ask(caller, presented, &incoming, id, method, *params).await
+                Box::pin(ask(caller, presented, &incoming, id, method, *params)).await
             }
             Kind::Notification { .. } | Kind::Response => tell(caller, presented, &incoming).await,
         }
@@ -253,9 +254,17 @@ async fn ask(
         Ok(access) => access,
         Err(error) => return Err(caller.recorded(trail, error).await.into()),
     };
-    let client_name = client_name(params);
-    let context = CallContext { source_ip: request.source_ip, client_name: client_name.as_deref() };
     let entered = async {
+        let session = match incoming.era {
+            incoming::Era::Handshake if method != "initialize" => {
+                Session::open(core, &access, &caller.headers).await?
+            }
+            _ => Ok(None),
+        };
+        // A handshake client says its name once.
+        let named = session.as_ref().ok().and_then(|session| session.as_ref()?.client_name.clone());
+        let client_name = named.or_else(|| client_name(params));
+        let context = CallContext { source_ip: request.source_ip, client_name: client_name.as_deref() };
         asked.judge(&access, &mut trail, method, context)?;
         let entry = Entry::to(core, request, &access, &mut trail).await?;
         if let Ask::CallTool { name, .. } = &asked {
@@ -265,10 +274,10 @@ async fn ask(
             Ask::List(List::Tools) => in_force(core, &access).await?,
             _ => None,
         };
-        Ok((entry, pins))
+        Ok((session, client_name, entry, pins))
     }
     .await;
-    let (entry, pins) = match entered {
+    let (session, client_name, entry, pins) = match entered {
         Ok(entered) => entered,
         Err(error) => {
             let error = caller.recorded(trail, error).await;
@@ -285,6 +294,7 @@ async fn ask(
         entry,
         trail,
         client_name,
+        session,
         log_level: translate::log_level(params),
         pins,
     };

@@ -9,11 +9,11 @@ use serde_json::value::RawValue;
 use super::{
     answer::{Refusal, code},
     incoming::SESSION_ID,
+    translate::Initialize,
 };
-use crate::upstream::Target;
 
 /// What a session is.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Session {
     /// The session at a handshake server.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
@@ -21,6 +21,9 @@ pub(super) struct Session {
     /// Whether the server has shaken hands, which one that speaks both does for a client that does.
     #[serde(rename = "h", default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) handshake: bool,
+    /// What the client calls itself, for the policies: it says so once.
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
+    pub(super) client_name: Option<String>,
     /// For a modern server, which is told with each request: who the client is…
     #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
     pub(super) client_info: Option<Box<RawValue>>,
@@ -34,17 +37,19 @@ const MAX_DESCRIPTION: usize = 2 * 1024;
 
 impl Session {
     /// With a server that has shaken hands, and in its own session, if it keeps one.
-    pub(super) fn upstream(id: Option<&HeaderValue>) -> Self {
+    pub(super) fn upstream(id: Option<&HeaderValue>, client_name: Option<String>) -> Self {
         let upstream = id.and_then(|id| id.to_str().ok()).map(str::to_owned);
-        Self { upstream, handshake: true, client_info: None, capabilities: None }
+        Self { upstream, handshake: true, client_name, client_info: None, capabilities: None }
     }
 
-    /// Of a client that has described itself in `initialize`.
-    pub(super) fn described(info: Option<&RawValue>, capabilities: Option<&RawValue>) -> Self {
+    /// Of a client that has described itself in `initialize`, with a server that keeps no session.
+    pub(super) fn described(initialize: &Initialize<'_>, client_name: Option<String>) -> Self {
+        let Initialize { client_info: info, capabilities, .. } = initialize;
         let short = |text: &&RawValue| text.get().len() <= MAX_DESCRIPTION;
         Self {
             upstream: None,
             handshake: false,
+            client_name,
             client_info: info.filter(short).map(ToOwned::to_owned),
             capabilities: capabilities.filter(short).map(ToOwned::to_owned),
         }
@@ -57,9 +62,9 @@ impl Session {
         Some(id)
     }
 
-    pub(super) async fn seal(&self, core: &Core, access: &Access, target: &Target) -> Result<HeaderValue> {
+    pub(super) async fn seal(&self, core: &Core, access: &Access) -> Result<HeaderValue> {
         let content = serde_json::to_vec(self).map_err(deputize_core::Error::internal)?;
-        let id = mcp_sessions::seal(core, &binding(access, target), &content).await?;
+        let id = mcp_sessions::seal(core, &binding(access), &content).await?;
         let mut id = HeaderValue::try_from(id).map_err(deputize_core::Error::internal)?;
         id.set_sensitive(true);
         Ok(id)
@@ -70,20 +75,19 @@ impl Session {
     pub(super) async fn open(
         core: &Core,
         access: &Access,
-        target: &Target,
         headers: &HeaderMap,
     ) -> Result<Result<Option<Self>, Refusal>> {
         let mut ids = headers.get_all(SESSION_ID).iter();
         let Some(id) = ids.next() else { return Ok(Ok(None)) };
         let gone = || Refusal::new(StatusCode::NOT_FOUND, code::INVALID_REQUEST, "There is no such session");
         let Some(id) = id.to_str().ok().filter(|_| ids.next().is_none()) else { return Ok(Err(gone())) };
-        let content = mcp_sessions::open(core, &binding(access, target), id).await?;
+        let content = mcp_sessions::open(core, &binding(access), id).await?;
         let session = content.and_then(|content| serde_json::from_slice(&content).ok());
         Ok(session.map(Some).ok_or_else(gone))
     }
 }
 
-fn binding(access: &Access, target: &Target) -> String {
-    let Target { server_id, url, credential_key, .. } = target;
-    format!("{}\0{server_id}\0{url}\0{credential_key}", access.caller_key())
+fn binding(access: &Access) -> String {
+    let server = &access.server;
+    format!("{}\0{}\0{}\0{}", access.caller_key(), server.id, server.url, access.credential_key())
 }

@@ -1,9 +1,11 @@
 //! What is no request of the protocol: notifications and responses, the stream of a session, and its end.
 
+use std::{net::IpAddr, sync::Arc};
+
 use axum::response::{IntoResponse, Response};
 use deputize_core::{
     Error,
-    access::{Access, CallContext},
+    access::CallContext,
     pins::{Pinning, Pins, Standing},
 };
 use futures::{StreamExt, stream};
@@ -62,7 +64,7 @@ async fn tell_once(entry: &Entry, caller: &Caller, incoming: &Incoming<'_>) -> R
         // This revision has none that a client would send by HTTP; an extension may.
         return Ok(());
     }
-    let session = Session::open(&caller.core, entry.access(), &entry.target, &caller.headers).await??;
+    let session = Session::open(&caller.core, entry.access(), &caller.headers).await??;
     let (era, _) = caller.upstream.era(&entry.target).await?;
     if era == upstream::Era::Modern && !session.as_ref().is_some_and(|session| session.handshake) {
         return Ok(());
@@ -77,7 +79,7 @@ async fn tell_once(entry: &Entry, caller: &Caller, incoming: &Incoming<'_>) -> R
     };
     match caller.upstream.relay_in_session(&entry.target, message).await {
         Ok(_) => Ok(()),
-        Err(UpstreamError::Status { status: StatusCode::NOT_FOUND, .. }) if session.is_some() => {
+        Err(UpstreamError::Status { status: StatusCode::NOT_FOUND, .. }) if upstream_session.is_some() => {
             Err(Not::Refused(gone()))
         }
         Err(error) => Err(error.into()),
@@ -109,36 +111,36 @@ pub(super) async fn open_stream(let_in: LetIn, caller: &Caller) -> Result<Respon
         }
     };
     let opened = opened.await;
+    let (opened, client_name) =
+        opened.map_or_else(|not| (Err(not), None), |(opened, name)| (Ok(opened), name));
     let (outcome, refusal) = settled(opened, |error| entry.failure(error));
     // What comes over the stream is not known yet: the trail says that it was opened.
     let relayed = match (refusal, trail.end(&caller.request, outcome).await) {
         (Some(refusal), _) => return Err(refusal.into()),
         (None, relayed) => relayed.map_err(Stop::unasked)?,
     };
-    let source_ip = caller.request.source_ip;
     let pins = in_force(&caller.core, entry.access()).await?;
-    let events = stream::unfold((entry, pins, relayed.parts), move |(entry, pins, mut parts)| async move {
-        let keep_alive = tokio::time::timeout(KEEP_ALIVE_EVERY, parts.next()).await;
-        let Ok(next) = keep_alive else {
-            return Some((Ok::<_, Error>(KEEP_ALIVE.to_owned()), (entry, pins, parts)));
+    let view = View { entry, pins, client_name, source_ip: caller.request.source_ip };
+    let events = stream::unfold((view, relayed.parts), |(view, mut parts)| async move {
+        let Ok(next) = tokio::time::timeout(KEEP_ALIVE_EVERY, parts.next()).await else {
+            return Some((Ok::<_, Error>(KEEP_ALIVE.to_owned()), (view, parts)));
         };
         // A stream that breaks off ends: its client resumes it.
         let part = next?.ok()?;
         let message = match &part.said {
-            Some(Said::Message(message)) => {
-                Some(filtered(message, entry.access(), pins.as_deref(), source_ip).ok()?)
-            }
+            Some(Said::Message(message)) => Some(view.of(message).ok()?),
             _ => None,
         };
         let text = event(&part, message.as_deref().map(RawValue::get));
-        Some((Ok(text), (entry, pins, parts)))
+        Some((Ok(text), (view, parts)))
     });
     Ok(event_stream(axum::body::Body::from_stream(events)))
 }
 
-async fn open_once(entry: &Entry, caller: &Caller) -> Result<Relayed, Not> {
-    let session = Session::open(&caller.core, entry.access(), &entry.target, &caller.headers).await??;
-    let upstream_session = upstream_session(session.as_ref())?;
+/// The stream, and what the client calls itself.
+async fn open_once(entry: &Entry, caller: &Caller) -> Result<(Relayed, Option<String>), Not> {
+    let session = Session::open(&caller.core, entry.access(), &caller.headers).await??;
+    let (session, upstream_session) = with_upstream(session)?;
     let message = SessionMessage {
         version: caller.headers.get(PROTOCOL_VERSION),
         session: Some(&upstream_session),
@@ -147,7 +149,7 @@ async fn open_once(entry: &Entry, caller: &Caller) -> Result<Relayed, Not> {
         last_event_id: caller.headers.get("last-event-id"),
     };
     match caller.upstream.relay_in_session(&entry.target, message).await {
-        Ok(relayed) if relayed.is_stream => Ok(relayed),
+        Ok(relayed) if relayed.is_stream => Ok((relayed, session.client_name)),
         Ok(_) => Err(Error::MethodNotAllowed(Some(NO_STREAM)).into()),
         Err(error) => Err(refused(error, NO_STREAM)),
     }
@@ -159,8 +161,9 @@ const NO_SESSION: &str = "POST";
 const NO_STREAM: &str = "POST, DELETE";
 const NO_END: &str = "POST, GET";
 
-fn upstream_session(session: Option<&Session>) -> Result<HeaderValue, Error> {
-    session.and_then(Session::upstream_id).ok_or(Error::MethodNotAllowed(Some(NO_SESSION)))
+fn with_upstream(session: Option<Session>) -> Result<(Session, HeaderValue), Error> {
+    let upstream = session.as_ref().and_then(Session::upstream_id);
+    session.zip(upstream).ok_or(Error::MethodNotAllowed(Some(NO_SESSION)))
 }
 
 /// What it means that a server refuses a GET or a DELETE; `allowed` is what is left, if it is for the method.
@@ -174,27 +177,32 @@ fn refused(error: UpstreamError, allowed: &'static str) -> Not {
     }
 }
 
-/// A message of a stream. The response to a list, resumed, is as private there as where it was asked for.
-fn filtered(
-    message: &RawValue,
-    access: &Access,
-    pins: Option<&Pins>,
-    source_ip: Option<std::net::IpAddr>,
-) -> deputize_core::Result<Box<RawValue>> {
-    let Some(mut fields) = Fields::of(message) else { return Err(no_handshake()) };
-    let Some(result) = fields.get("result").map(ToOwned::to_owned) else { return Ok(message.to_owned()) };
-    let Some(mut result) = Fields::of(&result) else { return Ok(message.to_owned()) };
-    let context = CallContext { source_ip, client_name: None };
-    for list in List::ALL {
-        list.filter(&mut result, access, context, |tool| {
-            access.server.pinning != Pinning::Block
-                || pins
-                    .and_then(|pins| pins.judge(tool))
-                    .is_some_and(|(_, standing)| standing == Standing::Approved)
-        })?;
+/// What the client of a stream may see.
+struct View {
+    entry: Entry,
+    pins: Option<Arc<Pins>>,
+    client_name: Option<String>,
+    source_ip: Option<IpAddr>,
+}
+
+impl View {
+    /// A message of the stream. The response to a list, resumed, is as private there as where it was asked for.
+    fn of(&self, message: &RawValue) -> deputize_core::Result<Box<RawValue>> {
+        let Some(mut fields) = Fields::of(message) else { return Err(no_handshake()) };
+        let Some(result) = fields.get("result").map(ToOwned::to_owned) else { return Ok(message.to_owned()) };
+        let Some(mut result) = Fields::of(&result) else { return Ok(message.to_owned()) };
+        let access = self.entry.access();
+        let context = CallContext { source_ip: self.source_ip, client_name: self.client_name.as_deref() };
+        for list in List::ALL {
+            list.filter(&mut result, access, context, |tool| {
+                let judged = || self.pins.as_ref()?.judge(tool);
+                access.server.pinning != Pinning::Block
+                    || judged().is_some_and(|(_, standing)| standing == Standing::Approved)
+            })?;
+        }
+        fields.set("result", result.to_raw());
+        Ok(fields.to_raw())
     }
-    fields.set("result", result.to_raw());
-    Ok(fields.to_raw())
 }
 
 /// Ends a session.
@@ -218,8 +226,8 @@ pub(super) async fn end_session(let_in: LetIn, caller: &Caller) -> Result<Respon
 }
 
 async fn end_once(entry: &Entry, caller: &Caller) -> Result<(), Not> {
-    let session = Session::open(&caller.core, entry.access(), &entry.target, &caller.headers).await??;
-    let upstream_session = upstream_session(session.as_ref())?;
+    let session = Session::open(&caller.core, entry.access(), &caller.headers).await??;
+    let (_, upstream_session) = with_upstream(session)?;
     let version: Option<&HeaderValue> = caller.headers.get(PROTOCOL_VERSION);
     let ended = caller.upstream.end_session(&entry.target, version, &upstream_session).await;
     ended.map_err(|error| refused(error, NO_END))
