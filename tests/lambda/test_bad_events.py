@@ -17,8 +17,11 @@ every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 # is about the longest body that a gateway can hand on.
 _LONGEST_BODY = 5_900_000
 
-# All JSON: Lambda's Invoke takes nothing else (its error InvalidRequestContentException), so nothing else gets here.
 _NO_HTTP_EVENTS: dict[str, bytes] = {
+    # Lambda's Invoke takes JSON alone (its error InvalidRequestContentException), but who else may run a function?
+    "no JSON": b'{"a',
+    "not even text": b"\xff\xfe\x00",
+    "no byte": b"",
     "nothing in it": b"{}",
     "a list": b"[]",
     "null": b"null",

@@ -7,6 +7,7 @@
 //! | `metrics` | what `CloudWatch` is told of each request |
 //! | `logs` | what is logged, and that it is ours |
 //! | `aws` | how a function reaches AWS |
+//! | `runtime` | invocations from Lambda, answers to it |
 //! | `init` | telling Lambda that a function cannot start |
 //!
 //! `lambda_http` brings the runtime. Its reading of events is not used: what it does not know ends the invocation
@@ -19,6 +20,7 @@ mod event;
 mod init;
 mod logs;
 mod metrics;
+mod runtime;
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -30,9 +32,6 @@ use deputize_core::{
     vault::Vault,
 };
 pub use lambda_http::Context;
-use lambda_http::lambda_runtime::{LambdaEvent, Runtime};
-use lambda_http::{Error, service_fn};
-use serde_json::value::RawValue;
 
 pub use self::{
     entry::{Entry, Streamed},
@@ -77,22 +76,7 @@ async fn start(
     let routes = routes(Parts { core: Arc::clone(&core), upstreams })?;
     let name = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| function.name().to_owned());
     let entry = Arc::new(Entry::new(name, routes, core, metrics::to_stdout()));
-    serve(entry, streams).await.map_err(init::Failure::from)
-}
-
-async fn serve(entry: Arc<Entry>, streams: bool) -> Result<(), Error> {
-    if streams {
-        let answer = service_fn(move |event: LambdaEvent<Box<RawValue>>| {
-            let entry = Arc::clone(&entry);
-            async move { Ok::<_, Error>(entry.streamed(&event.payload, &event.context).await) }
-        });
-        return Runtime::new(answer).run().await;
-    }
-    let answer = service_fn(move |event: LambdaEvent<Box<RawValue>>| {
-        let entry = Arc::clone(&entry);
-        async move { Ok::<_, Error>(entry.buffered(&event.payload, &event.context).await) }
-    });
-    Runtime::new(answer).run().await
+    runtime::serve(entry, streams).await.map_err(init::Failure::from)
 }
 
 async fn core(config: Config) -> Result<Core, init::Failure> {

@@ -1,0 +1,131 @@
+//! Invocations from Lambda, and answers to it ([Runtime API](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html),
+//! [response streaming](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming)).
+//!
+//! `lambda_runtime` fetches the events. Answers are sent here, since its client leaves Nagle's algorithm on: each part
+//! of a streamed answer would wait until the one before is acknowledged, some 40 ms where acknowledgements are delayed.
+//! And what is no JSON, which it answers with a function error, is an HTTP answer like all else.
+
+use std::{
+    sync::Arc,
+    task::{Context as Task, Poll},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use hyper_util::client::legacy::connect::HttpConnector;
+use lambda_http::{
+    Error, LambdaEvent,
+    lambda_runtime::{LambdaInvocation, Runtime, StreamResponse},
+    service_fn,
+};
+use lambda_runtime_api_client::{Client, body::Body};
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use tower::{Service, layer::layer_fn};
+
+use super::entry::{Entry, Streamed};
+
+/// Which invocation is answered, where Lambda says so: an answer that comes too late is then not taken for another's.
+const INVOCATION_ID: HeaderName = HeaderName::from_static("lambda-runtime-invocation-id");
+const ERROR_TYPE: HeaderName = HeaderName::from_static("lambda-runtime-function-error-type");
+const ERROR_BODY: HeaderName = HeaderName::from_static("lambda-runtime-function-error-body");
+
+/// Answers invocations until Lambda ends the process.
+pub(super) async fn serve(entry: Arc<Entry>, streams: bool) -> Result<(), Error> {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    let client = Arc::new(Client::builder().with_connector(connector).build()?);
+    let answers = Answers { entry, client, streams };
+    // What a runtime is made of is a handler of parsed events; all that it would do is done by the layer.
+    let handler = service_fn(async |_: LambdaEvent<IgnoredAny>| Ok::<_, Error>(()));
+    Runtime::new(handler).layer(layer_fn(move |_| answers.clone())).run().await
+}
+
+/// What becomes of an invocation.
+#[derive(Clone)]
+struct Answers {
+    entry: Arc<Entry>,
+    client: Arc<Client>,
+    streams: bool,
+}
+
+impl Service<LambdaInvocation> for Answers {
+    type Response = ();
+    type Error = Error;
+    type Future = BoxFuture<'static, Result<(), Error>>;
+
+    fn poll_ready(&mut self, _: &mut Task<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, invocation: LambdaInvocation) -> Self::Future {
+        let Self { entry, client, streams } = self.clone();
+        async move {
+            let answer = answer(&entry, invocation, streams).await?;
+            match client.call(answer).await {
+                Ok(taken) if taken.status().is_success() => {}
+                Ok(refused) => tracing::error!(status = %refused.status(), "Lambda did not take an answer"),
+                // Whoever waited for it may be gone. If Lambda is, the next poll ends the process.
+                Err(error) => tracing::error!(error = ?error, "an answer could not be sent to Lambda"),
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+/// The request to Lambda that answers an invocation.
+async fn answer(entry: &Entry, invocation: LambdaInvocation, streams: bool) -> Result<Request<Body>, Error> {
+    let LambdaInvocation { parts, body, context } = invocation;
+    let event = serde_json::from_slice(&body).unwrap_or_else(|_| RawValue::NULL.to_owned());
+    let uri = format!("/2018-06-01/runtime/invocation/{}/response", context.request_id);
+    let mut request = if streams {
+        let mut request = Request::post(uri).body(chunks(entry.streamed(&event, &context).await)?)?;
+        let headers = request.headers_mut();
+        let mode = HeaderName::from_static("lambda-runtime-function-response-mode");
+        headers.insert(mode, HeaderValue::from_static("streaming"));
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(HTTP_INTEGRATION));
+        headers.append(header::TRAILER, HeaderValue::from(ERROR_TYPE));
+        headers.append(header::TRAILER, HeaderValue::from(ERROR_BODY));
+        request
+    } else {
+        let answer = entry.buffered(&event, &context).await;
+        Request::post(uri).body(Body::from(Box::<str>::from(answer).into_string()))?
+    };
+    if let Some(id) = parts.headers.get(INVOCATION_ID) {
+        request.headers_mut().insert(INVOCATION_ID, id.clone());
+    }
+    Ok(request)
+}
+
+/// What begins with a JSON of status and headers, and eight bytes of nothing.
+const HTTP_INTEGRATION: &str = "application/vnd.awslambda.http-integration-response";
+
+/// A streamed answer's bytes. Should they break off, trailers say so, and whoever reads them sees no whole answer.
+fn chunks(answer: StreamResponse<Streamed>) -> Result<Body, Error> {
+    let mut prelude = serde_json::to_vec(&answer.metadata_prelude)?;
+    prelude.extend([0; 8]);
+    let beginning = stream::iter([Frame::data(Bytes::from(prelude))]);
+    let rest = answer.stream.map(|chunk| match chunk {
+        Ok(chunk) => Frame::data(chunk),
+        Err(error) => {
+            tracing::error!(error, "an answer broke off");
+            Frame::trailers(broken_off())
+        }
+    });
+    Ok(Body::new(StreamBody::new(beginning.chain(rest).map(Ok::<_, Error>))))
+}
+
+fn broken_off() -> HeaderMap {
+    let why = r#"{"errorType":"Runtime.StreamError","errorMessage":"The answer broke off"}"#;
+    let mut trailers = HeaderMap::from_iter([(ERROR_TYPE, HeaderValue::from_static("Runtime.StreamError"))]);
+    if let Ok(why) = HeaderValue::try_from(BASE64_STANDARD.encode(why)) {
+        trailers.insert(ERROR_BODY, why);
+    }
+    trailers
+}
