@@ -8,7 +8,9 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use reqwest::{Client, ClientBuilder, Error};
+use reqwest::{Client, ClientBuilder, Error, redirect, retry};
+
+use crate::address::{AddressPolicy, GuardedResolver};
 
 /// Cheap to clone; clones share the client.
 #[derive(Clone)]
@@ -23,6 +25,32 @@ impl LazyClient {
     /// A client as it is configured here.
     pub fn new(configured: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static) -> Self {
         Self(Arc::new(Lazy { configured: Box::new(configured), made: OnceLock::new() }))
+    }
+
+    /// One for addresses that somebody else has chosen: they are decided on by what a connection is made to, nobody
+    /// leads it elsewhere, and what it sends, it sends once. Times are for `configured` to bound.
+    pub fn guarded(
+        addresses: AddressPolicy,
+        configured: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(move |client| {
+            let client = client
+                .user_agent(concat!("deputize/", env!("CARGO_PKG_VERSION")))
+                .dns_resolver(Arc::new(GuardedResolver(addresses)))
+                // A proxy of the environment would connect where our address policy does not look.
+                .no_proxy()
+                .redirect(redirect::Policy::none())
+                .referer(false)
+                // A tool must not run twice, and providers end a session whose refresh token they see again.
+                .retry(retry::never())
+                .http1_only()
+                // A few compressed bytes could be many; nothing here asks for compression.
+                .no_gzip()
+                .no_brotli()
+                .no_zstd()
+                .no_deflate();
+            configured(client)
+        })
     }
 
     /// The client. Fails if TLS cannot be set up, and then tries again the next time.

@@ -1,13 +1,13 @@
 //! Requests to addresses that somebody else has chosen: authorization servers that MCP servers name.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use deputize_core::connections::http::{Answering, Http, HttpError};
 use http::{Request, Response};
 use url::Url;
 
 use crate::{
-    address::{AddressPolicy, GuardedResolver, refusal_in},
+    address::{AddressPolicy, refusal_in},
     lazy::LazyClient,
 };
 
@@ -38,23 +38,8 @@ pub struct Outbound {
 
 impl Outbound {
     pub fn new(addresses: AddressPolicy, times: Times) -> Self {
-        let client = LazyClient::new(move |client| {
-            client
-                .user_agent(concat!("deputize/", env!("CARGO_PKG_VERSION")))
-                .dns_resolver(Arc::new(GuardedResolver(addresses)))
-                .no_proxy()
-                .redirect(reqwest::redirect::Policy::none())
-                .referer(false)
-                // A token request must not be sent twice: providers end a session whose refresh token they see again.
-                .retry(reqwest::retry::never())
-                .connect_timeout(times.connect)
-                .timeout(times.total)
-                .pool_max_idle_per_host(0)
-                .http1_only()
-                .no_gzip()
-                .no_brotli()
-                .no_zstd()
-                .no_deflate()
+        let client = LazyClient::guarded(addresses, move |client| {
+            client.connect_timeout(times.connect).timeout(times.total).pool_max_idle_per_host(0)
         });
         Self { client, addresses }
     }

@@ -6,10 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use deputize_service::{
-    address::{GuardedResolver, refusal_in},
-    lazy::LazyClient,
-};
+use deputize_service::{address::refusal_in, lazy::LazyClient};
 use futures::Stream;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -88,26 +85,12 @@ impl Exchange {
 
 impl Transport {
     pub(super) fn new(config: Arc<UpstreamConfig>) -> Self {
-        let configured = Arc::clone(&config);
-        let http = LazyClient::new(move |client| {
-            let config = &configured;
+        let UpstreamConfig { addresses, connect_timeout, keep_alive, .. } = *config;
+        let http = LazyClient::guarded(addresses, move |client| {
             client
-                .user_agent(concat!("deputize/", env!("CARGO_PKG_VERSION")))
-                .dns_resolver(Arc::new(GuardedResolver(config.addresses)))
-                // A proxy of the environment would connect where our address policy does not look.
-                .no_proxy()
-                .redirect(reqwest::redirect::Policy::none())
-                .referer(false)
-                .retry(reqwest::retry::never())
-                .connect_timeout(config.connect_timeout)
-                .pool_idle_timeout(config.keep_alive)
-                .http1_only()
+                .connect_timeout(connect_timeout)
+                .pool_idle_timeout(keep_alive)
                 .http1_max_headers(MAX_HEADERS)
-                // A few compressed bytes could be many; nothing here asks for compression.
-                .no_gzip()
-                .no_brotli()
-                .no_zstd()
-                .no_deflate()
         });
         Self { http, config }
     }
