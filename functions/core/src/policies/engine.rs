@@ -25,10 +25,15 @@ use crate::{
 
 const SCHEMA_TEXT: &str = include_str!("schema.cedarschema");
 
-/// The schema and names that every decision needs, parsed once. They are constants of ours: that they
+/// What policies are checked against when they are saved. No decision needs it, and to parse it is several times
+/// the work of a function's first decision.
+static SCHEMA: LazyLock<Result<Schema, String>> = LazyLock::new(|| {
+    Schema::from_cedarschema_str(SCHEMA_TEXT).map(|(schema, _)| schema).map_err(|error| error.to_string())
+});
+
+/// The names that every decision needs, parsed once. Like the schema they are constants of ours: that they
 /// parse is tested, and a build in which they do not refuses every call.
 struct Names {
-    schema: Schema,
     group: EntityTypeName,
     agent: EntityTypeName,
     user: EntityTypeName,
@@ -48,9 +53,7 @@ struct Names {
 static NAMES: LazyLock<Result<Names, String>> = LazyLock::new(|| {
     let name = |text| EntityTypeName::from_str(text).map_err(|error| error.to_string());
     let uid = |text| EntityUid::from_str(text).map_err(|error: cedar_policy::ParseErrors| error.to_string());
-    let (schema, _) = Schema::from_cedarschema_str(SCHEMA_TEXT).map_err(|error| error.to_string())?;
     Ok(Names {
-        schema,
         group: name("Group")?,
         agent: name("Agent")?,
         user: name("User")?,
@@ -84,7 +87,8 @@ pub(super) fn validate(id: PolicyId, text: &str) -> Result<()> {
     let policy = parse(id, text)?;
     let mut set = PolicySet::new();
     set.add(policy.clone()).map_err(Error::internal)?;
-    let result = Validator::new(names()?.schema.clone()).validate(&set, ValidationMode::Strict);
+    let schema = SCHEMA.as_ref().map_err(Error::internal)?.clone();
+    let result = Validator::new(schema).validate(&set, ValidationMode::Strict);
     // The first in the text: the validator gives them in an order that differs from run to run.
     match result.validation_errors().min_by_key(|error| (offset(*error), error.to_string())) {
         None if ArgumentNames::of(&policy)?.any_computed => Err(Error::invalid(
