@@ -13,23 +13,24 @@ use deputize_core::{
 use deputize_service::{
     Errors, Paged, Result,
     extract::{Context, Json, Paging, PagingParams, Path, User},
+    handlers,
+    routes::Routes,
 };
 use http::{StatusCode, Uri};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     bounds::{Groups, Name, Origins},
     shown_once::ShownOnce,
 };
 
-pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
-    OpenApiRouter::new()
-        .routes(routes!(list, create))
-        .routes(routes!(get, update))
-        .routes(routes!(list_secrets, add_secret))
-        .routes(routes!(revoke_secret))
+pub(crate) fn routes() -> Routes<Arc<Core>> {
+    Routes::new()
+        .mount(handlers!(list, create))
+        .mount(handlers!(get, update))
+        .mount(handlers!(list_secrets, add_secret))
+        .mount(handlers!(revoke_secret))
 }
 
 /// An agent account, for those who manage it.

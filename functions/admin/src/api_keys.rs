@@ -12,20 +12,21 @@ use deputize_core::{
 use deputize_service::{
     Errors, Paged, Result,
     extract::{Context, Json, Paging, PagingParams, Path, User},
+    handlers,
+    routes::Routes,
 };
 use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{bounds::Name, shown_once::ShownOnce};
 
-pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
-    OpenApiRouter::new()
-        .routes(routes!(list_mine, create))
-        .routes(routes!(revoke_mine))
-        .routes(routes!(list_for_user))
-        .routes(routes!(revoke_for_user))
+pub(crate) fn routes() -> Routes<Arc<Core>> {
+    Routes::new()
+        .mount(handlers!(list_mine, create))
+        .mount(handlers!(revoke_mine))
+        .mount(handlers!(list_for_user))
+        .mount(handlers!(revoke_for_user))
 }
 
 /// An API key, without its text.

@@ -12,6 +12,8 @@ use deputize_core::{
 use deputize_service::{
     Errors, Paged, Result,
     extract::{Paging, PagingParams, Query, User},
+    handlers,
+    routes::Routes,
 };
 use http::Uri;
 use serde::{Deserialize, Serialize};
@@ -19,13 +21,12 @@ use utoipa::{
     IntoParams, ToSchema,
     openapi::{Object, ObjectBuilder, Type},
 };
-use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use crate::bounds::ip_address;
 
-pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
-    OpenApiRouter::new().routes(routes!(list))
+pub(crate) fn routes() -> Routes<Arc<Core>> {
+    Routes::new().mount(handlers!(list))
 }
 
 /// An event of the audit trail. Every field is always there, `null` where it does not apply.

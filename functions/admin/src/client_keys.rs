@@ -12,14 +12,15 @@ use deputize_core::{
 use deputize_service::{
     Errors, Result,
     extract::{Context, Json, Path, User, object},
+    handlers,
+    routes::Routes,
 };
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
-    OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(delete))
+pub(crate) fn routes() -> Routes<Arc<Core>> {
+    Routes::new().mount(handlers!(list, add)).mount(handlers!(delete))
 }
 
 /// A public key of an agent account's client.

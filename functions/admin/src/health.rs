@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use deputize_core::{Core, Error, control::Control};
-use deputize_service::{ErrorBody, Result, extract::Json};
+use deputize_service::{ErrorBody, Result, extract::Json, handlers, routes::Routes};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
-    OpenApiRouter::new().routes(routes!(healthz))
+pub(crate) fn routes() -> Routes<Arc<Core>> {
+    Routes::new().mount(handlers!(healthz))
 }
 
 #[derive(Debug, Serialize, ToSchema)]

@@ -20,11 +20,11 @@ mod users;
 use std::sync::Arc;
 
 use deputize_core::Core;
-use utoipa_axum::router::OpenApiRouter;
+use deputize_service::routes::Routes;
 
 /// The function's routes, to be put [`deputize_service::edge::around`].
-pub fn router(core: Arc<Core>) -> OpenApiRouter {
-    OpenApiRouter::new()
+pub fn router(core: Arc<Core>) -> Routes {
+    Routes::new()
         .merge(me::routes())
         .merge(api_keys::routes())
         .merge(agent_accounts::routes())

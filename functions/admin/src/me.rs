@@ -6,13 +6,14 @@ use deputize_core::Core;
 use deputize_service::{
     Errors, Result,
     extract::{self, Json},
+    handlers,
+    routes::Routes,
 };
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::users::User;
 
-pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
-    OpenApiRouter::new().routes(routes!(me))
+pub(crate) fn routes() -> Routes<Arc<Core>> {
+    Routes::new().mount(handlers!(me))
 }
 
 /// The user who is calling

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use axum::response::IntoResponse;
 use deputize_core::Core;
+use deputize_service::{handlers, routes::Routes};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
-    OpenApiRouter::new().routes(routes!(openapi))
+pub(crate) fn routes() -> Routes<Arc<Core>> {
+    Routes::new().mount(handlers!(openapi))
 }
 
 /// The description of this API

@@ -12,20 +12,21 @@ use deputize_core::{
 use deputize_service::{
     Errors, Paged, Result,
     extract::{Context, Json, Paging, PagingParams, Path, User},
+    handlers,
+    routes::Routes,
 };
 use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::bounds::{Name, ToolName, ip_address};
 
-pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
-    OpenApiRouter::new()
-        .routes(routes!(list, create))
-        .routes(routes!(get, replace, delete))
-        .routes(routes!(check))
+pub(crate) fn routes() -> Routes<Arc<Core>> {
+    Routes::new()
+        .mount(handlers!(list, create))
+        .mount(handlers!(get, replace, delete))
+        .mount(handlers!(check))
 }
 
 /// A Cedar policy.

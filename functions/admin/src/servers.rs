@@ -13,19 +13,20 @@ use deputize_core::{
 use deputize_service::{
     Errors, Paged, Result,
     extract::{Context, Json, Paging, PagingParams, Path, User, object},
+    handlers,
+    routes::Routes,
 };
 use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     bounds::{HttpUrl, Name},
     server_secrets::{OAuthClient, ShownOAuthClient, StaticHeader, secrets},
 };
 
-pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update))
+pub(crate) fn routes() -> Routes<Arc<Core>> {
+    Routes::new().mount(handlers!(list, create)).mount(handlers!(get, update))
 }
 
 /// An MCP server.

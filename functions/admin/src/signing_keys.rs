@@ -10,14 +10,15 @@ use deputize_core::{
 use deputize_service::{
     Errors, Result,
     extract::{Context, Json, Path, User},
+    handlers,
+    routes::Routes,
 };
 use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
-    OpenApiRouter::new().routes(routes!(list, rotate)).routes(routes!(revoke))
+pub(crate) fn routes() -> Routes<Arc<Core>> {
+    Routes::new().mount(handlers!(list, rotate)).mount(handlers!(revoke))
 }
 
 /// A public key that verifies agent tokens (RFC 7517, RFC 7518 section 6.2).

@@ -12,16 +12,17 @@ use deputize_core::{
 use deputize_service::{
     Errors, Paged, Result,
     extract::{self, Context, Json, Paging, PagingParams, Path},
+    handlers,
+    routes::Routes,
 };
 use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::bounds::{Groups, HttpUrl, Name, Subject};
 
-pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update))
+pub(crate) fn routes() -> Routes<Arc<Core>> {
+    Routes::new().mount(handlers!(list, create)).mount(handlers!(get, update))
 }
 
 /// A person.

@@ -16,16 +16,17 @@ use deputize_core::{
 use deputize_service::{
     Errors, Paged, Result,
     extract::{Context, Json, Paging, PagingParams, Path, User},
+    handlers,
+    routes::Routes,
 };
 use http::{StatusCode, Uri};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// The function's routes, to be put [`deputize_service::edge::around`].
-pub fn router(core: Arc<Core>) -> OpenApiRouter {
-    OpenApiRouter::new()
-        .routes(routes!(list_for_agent, create))
-        .routes(routes!(list_mine))
-        .routes(routes!(revoke))
+pub fn router(core: Arc<Core>) -> Routes {
+    Routes::new()
+        .mount(handlers!(list_for_agent, create))
+        .mount(handlers!(list_mine))
+        .mount(handlers!(revoke))
         .with_state(core)
 }
 

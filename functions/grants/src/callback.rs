@@ -15,6 +15,8 @@ use deputize_core::{
 use deputize_service::{
     Result,
     extract::{API_KEY_HEADER, Context, Form, Query, User},
+    handlers,
+    routes::Routes,
 };
 use http::{
     HeaderMap,
@@ -22,12 +24,11 @@ use http::{
 };
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{connections::cookie_name, page};
 
-pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
-    OpenApiRouter::new().routes(routes!(came_back, confirmed)).routes(routes!(client_metadata))
+pub(crate) fn routes() -> Routes<Arc<Core>> {
+    Routes::new().mount(handlers!(came_back, confirmed)).mount(handlers!(client_metadata))
 }
 
 /// What an authorization server answers (RFC 6749 sections 4.1.2 and 4.1.2.1, RFC 9207 section 2).

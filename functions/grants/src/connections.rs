@@ -18,12 +18,13 @@ use deputize_core::{
 use deputize_service::{
     ErrorBody, Errors, Result,
     extract::{Context, Json, Path, User},
+    handlers,
+    routes::Routes,
 };
 use http::{HeaderName, StatusCode, header::SET_COOKIE};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
-    OpenApiRouter::new().routes(routes!(connect)).routes(routes!(connection, disconnect))
+pub(crate) fn routes() -> Routes<Arc<Core>> {
+    Routes::new().mount(handlers!(connect)).mount(handlers!(connection, disconnect))
 }
 
 /// The cookie by which the browser that began a connection shows, when it comes back, that it is the same.

@@ -15,9 +15,9 @@ mod session_grants;
 use std::sync::Arc;
 
 use deputize_core::Core;
-use utoipa_axum::router::OpenApiRouter;
+use deputize_service::routes::Routes;
 
 /// The function's routes, to be put [`deputize_service::edge::around`].
-pub fn router(core: Arc<Core>) -> OpenApiRouter {
+pub fn router(core: Arc<Core>) -> Routes {
     session_grants::routes().merge(connections::routes()).merge(callback::routes()).with_state(core)
 }

@@ -15,14 +15,15 @@ use deputize_core::{
 use deputize_service::{
     Errors, Paged, Result,
     extract::{Context, Json, Paging, PagingParams, Path, Query, User},
+    handlers,
+    routes::Routes,
 };
 use http::{StatusCode, Uri};
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(crate) fn routes() -> OpenApiRouter<Arc<Core>> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(toggle)).routes(routes!(revoke))
+pub(crate) fn routes() -> Routes<Arc<Core>> {
+    Routes::new().mount(handlers!(list, create)).mount(handlers!(toggle)).mount(handlers!(revoke))
 }
 
 fn shown(GrantView { grant, grantor_email, shared, is_active }: GrantView) -> SessionGrant {

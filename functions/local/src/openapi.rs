@@ -13,8 +13,10 @@ mod tests {
     use deputize_service::{
         address::AddressPolicy,
         fetch::HttpFetch,
+        openapi::Document,
         outbound::{Outbound, Times},
     };
+    use utoipa::OpenApi;
     use zeroize::Zeroizing;
 
     use crate::{server::functions, store::Store};
@@ -28,7 +30,7 @@ mod tests {
         let settings = Settings::at("https://deputize.example.com");
         let core = Arc::new(Core::new(table, settings, issuers, vault, http));
         let upstream = UpstreamClient::new(UpstreamConfig::default());
-        let document = functions(&core, upstream).into_openapi();
+        let document = functions(&core, upstream).describe(Document::openapi());
         let generated = serde_json::to_string_pretty(&document).unwrap() + "\n";
         assert!(generated.contains(r#""openapi": "3.1.0""#));
 

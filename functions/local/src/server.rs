@@ -33,13 +33,11 @@ use deputize_service::{
     },
     edge::{self, SourceIp},
     fetch::HttpFetch,
-    openapi::Document,
     outbound::{Outbound, Times},
+    routes::Routes,
 };
 use http::{StatusCode, header};
 use tokio::net::TcpListener;
-use utoipa::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     StartError,
@@ -199,8 +197,8 @@ impl Fetch for LocalFetch {
 }
 
 /// Every function's routes, as deployed, on one core.
-pub fn functions(core: &Arc<Core>, upstream: UpstreamClient) -> OpenApiRouter {
-    OpenApiRouter::with_openapi(Document::openapi())
+pub fn functions(core: &Arc<Core>, upstream: UpstreamClient) -> Routes {
+    Routes::new()
         .merge(deputize_token::router(Arc::clone(core)))
         .merge(deputize_delegations::router(Arc::clone(core)))
         .merge(deputize_grants::router(Arc::clone(core)))

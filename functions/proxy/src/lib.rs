@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use axum::{extract::FromRef, middleware::from_fn_with_state};
 use deputize_core::Core;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use deputize_service::routes::Routes;
 
 use self::{pins::Shown, upstream::UpstreamClient};
 
@@ -49,11 +49,10 @@ struct Proxy {
 }
 
 /// The function's routes, to be put [`deputize_service::edge::around`].
-pub fn router(core: Arc<Core>, upstream: UpstreamClient) -> OpenApiRouter {
-    OpenApiRouter::new()
-        .routes(routes!(tools::call, tools::list))
-        .routes(routes!(mcp::post, mcp::get, mcp::delete))
-        .routes(routes!(pins::approve))
+pub fn router(core: Arc<Core>, upstream: UpstreamClient) -> Routes {
+    tools::routes()
+        .merge(mcp::routes())
+        .merge(pins::routes())
         .route_layer(from_fn_with_state(Arc::clone(&core), challenge::challenge))
         .with_state(Proxy { core, upstream, shown: Shown::default() })
 }

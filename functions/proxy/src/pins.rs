@@ -13,6 +13,8 @@ use deputize_core::{
 use deputize_service::{
     ErrorBody, Errors,
     extract::{Context, Credential, Json, Path, User},
+    handlers,
+    routes::Routes,
 };
 use quick_cache::sync::Cache;
 use serde::Serialize;
@@ -21,10 +23,15 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::{
+    Proxy,
     entry::Entry,
     trail::Trail,
     upstream::{CallContext, Target, UpstreamClient},
 };
+
+pub(crate) fn routes() -> Routes<Proxy> {
+    Routes::new().mount(handlers!(approve))
+}
 
 /// How long a call believes what a list has shown. A list itself is always judged as it comes.
 const BELIEVED_FOR: Duration = Duration::from_mins(5);
@@ -145,7 +152,7 @@ pub(crate) struct ApprovedTools {
     ),
     security(("bearer" = []), ("api_key" = [])),
 )]
-pub(crate) async fn approve(
+async fn approve(
     State(core): State<Arc<Core>>,
     State(upstream): State<UpstreamClient>,
     Context(request): Context,

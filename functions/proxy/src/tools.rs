@@ -14,19 +14,24 @@ use deputize_core::{
     audit::{Action, Request},
     policies::{Decision, Deed},
 };
-use deputize_service::{ErrorBody, Errors, extract};
+use deputize_service::{ErrorBody, Errors, extract, handlers, routes::Routes};
 use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::{
+    Proxy,
     caller::{Arrival, Caller},
     entry::Entry,
     pins::{in_force, is_shown, require_callable},
     trail::MAX_TOOL_NAME,
     upstream,
 };
+
+pub(crate) fn routes() -> Routes<Proxy> {
+    Routes::new().mount(handlers!(call, list))
+}
 
 /// Bytes of a call's body, its arguments included.
 pub(crate) const MAX_BODY: usize = 4 * 1024 * 1024;
@@ -65,7 +70,7 @@ struct CallToolResult {
     ),
     security(("bearer" = []), ("api_key" = [])),
 )]
-pub(crate) async fn call(
+async fn call(
     Arrival { caller, presented }: Arrival,
     http: HttpRequest,
 ) -> deputize_service::Result<Response> {
@@ -130,7 +135,7 @@ pub(crate) async fn call(
     ),
     security(("bearer" = []), ("api_key" = [])),
 )]
-pub(crate) async fn list(
+async fn list(
     Arrival { caller, presented }: Arrival,
 ) -> deputize_service::Result<extract::Json<Tools<Box<RawValue>>>> {
     let mut trail = caller.trail(&presented, Action::ToolList)?;

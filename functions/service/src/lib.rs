@@ -16,10 +16,12 @@ pub mod kms;
 #[cfg(feature = "lambda")]
 pub mod lambda;
 pub mod lazy;
+#[cfg(feature = "openapi")]
 pub mod openapi;
 pub mod outbound;
 pub mod paged;
 pub mod response;
+pub mod routes;
 
 pub use self::{
     paged::Paged,

@@ -1,8 +1,14 @@
 //! `GET /api/v1/oauth/authorize`: there to be named. RFC 8414 section 2 asks for no authorization endpoint
 //! where no grant uses one, but the MCP SDKs take no metadata without.
 
-use deputize_core::Error;
-use deputize_service::{ErrorBody, Result};
+use std::sync::Arc;
+
+use deputize_core::{Core, Error};
+use deputize_service::{ErrorBody, Result, handlers, routes::Routes};
+
+pub(crate) fn routes() -> Routes<Arc<Core>> {
+    Routes::new().mount(handlers!(authorize))
+}
 
 /// Nobody signs in here
 ///
@@ -15,7 +21,7 @@ use deputize_service::{ErrorBody, Result};
     responses((status = 400, description = "Always", body = ErrorBody)),
     security(()),
 )]
-pub(crate) async fn authorize() -> Result<()> {
+async fn authorize() -> Result<()> {
     let why = "Nobody signs in here: agents get tokens at the token endpoint, by client_credentials or token exchange";
     Err(Error::invalid(why).into())
 }

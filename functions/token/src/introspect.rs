@@ -11,6 +11,8 @@ use deputize_core::{
 use deputize_service::{
     ErrorBody, Result,
     extract::{Context, Form, Json},
+    handlers,
+    routes::Routes,
 };
 use http::HeaderMap;
 use serde::Serialize;
@@ -18,6 +20,10 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::client_auth::require_client_auth;
+
+pub(crate) fn routes() -> Routes<Arc<Core>> {
+    Routes::new().mount(handlers!(introspect))
+}
 
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only its OpenAPI description is used")]
@@ -113,7 +119,7 @@ impl Introspection {
     ),
     security((), ("basic" = [])),
 )]
-pub(crate) async fn introspect(
+async fn introspect(
     State(core): State<Arc<Core>>,
     Context(request): Context,
     headers: HeaderMap,

@@ -18,24 +18,16 @@ mod token;
 
 use std::sync::Arc;
 
-use axum::routing::get;
 use deputize_core::Core;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use deputize_service::routes::Routes;
 
 /// The function's routes, to be put [`deputize_service::edge::around`].
-pub fn router(core: Arc<Core>) -> OpenApiRouter {
-    OpenApiRouter::new()
-        .routes(routes!(token::token))
-        .routes(routes!(introspect::introspect))
-        .routes(routes!(revoke::revoke))
-        .routes(routes!(authorize::authorize))
-        .routes(routes!(metadata::authorization_server))
-        .routes(routes!(metadata::openid_configuration))
-        .routes(routes!(metadata::server))
-        .routes(routes!(metadata::proxy))
-        .routes(routes!(metadata::jwks))
-        .route("/.well-known/oauth-authorization-server/{*path}", get(metadata::of_issuer))
-        .route("/.well-known/openid-configuration/{*path}", get(metadata::of_openid_issuer))
-        .route("/.well-known/oauth-protected-resource/{*path}", get(metadata::of_resource))
+pub fn router(core: Arc<Core>) -> Routes {
+    Routes::new()
+        .merge(token::routes())
+        .merge(introspect::routes())
+        .merge(revoke::routes())
+        .merge(authorize::routes())
+        .merge(metadata::routes())
         .with_state(core)
 }

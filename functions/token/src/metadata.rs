@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::{
     extract::State,
     response::{IntoResponse, Response},
+    routing::get,
 };
 use deputize_core::{
     Core, Error,
@@ -16,10 +17,24 @@ use deputize_core::{
 use deputize_service::{
     ErrorBody, Result,
     extract::{Json, Path},
+    handlers,
+    routes::Routes,
 };
 use http::header;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+pub(crate) fn routes() -> Routes<Arc<Core>> {
+    Routes::new()
+        .mount(handlers!(authorization_server))
+        .mount(handlers!(openid_configuration))
+        .mount(handlers!(server))
+        .mount(handlers!(proxy))
+        .mount(handlers!(jwks))
+        .route("/.well-known/oauth-authorization-server/{*path}", get(of_issuer))
+        .route("/.well-known/openid-configuration/{*path}", get(of_openid_issuer))
+        .route("/.well-known/oauth-protected-resource/{*path}", get(of_resource))
+}
 
 /// How long a document may be kept. A rotated key is published before the first token that it signs is
 /// seen, and whoever meets an unknown `kid` asks again.
@@ -55,7 +70,7 @@ pub(crate) struct AuthorizationServer {
     responses((status = 200, body = AuthorizationServer)),
     security(()),
 )]
-pub(crate) async fn authorization_server(State(core): State<Arc<Core>>) -> impl IntoResponse {
+async fn authorization_server(State(core): State<Arc<Core>>) -> impl IntoResponse {
     ([(header::CACHE_CONTROL, CACHE)], Json(described(&core)))
 }
 
@@ -72,7 +87,7 @@ pub(crate) async fn authorization_server(State(core): State<Arc<Core>>) -> impl 
     responses((status = 200, body = AuthorizationServer)),
     security(()),
 )]
-pub(crate) async fn openid_configuration(State(core): State<Arc<Core>>) -> impl IntoResponse {
+async fn openid_configuration(State(core): State<Arc<Core>>) -> impl IntoResponse {
     #[derive(Serialize)]
     struct AsOpenId {
         #[serde(flatten)]
@@ -90,16 +105,13 @@ pub(crate) async fn openid_configuration(State(core): State<Arc<Core>>) -> impl 
 
 /// The metadata of an issuer with a path, with its path at the end (RFC 8414 section 3.1), for whoever leads that
 /// address here. Other paths are nobody's.
-pub(crate) async fn of_issuer(State(core): State<Arc<Core>>, Path(path): Path<String>) -> Result<Response> {
+async fn of_issuer(State(core): State<Arc<Core>>, Path(path): Path<String>) -> Result<Response> {
     require_own(&core, &path)?;
     Ok(authorization_server(State(core)).await.into_response())
 }
 
 /// The same where OpenID Connect has it.
-pub(crate) async fn of_openid_issuer(
-    State(core): State<Arc<Core>>,
-    Path(path): Path<String>,
-) -> Result<Response> {
+async fn of_openid_issuer(State(core): State<Arc<Core>>, Path(path): Path<String>) -> Result<Response> {
     require_own(&core, &path)?;
     Ok(openid_configuration(State(core)).await.into_response())
 }
@@ -113,7 +125,7 @@ fn require_own(core: &Core, path: &str) -> Result<()> {
 }
 
 /// The same of a resource (RFC 9728 section 3.1).
-pub(crate) async fn of_resource(State(core): State<Arc<Core>>, Path(path): Path<String>) -> Result<Response> {
+async fn of_resource(State(core): State<Arc<Core>>, Path(path): Path<String>) -> Result<Response> {
     let resource = format!("{}/{path}", core.settings.origin());
     match Audience::parse(&core.settings, &resource) {
         // Under that name only, which is what its reader compares.
@@ -180,7 +192,7 @@ fn protected_resource(core: &Core, audience: &Audience) -> impl IntoResponse + u
     ),
     security(()),
 )]
-pub(crate) async fn server(State(core): State<Arc<Core>>, Path(server): Path<ServerId>) -> impl IntoResponse {
+async fn server(State(core): State<Arc<Core>>, Path(server): Path<ServerId>) -> impl IntoResponse {
     protected_resource(&core, &Audience::Server(server))
 }
 
@@ -193,7 +205,7 @@ pub(crate) async fn server(State(core): State<Arc<Core>>, Path(server): Path<Ser
     responses((status = 200, body = ProtectedResource)),
     security(()),
 )]
-pub(crate) async fn proxy(State(core): State<Arc<Core>>) -> impl IntoResponse {
+async fn proxy(State(core): State<Arc<Core>>) -> impl IntoResponse {
     protected_resource(&core, &Audience::Proxy)
 }
 
@@ -215,7 +227,7 @@ pub(crate) struct JwkSet {
     ),
     security(()),
 )]
-pub(crate) async fn jwks(State(core): State<Arc<Core>>) -> Result<impl IntoResponse> {
+async fn jwks(State(core): State<Arc<Core>>) -> Result<impl IntoResponse> {
     let keys = core.latest_keyring().await?.published();
     Ok(([(header::CACHE_CONTROL, CACHE)], Json(JwkSet { keys })))
 }

@@ -7,10 +7,16 @@ use deputize_core::{Core, TokenError, tokens};
 use deputize_service::{
     ErrorBody, Result,
     extract::{Context, Form},
+    handlers,
+    routes::Routes,
 };
 use http::{HeaderMap, StatusCode};
 
 use crate::{client_auth::require_client_auth, introspect::TokenToLookAt};
+
+pub(crate) fn routes() -> Routes<Arc<Core>> {
+    Routes::new().mount(handlers!(revoke))
+}
 
 /// Revoke a token
 ///
@@ -32,7 +38,7 @@ use crate::{client_auth::require_client_auth, introspect::TokenToLookAt};
     ),
     security((), ("basic" = [])),
 )]
-pub(crate) async fn revoke(
+async fn revoke(
     State(core): State<Arc<Core>>,
     Context(request): Context,
     headers: HeaderMap,

@@ -18,10 +18,16 @@ use deputize_core::{
 use deputize_service::{
     ApiError, ErrorBody, Result,
     extract::{Context, Form, Json},
+    handlers,
+    routes::Routes,
 };
 use http::{HeaderMap, header};
 
 use crate::client_auth::client_auth;
+
+pub(crate) fn routes() -> Routes<Arc<Core>> {
+    Routes::new().mount(handlers!(token))
+}
 
 /// Get an agent token
 ///
@@ -43,7 +49,7 @@ use crate::client_auth::client_auth;
     ),
     security((), ("basic" = [])),
 )]
-pub(crate) async fn token(
+async fn token(
     State(core): State<Arc<Core>>,
     Context(request): Context,
     headers: HeaderMap,

@@ -39,7 +39,7 @@ use axum::{
 use deputize_core::{
     Error, access::CallContext, audit::Action, authenticate::Presented, error::Done, origins::NOT_ALLOWED,
 };
-use deputize_service::{ApiError, extract, response::classify};
+use deputize_service::{ApiError, extract, handlers, response::classify, routes::Routes};
 use http::StatusCode;
 use serde_json::value::RawValue;
 
@@ -54,12 +54,17 @@ use self::{
     session::Session,
 };
 use crate::{
+    Proxy,
     caller::{Arrival, Caller},
     entry::Entry,
     pins::{in_force, require_callable},
     tools::MAX_BODY,
     trail::Trail,
 };
+
+pub(crate) fn routes() -> Routes<Proxy> {
+    Routes::new().mount(handlers!(post, get, delete))
+}
 
 /// Why a request ends early.
 #[derive(Debug)]
@@ -129,7 +134,7 @@ impl IntoResponse for Stop {
     ),
     security(("bearer" = []), ("api_key" = [])),
 )]
-pub(crate) async fn post(Arrival { caller, presented }: Arrival, http: HttpRequest) -> Response {
+async fn post(Arrival { caller, presented }: Arrival, http: HttpRequest) -> Response {
     let answered = async {
         check_origin(&caller)?;
         extract::require_type(&caller.headers, "application/json")?;
@@ -161,7 +166,7 @@ pub(crate) async fn post(Arrival { caller, presented }: Arrival, http: HttpReque
     ),
     security(("bearer" = []), ("api_key" = [])),
 )]
-pub(crate) async fn get(Arrival { caller, presented }: Arrival) -> Response {
+async fn get(Arrival { caller, presented }: Arrival) -> Response {
     let answered = async {
         check_origin(&caller)?;
         unasked::open_stream(caller.let_in(presented, "GET", Done::StreamOpened).await?, &caller).await
@@ -182,7 +187,7 @@ pub(crate) async fn get(Arrival { caller, presented }: Arrival) -> Response {
     ),
     security(("bearer" = []), ("api_key" = [])),
 )]
-pub(crate) async fn delete(Arrival { caller, presented }: Arrival) -> Response {
+async fn delete(Arrival { caller, presented }: Arrival) -> Response {
     let answered = async {
         check_origin(&caller)?;
         unasked::end_session(caller.let_in(presented, "DELETE", Done::SessionEnded).await?, &caller).await

@@ -1,0 +1,181 @@
+//! Routes, and apart from them their description.
+//!
+//! `utoipa-axum` describes a route in the act of mounting it. For all of a function's routes that is milliseconds at
+//! each of its starts, of which nothing is ever asked. Here a description is made when somebody asks, which with the
+//! feature `openapi` the local server does; without it, a function holds no code for that.
+
+use axum::{
+    Router,
+    extract::Request,
+    response::IntoResponse,
+    routing::{MethodRouter, Route},
+};
+use tower::{Layer, Service};
+#[cfg(feature = "openapi")]
+use utoipa::openapi::OpenApi;
+#[cfg(feature = "openapi")]
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+
+#[doc(hidden)]
+pub mod macros {
+    pub use axum::routing::MethodRouter;
+    pub use utoipa::Path;
+    #[cfg(feature = "openapi")]
+    pub use utoipa_axum::routes as described;
+    pub use utoipa_axum::{PathItemExt, paste};
+}
+
+/// The handlers of one path, which all are `#[utoipa::path]`, by their names in this module.
+#[macro_export]
+macro_rules! handlers {
+    ($first:ident $(, $more:ident)* $(,)?) => {{
+        use $crate::routes::macros::{MethodRouter, Path as _, PathItemExt as _, paste};
+        let methods = MethodRouter::new();
+        let methods = $crate::handlers!(@on methods, $first);
+        $(let methods = $crate::handlers!(@on methods, $more);)*
+        let path = paste! { [<__path_ $first>]::path() };
+        $crate::described!($crate::routes::Handlers::new(path, methods), $first $(, $more)*)
+    }};
+    (@on $methods:ident, $handler:ident) => {
+        paste! { [<__path_ $handler>]::methods() }
+            .iter()
+            .fold($methods, |methods, method| methods.on(method.to_method_filter(), $handler))
+    };
+}
+
+#[doc(hidden)]
+#[cfg(feature = "openapi")]
+#[macro_export]
+macro_rules! described {
+    ($handlers:expr, $($name:ident),+) => {
+        $handlers.described(|| $crate::routes::macros::described!($($name),+))
+    };
+}
+
+#[doc(hidden)]
+#[cfg(not(feature = "openapi"))]
+#[macro_export]
+macro_rules! described {
+    ($handlers:expr, $($name:ident),+) => {
+        $handlers
+    };
+}
+
+/// What [`handlers!`] makes.
+#[derive(Debug)]
+pub struct Handlers<S> {
+    path: String,
+    methods: MethodRouter<S>,
+    #[cfg(feature = "openapi")]
+    describe: Option<fn() -> UtoipaMethodRouter<S>>,
+}
+
+impl<S> Handlers<S> {
+    #[doc(hidden)]
+    pub fn new(path: String, methods: MethodRouter<S>) -> Self {
+        Self {
+            path,
+            methods,
+            #[cfg(feature = "openapi")]
+            describe: None,
+        }
+    }
+
+    #[doc(hidden)]
+    #[cfg(feature = "openapi")]
+    #[must_use]
+    pub fn described(self, describe: fn() -> UtoipaMethodRouter<S>) -> Self {
+        Self { describe: Some(describe), ..self }
+    }
+}
+
+/// A function's routes, to be put [`crate::edge::around`].
+pub struct Routes<S = ()> {
+    router: Router<S>,
+    #[cfg(feature = "openapi")]
+    descriptions: Vec<Box<dyn Fn(OpenApi) -> OpenApi>>,
+}
+
+impl<S> std::fmt::Debug for Routes<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Routes").field("router", &self.router).finish_non_exhaustive()
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Routes<S> {
+    pub fn new() -> Self {
+        Self {
+            router: Router::new(),
+            #[cfg(feature = "openapi")]
+            descriptions: Vec::new(),
+        }
+    }
+
+    /// Mounts handlers at the path of theirs.
+    #[must_use]
+    pub fn mount(mut self, handlers: Handlers<S>) -> Self {
+        self.router = self.router.route(&handlers.path, handlers.methods);
+        #[cfg(feature = "openapi")]
+        if let Some(describe) = handlers.describe {
+            let described =
+                move |document| OpenApiRouter::with_openapi(document).routes(describe()).into_openapi();
+            self.descriptions.push(Box::new(described));
+        }
+        self
+    }
+
+    /// Mounts what is in no description.
+    #[must_use]
+    pub fn route(mut self, path: &str, methods: MethodRouter<S>) -> Self {
+        self.router = self.router.route(path, methods);
+        self
+    }
+
+    #[must_use]
+    pub fn merge(mut self, other: Self) -> Self {
+        self.router = self.router.merge(other.router);
+        #[cfg(feature = "openapi")]
+        self.descriptions.extend(other.descriptions);
+        self
+    }
+
+    /// [`Router::route_layer`].
+    #[must_use]
+    pub fn route_layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Route> + Clone + Send + Sync + 'static,
+        L::Service: Service<Request> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request>>::Response: IntoResponse + 'static,
+        <L::Service as Service<Request>>::Error: Into<std::convert::Infallible> + 'static,
+        <L::Service as Service<Request>>::Future: Send + 'static,
+    {
+        self.router = self.router.route_layer(layer);
+        self
+    }
+
+    pub fn with_state(self, state: S) -> Routes {
+        Routes {
+            router: self.router.with_state(state),
+            #[cfg(feature = "openapi")]
+            descriptions: self.descriptions,
+        }
+    }
+
+    /// The document, and in it these routes.
+    #[cfg(feature = "openapi")]
+    pub fn describe(&self, document: OpenApi) -> OpenApi {
+        self.descriptions.iter().fold(document, |document, describe| describe(document))
+    }
+}
+
+impl From<Routes> for Router {
+    fn from(routes: Routes) -> Self {
+        routes.router
+    }
+}
