@@ -20,6 +20,7 @@ _WRONG: dict[str, dict[str, str]] = {
     "a previous root key that is none": {"DEPUTIZE_VAULT_PREVIOUS_KEYS": "neither a key nor an ARN"},
     "a KMS key that is no ARN": {"DEPUTIZE_VAULT_KEY": "", "DEPUTIZE_VAULT_KMS_KEY": "alias/deputize"},
     "a log level that there is not": {"DEPUTIZE_LOG": "deputize=loud"},
+    "a bundle of certificates that there is not": {"AWS_CA_BUNDLE": "/nowhere/bundle.pem"},
 }
 
 

@@ -5,7 +5,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use reqwest::{Client, ClientBuilder, Error, redirect, retry};
@@ -19,12 +19,18 @@ pub struct LazyClient(Arc<Lazy>);
 struct Lazy {
     configured: Box<dyn Fn(ClientBuilder) -> ClientBuilder + Send + Sync>,
     made: OnceLock<Client>,
+    /// Held while it is being made: whoever wants it then waits for it, rather than do the same work.
+    making: Mutex<()>,
 }
 
 impl LazyClient {
     /// A client as it is configured here.
     pub fn new(configured: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Lazy { configured: Box::new(configured), made: OnceLock::new() }))
+        Self(Arc::new(Lazy {
+            configured: Box::new(configured),
+            made: OnceLock::new(),
+            making: Mutex::new(()),
+        }))
     }
 
     /// One for addresses that somebody else has chosen: they are decided on by what a connection is made to, nobody
@@ -59,7 +65,10 @@ impl LazyClient {
         if let Some(made) = lazy.made.get() {
             return Ok(made);
         }
-        // Of two that are made at once, one is kept.
+        let _making = lazy.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = lazy.made.get() {
+            return Ok(made);
+        }
         let made = (lazy.configured)(Client::builder()).build()?;
         Ok(lazy.made.get_or_init(|| made))
     }

@@ -9,7 +9,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig, environment::EnvironmentVar
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_smithy_http_client::{
     Builder,
-    tls::{Provider, rustls_provider::CryptoMode},
+    tls::{Provider, TlsContext, rustls_provider::CryptoMode},
 };
 use aws_smithy_runtime_api::client::{
     http::{HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector},
@@ -18,12 +18,17 @@ use aws_smithy_runtime_api::client::{
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use deputize_core::table::{retries, timeouts};
 
+use super::trust::trusted;
+
 /// The environment's region, credentials and endpoints
 /// ([AWS SDKs and Tools Reference Guide, "Environment variables"](https://docs.aws.amazon.com/sdkref/latest/guide/environment-variables.html)).
-/// Fails without a region, which Lambda always sets.
+/// Fails without a region, which Lambda always sets, and if who is to be trusted cannot be read.
 pub(super) fn from_env() -> Result<SdkConfig, String> {
     let region = set("AWS_REGION").ok_or("the environment variable AWS_REGION is missing")?;
-    let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
+    let trust = trusted(&region, set("AWS_CA_BUNDLE").as_deref())?;
+    let tls = TlsContext::builder().with_trust_store(trust).build().map_err(|error| error.to_string())?;
+    let https =
+        Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(tls).build_https();
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(region))
@@ -57,8 +62,8 @@ impl LoadServiceConfig for Endpoints {
     }
 }
 
-/// Connects as the SDK does by default, but reads the certificates for the first request. The SDK would have that done
-/// when a client is made, by the validation that is left out here.
+/// Sets up TLS for the first request. The SDK would have that done when a client is made, by the validation that is left
+/// out here.
 #[derive(Debug)]
 struct WhenAsked(SharedHttpClient);
 

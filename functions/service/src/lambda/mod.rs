@@ -7,6 +7,7 @@
 //! | `metrics` | what `CloudWatch` is told of each request |
 //! | `logs` | what is logged, and that it is ours |
 //! | `aws` | how a function reaches AWS |
+//! | `trust` | and by whose certificates it knows it |
 //! | `runtime` | invocations from Lambda, answers to it |
 //! | `init` | telling Lambda that a function cannot start |
 //!
@@ -21,6 +22,7 @@ mod init;
 mod logs;
 mod metrics;
 mod runtime;
+mod trust;
 
 use std::{process::ExitCode, sync::Arc};
 
