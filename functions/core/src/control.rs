@@ -1,12 +1,14 @@
 //! The control item: version numbers of what processes keep in memory. Every call reads one of its copies
 //! together with everything else, so what a process has in memory is never staler than its last read.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Core,
     error::{Error, Result},
-    table::{Change, Entity, Key, Stored},
+    table::{Attempt, Change, Entity, Key, Stored, settle},
 };
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +62,31 @@ impl Control {
         }
         Ok(())
     }
+}
+
+/// What `read` finds, and as of which version: whatever changes what it reads raises that. `seen` is a version that was
+/// read before, so that there are two round trips, and not three.
+pub(crate) async fn as_of_one_version<T, F>(
+    core: &Core,
+    seen: u64,
+    version: impl Fn(&Control) -> u64,
+    read: impl Fn() -> F,
+) -> Result<(u64, T)>
+where
+    F: Future<Output = Result<T>>,
+{
+    let seen = AtomicU64::new(seen);
+    settle(|| async {
+        let before = seen.load(Ordering::Relaxed);
+        let found = read().await?;
+        let after = version(&*Control::read(core).await?);
+        if after == before {
+            return Ok((before, found));
+        }
+        seen.store(after, Ordering::Relaxed);
+        Err(Attempt::Raced)
+    })
+    .await
 }
 
 pub(crate) fn missing() -> Error {

@@ -176,7 +176,8 @@ impl Core {
     pub(crate) async fn keyring_at(&self, version: u64) -> Result<Arc<Keyring>> {
         match self.keyring.kept().filter(|kept| kept.version >= version) {
             Some(kept) => Ok(kept),
-            None => Ok(self.keyring.keep(Keyring::load(self).await?)),
+            // Boxed, as it is seldom: every future that could wait for it would hold its state.
+            None => Ok(self.keyring.keep(Box::pin(Keyring::load(self, version)).await?)),
         }
     }
 
@@ -190,7 +191,7 @@ impl Core {
         match self.compiled.kept().filter(|kept| kept.version >= version) {
             Some(kept) => Ok(kept),
             None => {
-                let (version, policies) = policies::load(self).await?;
+                let (version, policies) = Box::pin(policies::load(self, version)).await?;
                 Ok(self.compiled.keep(Compiled::new(version, &policies)?))
             }
         }

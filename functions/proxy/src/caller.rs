@@ -43,7 +43,8 @@ impl FromRequestParts<Proxy> for Arrival {
         // Who has no credential learns nothing of the path, and nobody's body is read before both.
         let Credential(presented) = Credential::from_request_parts(parts, state).await?;
         let Path(server) = Path::from_request_parts(parts, state).await?;
-        let Proxy { core, upstream, shown } = state.clone();
+        state.prepare();
+        let Proxy { core, upstream, shown, .. } = state.clone();
         let headers = std::mem::take(&mut parts.headers);
         Ok(Self { caller: Caller { core, upstream, shown, request, server, headers }, presented })
     }

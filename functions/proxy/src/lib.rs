@@ -23,10 +23,10 @@ mod tools;
 mod trail;
 pub mod upstream;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::{extract::FromRef, middleware::from_fn_with_state};
-use deputize_core::Core;
+use deputize_core::{Core, policies};
 use deputize_service::routes::Routes;
 
 use self::{pins::Shown, upstream::UpstreamClient};
@@ -46,6 +46,25 @@ struct Proxy {
     core: Arc<Core>,
     upstream: UpstreamClient,
     shown: Shown,
+    prepared: Prepared,
+}
+
+/// Whether this process has begun to get ready for its first call.
+#[derive(Clone, Debug, Default)]
+struct Prepared(Arc<OnceLock<()>>);
+
+impl Proxy {
+    /// Begins, at a process's first call, with what every first call needs whatever it asks for. It goes on beside the
+    /// reads of the table, which is mostly waiting.
+    fn prepare(&self) {
+        self.prepared.0.get_or_init(|| {
+            let upstream = self.upstream.clone();
+            tokio::task::spawn_blocking(move || {
+                policies::prepare();
+                upstream.prepare();
+            });
+        });
+    }
 }
 
 /// The function's routes, to be put [`deputize_service::edge::around`].
@@ -54,5 +73,5 @@ pub fn router(core: Arc<Core>, upstream: UpstreamClient) -> Routes {
         .merge(mcp::routes())
         .merge(pins::routes())
         .route_layer(from_fn_with_state(Arc::clone(&core), challenge::challenge))
-        .with_state(Proxy { core, upstream, shown: Shown::default() })
+        .with_state(Proxy { core, upstream, shown: Shown::default(), prepared: Prepared::default() })
 }

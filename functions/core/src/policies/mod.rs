@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     check::{CheckRequest, Explanation, check},
-    engine::{CallFacts, Compiled, Decision, Deed, Denial, DeniedFor},
+    engine::{CallFacts, Compiled, Decision, Deed, Denial, DeniedFor, prepare},
 };
 pub(crate) use self::{engine::Principals, spellings::Spellings};
 use crate::{
@@ -20,11 +20,11 @@ use crate::{
     audit::{Action, Request},
     caller::UserCaller,
     clock::Timestamp,
-    control::Control,
+    control::{Control, as_of_one_version},
     error::{Error, Result},
     ids::PolicyId,
     paging::{Listing, PageRequest},
-    table::{Attempt, Change, Entity, Key, Query, Stored, settle},
+    table::{Change, Entity, Key, Query, Stored, settle},
 };
 
 /// In bytes of Cedar text.
@@ -144,10 +144,9 @@ async fn change_policy<T>(
     .await
 }
 
-/// Reads all policies as of one version: whatever changes meanwhile changes the version too.
-pub(crate) async fn load(core: &Core) -> Result<(u64, Vec<Policy>)> {
-    settle(|| async {
-        let before = Control::read(core).await?.policies_version;
+/// Reads all policies as of one version, which is the one that was seen or a newer one.
+pub(crate) async fn load(core: &Core, seen: u64) -> Result<(u64, Vec<Policy>)> {
+    let read = || async {
         let mut policies = Vec::new();
         let mut after = None;
         loop {
@@ -156,14 +155,9 @@ pub(crate) async fn load(core: &Core) -> Result<(u64, Vec<Policy>)> {
             policies.extend(page.items.into_iter().map(|stored| stored.value));
             after = page.next;
             if after.is_none() {
-                break;
+                return Ok(policies);
             }
         }
-        if Control::read(core).await?.policies_version == before {
-            Ok((before, policies))
-        } else {
-            Err(Attempt::Raced)
-        }
-    })
-    .await
+    };
+    as_of_one_version(core, seen, |control| control.policies_version, read).await
 }

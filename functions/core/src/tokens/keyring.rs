@@ -24,7 +24,7 @@ use crate::{
     audit::{Action, Request},
     caller::UserCaller,
     clock::Timestamp,
-    control::Control,
+    control::{Control, as_of_one_version},
     error::{Error, Result},
     secret::sha256_hex,
     table::{Attempt, Change, Entity, Key, Query, Stored, settle},
@@ -142,18 +142,14 @@ impl Keyring {
         Ok(token)
     }
 
-    /// Reads all keys of the present version.
-    pub(crate) async fn load(core: &Core) -> Result<Self> {
-        settle(|| async {
-            let version = Control::read(core).await?.keys_version;
+    /// Reads all keys as of one version, which is the one that was seen or a newer one.
+    pub(crate) async fn load(core: &Core, seen: u64) -> Result<Self> {
+        let read = || async {
             let query = Query::partition("SIGNING_KEYS", crate::paging::PAGE_SIZE);
-            let page = core.table.query::<SigningKey>(query).await?;
-            if Control::read(core).await?.keys_version != version {
-                return Err(Attempt::Raced);
-            }
-            Ok(Self::assemble(core.clock.now(), version, page.items)?)
-        })
-        .await
+            Ok(core.table.query::<SigningKey>(query).await?.items)
+        };
+        let (version, keys) = as_of_one_version(core, seen, |control| control.keys_version, read).await?;
+        Self::assemble(core.clock.now(), version, keys)
     }
 
     fn assemble(now: Timestamp, version: u64, keys: Vec<Stored<SigningKey>>) -> Result<Self> {

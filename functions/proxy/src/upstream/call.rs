@@ -91,6 +91,10 @@ impl Upstreams {
         }
     }
 
+    pub(super) fn prepare(&self) {
+        self.transport.prepare();
+    }
+
     pub(super) fn config(&self) -> &UpstreamConfig {
         &self.transport.config
     }

@@ -64,6 +64,11 @@ impl UpstreamClient {
         Self { upstreams: Arc::new(Upstreams::new(config)) }
     }
 
+    /// Does what must be done before the first call, whatever it calls. That is work, no waiting.
+    pub fn prepare(&self) {
+        self.upstreams.prepare();
+    }
+
     /// Calls a tool. The answer is the `CallToolResult`'s own bytes, a tool's failure (`isError`) included.
     ///
     /// To give up a call, drop the future: the connection closes, which cancels the call on a modern server.

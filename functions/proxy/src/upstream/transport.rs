@@ -95,6 +95,11 @@ impl Transport {
         Self { http, config }
     }
 
+    /// Sets up TLS. If that fails, the first call says so.
+    pub(super) fn prepare(&self) {
+        let _ = self.http.get();
+    }
+
     fn client(&self) -> Result<&reqwest::Client, UpstreamError> {
         self.http.get().map_err(|error| UpstreamError::Unreachable(error.into()))
     }
