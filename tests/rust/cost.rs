@@ -1,8 +1,9 @@
 //! What a request costs in the steady state, in round trips to the table, counted.
 
+use deputize_core::vault::Vault;
 use deputize_tests::{
     Ask,
-    app::PAGES,
+    app::{PAGES, root},
     jwt::SigningKey,
     request::{ACCESS_TOKEN, USER_EMAIL, USER_ID},
 };
@@ -118,6 +119,27 @@ async fn a_revocation_by_an_assertion_costs_what_one_by_a_secret_costs() {
     let (_, assertion) = app.round_trips(by).await;
     assert_eq!(secret, READ_AND_TRANSACTION);
     assert_eq!(assertion, READ_AND_TRANSACTION);
+}
+
+#[tokio::test]
+async fn a_new_process_reads_keys_and_policies_and_that_both_are_of_the_version_it_has_seen() {
+    let it = Permitted::set().await;
+    let app = it.app();
+    let token = app.m2m(it.bot()).await;
+    let new = async || app.another(Vault::new(root(7), Vec::new())).await;
+
+    let first = new().await;
+    app.faults.take_seen();
+    first.m2m(it.bot()).await;
+    assert_eq!(app.faults.take_seen(), ["BatchGetItem", "Query", "BatchGetItem", "BatchWriteItem"]);
+
+    let first = new().await;
+    app.faults.take_seen();
+    first.call("demo", "list_repos", &json!({ "org": "acme-corp" })).bearer(&token).await.ok();
+    // What a token may be signed with is to be known before what it rests on.
+    let keys = ["BatchGetItem", "Query", "BatchGetItem"];
+    let call_and_policies = ["BatchGetItem", "Query", "BatchGetItem", "BatchWriteItem"];
+    assert_eq!(app.faults.take_seen(), [&keys[..], &call_and_policies].concat());
 }
 
 #[tokio::test]

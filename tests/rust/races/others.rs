@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use deputize_core::{control::Control, table::Key};
-use deputize_tests::{Answer, Ask, TestApp};
+use deputize_core::{control::Control, table::Key, vault::Vault};
+use deputize_tests::{Answer, Ask, TestApp, app::root};
 use serde_json::json;
 
 use crate::stage::Stage;
@@ -169,4 +169,36 @@ async fn signing_keys_rotated_at_once_leave_one_that_signs_and_all_that_verify()
     assert_eq!(active["active"], true);
     let keys = app.get("/.well-known/jwks.json").await.json();
     assert_eq!(keys["keys"].as_array().unwrap().len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_new_process_decides_by_the_policies_of_the_version_that_it_names() {
+    let Stage { app, alice, bob, .. } = Stage::set().await;
+    app.server("demo").await;
+    let app = Arc::new(app);
+    let before = Control::read(&app.core).await.unwrap().policies_version;
+    app.faults.shuffle();
+    let toggled = {
+        let (app, alice) = (Arc::clone(&app), alice.clone());
+        tokio::spawn(async move {
+            let text = "permit(principal, action, resource);";
+            for _ in 0..30 {
+                let made = app.post("/api/v1/policies").as_user(&alice);
+                let id = made.json(&json!({ "name": "open", "text": text })).await.ok().field("id");
+                app.delete(format!("/api/v1/policies/{id}")).as_user(&alice).await.ok();
+            }
+        })
+    };
+    let question = json!({ "user_id": bob.id, "server_id": "demo", "tool_name": "t" });
+    let mut versions = std::collections::BTreeSet::new();
+    while !toggled.is_finished() {
+        let new = app.another(Vault::new(root(7), Vec::new())).await;
+        let answer = new.post("/api/v1/policies/check").as_user(&alice).json(&question).await.ok().json();
+        let version = answer["policies_version"].as_u64().unwrap();
+        // Every other version has the policy that permits everything.
+        assert_eq!(answer["decision"] == "permit", (version - before) % 2 == 1, "{answer}");
+        versions.insert(version);
+    }
+    toggled.await.unwrap();
+    assert!(versions.len() > 5, "{versions:?}");
 }
