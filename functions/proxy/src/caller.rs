@@ -39,11 +39,11 @@ impl FromRequestParts<Proxy> for Arrival {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &Proxy) -> Result<Self, ApiError> {
+        state.prepare();
         let Context(request) = Context::from_request_parts(parts, state).await?;
         // Who has no credential learns nothing of the path, and nobody's body is read before both.
         let Credential(presented) = Credential::from_request_parts(parts, state).await?;
         let Path(server) = Path::from_request_parts(parts, state).await?;
-        state.prepare();
         let Proxy { core, upstream, shown, .. } = state.clone();
         let headers = std::mem::take(&mut parts.headers);
         Ok(Self { caller: Caller { core, upstream, shown, request, server, headers }, presented })

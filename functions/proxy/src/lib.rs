@@ -46,6 +46,7 @@ struct Proxy {
     core: Arc<Core>,
     upstream: UpstreamClient,
     shown: Shown,
+    #[from_ref(skip)]
     prepared: Prepared,
 }
 

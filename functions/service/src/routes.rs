@@ -34,6 +34,7 @@ macro_rules! handlers {
         let methods = $crate::handlers!(@on methods, $first);
         $(let methods = $crate::handlers!(@on methods, $more);)*
         let path = paste! { [<__path_ $first>]::path() };
+        $(debug_assert_eq!(path, paste! { [<__path_ $more>]::path() }, "handlers of one path");)*
         $crate::described!($crate::routes::Handlers::new(path, methods), $first $(, $more)*)
     }};
     (@on $methods:ident, $handler:ident) => {

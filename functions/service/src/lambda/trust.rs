@@ -1,9 +1,11 @@
 //! Who is believed to be AWS.
 //!
-//! AWS has its own certificate authority, Amazon Trust Services, and asks those who keep a trust store of their own to
-//! have all five of [its roots](https://www.amazontrust.com/repository/) in it. They are all that a function trusts for
-//! AWS: nobody else's certificate is worth anything between it and its table or its KMS. And five are read in no time,
-//! where to read all that a machine trusts was two thirds of a function's work until its first answer.
+//! AWS has its own certificate authority, Amazon Trust Services, from which its endpoints' certificates are
+//! ([for DynamoDB's](https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ats-certs.html)). It asks those who
+//! keep a trust store of their own to have all five of [its roots](https://www.amazontrust.com/repository/) in it. They are
+//! all that a function trusts for AWS: nobody else's certificate is worth anything between it and its table or its KMS.
+//! And five are read in no time, where to read all that a machine trusts was two thirds of a function's work until its
+//! first answer.
 
 use std::fs;
 
