@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from deployed import Deployed, m2m_token
-from harness.gateway import answer, rest_api
+from harness.gateway import Request, answer, rest_api
 
 _LOOPBACK = "127.0.0.1"
 
@@ -104,19 +104,21 @@ def impostor(deployed: Deployed, tmp_path: Path) -> Iterator[Impostor]:
     impostor.close()
 
 
-def _token(deployed: Deployed, **variables: str) -> int:
-    """The status with which one is asked for."""
-    with deployed.start("token", **variables) as function:
-        return answer(function.invoke(rest_api(m2m_token(deployed.demo)))).status
-
-
 def test_an_authority_that_the_machine_trusts_cannot_be_aws(deployed: Deployed, impostor: Impostor) -> None:
     trusted = {"SSL_CERT_FILE": str(impostor.certificate)}
-    assert _token(deployed, AWS_ENDPOINT_URL_DYNAMODB=impostor.url, **trusted) == 503
+    with deployed.start("admin", AWS_ENDPOINT_URL_DYNAMODB=impostor.url, **trusted) as function:
+        refused = answer(function.invoke(rest_api(Request("GET", "/healthz"))))
+    # Once all that it printed has been read.
+    log = function.output.text()
+    assert refused.status == 503
     assert not impostor.received
+    # What an operator looks for is in the log, and there alone.
+    assert "UnknownIssuer" in log
+    assert b"Issuer" not in refused.body
 
 
 def test_a_bundle_of_the_operators_is_trusted_in_place_of_amazons(deployed: Deployed, impostor: Impostor) -> None:
     named = {"AWS_CA_BUNDLE": str(impostor.certificate)}
-    assert _token(deployed, AWS_ENDPOINT_URL_DYNAMODB=impostor.url, **named) == 200
+    with deployed.start("token", AWS_ENDPOINT_URL_DYNAMODB=impostor.url, **named) as function:
+        assert answer(function.invoke(rest_api(m2m_token(deployed.demo)))).status == 200
     assert b"DynamoDB_20120810.BatchGetItem" in impostor.received

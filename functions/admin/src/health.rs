@@ -34,7 +34,9 @@ struct Health {
 async fn healthz(State(core): State<Arc<Core>>) -> Result<Json<Health>> {
     // Whatever the reason, to those who ask it is the same: this instance cannot serve.
     Control::read(&core).await.map_err(|error| match error {
-        Error::NotBootstrapped => error,
+        Error::NotBootstrapped | Error::Unavailable { .. } => error,
+        // The cause, which is logged.
+        Error::Internal(cause) => Error::unavailable(cause),
         other => Error::unavailable(other),
     })?;
     Ok(Json(Health { status: "ok" }))
