@@ -79,8 +79,8 @@ fn named(type_name: &EntityTypeName, id: impl AsRef<str>) -> EntityUid {
     EntityUid::from_type_name_and_id(type_name.clone(), EntityId::new(id))
 }
 
-/// Has Cedar make what it makes once, of a process's time before its first decision the larger part. It fails where that
-/// decision will.
+/// Has Cedar make what it makes once, which is most of the work of a process's first decision. Should it fail, that
+/// decision will say so.
 pub fn prepare() {
     let _ = parse(PolicyId(uuid::Uuid::nil()), "permit(principal, action, resource);");
     let _ = names().and_then(|names| {
