@@ -7,16 +7,13 @@ that function's role, and either goes on to the emulator or is answered as AWS w
 
 from __future__ import annotations
 
-import http.client
 import json
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import urlsplit
 
+from harness.relay import Answer, Headers, Relay, target
 from policies import Policy, Request, on_the_table
 
 
@@ -46,36 +43,14 @@ class Guard:
     denied: list[Request] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        guard = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                status, headers, answer = guard.answer(dict(self.headers.items()), body)
-                self.send_response_only(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("content-length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._relay = Relay(self.upstream, self.answer)
+        self.url = self._relay.url
 
     def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._relay.stop()
 
-    def answer(self, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
-        target = next(value for name, value in headers.items() if name.lower() == "x-amz-target")
-        service, _, operation = target.partition(".")
+    def answer(self, headers: Headers, body: bytes) -> Answer:
+        service, _, operation = target(headers).partition(".")
         asked = list(self.asked(service, operation, json.loads(body)))
         for request in asked:
             if not self.policy.allows(request):
@@ -84,7 +59,7 @@ class Guard:
         for request in asked:
             for key in next(iter(request.context.values()), ("",)):
                 self.allowed[request.action, key.split("#")[0]] += 1
-        return self._forward(headers, body)
+        return self._relay.forward(headers, body)
 
     def asked(self, service: str, operation: str, body: dict[str, Any]) -> Iterator[Request]:
         if service.startswith("DynamoDB"):
@@ -94,17 +69,6 @@ class Guard:
             # In the order that `allowed` counts by.
             context = dict(sorted(context.items()))
             yield Request(f"kms:{operation}", self.resources.key(body.get("KeyId", "")), context)
-
-    def _forward(self, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection(urlsplit(self.upstream).netloc, timeout=30)
-        try:
-            connection.request("POST", "/", body, headers)
-            response = connection.getresponse()
-            answer = response.read()
-            hop = ("content-length", "transfer-encoding", "connection", "keep-alive")
-            return response.status, {k: v for k, v in response.getheaders() if k.lower() not in hop}, answer
-        finally:
-            connection.close()
 
 
 def _of_the_table(operation: str, body: dict[str, Any], resources: Resources) -> Iterator[Request]:
@@ -145,7 +109,7 @@ def _queried_partition(body: dict[str, Any]) -> str:
     return body["ExpressionAttributeValues"][rest.split()[0]]["S"]
 
 
-def _refusal(service: str, request: Request) -> tuple[int, dict[str, str], bytes]:
+def _refusal(service: str, request: Request) -> Answer:
     prefix = "com.amazon.coral.service#" if service.startswith("DynamoDB") else ""
     body = {
         "__type": f"{prefix}AccessDeniedException",
