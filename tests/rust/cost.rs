@@ -1,4 +1,4 @@
-//! What a request costs in the steady state, in round trips to the table, counted.
+//! What a request costs in the steady state, and the first one of a process, in round trips to the table, counted.
 
 use deputize_core::vault::Vault;
 use deputize_tests::{

@@ -23,7 +23,7 @@ mod tools;
 mod trail;
 pub mod upstream;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once};
 
 use axum::{extract::FromRef, middleware::from_fn_with_state};
 use deputize_core::{Core, policies};
@@ -46,19 +46,16 @@ struct Proxy {
     core: Arc<Core>,
     upstream: UpstreamClient,
     shown: Shown,
+    /// Whether this process has begun to get ready for its first call.
     #[from_ref(skip)]
-    prepared: Prepared,
+    prepared: Arc<Once>,
 }
-
-/// Whether this process has begun to get ready for its first call.
-#[derive(Clone, Debug, Default)]
-struct Prepared(Arc<OnceLock<()>>);
 
 impl Proxy {
     /// Begins, at a process's first call, with what every first call needs whatever it asks for. It goes on beside the
     /// reads of the table, which is mostly waiting.
     fn prepare(&self) {
-        self.prepared.0.get_or_init(|| {
+        self.prepared.call_once(|| {
             let upstream = self.upstream.clone();
             tokio::task::spawn_blocking(move || {
                 policies::prepare();
@@ -74,5 +71,5 @@ pub fn router(core: Arc<Core>, upstream: UpstreamClient) -> Routes {
         .merge(mcp::routes())
         .merge(pins::routes())
         .route_layer(from_fn_with_state(Arc::clone(&core), challenge::challenge))
-        .with_state(Proxy { core, upstream, shown: Shown::default(), prepared: Prepared::default() })
+        .with_state(Proxy { core, upstream, shown: Shown::default(), prepared: Arc::new(Once::new()) })
 }

@@ -1,8 +1,8 @@
 //! Routes, and apart from them their description.
 //!
 //! `utoipa-axum` describes a route in the act of mounting it. For all of a function's routes that is milliseconds at
-//! each of its starts, of which nothing is ever asked. Here a description is made when somebody asks, which with the
-//! feature `openapi` the local server does; without it, a function holds no code for that.
+//! each of its starts, of which nothing is ever asked. Here a description is made when somebody asks, with the feature
+//! `openapi`: the local server's test does. Without it, there is no code for that in a function.
 
 use axum::{
     Router,
@@ -35,7 +35,7 @@ macro_rules! handlers {
         $(let methods = $crate::handlers!(@on methods, $more);)*
         let path = paste! { [<__path_ $first>]::path() };
         $(debug_assert_eq!(path, paste! { [<__path_ $more>]::path() }, "handlers of one path");)*
-        $crate::described!($crate::routes::Handlers::new(path, methods), $first $(, $more)*)
+        $crate::described!(path, methods, $first $(, $more)*)
     }};
     (@on $methods:ident, $handler:ident) => {
         paste! { [<__path_ $handler>]::methods() }
@@ -48,8 +48,8 @@ macro_rules! handlers {
 #[cfg(feature = "openapi")]
 #[macro_export]
 macro_rules! described {
-    ($handlers:expr, $($name:ident),+) => {
-        $handlers.described(|| $crate::routes::macros::described!($($name),+))
+    ($path:ident, $methods:ident, $($name:ident),+) => {
+        $crate::routes::Handlers::new($path, $methods, || $crate::routes::macros::described!($($name),+))
     };
 }
 
@@ -57,8 +57,8 @@ macro_rules! described {
 #[cfg(not(feature = "openapi"))]
 #[macro_export]
 macro_rules! described {
-    ($handlers:expr, $($name:ident),+) => {
-        $handlers
+    ($path:ident, $methods:ident, $($name:ident),+) => {
+        $crate::routes::Handlers::new($path, $methods)
     };
 }
 
@@ -68,25 +68,22 @@ pub struct Handlers<S> {
     path: String,
     methods: MethodRouter<S>,
     #[cfg(feature = "openapi")]
-    describe: Option<fn() -> UtoipaMethodRouter<S>>,
+    describe: fn() -> UtoipaMethodRouter<S>,
 }
 
 impl<S> Handlers<S> {
     #[doc(hidden)]
-    pub fn new(path: String, methods: MethodRouter<S>) -> Self {
+    pub fn new(
+        path: String,
+        methods: MethodRouter<S>,
+        #[cfg(feature = "openapi")] describe: fn() -> UtoipaMethodRouter<S>,
+    ) -> Self {
         Self {
             path,
             methods,
             #[cfg(feature = "openapi")]
-            describe: None,
+            describe,
         }
-    }
-
-    #[doc(hidden)]
-    #[cfg(feature = "openapi")]
-    #[must_use]
-    pub fn described(self, describe: fn() -> UtoipaMethodRouter<S>) -> Self {
-        Self { describe: Some(describe), ..self }
     }
 }
 
@@ -123,11 +120,9 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     pub fn mount(mut self, handlers: Handlers<S>) -> Self {
         self.router = self.router.route(&handlers.path, handlers.methods);
         #[cfg(feature = "openapi")]
-        if let Some(describe) = handlers.describe {
-            let described =
-                move |document| OpenApiRouter::with_openapi(document).routes(describe()).into_openapi();
-            self.descriptions.push(Box::new(described));
-        }
+        self.descriptions.push(Box::new(move |document| {
+            OpenApiRouter::with_openapi(document).routes((handlers.describe)()).into_openapi()
+        }));
         self
     }
 
