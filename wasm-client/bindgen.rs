@@ -16,9 +16,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .input_path(wasm)
         .out_name("deputize")
         .web(true)?
-        // Each runtime's entry says where the module comes from.
+        // Each runtime's entry names the module's address.
         .omit_default_module_path(true)
-        // Our own are written by hand.
+        // Our type declarations are written by hand.
         .typescript(false)
         .remove_name_section(true)
         .remove_producers_section(true)

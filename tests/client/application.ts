@@ -1,4 +1,4 @@
-// What an application may write, and what it may not.
+// Code that an application may contain, and code that it may not.
 
 import { AgentClient, DeputizeError } from "deputize";
 import type { AccessToken, Connecting, Delegation, SessionGrant, Tool, ToolResult } from "deputize";

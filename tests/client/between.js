@@ -1,12 +1,12 @@
-// Stands between the client and the service: passes requests on, remembers them, and answers in the service's place
-// where a test says so. Each test has a lane of its own, `/lane/{name}`, below which everything is the service's:
+// Stands between the client and the service. It passes requests on, remembers them, and answers instead of the
+// service if a test says so. Each test has its own lane, `/lane/{name}`; every path below it is the service's:
 //
 //   PUT  /lane/{name}        what to do there: { rules: [{ on, times, …what to do }], pageSize }
 //   GET  /lane/{name}        the requests so far, and those rules' that are left
 //
-// A rule is used up after `times` (once, if left out; "always" for ever). It answers `status`, `headers` and `body`, or
-// it does one of: `hang` (no answer), `cut` (the connection is closed after the request), `cutBody` (in the middle of the
-// answer's body), `large` (so many bytes), `then: "forward"` after having passed it on once (the answer is lost).
+// A rule is used up after `times` uses (default 1; "always" for ever). It answers `status`, `headers` and `body`, or
+// does one of these: `hang` (no answer), `cut` (closes the connection after the request), `cutBody` (in the middle of
+// the answer's body), `large` (this many bytes), `then: "forward"` after passing it on once (the answer is lost).
 
 import { createServer, request as send } from "node:http";
 
@@ -14,7 +14,7 @@ const CORS = {
   "access-control-allow-origin": "*",
   "access-control-allow-headers": "authorization, content-type, x-runlayer-api-key",
   "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE",
-  "access-control-expose-headers": "x-request-id, retry-after, link",
+  "access-control-expose-headers": "x-request-id, retry-after, www-authenticate, x-amzn-remapped-www-authenticate, link",
 };
 
 export function between(service) {
@@ -26,8 +26,8 @@ export function between(service) {
 
   const server = createServer(async (request, response) => {
     for (const [name, value] of Object.entries(CORS)) response.setHeader(name, value);
-    // Chromium itself sends a request again if a connection that it has kept closes before any answer. Without such
-    // connections, whatever comes twice is the client's doing.
+    // Chromium itself repeats a request if a kept connection closes before any answer. Without kept connections,
+    // every repetition is the client's.
     response.setHeader("connection", "close");
     if (request.method === "OPTIONS") return void response.writeHead(204).end();
     const [, , name, ...rest] = request.url.split("/");

@@ -1,5 +1,5 @@
-// The examples, as they are in wasm-client/examples, with the package as npm installs it: the page in Chromium, the script
-// in Node, the worker in workerd. SCREENSHOTS names a folder for pictures of the page.
+// The examples of wasm-client/examples, with the package as npm installs it: the page in Chromium, the script in
+// Node, the worker in workerd. SCREENSHOTS names a folder for pictures of the page.
 
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
@@ -18,7 +18,7 @@ export async function examples(app, service, report) {
     cpSync(join(folder, name), join(app, name), { recursive: true, filter: (path) => isOurs(path.slice(folder.length)) });
     symlinkSync("../node_modules", join(app, name, "node_modules"));
   }
-  // The service must know the page's origin, and the page the service's.
+  // The service must know the page's origin, and the page the service's address.
   const port = await freePort();
   const origin = `http://127.0.0.1:${port}`;
   const { demo, data, stop } = await service(origin);
@@ -58,7 +58,7 @@ async function servePage(cwd, port, url) {
   return () => child.kill();
 }
 
-/** Who signs in: JWTs of the demo's issuer, for anybody, and one that has expired. */
+/** The users: JWTs of the demo's issuer for any address, and an expired one. */
 function peopleOf(demo, data) {
   const issue = async (email) => {
     const body = new URLSearchParams({ email, password: demo.DEMO_PASSWORD });
@@ -71,12 +71,12 @@ function peopleOf(demo, data) {
     const key = createPrivateKey({ key: readFileSync(join(data, "demo-issuer.key")), format: "der", type: "pkcs8" });
     return `${signed}.${sign("sha256", Buffer.from(signed), { key, dsaEncoding: "ieee-p1363" }).toString("base64url")}`;
   };
-  /** Somebody whom nobody has seen before. */
+  /** An address that was never seen before. */
   const stranger = () => `${randomUUID().slice(0, 8)}@example.com`;
   return { issue, expired, stranger };
 }
 
-/** A question to the service, past the examples. */
+/** A request to the service without the examples. */
 async function asked(demo, credential, method, path, body) {
   const headers = credential.startsWith("rl_") ? { "x-runlayer-api-key": credential } : { authorization: `Bearer ${credential}` };
   if (body) headers["content-type"] = "application/json";
@@ -90,7 +90,7 @@ async function asked(demo, credential, method, path, body) {
 function pageTests({ browser, origin, demo, people }) {
   const tests = {};
 
-  /** A test with a browser of its own, in which nothing is blocked, thrown or sent to where it does not belong. */
+  /** A test with its own browser. Nothing may be blocked or thrown, and no request may go to another address. */
   const test = (name, run) => {
     tests[`page > ${name}`] = async () => {
       const context = await browser.newContext({ viewport: { width: 1120, height: 760 }, colorScheme: "light" });
@@ -100,7 +100,7 @@ function pageTests({ browser, origin, demo, people }) {
         const complaints = [];
         const sent = [];
         page.on("pageerror", (error) => complaints.push(error.message));
-        // That the service refused is said on the console too; that is no complaint of the page's.
+        // The console also shows the service's refusals. These are not errors of the page.
         page.on("console", (message) => {
           if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) complaints.push(message.text());
         });
@@ -135,7 +135,7 @@ function pageTests({ browser, origin, demo, people }) {
     argument(name) {
       return this.page.locator("#tools form").getByLabel(name);
     }
-    /** The error that is shown there, line by line. */
+    /** The error shown at a place, line by line. */
     async problem(place) {
       const shown = this.page.locator(`${place} .problem`);
       await shown.waitFor();
@@ -216,7 +216,7 @@ function pageTests({ browser, origin, demo, people }) {
     await toggle.press("Space");
     await shown.page.getByRole("switch", { checked: true }).waitFor();
     assert.deepEqual(await grants(), [["demo-oauth", true]]);
-    // Who toggles by the keyboard stays at the toggle, although the list is a new one.
+    // After toggling by keyboard, the focus stays at the toggle, although the list was made again.
     assert.equal(await shown.page.evaluate(() => document.activeElement.getAttribute("aria-label")), `Share ${what}`);
     await shown.page.keyboard.press("Space");
     await shown.page.getByRole("switch", { checked: false }).waitFor();
@@ -231,7 +231,7 @@ function pageTests({ browser, origin, demo, people }) {
   test("a tool is called by its form, and with JSON", async (shown) => {
     await shown.signedIn(await people.issue("alice@example.com"));
     await shown.page.getByLabel("Tool", { exact: true }).selectOption({ label: "list_repos" });
-    // A field that must be filled in is asked for by the browser; nothing is sent.
+    // The browser asks for a required field; nothing is sent.
     await shown.button("Call").click();
     assert.equal(await shown.page.evaluate(() => document.activeElement.id), "argument-org");
     await shown.argument("org").fill("acme-corp");
@@ -303,7 +303,7 @@ function pageTests({ browser, origin, demo, people }) {
     shown.sent.length = 0;
     await shown.signedIn(bob);
     await shown.page.getByText("bob@example.com").waitFor();
-    // What only an admin may call is not offered.
+    // A tool that only an admin may call is not offered.
     assert.deepEqual(await shown.page.getByLabel("Tool", { exact: true }).locator("option").allInnerTexts(), ["list_repos"]);
     const headers = await Promise.all(shown.sent.map((request) => request.allHeaders()));
     const credentials = new Set(headers.map(({ authorization }) => authorization).filter(Boolean));
@@ -461,7 +461,7 @@ function workerTests({ worker, browser, origin, demo, people, another }) {
       const ours = await another({ PAGE_ORIGIN: origin });
       const context = await browser.newContext();
       try {
-        // A page of the origin, whose own policy does not keep it from asking.
+        // A page of the origin, whose own policy does not block the request.
         const tab = await context.newPage();
         await tab.goto(`${origin}/style.css`);
         const asked = { url: String(await ours.ready), token: await people.issue("bob@example.com") };
@@ -488,6 +488,7 @@ function workerTests({ worker, browser, origin, demo, people, another }) {
       assert.deepEqual(rest, {
         code: "invalid_grant",
         detail: "invalid_grant: No valid delegation",
+        reason: "delegation_missing",
         hint: "The user must delegate to the agent account",
       });
     },
@@ -516,7 +517,7 @@ function workerTests({ worker, browser, origin, demo, people, another }) {
       const headers = { origin: page, authorization: "Bearer a.b.c" };
       const url = await worker.ready;
       const status = await new Promise((resolve, reject) => {
-        // It never ends: who reads all of it before looking at its length never answers.
+        // The body never ends. A worker that read all of it before checking the length would never answer.
         const request = send(url, { method: "POST", headers }, (answer) => (resolve(answer.statusCode), answer.resume(), request.destroy()));
         request.on("error", reject);
         request.write("x".repeat(8 * 1024));

@@ -1,4 +1,4 @@
-// What the tarball is like: what it holds, what is said of it, and how small it is.
+// The tarball: its content, its description, and its size.
 
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -7,7 +7,7 @@ import { brotliCompressSync } from "node:zlib";
 import assert from "node:assert/strict";
 import { here, test } from "./runtimes.js";
 
-/** Bytes by brotli of all that a page loads. */
+/** The most bytes that a page may load, by brotli. */
 const LARGEST = 60_000;
 
 export async function packaging(app, tarball, report) {

@@ -1,4 +1,4 @@
-// Packs the package, installs it as a user does, and runs the suite in each runtime against a service of its own.
+// Packs the package, installs it like a user, and runs the suite in each runtime against a separate service.
 //
 //   node run.js [packaging|node|chromium|workerd|examples]…
 //
@@ -32,7 +32,7 @@ function report({ name, status, millis, why }) {
   for (const text of why ?? []) console.log(text.replace(/^/gm, "        "));
 }
 
-/** An application that has installed what `npm pack` makes. */
+/** An application that has installed the result of `npm pack`. */
 function install() {
   const app = join(scratch, "app");
   mkdirSync(app);
@@ -61,7 +61,7 @@ async function service(name, origin) {
   throw new Error(`${binary} did not start`);
 }
 
-/** A real MCP server, which everybody may call. */
+/** A real MCP server that everyone may call. */
 async function mcpServer({ RUNLAYER_URL, ALICE_API_KEY }) {
   const child = spawn(process.execPath, [resolve(here, "../upstreams/modern-server.mjs")], {
     stdio: ["ignore", "pipe", "inherit"],
@@ -108,7 +108,7 @@ for (const part of parts) {
   try {
     const told = { demo, between: `http://127.0.0.1:${way.address().port}`, runtime: part };
     const counts = await runtimes[part](told);
-    // A suite that ended early is not one that passed.
+    // A suite that ended early has not passed.
     if (counts?.total !== passed + failed - before || counts.total === 0) throw new Error("some tests have not run");
   } catch (error) {
     report({ name: `${part} runs the suite`, status: "failed", millis: 0, why: [String(error?.stack ?? error)] });

@@ -1,4 +1,4 @@
-// How the suite gets into each runtime. Each takes what the suite is told, and reports each test as it ends.
+// Runs the suite in each runtime. Each gets the suite's parameters, and reports each test when it ends.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -11,7 +11,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
-/** A test beside the suite. */
+/** A test that does not belong to the suite. */
 export async function test(name, report, run) {
   const begin = Date.now();
   let why;
@@ -23,7 +23,7 @@ export async function test(name, report, run) {
   report({ name, status: why ? "failed" : "passed", millis: Date.now() - begin, why });
 }
 
-/** As Node finds it: by its name, in the folder of an application. */
+/** As Node finds it: by its name, in an application's folder. */
 export async function node(app, told, report) {
   const main = join(app, "node.js");
   await writeFile(
@@ -45,7 +45,7 @@ export async function node(app, told, report) {
 
 const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm" };
 
-/** Pages without a bundler: an import map, and the package's folder as it is. */
+/** Pages without a bundler: an import map, and the package's folder unchanged. */
 export async function pageServer(app) {
   const manifest = JSON.parse(await readFile(join(app, "node_modules/deputize/package.json"), "utf8"));
   const entry = manifest.exports["."].browser.replace("./", "/node_modules/deputize/");
@@ -73,7 +73,7 @@ export async function pageServer(app) {
   return server;
 }
 
-/** Any of those that a person has. */
+/** A Chromium or Chrome that is installed, if any. */
 function installedChromium() {
   const names = [process.env.CHROMIUM, "chromium", "chromium-browser", "google-chrome"].filter(Boolean);
   const found = names.flatMap((name) => (name.includes("/") ? name : process.env.PATH.split(delimiter).map((folder) => join(folder, name)))).find(existsSync);
@@ -81,7 +81,7 @@ function installedChromium() {
   return found;
 }
 
-/** Chromium, whatever it is called on this machine. */
+/** Chromium, under any of its names. */
 export async function launch() {
   const { chromium } = await import("playwright-core");
   return chromium.launch({
@@ -91,7 +91,7 @@ export async function launch() {
   });
 }
 
-/** A page of another origin than the service's. */
+/** A page of an origin other than the service's. */
 export async function chromium(origin, told, report) {
   const browser = await launch();
   try {
@@ -110,7 +110,7 @@ export async function chromium(origin, told, report) {
   }
 }
 
-/** A worker in workerd, bundled as wrangler does: by the same conditions, and its WebAssembly as a module. */
+/** A worker in workerd, bundled as wrangler does: with the same conditions, and its WebAssembly as a module. */
 export async function work(entry, outdir, options = {}) {
   const { Miniflare } = await import("miniflare");
   await build({

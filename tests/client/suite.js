@@ -1,5 +1,5 @@
-// The one suite of the package: the same file in Node, Chromium and workerd. Beside the language it uses what all three
-// have: fetch, timers, WebCrypto.
+// The suite of the package: the same file in Node, Chromium and workerd. It uses only what all three have: the
+// language, fetch, timers, WebCrypto.
 
 import * as deputize from "deputize";
 import QUnit from "qunit";
@@ -7,7 +7,7 @@ import QUnit from "qunit";
 const { AgentClient, DeputizeError } = deputize;
 
 /**
- * `told` is what the runner knows: the variables of the service's `demo.env`, the address of what stands between
+ * `told` comes from the runner: the variables of the service's `demo.env`, the address of the proxy in between
  * (`between.js`), and the runtime's name.
  */
 export function suite({ demo, between, runtime }) {
@@ -19,7 +19,7 @@ export function suite({ demo, between, runtime }) {
 
   // --- Help ------------------------------------------------------------------------------------------
 
-  /** A way of its own to the service, for a test that counts or meddles. */
+  /** A separate connection to the service, for a test that counts requests or changes answers. */
   async function lane(rules = [], pageSize) {
     const url = `${between}/lane/${runtime}-${++lanes}`;
     const plan = { rules, pageSize };
@@ -46,7 +46,7 @@ export function suite({ demo, between, runtime }) {
   const listRepos = (who, org = "acme-corp", options) => who.callTool("demo", "list_repos", { org }, options);
   const saidBy = (result) => result.content[0].text;
 
-  /** What a promise rejects with; the test fails if it does not. */
+  /** The error with which a promise rejects. The test fails if it does not reject. */
   async function failure(assert, promise) {
     try {
       await promise;
@@ -58,7 +58,7 @@ export function suite({ demo, between, runtime }) {
     return {};
   }
 
-  /** A request of an administrator, past the client. */
+  /** An administrator's request, without the client. */
   async function administer(method, path, body) {
     const headers = { "x-runlayer-api-key": demo.ALICE_API_KEY, "content-type": "application/json" };
     const answer = await fetch(service + path, { method, headers, body: body && JSON.stringify(body) });
@@ -66,7 +66,7 @@ export function suite({ demo, between, runtime }) {
     return answer.status === 204 ? undefined : answer.json();
   }
 
-  /** Waits until what stands between has got so many requests. */
+  /** Waits until the proxy in between has received this many requests. */
   async function arrived(lane, path, count) {
     while ((await lane.requests(path)).length < count);
   }
@@ -75,15 +75,15 @@ export function suite({ demo, between, runtime }) {
   const timer = globalThis.setTimeout;
   const waits = [];
 
-  /** Moves the clock. Nothing else moves it. */
+  /** Sets the clock. It does not move otherwise. */
   function at(millis) {
     Date.now = () => millis;
   }
 
-  /** A wait between repetitions, told from everybody else's timers by its random part. */
+  /** Whether a time-out is a wait between repetitions. Its random part distinguishes it from other timers. */
   const isWait = (millis) => millis > 0 && !Number.isInteger(millis);
 
-  /** Lets waits between repetitions be over at once, and remembers them. */
+  /** Ends waits between repetitions at once, and records them. */
   function hurry() {
     globalThis.setTimeout = (run, millis, ...rest) => {
       if (isWait(millis)) waits.push(millis);
@@ -513,6 +513,9 @@ export function suite({ demo, between, runtime }) {
         grantorEmail: "carol@example.com",
         shared: false,
         isActive: true,
+        displacedByUserId: null,
+        displacedByEmail: null,
+        displacedAt: null,
       });
       const asCarol = agent().onBehalfOf({ userId: demo.CAROL_ID });
       assert.true(saidBy(await asCarol.callTool("demo-oauth", "list_channels")).includes("carol@example.com"));
@@ -541,7 +544,7 @@ export function suite({ demo, between, runtime }) {
   const refusal = (error, detail, further) => ({ error, error_description: detail, detail, ...further });
 
   QUnit.module("each row of the troubleshooting table", () => {
-    /** Status, code, detail and hint, and what every answer of the service's has. */
+    /** Status, code, detail and hint, and the fields that every answer of the service has. */
     async function row(assert, promise, status, code, detail, hint) {
       const error = await failure(assert, promise);
       assert.true(error instanceof DeputizeError && error instanceof Error);
@@ -598,11 +601,11 @@ export function suite({ demo, between, runtime }) {
       await row(assert, call, 401, "session_not_found", "OAuth session not found", hint);
     });
 
-    // What brings it about at a real provider is for tests/e2e; here it is the service's answer, replayed.
+    // tests/e2e causes it at a real provider. Here the service's answer is replayed.
     QUnit.test("401 OAuth session expired", async (assert) => {
       const hint = "The grantor must connect to the MCP server again";
       const headers = { "x-request-id": "01a21218-f3bb-7cb9-9053-5f244ff67a13" };
-      const way = await lane([{ on: CALL, status: 401, headers, body: refusal("session_expired", "OAuth session expired") }]);
+      const way = await lane([{ on: CALL, status: 401, headers, body: refusal("session_expired", "OAuth session expired", { reason: "session_expired" }) }]);
       await row(assert, listRepos(agent(way.url)), 401, "session_expired", "OAuth session expired", hint);
     });
 
@@ -613,7 +616,7 @@ export function suite({ demo, between, runtime }) {
       const error = await row(assert, call, 403, "access_denied", "Policy denied", hint);
       assert.equal(error.deniedFor, "user");
       assert.equal(error.policies.length, 1);
-      assert.equal(error.reason, "a policy forbids it");
+      assert.deepEqual([error.reason, error.explanation], ["policy_denied_user", "a policy forbids it"]);
     });
   });
 
@@ -688,7 +691,7 @@ export function suite({ demo, between, runtime }) {
     const undone = (retryAfter = "2") => ({
       status: 503,
       headers: { "retry-after": retryAfter },
-      body: refusal("temporarily_unavailable", "nothing was changed, try again", { safe_to_retry: true }),
+      body: refusal("temporarily_unavailable", "nothing was changed, try again", { reason: "store_unavailable", safe_to_retry: true }),
     });
     const busy = { status: 429, headers: { "retry-after": "3" }, body: "slow down" };
 
@@ -731,6 +734,16 @@ export function suite({ demo, between, runtime }) {
       assert.deepEqual(waits, []);
       assert.equal((await way.requests(CALL)).length, 1);
     });
+
+    for (const name of ["www-authenticate", "x-amzn-Remapped-WWW-Authenticate"]) {
+      QUnit.test(`a 401 says how to get a token: ${name}`, async (assert) => {
+        const challenge = 'Bearer realm="deputize", resource_metadata="https://deputize.example/.well-known/x"';
+        const way = await lane([
+          { on: CALL, times: "always", status: 401, headers: { [name]: challenge }, body: refusal("invalid_token", "…") },
+        ]);
+        assert.equal((await failure(assert, listRepos(alice(way.url)))).challenge, challenge);
+      });
+    }
 
     const DOUBTFUL = {
       "the connection breaks": { cut: true },
@@ -833,7 +846,7 @@ export function suite({ demo, between, runtime }) {
     });
 
     QUnit.test("nothing is repeated after the end", async (assert) => {
-      const body = refusal("temporarily_unavailable", "…", { safe_to_retry: true });
+      const body = refusal("temporarily_unavailable", "…", { reason: "store_unavailable", safe_to_retry: true });
       const way = await lane([{ on: CALL, times: "always", status: 503, headers: { "retry-after": "1" }, body }]);
       const controller = new AbortController();
       let wake;
@@ -912,7 +925,7 @@ export function suite({ demo, between, runtime }) {
     QUnit.test("an agent's secret or key in a page is refused, unless that is meant", async (assert) => {
       const { privateKey } = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, false, ["sign", "verify"]);
       const isPage = typeof document === "object";
-      // Elsewhere, a page is made of this.
+      // In other runtimes, this makes it look like a page.
       if (!isPage) globalThis.document = {};
       try {
         for (const credentials of [secret, { clientId: "id", privateKey }]) {
@@ -960,7 +973,7 @@ export function suite({ demo, between, runtime }) {
   });
 }
 
-/** Runs it; `report` is told of each test as it ends, and the last word is what all came to. */
+/** Runs the suite. `report` gets each test when it ends, and finally the totals. */
 export function run(told, report) {
   return new Promise((resolve) => {
     QUnit.config.autostart = false;

@@ -33,7 +33,7 @@ def demo(server: Server) -> DemoEnv:
 
 @pytest.fixture(scope="session")
 def unchanged_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all tests that only ask for tokens and read."""
+    """One server for all tests that only get tokens and read."""
     with Server.start(tmp_path_factory.mktemp("unchanged") / "data") as server:
         yield server
 

@@ -1,9 +1,9 @@
-"""The recipes of `cookbook.txt`, cut out of that text so that what the tests run is the text itself.
+"""The recipes of `cookbook.txt`, cut out of that text, so that the tests run the text itself.
 
-A recipe is named by the heading it stands under, the text it begins with and the text it ends with. The
-copy of the cookbook has lost two things that pasting from the page keeps: the line break between a
-sentence and the code after it (so a recipe can begin in the middle of a line), and Python's indentation
-(which `complete_example.indented.py` gives back, see `with_indentation_of`).
+A recipe is named by its heading, the text that it begins with and the text that it ends with. The copy of the
+cookbook has lost two things of the original page: the line break between a sentence and the code after it (so a
+recipe can begin in the middle of a line), and Python's indentation (which `complete_example.indented.py` restores,
+see `with_indentation_of`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 TEXT = (HERE / "cookbook.txt").read_text()
 
-# The only code in the text that the tests leave out. A reader replaces each of these by values of their
-# own; here the values come from `demo.env`, under the same names.
+# The only code in the text that the tests leave out. A reader replaces each of these by their own values.
+# Here the values come from `demo.env`, under the same names.
 PLACEHOLDERS = (
     'export RUNLAYER_URL="https://your-runlayer-instance.com"',
     'export CLIENT_ID="your-client-id"',
@@ -33,7 +33,7 @@ PLACEHOLDERS = (
 
 
 def cut(heading: str, first: str, last: str) -> str:
-    """The text from `first` to `last`, both included, at their next occurrence below the heading."""
+    """The text from `first` to `last`, both included, where they next occur below the heading."""
     start = TEXT.index(first, TEXT.index(heading))
     end = TEXT.index(last, start + len(first)) + len(last)
     return TEXT[start:end]
@@ -44,9 +44,9 @@ def without_placeholders(code: str) -> str:
 
 
 def with_indentation_of(file: Path, code: str) -> str:
-    """The code's own lines, each behind the white space of the same line in `file`.
+    """The code's lines, each with the indentation of the same line in `file`.
 
-    Fails unless file and code agree in everything but that white space.
+    Fails if file and code differ in anything else.
     """
     indented = file.read_text().splitlines()
     lines = code.splitlines()
@@ -110,7 +110,7 @@ ALL: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Trouble:
-    """A row of the troubleshooting table: the status and the text that the cookbook promises."""
+    """A row of the troubleshooting table: the status and the text in the cookbook."""
 
     error: str
 

@@ -1,4 +1,4 @@
-"""Runs a shell recipe as its reader would: in bash, after `source demo.env`."""
+"""Runs a shell recipe as a reader would: in bash, after `source demo.env`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 _DEADLINE_SECONDS = 60
-# Separates what the recipe prints from the variables that are printed after it.
+# Separates the recipe's output from the variables that are printed after it.
 _MARK = "\n--- variables ---\n"
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What a recipe has printed, and the shell variables it has left behind."""
+    """A recipe's output, and the shell variables after it."""
 
     stdout: str
     variables: dict[str, str]
@@ -29,7 +29,7 @@ class Ran:
         return json.loads(self.stdout)
 
     def json_stream(self) -> list[Any]:
-        """Standard output as the documents that `jq` prints one after the other."""
+        """Standard output as the sequence of documents that `jq` prints."""
         decoder, documents, rest = json.JSONDecoder(), [], self.stdout.strip()
         while rest:
             document, end = decoder.raw_decode(rest)
@@ -41,7 +41,7 @@ class Ran:
 def run(recipe: str, demo_env: Path, *, keep: tuple[str, ...] = (), **variables: str) -> Ran:
     """Sources `demo_env`, sets `variables`, runs the recipe unchanged, and returns the variables in `keep`.
 
-    An unset variable, or a command or pipe that fails, fails the run.
+    An unset variable, or a command or pipe that fails, makes the run fail.
     """
     assignments = "\n".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
     afterwards = "\n".join(f'printf "%s\\0" "${name}"' for name in keep)

@@ -1,4 +1,4 @@
-"""The complete Python example: run as a whole, then each branch that its happy path does not reach."""
+"""The complete Python example: first all of it, then each branch that a successful run does not reach."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.server import Server
 
 
 def run_example(server: Server) -> dict[str, Any]:
-    """Executes the example without its placeholder lines, and returns what it has defined."""
+    """Executes the example without its placeholder lines. Returns its definitions."""
     demo = server.demo
     variables: dict[str, Any] = {
         "RUNLAYER_URL": demo.RUNLAYER_URL,

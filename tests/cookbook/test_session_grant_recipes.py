@@ -1,7 +1,7 @@
 """The session grant recipes, run with `SERVER_ID=$SLACK_SERVER_ID`.
 
-The cookbook uses the one name SERVER_ID for every server. A session grant needs an OAuth-protected one,
-which in the demo organization is `demo-oauth` (SLACK_SERVER_ID).
+The cookbook uses the name SERVER_ID for every server. A session grant needs an OAuth-protected one. In the demo
+organization that is `demo-oauth` (SLACK_SERVER_ID).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The example "Slack agent with shared fallback", from its first request to its last claim."""
+"""The example "Slack agent with shared fallback", from its first request to its last statement."""
 
 from __future__ import annotations
 

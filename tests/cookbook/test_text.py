@@ -1,4 +1,4 @@
-"""That nothing in the cookbook escapes: each piece of code in it is a recipe, and a test runs each recipe."""
+"""All of the cookbook is tested: each piece of code in it is a recipe, and a test runs each recipe."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def test_every_recipe_is_run_by_a_test() -> None:
     assert [name for name in recipes.ALL if not re.search(rf"recipes\.{name}\b", tests)] == []
 
 
-# This row's cause is the passing of time, or a provider that takes a token back. The Rust tests, which set
-# the clock, bring it about; a server with the demo's sessions of 30 days cannot be made to from outside.
+# This row is caused by time passing, or by a provider that revokes a token. The Rust tests, which set the
+# clock, cover it. A server with the demo's sessions of 30 days cannot be brought to it from outside.
 PROVEN_BY_THE_RUST_TESTS = ["401 OAuth session expired"]
 
 
@@ -38,6 +38,6 @@ def test_only_placeholders_are_left_out_and_each_is_in_the_text() -> None:
 
 
 def test_every_placeholder_assignment_of_the_text_is_listed() -> None:
-    """Anything that looks like a value to be replaced is a known placeholder, not part of a recipe."""
+    """Everything that looks like a value to replace is a known placeholder, not part of a recipe."""
     runs = "\n".join(recipes.without_placeholders(recipe) for recipe in recipes.ALL.values())
     assert [mark for mark in ("your-", "aaaaaaaa-", "eyJ", "rl_") if mark in runs] == []

@@ -17,7 +17,7 @@ TOKEN_LIFETIME_SECONDS = 3600
 
 
 def python_variables(server: Server) -> dict[str, Any]:
-    """The names that a Python recipe takes as given, with the demo organization's values."""
+    """The names that a Python recipe expects, with the demo organization's values."""
     demo = server.demo
     return {
         "httpx": httpx,

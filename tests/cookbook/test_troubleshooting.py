@@ -1,8 +1,8 @@
-"""Each row of the cookbook's troubleshooting table: its status and its text, brought about by the row's own
-cause, through the public API of the running server alone. (One row is not here, see `test_text.py`.)
+"""Each row of the cookbook's troubleshooting table: its status and its text, caused as the row says, and only through
+the public API of the running server. (One row is not here, see `test_text.py`.)
 
-The status and the text are read from the table, so a test cannot expect anything else than the cookbook
-says. Beyond that each asserts the whole body.
+The status and the text are read from the table, so a test cannot expect anything else than the cookbook says. Each
+test also checks the whole body.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from recipes import Trouble, troubleshooting_table
 
 
 def promised(error: str) -> Trouble:
-    """The row of the table with that error."""
+    """The row of the table with this error."""
     return next(row for row in troubleshooting_table() if row.error == error)
 
 
@@ -50,7 +50,7 @@ def assert_says(response: httpx.Response, row: Trouble) -> None:
 
 def assert_invalid_client(response: httpx.Response) -> None:
     assert_says(response, promised("401 invalid_client"))
-    assert_oauth_refusal(response, 401, "invalid_client", "Client authentication failed")
+    assert_oauth_refusal(response, 401, "invalid_client", "Client authentication failed", reason="client_refused")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_disabled_agent_account_is_invalid_client(server: Server, demo: DemoEn
 
 def assert_no_valid_delegation(response: httpx.Response) -> None:
     assert_says(response, promised("403 invalid_grant: No valid delegation"))
-    assert_oauth_refusal(response, 403, "invalid_grant", "No valid delegation")
+    assert_oauth_refusal(response, 403, "invalid_grant", "No valid delegation", reason="delegation_missing")
 
 
 def test_a_user_who_never_delegated_is_no_valid_delegation(unchanged_server: Server) -> None:
@@ -152,7 +152,7 @@ def test_a_user_who_revoked_their_delegation_is_no_valid_delegation_by_every_way
 def test_a_malformed_user_id_is_named_as_such(unchanged_server: Server, malformed: str) -> None:
     response = request_token(unchanged_server, actor_token=malformed, actor_token_type=USER_ID_TYPE)
     assert_says(response, promised("400 invalid_grant: actor_token must be a valid UUID"))
-    assert_oauth_refusal(response, 400, "invalid_grant", "actor_token must be a valid UUID")
+    assert_oauth_refusal(response, 400, "invalid_grant", "actor_token must be a valid UUID", reason="actor_not_uuid")
 
 
 # 403 Delegator user is deactivated
@@ -165,7 +165,7 @@ def test_a_deactivated_delegator_is_named_as_such_until_reactivated(server: Serv
 
     response = request_token(server, actor_token=demo.BOB_ID, actor_token_type=USER_ID_TYPE)
     assert_says(response, promised("403 Delegator user is deactivated"))
-    assert_oauth_refusal(response, 403, "invalid_grant", "Delegator user is deactivated")
+    assert_oauth_refusal(response, 403, "invalid_grant", "Delegator user is deactivated", reason="user_inactive")
 
     # "Contact admin to reactivate the user"
     done(alice.patch(bob, json={"active": True}))
@@ -177,7 +177,7 @@ def test_a_deactivated_delegator_is_named_as_such_until_reactivated(server: Serv
 
 def assert_no_credentials(response: httpx.Response) -> None:
     assert_says(response, promised("401 No credentials available for this server"))
-    assert_refusal(response, 401, "no_credentials", "No credentials available for this server")
+    assert_refusal(response, 401, "no_credentials", "No credentials available for this server", reason="no_credentials")
 
 
 def test_no_grant_is_no_credentials_for_the_bot_itself_and_on_behalf_of_anybody(
@@ -210,7 +210,7 @@ def test_a_grant_whose_grantor_disconnected_has_no_session(server: Server, demo:
     for user_id in (demo.USER_ID, demo.BOB_ID):
         response = list_channels(caller(server, token=obo_token(server, user_id)), demo)
         assert_says(response, promised("401 OAuth session not found"))
-        assert_refusal(response, 401, "session_not_found", "OAuth session not found")
+        assert_refusal(response, 401, "session_not_found", "OAuth session not found", reason="session_not_found")
 
 
 # 403 Policy denied
@@ -219,7 +219,8 @@ def test_a_grant_whose_grantor_disconnected_has_no_session(server: Server, demo:
 def assert_policy_denied(response: httpx.Response, denied_for: str, policies: list[str]) -> None:
     assert_says(response, promised("403 Policy denied"))
     body = response.json()
-    assert body.pop("reason")
+    assert body.pop("explanation")
+    assert body.pop("reason") == f"policy_denied_{denied_for}"
     assert body == {
         "error": "access_denied",
         "error_description": "Policy denied",
@@ -230,7 +231,7 @@ def assert_policy_denied(response: httpx.Response, denied_for: str, policies: li
 
 
 def test_the_bot_may_delete_repos_but_not_on_behalf_of_bob(unchanged_server: Server) -> None:
-    """The intersection: the agent's policy permits the call, and the people's forbids it."""
+    """The intersection: the agent's policy permits the call, and the users' policy forbids it."""
     demo = unchanged_server.demo
     itself = caller(unchanged_server, token=agent_token(unchanged_server))
     repo = {"org": "acme-corp", "repo": "website"}

@@ -1,4 +1,4 @@
-"""Verifies issued agent tokens the way a resource server does: against the published keys."""
+"""Verifies agent tokens like a resource server: with the published keys."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def verified_claims(server: Server, token: str) -> dict[str, Any]:
         issuer=metadata["issuer"],
         options={
             "require": ["iss", "aud", "sub", "client_id", "jti", "iat", "exp", "scope"],
-            # Which audience the proxy has is not published; the proxy's own acceptance proves it.
+            # The proxy's audience is not published. That the proxy accepts the token proves it.
             "verify_aud": False,
         },
     )

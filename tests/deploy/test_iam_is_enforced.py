@@ -1,5 +1,5 @@
-"""The forbidden is refused by IAM itself, whatever a function's code would do. That the policies suffice is shown by
-all other tests here and the cookbook, which run behind the same guard."""
+"""IAM itself refuses what is forbidden, whatever a function's code does. All other tests here and the cookbook show
+that the policies suffice: they run behind the same guard."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AGENT = "AGENT#0197c5a0-0000-7000-8000-000000000002"
 
 
 class Intruder:
-    """Somebody who has taken over a function: with its credentials, and code of their own."""
+    """An attacker who controls a function: with its credentials, and their own code."""
 
     def __init__(self, deployment: Deployment, name: str) -> None:
         self._table = deployment.stack.outputs["TableName"]
@@ -55,7 +55,7 @@ class Intruder:
         try:
             return what(**arguments)
         finally:
-            # It was meant to be tried.
+            # The attempt was intended.
             self._guard.denied.clear()
 
 
@@ -94,7 +94,7 @@ def test_nobody_but_the_token_function_can_open_a_signing_key(unchanged_server: 
 
 
 def test_a_signing_key_cannot_be_opened_as_something_else(unchanged_server: Deployment) -> None:
-    """By one who may open that: the key itself was wrapped for its item."""
+    """Not even by a function that may open that: the key itself was wrapped for its item."""
     wrapped = Intruder(unchanged_server, "admin").make_data_key("SIGNING_KEYS")
     with pytest.raises(botocore.exceptions.ClientError, match="InvalidCiphertext"):
         Intruder(unchanged_server, "proxy").unwrap(USER, wrapped)

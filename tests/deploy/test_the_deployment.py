@@ -1,4 +1,4 @@
-"""What an operator meets after the two commands: an address that works, a first admin, metrics, and logs to read."""
+"""What an operator sees after the two commands: a working address, a first admin, metrics and logs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.api import agent_token, caller, done
 from harness.secrets_ledger import LEDGER
 from templates import FUNCTIONS
 
-# One path of each function, and what it says to nobody in particular.
+# One path of each function, and its answer without a credential.
 NOBODYS = {
     "token": ("POST", "/api/v1/oauth/token", 415),
     "delegations": ("GET", "/api/v1/delegations", 401),
@@ -41,7 +41,7 @@ def test_what_is_not_there_is_said_in_our_words(unchanged_server: Deployment, pa
 
 
 def test_everything_that_it_says_of_itself_is_under_its_address(unchanged_server: Deployment) -> None:
-    """Without a domain the stage is part of it."""
+    """Without a domain, the stage is part of the address."""
     anonymous = caller(unchanged_server)
     metadata = done(anonymous.get("/.well-known/oauth-authorization-server")).json()
     assert metadata["issuer"] == unchanged_server.url
@@ -70,7 +70,7 @@ def test_each_request_is_counted_for_its_function(unchanged_server: Deployment) 
 
 
 def test_no_secret_is_in_any_log(unchanged_server: Deployment) -> None:
-    """Of all that this session has seen so far, the cookbook's secrets among them."""
+    """All secrets that this session has seen so far, including the cookbook's."""
     agent_token(unchanged_server)
     logs = unchanged_server.stack.logs()
     assert '"_aws"' in logs

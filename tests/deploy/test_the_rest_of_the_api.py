@@ -1,4 +1,4 @@
-"""What the cookbook does not do, behind the same guard; and that no function may do what nothing here needs."""
+"""Everything beyond the cookbook, behind the same guard. And: no function may do what nothing here needs."""
 
 from __future__ import annotations
 
@@ -69,12 +69,32 @@ def test_a_newcomer_is_stored_by_whichever_function_meets_them_first(server: Dep
         assert caller(server, token=token).get(path).status_code in (200, 404)
 
 
+def test_a_subject_is_unbound_and_bound_again_at_the_token_endpoint(
+    server: Deployment, alice: httpx.Client, demo: DemoEnv
+) -> None:
+    path = f"/api/v1/users/{demo.CAROL_ID}"
+    [bound] = done(alice.get(path)).json()["identities"]
+    assert "identities" not in done(alice.patch(path, json={"identities": []})).json()
+    sign_in = {"email": "carol@example.com", "password": demo.DEMO_PASSWORD}
+    token = done(httpx.post(f"{demo.DEMO_ISSUER}/token", data=sign_in)).json()["access_token"]
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": demo.CLIENT_ID,
+        "client_secret": demo.CLIENT_SECRET,
+        "actor_token": token,
+        "actor_token_type": "urn:ietf:params:oauth:token-type:access_token",
+    }
+    done(caller(server).post("/api/v1/oauth/token", data=form))
+    assert done(alice.get(path)).json()["identities"] == [bound]
+
+
 def test_policies_are_written_explained_and_deleted(alice: httpx.Client, demo: DemoEnv) -> None:
     text = 'forbid(principal, action == Action::"call_tool", resource == Tool::"demo/list_repos");'
     policy = done(alice.post("/api/v1/policies", json={"name": "Nobody lists", "text": text})).json()
     question = {"server_id": "demo", "tool_name": "list_repos", "agent_account_id": demo.AGENT_ID}
     assert "deny" in json.dumps(done(alice.post("/api/v1/policies/check", json=question)).json()).lower()
     done(alice.put(f"/api/v1/policies/{policy['id']}", json={"name": "Nobody lists any more", "text": text}))
+    assert done(alice.get(f"/api/v1/policies/{policy['id']}")).json()["name"] == "Nobody lists any more"
     done(alice.delete(f"/api/v1/policies/{policy['id']}"))
     assert len(done(alice.get("/api/v1/policies")).json()) == 3
 
@@ -95,13 +115,13 @@ def test_a_server_with_a_secret_header_is_registered_and_called(
 
 def test_tools_are_approved_again(server: Deployment, alice: httpx.Client, demo: DemoEnv) -> None:
     done(alice.patch("/api/v1/servers/demo", json={"pinning": "block"}))
-    for _ in range(2):
-        done(alice.put("/api/v1/proxy/demo/approved-tools"))
+    for admin in (alice, caller(server, token=demo.ADMIN_TOKEN)):
+        done(admin.put("/api/v1/proxy/demo/approved-tools"))
     assert done(list_repos(caller(server, token=agent_token(server)), demo))
 
 
 def test_a_session_is_ended_and_begun_again_over_two_processes(server: Deployment, demo: DemoEnv) -> None:
-    """What the first has sealed, the second opens: nothing is in a process that KMS would not be asked for."""
+    """The second process opens what the first has sealed: each process can get every key from KMS."""
     carol = caller(server, api_key=demo.CAROL_API_KEY)
     path = "/api/v1/servers/demo-oauth"
     assert done(carol.get(f"{path}/connection")).json()["status"] == "connected"
@@ -119,12 +139,23 @@ def test_a_token_for_one_server_is_good_there(server: Deployment, demo: DemoEnv)
 
 
 def test_a_delegation_is_changed_listed_and_revoked(server: Deployment, demo: DemoEnv) -> None:
-    bob = caller(server, api_key=demo.BOB_API_KEY)
+    sign_in = {"email": "bob@example.com", "password": demo.DEMO_PASSWORD}
+    bob = caller(server, token=done(httpx.post(f"{demo.DEMO_ISSUER}/token", data=sign_in)).json()["access_token"])
     path = f"/api/v1/agent-accounts/{demo.AGENT_ID}/delegations"
     made = done(bob.post(path, json={"server_ids": ["demo"]})).json()
     assert obo_token(server, demo.BOB_ID)
     assert [one["id"] for one in done(bob.get(path)).json()] == [made["id"]]
     done(bob.delete(f"/api/v1/delegations/{made['id']}"))
+
+
+def test_an_owner_revokes_a_delegation_to_their_account(
+    server: Deployment, alice: httpx.Client, demo: DemoEnv
+) -> None:
+    body = {"name": "Bob's Bot", "owner_user_id": demo.BOB_ID}
+    account = done(alice.post("/api/v1/agent-accounts", json=body)).json()
+    carol = caller(server, api_key=demo.CAROL_API_KEY)
+    made = done(carol.post(f"/api/v1/agent-accounts/{account['id']}/delegations")).json()
+    done(caller(server, api_key=demo.BOB_API_KEY).delete(f"/api/v1/delegations/{made['id']}"))
 
 
 def test_a_session_grant_is_used_and_revoked(server: Deployment, demo: DemoEnv, alice: httpx.Client) -> None:
@@ -136,7 +167,7 @@ def test_a_session_grant_is_used_and_revoked(server: Deployment, demo: DemoEnv, 
 
 
 def test_an_mcp_session_goes_on_in_another_process(server: Deployment, demo: DemoEnv) -> None:
-    """At a server that keeps sessions, of which the client is given a sealed one."""
+    """At a server that keeps sessions. The client gets a sealed session id."""
     client = caller(server, token=agent_token(server))
     client.headers.update(MCP_HEADERS)
     path = "/api/v1/proxy/demo/mcp"
@@ -156,6 +187,11 @@ def test_the_trail_is_searched_by_each_of_its_indexes(alice: httpx.Client, demo:
         done(alice.get("/api/v1/audit-events", params=of))
 
 
+def test_the_trail_is_followed(alice: httpx.Client) -> None:
+    begun = done(alice.get("/api/v1/audit-events/feed")).json()
+    done(alice.get("/api/v1/audit-events/feed", params={"cursor": begun["cursor"]}))
+
+
 @pytest.mark.parametrize("path", ["/api/v1/delegations", "/api/v1/servers/demo-oauth/connection", "/api/v1/me"])
 def test_an_agents_token_is_known_everywhere_and_manages_nothing(server: Deployment, path: str) -> None:
     assert caller(server, token=agent_token(server)).get(path).status_code == 403
@@ -171,12 +207,12 @@ def test_a_connection_that_its_user_denies_is_in_the_trail(server: Deployment, d
     assert {"action": "connection.create", "outcome": "failed"}.items() <= events[0].items(), events[0]
 
 
-# What is only needed when something else has happened that no test here brings about.
+# Rights that are needed only after events that no test here causes.
 NOT_SEEN_HERE = {
-    # A signing key is sealed anew only after the vault's root key was changed.
+    # A signing key is sealed again only after the vault's root key was changed.
     ("token", "kms:GenerateDataKey", "SIGNING_KEYS"),
     ("token", "dynamodb:PutItem", "SIGNING_KEYS"),
-    # An assertion that was used before is read to tell a replay from a race; clients here have secrets.
+    # A used assertion is read to distinguish a replay from a race. Clients here have secrets.
     ("token", "dynamodb:BatchGetItem", "ASSERTION"),
     ("token", "dynamodb:PutItem", "ASSERTION"),
     # A client that its authorization server has forgotten is deleted.
@@ -187,7 +223,7 @@ NOT_SEEN_HERE = {
 
 
 def granted(statements: list[dict[str, Any]]) -> set[tuple[str, str]]:
-    """Each action on each kind of partition that a policy names."""
+    """Each action on each kind of partition in a policy."""
     return {
         (statement["Action"], pattern.split("#")[0])
         for statement in statements
@@ -199,8 +235,8 @@ def granted(statements: list[dict[str, Any]]) -> set[tuple[str, str]]:
 
 
 def test_no_function_may_do_what_nothing_needs(unchanged_server: Deployment) -> None:
-    """Least privilege: what the policies grant beyond what all tests of this session have used (this is the last of
-    them) is listed above, with its reason."""
+    """Least privilege. Rights that no test of this session has used (this is the last of them) are listed above, with
+    the reasons."""
     unused = {
         (name, action, kind)
         for name in FUNCTIONS

@@ -1,4 +1,4 @@
-"""Servers for the end-to-end tests, each test (or module) with its own on its own data directory."""
+"""Servers for the end-to-end tests. Each test (or module) has its own, with its own data directory."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ def protected() -> Iterator[Protected]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The check of everything that was printed comes after everything that prints."""
+    """The check of all output comes after all tests that print."""
     items.sort(key=lambda item: item.path.name == "test_no_secret_is_printed.py")

@@ -1,8 +1,8 @@
-"""A stream of writes that knows, at every moment, what the server has acknowledged.
+"""A stream of writes that knows at every moment what the server has acknowledged.
 
-Each `Fact` is one thing in the store that one thread changes, one request at a time. When the server dies
-under a request, that request may or may not have been carried out, but nothing in between, and everything
-acknowledged before it stands.
+Each `Fact` is one thing in the store that one thread changes, one request at a time. If the server dies during a
+request, that request may or may not have been carried out, but never partly. Everything that was acknowledged
+before must still be there.
 """
 
 from __future__ import annotations
@@ -31,10 +31,12 @@ from harness.server import Server
 
 _NOTHING = object()
 _ROUND_DEADLINE_SECONDS = 30
+# Fewer than a user may have, since keys also count whose creation was never answered.
+_MOST_LIVE_KEYS = 50
 
 
 class Acknowledgements:
-    """Counts answered writes, so that the kill can come after a given one."""
+    """Counts answered writes, so that the kill can come after a certain one."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -53,7 +55,7 @@ class Acknowledgements:
 
 @dataclass
 class Fact:
-    """A value in the store: what was acknowledged last, and what a request still open would make of it."""
+    """A value in the store: the last acknowledged one, and the one that an open request would make."""
 
     name: str
     acknowledged: Any
@@ -61,13 +63,13 @@ class Fact:
 
     @contextmanager
     def becoming(self, value: Any) -> Iterator[None]:
-        """Around the request that changes the fact; an exception leaves open whether it was carried out."""
+        """Around the request that changes the fact. After an exception it is not known whether it was carried out."""
         self.requested = value
         yield
         self.acknowledged, self.requested = value, _NOTHING
 
     def check(self, found: Any) -> None:
-        """Compares with what the restarted server says, and goes on from there."""
+        """Compares with the restarted server's answer, and goes on from there."""
         possible = [self.acknowledged] + ([] if self.requested is _NOTHING else [self.requested])
         assert found in possible, f"{self.name}: found {found!r}, acknowledged or requested were {possible!r}"
         self.acknowledged, self.requested = found, _NOTHING
@@ -94,13 +96,13 @@ class Workload:
         self.random = random.Random(self.seed)
         self.user_active = {user: Fact(f"user {user} is active", True) for user in self.users}
         self.delegated = {name: Fact(f"{name} delegates", True) for name in ("BOB", "CAROL")}
-        # Who of the two connected users has granted: "none", "personal" or "shared".
+        # The grant of each of the two connected users: "none", "personal" or "shared".
         self.grants = Fact("grants", {"ALICE": "none", "CAROL": "none"})
 
     def run_until_killed(self, server: Server, *, after_writes: int) -> None:
-        """Writes from all threads at once, and kills the server under them after so many acknowledgements."""
+        """Writes from all threads at the same time, and kills the server after this many acknowledgements."""
         acknowledgements = Acknowledgements()
-        # Each writer has random numbers of its own, so that the seed decides what it does.
+        # Each writer has its own random numbers, so that the seed decides what it does.
         streams = [
             (write, random.Random(self.random.random()))
             for write in (
@@ -179,7 +181,8 @@ class Workload:
     def _create_and_revoke_keys(self, server: Server, choices: random.Random) -> Iterator[None]:
         bob = caller(server, api_key=self.demo.BOB_API_KEY)
         while True:
-            if self.live_keys and choices.random() < 1 / 3:
+            full = len(self.live_keys) >= _MOST_LIVE_KEYS
+            if full or (self.live_keys and choices.random() < 1 / 3):
                 self.key_being_revoked = choices.choice(list(self.live_keys))
                 done(bob.delete(f"/api/v1/api-keys/{self.key_being_revoked}"))
                 self.revoked_keys[self.key_being_revoked] = self.live_keys.pop(self.key_being_revoked)
@@ -199,7 +202,7 @@ class Workload:
             yield
 
     def check(self, server: Server) -> None:
-        """Everything acknowledged is there, and nothing is half there."""
+        """Everything that was acknowledged is there, and nothing is there partly."""
         alice = caller(server, api_key=self.demo.ALICE_API_KEY)
         self._check_users(alice)
         self._check_delegations(server, alice)

@@ -1,4 +1,4 @@
-"""`deputize bootstrap`: a deployment's first admin and signing key, made by its operator."""
+"""`deputize bootstrap`: an operator makes a deployment's first admin and signing key."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def dynamodb() -> Iterator[str]:
 
 @pytest.fixture
 def operator(dynamodb: str) -> Operator:
-    """An operator whose stack has just been made."""
+    """An operator whose stack was just created."""
     create_table(dynamodb)
     return Operator(dynamodb)
 
@@ -52,7 +52,7 @@ def test_the_admin_whose_key_is_printed_can_begin(operator: Operator, tmp_path: 
     with deployed(operator, tmp_path / "data") as server:
         alice = done(me(server, made.stdout)).json()
         assert (alice["email"], alice["role"]) == ("alice@example.com", "admin")
-        # The signing key opens under the operator's root key: a token can be issued and used.
+        # The signing key opens under the operator's root key, so a token can be issued and used.
         admin = caller(server, api_key=made.stdout.strip())
         bot = done(admin.post("/api/v1/agent-accounts", json={"name": "Bot"})).json()
         form = {
@@ -86,7 +86,7 @@ def test_of_two_at_once_one_prints_a_key(operator: Operator) -> None:
 
 
 def test_killed_at_any_time_it_can_be_run_again(operator: Operator, tmp_path: Path) -> None:
-    # Whatever it had come to: what is there is left alone, and what is not is made.
+    # Wherever it had stopped: existing things stay as they are, and missing ones are made.
     for _ in range(3):
         run = operator.start(*EMAIL)
         run.kill()

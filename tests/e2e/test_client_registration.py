@@ -1,4 +1,4 @@
-"""Which client Deputize is at a real authorization server, in each of the three ways that MCP knows."""
+"""Deputize's client at a real authorization server, in each of the three ways that MCP defines."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_one_client_is_registered_and_kept_for_all_users_and_connections(
 def test_a_client_that_an_admin_has_registered_is_used_as_it_is(
     server: Server, demo: DemoEnv, protected: Protected
 ) -> None:
-    # By hand, as the provider's own console would.
+    # By hand, as in the provider's own console.
     metadata = {
         "redirect_uris": [server.url + CALLBACK_PATH],
         "grant_types": ["authorization_code", "refresh_token"],
@@ -74,7 +74,7 @@ def test_a_client_that_an_admin_has_registered_is_used_as_it_is(
 
 
 def test_where_metadata_documents_are_taken_nothing_is_registered(tmp_path: Path) -> None:
-    """Such a document must be had by https; here the authorization server is told where it really is."""
+    """Such a document must be served by https. Here the authorization server is told its real address."""
     with (
         Server.start(tmp_path / "data", flags=["--url", HTTPS_URL]) as server,
         Protected.start(flags=(f"--metadata-origin={HTTPS_URL}={server.url}",)) as protected,

@@ -1,6 +1,5 @@
-"""A person connects in Chromium: signs in at the authorization server, consents, comes back, and is told what
-happened. `--basetemp` keeps the screenshots.
-"""
+"""A user connects in Chromium: signs in at the authorization server, consents, comes back, and sees the result.
+`--basetemp` keeps the screenshots."""
 
 from __future__ import annotations
 
@@ -54,7 +53,7 @@ def test_a_person_signs_in_consents_confirms_and_the_agent_works_for_them_withou
 ) -> None:
     sign_in_and_answer(browser, begin(bob), "bob", "#allow")
 
-    # The address was asked for by a script, so this browser has no cookie: whose connection is it?
+    # A script asked for the URL, so this browser has no cookie, and the page asks whose connection it is.
     browser.wait_for("#confirm")
     browser.screenshot(tmp_path / "confirmation.png")
     asked = browser.text()

@@ -1,4 +1,4 @@
-"""Whose credentials reach a real protected server: Alice, Bob and Carol each have an account there."""
+"""Whose credentials reach a real protected server. Alice, Bob and Carol each have an account there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from harness.server import Server
 
 
 class Organization:
-    """Everybody, and Support Bot for each of them."""
+    """All three users, and Support Bot for each of them."""
 
     def __init__(self, server: Server) -> None:
         self.demo = server.demo
@@ -49,7 +49,7 @@ def everybody(server: Server, protected: Protected) -> Organization:
 
 
 def assert_no_credentials(response: httpx.Response) -> None:
-    assert_refusal(response, 401, "no_credentials", "No credentials available for this server")
+    assert_refusal(response, 401, "no_credentials", "No credentials available for this server", reason="no_credentials")
 
 
 def test_own_grant_first_then_the_shared_one_and_nothing_without_either(
@@ -81,7 +81,7 @@ def test_people_use_their_own_session_without_any_grant(everybody: Organization)
         assert acting_as(whoami(everybody.users[name])) == name
     everybody.grant("alice", shared=True)
     refused = whoami(everybody.users["bob"])
-    assert_refusal(refused, 401, "session_not_found", "OAuth session not found")
+    assert_refusal(refused, 401, "session_not_found", "OAuth session not found", reason="session_not_found")
 
 
 def test_who_is_not_connected_can_grant_nothing(everybody: Organization, demo: DemoEnv) -> None:
@@ -102,14 +102,14 @@ def test_a_grant_whose_owner_has_disconnected_finds_no_session_until_they_connec
     assert (disconnected.status_code, disconnected.content) == (204, b"")
     assert alice.get(f"/api/v1/servers/{CHAT}/connection").status_code == httpx.codes.NOT_FOUND
     for anybody in (everybody.bot_for["alice"], everybody.bot_for["bob"], everybody.bot, alice):
-        assert_refusal(whoami(anybody), 401, "session_not_found", "OAuth session not found")
+        assert_refusal(whoami(anybody), 401, "session_not_found", "OAuth session not found", reason="session_not_found")
 
     connect(alice, "alice")
     assert acting_as(whoami(everybody.bot_for["bob"])) == "alice"
 
 
 def test_another_users_credential_cannot_finish_a_connection(server: Server, everybody: Organization) -> None:
-    """Bob is sent Alice's address, and signs in: his account must not become hers."""
+    """Bob gets Alice's URL and signs in. His account must not become hers."""
     alice, bob = everybody.users["alice"], everybody.users["bob"]
     callback = answer_consent(begin(alice), "bob")
     refused = come_back(bob, callback)
@@ -117,7 +117,7 @@ def test_another_users_credential_cannot_finish_a_connection(server: Server, eve
     for user in (alice, bob):
         assert user.get(f"/api/v1/servers/{CHAT}/connection").status_code == httpx.codes.NOT_FOUND
 
-    # It is still Alice's, once.
+    # It is still Alice's, and can be used once.
     assert "Connected" in done(come_back(alice, callback)).text
     assert connection(alice)["status"] == "connected"
     replayed = come_back(alice, callback)

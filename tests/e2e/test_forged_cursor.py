@@ -1,4 +1,4 @@
-"""Cursors are opaque but not secret: a made-up one finds nothing that is not there, and costs nothing."""
+"""Cursors are opaque but not secret. A made-up one finds nothing else, and costs nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness.api import agent_token, caller, done, list_repos
 from harness.demo_env import DemoEnv
 from harness.server import Server
 
-# Version 7 UUIDs of 1970 and of the year 10889, and one of version 4, which holds no time.
+# Version 7 UUIDs of 1970 and of the year 10889, and one of version 4, which contains no time.
 LONG_AGO = "00000000-0000-7000-8000-000000000000"
 FAR_AHEAD = "ffffffff-ffff-7fff-bfff-ffffffffffff"
 TIMELESS = "ffffffff-ffff-4fff-bfff-ffffffffffff"

@@ -1,4 +1,4 @@
-"""The process is killed in the middle of its work, again and again, and nothing acknowledged is lost."""
+"""The process is killed during its work, again and again. Nothing that was acknowledged may be lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.server import Server
 
 SEED = 8693
 ROUNDS = 6
-# The kill comes after so many acknowledged writes of a round, a random number within these.
+# The kill comes after a random number of acknowledged writes in a round, within these limits.
 FEWEST_WRITES, MOST_WRITES = 20, 250
 STORM_USERS = 3
 

@@ -1,4 +1,4 @@
-"""Runs last (see `conftest.py`): no server of this run has printed any secret that went in or out of it."""
+"""Runs last (see `conftest.py`): no server of this run has printed a secret that it received or sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SQLITE_MAGIC = b"SQLite format 3\0"
 
 
 def test_a_printed_secret_would_be_found() -> None:
-    """The check itself: it finds each kind, whole or in part, known or only by its looks."""
+    """The check itself: it finds each kind of secret, complete or in part, known or recognized only by its form."""
     ledger = SecretsLedger()
     signature = "c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"
     token = f"eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.{signature}"

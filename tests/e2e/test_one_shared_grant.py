@@ -1,6 +1,6 @@
-"""However many requests race, one (agent, server) pair never has two shared grants.
+"""One (agent, server) pair never has two shared grants, however many requests race.
 
-Over HTTP with the demo's two connected users; the same with twenty grantors is a Rust test, because each
+This test uses HTTP and the demo's two connected users. A Rust test does the same with twenty grantors, since each
 grantor needs an OAuth session.
 """
 
@@ -29,7 +29,7 @@ def test_two_hundred_racing_creations_and_toggles_leave_at_most_one_shared_grant
     server: Server, demo: DemoEnv
 ) -> None:
     grantors = [caller(server, api_key=key) for key in (demo.ALICE_API_KEY, demo.CAROL_API_KEY)]
-    bob = caller(server, api_key=demo.BOB_API_KEY)  # sees the shared grants and nothing else
+    bob = caller(server, api_key=demo.BOB_API_KEY)  # sees only the shared grants
     for grantor in grantors:
         create_grant(grantor, demo)
     choices = random.Random(SEED)
@@ -65,7 +65,7 @@ def test_two_hundred_racing_creations_and_toggles_leave_at_most_one_shared_grant
             finished.set()
         looks, wrong = watching.result()
 
-    # A toggle may find its grant revoked by the other's promotion (404); a race lost is a 409 at worst.
+    # A toggle may find its grant revoked by the other user's sharing (404). A lost race is at worst a 409.
     assert set(statuses) <= {200, 201, 404, 409}, sorted(set(statuses))
     assert sum(status < 300 for status in statuses) >= REQUESTS // 4, "the race took place"
     assert looks > 1

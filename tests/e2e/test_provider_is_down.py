@@ -1,6 +1,4 @@
-"""The authorization server fails while it is needed: nothing is lost by its being down, and what it refuses
-is over.
-"""
+"""The authorization server fails while it is needed. Its failure loses nothing; its refusal ends the session."""
 
 from __future__ import annotations
 
@@ -28,9 +26,9 @@ from harness.refusals import assert_refusal
 from harness.server import Server
 from harness.waiting import wait_until
 
-# For a machine that also compiles.
+# For a machine that is also compiling.
 MARGIN_SECONDS = 4
-# A provider is waited for for 8 s.
+# Deputize waits 8 s for a provider.
 DEADLINE_SECONDS = 8 + MARGIN_SECONDS
 UNAVAILABLE = (
     "The authorization server of this MCP server is unavailable, and the OAuth session needs it; "
@@ -46,7 +44,7 @@ def alice(server: Server, demo: DemoEnv, protected: Protected) -> httpx.Client:
 
 def assert_unavailable(response: httpx.Response) -> int:
     """When to try again, in seconds."""
-    assert_refusal(response, 503, "temporarily_unavailable", UNAVAILABLE, safe_to_retry=True)
+    assert_refusal(response, 503, "temporarily_unavailable", UNAVAILABLE, reason="provider_unavailable", safe_to_retry=True)
     return int(response.headers["retry-after"])
 
 
@@ -62,7 +60,7 @@ def test_while_the_provider_is_down_calls_are_503_and_work_again_when_it_is_back
     assert monotonic() - began < DEADLINE_SECONDS
     assert protected.unseen(fault) == 1
 
-    # It is left alone for a moment: a second call is answered without asking it again.
+    # It is not asked for a moment: a second call is answered without asking it again.
     began = monotonic()
     assert_unavailable(whoami(alice))
     assert monotonic() - began < retry_after
@@ -83,7 +81,7 @@ def test_while_the_provider_is_down_calls_are_503_and_work_again_when_it_is_back
 def test_a_token_that_still_works_is_used_while_the_provider_is_down(
     alice: httpx.Client, protected: Protected
 ) -> None:
-    """It is to be refreshed in the last quarter of its life, here 2 s, and cannot be."""
+    """It should be refreshed in the last quarter of its life, here 2 s, and cannot be."""
     protected.change(access_token_ttl=8)
     connect(alice, "alice")
     protected.change(access_token_ttl=LONG, token_endpoint="error_500")
@@ -102,7 +100,7 @@ def test_a_grant_that_was_revoked_at_the_provider_is_expired_until_its_owner_con
     protected.change(revoke_account="alice")
 
     for _ in range(2):
-        assert_refusal(whoami(alice), 401, "session_expired", "OAuth session expired")
+        assert_refusal(whoami(alice), 401, "session_expired", "OAuth session expired", reason="session_expired")
     assert protected.refreshes() == {"invalid_grant": 1}, "it is not asked twice"
     assert connection(alice)["status"] == "expired"
 

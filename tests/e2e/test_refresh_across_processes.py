@@ -1,6 +1,5 @@
-"""Three processes, one table, one expired token, a hundred calls at once. The authorization server ends a
-session whose refresh token it sees twice, so it may see it once.
-"""
+"""Three processes, one table, one expired token, and a hundred simultaneous calls. The authorization server ends a
+session whose refresh token it sees twice, so it must see it only once."""
 
 from __future__ import annotations
 
@@ -54,7 +53,7 @@ def test_a_hundred_calls_over_three_processes_refresh_an_expired_token_once_and_
         refreshes = [event for event in events if event["action"] == "connection.refresh"]
         assert [event["outcome"] for event in refreshes] == ["allowed"]
 
-        # The family is alive: the token that came of it can be refreshed in its turn, by any process.
+        # The family is alive: any process can refresh the new token.
         protected.change(refuse_issued_tokens=True)
         assert {acting_as(whoami(client)) for client in callers} == {"alice"}
         assert protected.refreshes() == {"ok": 2}

@@ -1,4 +1,4 @@
-"""The MCP server refuses a token that is not known to be over: it is refreshed, and the call made again."""
+"""The MCP server refuses a token before it expires. It is refreshed, and the call is repeated."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_server_that_refuses_every_token_costs_one_refresh_and_is_not_asked_fo
 ) -> None:
     protected.change(refuse_all_tokens=True)
     for _ in range(5):
-        assert_refusal(whoami(alice), 401, "session_expired", "OAuth session expired")
+        assert_refusal(whoami(alice), 401, "session_expired", "OAuth session expired", reason="session_expired")
     assert protected.refreshes() == {"ok": 1}
     assert protected.families("alice") == [(True, 1)]
 

@@ -45,7 +45,7 @@ def everything(server: Server, demo: DemoEnv) -> dict[str, Any]:
 
 
 def without_usage(document: Any) -> Any:
-    """The same without the times of last use, which looking itself changes."""
+    """The same without the times of last use, which reading changes."""
     if isinstance(document, dict):
         return {name: without_usage(value) for name, value in document.items() if name != "last_used_at"}
     if isinstance(document, list):
@@ -55,7 +55,7 @@ def without_usage(document: Any) -> Any:
 
 @dataclass(frozen=True)
 class Restarted:
-    """One server's life before and after a restart on the same data directory and port."""
+    """A server's state before and after a restart on the same data directory and port."""
 
     before: dict[str, Any]
     after: dict[str, Any]
@@ -134,8 +134,8 @@ def test_the_audit_trail_goes_on_from_where_it_was(restarted: Restarted) -> None
 
 
 def test_a_deleted_demo_env_is_not_an_accident_that_multiplies_the_demo(tmp_path: Path) -> None:
-    """API keys are shown once, so a lost file cannot be rewritten from the store; what matters is that the
-    organization stays one and that the file, if written again, works."""
+    """API keys are shown once, so a lost file cannot be restored from the store. There must still be only one
+    organization, and if the file is written again, it must work."""
     data_dir = tmp_path / "data"
     with Server.start(data_dir) as server:
         token = server.demo.USER_TOKEN

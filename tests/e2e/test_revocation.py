@@ -1,6 +1,6 @@
-"""Whatever is revoked or disabled is refused on the very next call, through a token that was good before.
+"""What is revoked or disabled is refused on the very next call, with a token that was good before.
 
-Each test makes the same call twice, with nothing but the revocation between the two.
+Each test makes the same call twice, with only the revocation in between.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Changing the root key in the data directory, as the README says."""
+"""Changing the root key in the data directory, as docs/operations.md says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jwt
 from harness.api import agent_token, caller, done, list_repos, request_token
 from harness.server import Server, run_to_exit
 
-# But for the README's umask: that the file ends up private is also the server's own doing.
+# As in docs/operations.md, except the umask: the server itself must also make the file private.
 CHANGE = "(umask 022; cat vault.key >> vault.previous.key) && rm vault.key"
 
 

@@ -1,4 +1,4 @@
-"""Starting the binary: its flags, the files it makes, and what it says when it cannot start."""
+"""Starting the binary: its flags, the files that it makes, and its errors when it cannot start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PERMISSIVE_UMASK = 0o000
 
 @pytest.fixture(scope="module")
 def first_start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A first start under a umask that hides nothing, so that private modes are the server's own doing."""
+    """A first start with a umask that hides nothing, so that the server itself must make files private."""
     data_dir = tmp_path_factory.mktemp("first") / "data"
     with Server.start(data_dir, umask=PERMISSIVE_UMASK) as server:
         yield server

@@ -1,4 +1,4 @@
-"""A tool wants a scope that the session lacks: its owner is told which, and where to get it."""
+"""A tool needs a scope that the session lacks. Its owner is told which scope, and where to get it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_missing_scope_is_named_with_the_way_to_get_it_and_connecting_with_it_
         assert posted["structuredContent"] == {"acting_as": "alice", "channel": "general"}
         assert acting_as(whoami(client)) == "alice"
 
-    # The wider scope outlives the access token that it came with.
+    # The wider scope outlives its first access token.
     protected.change(refuse_issued_tokens=True)
     done(post_message(bot_for_alice))
     assert protected.refreshes() == {"ok": 1}

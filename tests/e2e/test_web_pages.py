@@ -1,4 +1,4 @@
-"""A web page in Chromium calls with its user's own JWT: one of an allowed origin does, one of another is blocked."""
+"""A web page in Chromium calls with its user's own JWT. A page of an allowed origin can; another one is blocked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pages() -> Iterator[Pages]:
 
 @pytest.fixture
 def server(tmp_path: Path, pages: Pages) -> Iterator[Server]:
-    """A server that lets the pages of one origin call."""
+    """A server that allows the pages of one origin."""
     environment = {"DEPUTIZE_ALLOWED_ORIGINS": pages.origin}
     with Server.start(tmp_path / "data", environment=environment) as server:
         yield server
@@ -99,7 +99,7 @@ def test_a_page_of_another_origin_is_blocked_before_anything_is_called(
     for url, options in (
         (f"{server.url}/api/v1/me", as_bearer(bobs_jwt)),
         (tools_of(server), as_bearer(bobs_jwt, tool("list_repos", org="acme-corp"))),
-        # Even what a browser sends without asking first cannot be read.
+        # Even the answer to a request that a browser sends without a preflight cannot be read.
         (f"{server.url}/healthz", {}),
     ):
         assert ask(browser, url, **options) == {"blocked": "Failed to fetch"}, url

@@ -1,14 +1,19 @@
-"""The configurations in which the two templates are compared: as it is by default, and with everything."""
+"""The configurations in which the two templates are compared: the default, and everything. They include values that
+CloudFormation itself sets, such as the region, where these decide something."""
 
 DEFAULT: dict[str, str] = {}
 
 EVERYTHING = {
+    # In this region, the edge is part of the stack.
+    "AWS::Region": "us-east-1",
     "Architecture": "x86_64",
     "TrustedIssuers": '[{"issuer":"https://login.example.com","audiences":["deputize"]}]',
     "AllowedOrigins": "https://app.example.com,https://admin.example.com",
+    "SharedGrants": "managers",
+    "RetentionDays": "audit=30,grants=0",
     "AllowPrivateUpstreams": "true",
     "DomainName": "deputize.example.com",
-    "CertificateArn": "arn:aws:acm:eu-central-1:123456789012:certificate/00000000-0000-0000-0000-000000000000",
+    "CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000",
     "HostedZoneId": "Z0000000000000000000",
     "AlarmEmail": "ops@example.com",
     "DeniedThreshold": "7",
@@ -18,12 +23,32 @@ EVERYTHING = {
     "ThrottlingRate": "50",
     "ThrottlingBurst": "20",
     "ReservedConcurrency": "10",
+    "ProxyConcurrency": "20",
+    "SessionStreams": "off",
     "ProvisionedConcurrency": "3",
     "Release": "2026-11",
     "WafRateLimit": "2000",
     "DeletionProtection": "false",
 }
 
+WITHOUT_CLOUDFRONT = {
+    name: value for name, value in EVERYTHING.items() if name != "AWS::Region"
+} | {
+    "CloudFront": "false",
+    "CertificateArn": "arn:aws:acm:eu-central-1:123456789012:certificate/00000000-0000-0000-0000-000000000000",
+}
+
+WITH_THE_EDGE_OF_ANOTHER_STACK = {
+    "EdgeFunctionArn": "arn:aws:lambda:us-east-1:123456789012:function:deputize-edge-EdgeFunction-000000000000:1",
+    "WebAclArn": "arn:aws:wafv2:us-east-1:123456789012:global/webacl/deputize/00000000-0000-0000-0000-000000000000",
+}
+
 BEHIND_A_HOST_OF_ONES_OWN = {"PublicUrl": "https://agents.example.com/deputize"}
 
-ALL = {"default": DEFAULT, "everything": EVERYTHING, "behind a host of one's own": BEHIND_A_HOST_OF_ONES_OWN}
+ALL = {
+    "default": DEFAULT,
+    "everything": EVERYTHING,
+    "without CloudFront": WITHOUT_CLOUDFRONT,
+    "with the edge of another stack": WITH_THE_EDGE_OF_ANOTHER_STACK,
+    "behind a host of one's own": BEHIND_A_HOST_OF_ONES_OWN,
+}

@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Request:
-    """One action on one resource. `context` has the condition keys' values."""
+    """One action on one resource. `context` holds the values of the condition keys."""
 
     action: str
     resource: str
@@ -62,12 +62,12 @@ def _like(pattern: str, value: str, *, ignore_case: bool = False) -> bool:
 
 
 def _string_like(values: Sequence[str], wanted: list[str]) -> bool:
-    """A key with one value; one that is missing does not match."""
+    """A key with one value. A missing key does not match."""
     return len(values) == 1 and any(_like(pattern, values[0]) for pattern in wanted)
 
 
 def _all_string_like(values: Sequence[str], wanted: list[str]) -> bool:
-    """Each value matches one pattern: true of no values."""
+    """Each value matches a pattern. Also true if there are no values."""
     return all(any(_like(pattern, value) for pattern in wanted) for value in values)
 
 
@@ -83,5 +83,5 @@ def on_the_table(action: str, *partition_keys: str, table: str = "${Table.Arn}")
 
 
 def with_the_key(action: str, partition_key: str, *, key: str = "${VaultKey.Arn}") -> Request:
-    """A use of the vault's key for an item: its key is the encryption context (functions/service/src/kms.rs)."""
+    """A use of the vault's key for an item. The item's key is the encryption context (functions/service/src/kms.rs)."""
     return Request(f"kms:{action}", key, {"kms:EncryptionContext:pk": (partition_key,)})

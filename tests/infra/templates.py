@@ -1,7 +1,7 @@
-"""Both templates in one form: parameters and conditions decided, intrinsic functions resolved as far as a template
-goes, resources under the names that the SAM template gives them.
+"""Both templates in the same form. Parameters and conditions are decided, intrinsic functions are resolved as far as
+possible, and resources have the names of the SAM template.
 
-What only a deployment knows stays in the text as `${Name}` or `${Name.Attribute}`.
+Values that only a deployment knows stay in the text as `${Name}` or `${Name.Attribute}`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SAM_TEMPLATE = REPOSITORY / "infra" / "sam" / "template.yaml"
+EDGE_TEMPLATE = REPOSITORY / "infra" / "sam" / "edge.yaml"
 CDK_APP = REPOSITORY / "infra" / "cdk"
 TOOLS = Path(__file__).parent / ".venv" / "bin"
 
@@ -59,7 +60,7 @@ class Stack:
         return self.resources[f"{name.capitalize()}Function"]
 
     def statements(self, name: str) -> list[dict[str, Any]]:
-        """What the policy of a function's role says: one document, and nothing beside it."""
+        """The statements of a function's role: exactly one policy document."""
         role = self.resources[f"{name.capitalize()}Role"].properties
         assert "ManagedPolicyArns" not in role
         attached = [resource for resource in self.resources.values() if resource.type == "AWS::IAM::Policy"]
@@ -133,14 +134,17 @@ class Stack:
 
 
 def _scalar(value: Any) -> str:
-    """Templates write numbers and truth values as such or as text, which is the same to CloudFormation."""
+    """Templates write numbers and booleans as such or as text. CloudFormation treats both alike."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def expanded_sam_template(parameters: Mapping[str, str]) -> dict[str, Any]:
+def expanded_sam_template(
+    parameters: Mapping[str, str], template: Path = SAM_TEMPLATE, *, at: int = 0
+) -> dict[str, Any]:
+    """At a time in seconds."""
     expanded = subprocess.run(
-        [TOOLS / "python", Path(__file__).parent / "expand.py", SAM_TEMPLATE],
-        input=json.dumps(parameters),
+        [TOOLS / "python", Path(__file__).parent / "expand.py", template, str(at)],
+        input=json.dumps(_given(parameters)),
         env={"AWS_DEFAULT_REGION": "eu-central-1", "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
@@ -150,16 +154,24 @@ def expanded_sam_template(parameters: Mapping[str, str]) -> dict[str, Any]:
     return json.loads(expanded.stdout)
 
 
-def sam_stack(parameters: Mapping[str, str]) -> Stack:
-    template = expanded_sam_template(parameters)
-    names = {name: re.sub("^ApiDeployment[0-9a-f]+$", "ApiDeployment", name) for name in template["Resources"]}
+def _given(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Without values that CloudFormation itself sets, such as `AWS::Region`. A configuration may set these to decide
+    conditions."""
+    return {name: value for name, value in parameters.items() if "::" not in name}
+
+
+def sam_stack(parameters: Mapping[str, str], template: Path = SAM_TEMPLATE) -> Stack:
+    expanded = expanded_sam_template(parameters, template)
+    names = {name: re.sub("(ApiDeployment|FunctionVersion)[0-9a-f]+$", r"\1", name) for name in expanded["Resources"]}
+    names |= {name: name.replace("FunctionAliaslive", "FunctionAlias") for name in names if "FunctionAlias" in name}
     names["ApiliveStage"] = "ApiStage"
-    return Stack(template, parameters, names)
+    return Stack(expanded, parameters, names)
 
 
 def cdk_synthesis(parameters: Mapping[str, str], packages: Path, into: Path) -> dict[str, Any]:
-    """Runs the app, whose context has the parameters' names, and answers its template."""
-    context = {name[0].lower() + name[1:]: value for name, value in parameters.items()} | {"packages": str(packages)}
+    """Runs the app, whose context has the parameters' names. Returns its template."""
+    given = _given(parameters) | {"Packages": str(packages), "EdgeStack": "true"}
+    context = {name[0].lower() + name[1:]: value for name, value in given.items()}
     flags = [flag for name, value in context.items() for flag in ("--context", f"{name}={value}")]
     synthesized = subprocess.run(
         ["npx", "cdk", "synth", "--quiet", "--no-notices", "--output", into, *flags],
@@ -172,11 +184,15 @@ def cdk_synthesis(parameters: Mapping[str, str], packages: Path, into: Path) -> 
     return json.loads((into / "deputize.template.json").read_text())
 
 
-def cdk_stack(template: dict[str, Any]) -> Stack:
-    """By the constructs' paths: `deputize/Deputize/TokenRole/Resource` is `TokenRole`."""
+def cdk_stack(template: dict[str, Any], parameters: Mapping[str, str]) -> Stack:
+    """Named by the constructs' paths: `deputize/Deputize/TokenRole/Resource` is `TokenRole`."""
+    pseudo = {name: value for name, value in parameters.items() if "::" in name}
     resources = {name: of for name, of in template["Resources"].items() if of["Type"] != "AWS::CDK::Metadata"}
     names = {}
     for name, of in resources.items():
-        path = of["Metadata"]["aws:cdk:path"].split("/")[2:]
-        names[name] = "".join(part for part in path if part != "Resource").replace("DeploymentStage.live", "Stage")
-    return Stack(template | {"Resources": resources}, {}, names)
+        stack, *path = of["Metadata"]["aws:cdk:path"].removeprefix("deputize/Deputize/").split("/")
+        path = [part for part in [stack, *path] if part not in ("Resource", "deputize-edge")]
+        plain = "".join(path).replace("DeploymentStage.live", "Stage").replace("CurrentVersion", "Version")
+        # SAM makes the edge's version itself. The others are separate resources.
+        names[name] = re.sub("^(Token|Proxy)FunctionVersion$", r"\1Version", plain)
+    return Stack(template | {"Resources": resources}, pseudo, names)

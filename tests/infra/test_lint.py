@@ -1,4 +1,5 @@
-"""What the tools say: SAM's and CloudFormation's linters of the template, cdk-nag of the app, the TypeScript compiler."""
+"""The tools' findings: SAM's and CloudFormation's linters on the template, cdk-nag on the app, and the TypeScript
+compiler."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from templates import CDK_APP, SAM_TEMPLATE, TOOLS
+import pytest
+from templates import CDK_APP, EDGE_TEMPLATE, SAM_TEMPLATE, TOOLS
 
 Synthesis = tuple[dict[str, Any], Path]
 
@@ -20,18 +22,21 @@ def run(command: Sequence[str | Path], cwd: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_sam_validates_the_template() -> None:
-    run([TOOLS / "sam", "validate", "--lint", "--template", SAM_TEMPLATE], SAM_TEMPLATE.parent)
+@pytest.mark.parametrize("template", [SAM_TEMPLATE, EDGE_TEMPLATE], ids=lambda template: template.name)
+def test_sam_validates_the_templates(template: Path) -> None:
+    run([TOOLS / "sam", "validate", "--lint", "--template", template], template.parent)
 
 
-def test_cfn_lint_has_nothing_to_say() -> None:
-    run([TOOLS / "cfn-lint", SAM_TEMPLATE], SAM_TEMPLATE.parent)
+@pytest.mark.parametrize("template", [SAM_TEMPLATE, EDGE_TEMPLATE], ids=lambda template: template.name)
+def test_cfn_lint_has_nothing_to_say(template: Path) -> None:
+    run([TOOLS / "cfn-lint", template], template.parent)
 
 
 def test_cfn_lint_has_nothing_to_say_of_the_cdks_template(cdk_template: Callable[[str], Synthesis]) -> None:
     _, synthesis = cdk_template("everything")
-    # W3005: the CDK says twice that a function needs its role.
-    run([TOOLS / "cfn-lint", "--ignore-checks", "W3005", "--", synthesis / "deputize.template.json"], synthesis)
+    # W3005: the CDK states twice that a function needs its role.
+    made = [synthesis / f"{stack}.template.json" for stack in ("deputize", "deputize-edge")]
+    run([TOOLS / "cfn-lint", "--ignore-checks", "W3005", "--", *made], synthesis)
 
 
 def test_the_app_compiles() -> None:
@@ -44,5 +49,6 @@ def test_cdk_nag_finds_nothing_that_is_not_answered_in_a_sentence(cdk_template: 
     [report] = [report for report in reports if report["pluginName"] == "AwsSolutions"]
     assert report["violations"] == []
     answers = {answered["ruleName"]: answered["reason"] for answered in report["suppressedViolations"]}
-    assert sorted(answers) == [f"AwsSolutions-APIG{number}" for number in (1, 2, 3, 6)]
+    rules = ["APIG1", "APIG2", "APIG3", "APIG6", "CFR1", "CFR2", "CFR3", "CFR4", "SMG4"]
+    assert sorted(answers) == [f"AwsSolutions-{rule}" for rule in rules]
     assert all(len(reason.split()) > 8 and reason.endswith(".") for reason in answers.values())

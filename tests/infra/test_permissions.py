@@ -1,6 +1,6 @@
-"""Each function may do what it does, and no more: the forbidden is tried against the synthesized policies.
+"""Each function may do what it must, and no more: forbidden requests are tried against the synthesized policies.
 
-That they suffice is what tests/deploy shows, where they are enforced while the cookbook runs.
+tests/deploy shows that the policies suffice: there they are enforced while the cookbook runs.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ def who_may(stack: Stack, request: Request) -> set[str]:
 
 
 def may(stack: Stack, name: str, action: str) -> set[str]:
-    """The kinds of partition that a function may do something to."""
+    """The kinds of partition on which a function may do something."""
     allowed = policy(stack, name).allows
     return {key.split("#")[0] for key in PARTITIONS if allowed(on_the_table(action, key))}
 
 
 def test_only_the_delegations_function_writes_delegations(stack: Stack) -> None:
-    """Tokens and calls rest on the item in the agent's partition, where the owners of agents, and grants, are too."""
+    """Tokens and calls depend on the item in the agent's partition, which also holds the agents' owners, and grants."""
     for change in CHANGES:
         assert who_may(stack, on_the_table(change, DELEGATION)) <= {"delegations"}
         assert who_may(stack, on_the_table(change, AGENT)) <= {"delegations", "grants", "admin"}
@@ -86,7 +86,7 @@ def test_the_token_function_opens_nothing_but_signing_keys(stack: Stack) -> None
 
 
 def test_only_the_proxy_opens_upstream_tokens(stack: Stack) -> None:
-    """The grants function seals those that it is given."""
+    """The grants function only seals those that it gets."""
     assert who_may(stack, with_the_key("Decrypt", USER)) == {"proxy"}
     assert who_may(stack, with_the_key("GenerateDataKey", USER)) == {"proxy", "grants"}
 
@@ -116,7 +116,7 @@ def test_the_trail_is_written_by_all_and_rewritten_by_nobody(stack: Stack) -> No
 
 
 def test_a_batch_write_is_of_audit_events_alone(stack: Stack) -> None:
-    """It needs no permission to put or to delete: with another partition it could do both."""
+    """It needs no permission to put or to delete. With another partition it could do both."""
     for name in FUNCTIONS:
         assert may(stack, name, "BatchWriteItem") <= {"AUDIT"}
         assert not policy(stack, name).allows(on_the_table("BatchWriteItem", "AUDIT#2026-11-25#a", AGENT))
@@ -133,7 +133,7 @@ def test_nobody_scans_or_describes_or_does_anything_to_the_table_as_a_whole(stac
 
 
 def test_a_request_that_names_no_partition_is_refused(stack: Stack) -> None:
-    """`ForAllValues` is true of no values."""
+    """`ForAllValues` is true if there are no values."""
     for action in ("BatchGetItem", "Query", "PutItem", "DeleteItem", "BatchWriteItem"):
         assert who_may(stack, Request(f"dynamodb:{action}", "${Table.Arn}")) == set()
 
@@ -160,6 +160,9 @@ def test_no_statement_has_a_wildcard_for_an_action_or_a_resource(stack: Stack) -
 def test_only_the_gateway_invokes_the_functions_and_only_for_this_api(stack: Stack) -> None:
     permissions = [of.properties for of in stack.resources.values() if of.type == "AWS::Lambda::Permission"]
     assert len(permissions) == len(FUNCTIONS)
+    assert {permission["FunctionName"] for permission in permissions} == {
+        f"${{{name.capitalize()}Function.Arn}}" for name in FUNCTIONS
+    }
     for permission in permissions:
         assert permission["Principal"] == "apigateway.amazonaws.com"
         assert permission["SourceArn"].endswith(":${Api}/live/*")

@@ -1,5 +1,5 @@
-"""The functions as they are deployed, each behind a Runtime API of the test's own, beside a local server with which
-they share a table: it makes the demo organization. The shared harness lives in `tests/e2e/harness`."""
+"""The functions as deployed, each behind the test's own Runtime API. A local server shares their table and makes the
+demo organization. The shared harness is in `tests/e2e/harness`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def modern() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="session")
 def deployed(modern: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    """All five functions for all tests; each is started when it is first asked."""
+    """All five functions for all tests. Each is started at its first request."""
     with ExitStack() as stack:
         table_url = stack.enter_context(table())
         data_dir = tmp_path_factory.mktemp("lambda") / "data"
@@ -41,5 +41,5 @@ def deployed(modern: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The check of everything that was printed comes after everything that prints."""
+    """The check of all output comes after all tests that print."""
     items.sort(key=lambda item: item.path.name == "test_no_secret_is_printed.py")

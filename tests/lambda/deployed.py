@@ -1,4 +1,4 @@
-"""The functions of one deployment, and the calls of the cookbook to them."""
+"""The functions of one deployment, and the cookbook's calls to them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Deployed:
         return self._running[name]
 
     def start(self, name: str, **variables: str) -> Function:
-        """Another one, with other variables; the caller ends it."""
+        """Another process with other variables. The caller ends it."""
         LEDGER.add("DEPUTIZE_VAULT_KEY", self.environment["DEPUTIZE_VAULT_KEY"])
         function = Function(f"deputize-{name}", self.environment | variables)
         LEDGER.watch(function.output.text)

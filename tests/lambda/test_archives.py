@@ -1,4 +1,4 @@
-"""What is deployed: for each function one executable, by the name that the runtime starts."""
+"""The deployed archives: for each function one executable, with the name that the runtime starts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from harness.function import FUNCTIONS, archive
 
 _ELF = b"\x7fELF"
-# What is fetched at a cold start.
+# This much is fetched at a cold start.
 _MOST_BYTES = 6_000_000
 
 

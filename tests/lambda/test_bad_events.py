@@ -1,4 +1,4 @@
-"""Whatever reaches a function, it answers as HTTP does: a function error would be a 502 that says nothing."""
+"""A function answers every event in HTTP's terms. A function error would be a 502 without an explanation."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from harness.gateway import HOST, SHAPES, Request, Shape, answer, http_api, rest
 every_function = pytest.mark.parametrize("name", FUNCTIONS)
 every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
-# Lambda takes events of 6 MB at most (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html), so this
-# is about the longest body that a gateway can hand on.
+# Lambda accepts events of at most 6 MB
+# (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html), so this is about the longest body
+# that a gateway can pass on.
 _LONGEST_BODY = 5_900_000
 
 _NO_HTTP_EVENTS: dict[str, bytes] = {
-    # Lambda's Invoke takes JSON alone (its error InvalidRequestContentException), but who else may run a function?
+    # Lambda's Invoke accepts only JSON (its error InvalidRequestContentException), but other programs may run
+    # a function.
     "no JSON": b'{"a',
     "not even text": b"\xff\xfe\x00",
     "no byte": b"",
@@ -74,7 +76,7 @@ def _without(event: dict[str, Any], *names: str) -> dict[str, Any]:
 def test_a_missing_header_map_is_a_request_without_headers(
     deployed: Deployed, shape: Shape, missing: str
 ) -> None:
-    """So it shows no credential, and the answer is what that deserves."""
+    """The event has no readable credential, so the answer is the one for that."""
     event = shape(call_tool(deployed.demo.SERVER_ID, "list_repos", api_key(deployed.demo.ALICE_API_KEY)))
     maps = ("headers", "multiValueHeaders")
     bare = _without(event, *maps)

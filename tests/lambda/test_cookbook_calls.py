@@ -1,4 +1,4 @@
-"""The cookbook's first calls, to the functions as they are deployed, through everything that AWS puts before one."""
+"""The cookbook's first calls to the functions as deployed, through each kind of gateway."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_users_jwt_is_proven_by_its_issuers_published_keys(deployed: Deployed)
 
 
 def test_only_the_proxys_answers_are_streamed(deployed: Deployed) -> None:
-    """It is the only one whose answers can be long, and streams cost a gateway that can stream."""
+    """Only its answers can be long, and streaming needs a gateway that can stream."""
     unauthorized = call_tool(MODERN, "echo", {})
     streamed = deployed.function("proxy").invoke(SHAPES["REST API"](unauthorized))
     streamed.body()

@@ -1,4 +1,4 @@
-"""`infra/COST.md` says what its script says, by the figures beside it."""
+"""`infra/COST.md` is what its script writes from the figures beside it."""
 
 from __future__ import annotations
 

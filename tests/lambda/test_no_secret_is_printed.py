@@ -1,4 +1,4 @@
-"""Runs last (see `conftest.py`): no function of this run has printed any secret that went in or out of it."""
+"""Runs last (see `conftest.py`): no function of this run has printed a secret that it received or sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A function that is set up wrongly does not start, and says which variable is to blame."""
+"""A function with a wrong configuration does not start, and names the wrong variable."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _BAD_SWITCHES = [
 def test_a_missing_or_bad_variable_stops_a_function_and_is_named(
     deployed: Deployed, name: str, variables: dict[str, str]
 ) -> None:
-    # Of several that are set, the last is the one that is wrong.
+    # If several are set, the last one is wrong.
     wrong = list(variables)[-1]
     with deployed.start(name, **variables) as function:
         assert function.exit_code() == 1
@@ -55,7 +55,7 @@ def test_a_missing_or_bad_variable_stops_a_function_and_is_named(
 def test_a_function_takes_events_without_having_asked_anything_of_the_network(
     deployed: Deployed, name: str
 ) -> None:
-    """A cold start waits for nobody, and a table or a KMS that is out of reach is an answer's matter: 503."""
+    """A cold start waits for nothing. A table or KMS that cannot be reached leads to an answer: 503."""
     nobody = "http://127.0.0.1:9"
     key = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
     unreachable = {

@@ -1,4 +1,4 @@
-"""The proxy's answers leave as they come, and are over before Lambda would cut them off."""
+"""The proxy's answers are sent as they come, and end before Lambda would cut them off."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.organization import MODERN, MODERN_TOOLS
 from support.upstreams import Upstream
 from support.wire import MODERN_VERSION
 
-# A minute, in steps that are reported: far beyond what a test waits for.
+# A minute, in steps that are reported: much longer than a test waits.
 _LONG = {"steps": 600, "pauseMs": 100}
 
 
@@ -40,7 +40,7 @@ def _events(body: bytes) -> list[dict]:
 
 
 def _until(invocation: Invocation, wanted: bytes) -> bytes:
-    """The answer up to the part with these bytes, as soon as it has come."""
+    """The answer up to the part with these bytes, as soon as that has come."""
     seen = b""
     for _, part in invocation.parts():
         seen += part

@@ -1,4 +1,5 @@
-"""Who can be AWS to a function: those with a certificate of Amazon's, or whom an operator names."""
+"""Which servers a function accepts as AWS: those with a certificate of Amazon's, or of an authority that an operator
+names."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ _LOOPBACK = "127.0.0.1"
 
 
 class Impostor:
-    """It has a certificate, of an authority of its own, and passes on to the real table what it is sent."""
+    """A server with a certificate of its own authority. It passes requests on to the real table."""
 
     def __init__(self, certificate: Path, table_url: str) -> None:
         self.certificate = certificate
@@ -30,7 +31,7 @@ class Impostor:
 
     @property
     def is_believed(self) -> bool:
-        """Whether anybody connected, and did not hang up when they saw the certificate."""
+        """Whether any client connected and did not disconnect when it saw the certificate."""
         return self._relay.connections > 0
 
     def _answer(self, headers: Headers, body: bytes) -> Answer:
@@ -42,7 +43,7 @@ class Impostor:
 
 
 def _certificate(path: Path) -> Path:
-    """Self-signed, for the loopback address, with its key."""
+    """A self-signed certificate for the loopback address, with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Not Amazon")])
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -75,11 +76,11 @@ def test_an_authority_that_the_machine_trusts_cannot_be_aws(deployed: Deployed, 
     trusted = {"SSL_CERT_FILE": str(impostor.certificate)}
     with deployed.start("admin", AWS_ENDPOINT_URL_DYNAMODB=impostor.url, **trusted) as function:
         refused = answer(function.invoke(rest_api(Request("GET", "/healthz"))))
-    # Once all that it printed has been read.
+    # After all of its output has been read.
     log = function.output.text()
     assert refused.status == 503
     assert not impostor.is_believed and not impostor.received
-    # What an operator looks for is in the log, and there alone.
+    # The log has what an operator needs. The answer does not.
     assert "UnknownIssuer" in log
     assert b"Issuer" not in refused.body
 

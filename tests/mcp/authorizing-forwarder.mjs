@@ -1,4 +1,4 @@
-// Forwards to TARGET as it comes, with an Authorization header added, which the conformance suite cannot send.
+// Forwards requests to TARGET, with an Authorization header added, which the conformance suite cannot send.
 //
 // TARGET (an origin) and TOKEN. Ready when it prints `listening on http://127.0.0.1:PORT`.
 
@@ -8,7 +8,7 @@ const { TARGET, TOKEN } = process.env;
 
 const forwarder = createServer((request, response) => {
   const own = `127.0.0.1:${forwarder.address().port}`;
-  // Whoever names us means the target.
+  // A header with our own address is changed to the target's.
   const headers = request.rawHeaders.map((text) => text.replace(own, new URL(TARGET).host));
   headers.push("authorization", `Bearer ${TOKEN}`);
   const forwarded = ask(TARGET + request.url, { method: request.method, headers }, (answer) => {

@@ -1,7 +1,8 @@
-"""What the conformance suite finds to be less through us than straight at the server, and why.
+"""Checks of the conformance suite with a worse result through Deputize than directly at the server, and why.
 
-Straight, the suite tests a server of its own revision; through us, also a server of the other era, which gives
-less than the suite asks for. An exception that turns out to be none fails the test, and so has to go.
+Directly, the suite tests a server of its own revision. Through Deputize it also tests a server of the other era,
+which offers less than the suite expects. If an exception is no longer one, the test fails, so that it gets
+removed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from support.organization import CONFORMANCE, CONFORMANCE_MODERN
 
 @dataclass(frozen=True)
 class Less:
-    """`check` is one of the scenario's; all of them, if it is left out."""
+    """`check` is one of the scenario's checks; if it is left out, all of them."""
 
     reason: str
     scenario: str

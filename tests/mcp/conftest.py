@@ -44,7 +44,7 @@ def conformance() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="session")
 def upstreams(modern: Upstream, handshake: Upstream, conformance: Upstream) -> dict[str, str]:
-    """Addresses by the ids that the servers are registered under."""
+    """URLs by the ids under which the servers are registered."""
     return {
         MODERN: modern.url,
         MODERN_TOOLS: modern.url,

@@ -1,4 +1,4 @@
-"""Clients that know nothing but the endpoint's address and their own id and secret."""
+"""Clients that know only the endpoint's URL and their own id and secret."""
 
 from __future__ import annotations
 

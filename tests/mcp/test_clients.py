@@ -18,7 +18,7 @@ Tour = Callable[[Client, str], dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def tour(organization: Organization) -> Tour:
-    """Each client goes once through each server's tour; the tests look at what it reports."""
+    """Each client goes once through each server's tour. The tests check its reports."""
 
     @cache
     def report(client: Client, server: str) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def test_a_client_connects_in_its_own_era_whatever_the_servers(
 )
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
 def test_a_client_gets_what_the_server_gives(client: Client, server: str, stop: Stop, tour: Tour) -> None:
-    """Or what `CANNOT` says that comes instead, with the reason."""
+    """Or the result that `CANNOT` gives instead, with the reason."""
     report = tour(client, server)
     assert "refused" not in report, report["refused"]
     expected(client.era, server, stop)(report["steps"][TOURS[server].index(stop)])

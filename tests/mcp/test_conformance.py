@@ -1,4 +1,4 @@
-"""The official conformance suite: what passes straight at a server passes through us."""
+"""The official conformance suite: what passes directly at a server also passes through Deputize."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support import suite
 from support.organization import CONFORMANCE, CONFORMANCE_BOTH, CONFORMANCE_MODERN, Organization
 from support.upstreams import Upstream
 
-# The suite's revision, the server that it tests straight, and the one that it tests through us.
+# The suite's revision, the server that it tests directly, and the one that it tests through Deputize.
 RUNS = [
     pytest.param("2025-06-18", "handshake", CONFORMANCE, id="2025-06-18 at a handshake server"),
     pytest.param("2025-11-25", "handshake", CONFORMANCE, id="2025-11-25 at a handshake server"),
@@ -45,7 +45,7 @@ def through_us(organization: Organization) -> Iterator[str]:
     ("version", "path"), [("2025-06-18", "handshake"), ("2025-11-25", "handshake"), ("2026-07-28", "modern")]
 )
 def test_straight_at_the_server_all_of_the_suite_passes(version: str, path: str, straight: Straight) -> None:
-    """Else the comparison would say little."""
+    """Otherwise the comparison would mean little."""
     checks = straight(version, path)
     assert {key: status for key, status in checks.items() if status != "SUCCESS"} == {}
     assert len(checks) > 50
@@ -55,7 +55,7 @@ def test_straight_at_the_server_all_of_the_suite_passes(version: str, path: str,
 def test_what_passes_straight_passes_through_us(
     version: str, path: str, server: str, straight: Straight, through_us: str, tmp_path: Path
 ) -> None:
-    """But for the exceptions, which are none any more once they pass."""
+    """Except for the exceptions. One that passes is an error."""
     url = f"{through_us}/api/v1/proxy/{server}/mcp"
     less = suite.worse(suite.run(url, version, tmp_path), than=straight(version, path))
     exceptions = EXCEPTIONS.get((version, server), [])

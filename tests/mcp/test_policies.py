@@ -1,4 +1,4 @@
-"""That policies decide about all of MCP and not only about tools, and that the trail tells of each request."""
+"""Policies decide about all of MCP, not only about tools, and the trail has each request."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TEMPLATES = {
 def ask(
     organization: Organization, server: str, method: str, params: dict[str, Any], token: str | None = None
 ) -> tuple[dict[str, Any], httpx.Headers]:
-    """The answer to a stateless client's request, and the headers that it came with."""
+    """The answer to a stateless client's request, and its headers."""
     url = organization.url(server)
     with modern_request(url, token or organization.agent_token, method, params) as response:
         return answer(response), response.headers
@@ -48,7 +48,7 @@ def assert_denied(answered: dict[str, Any], denied_for: str = "agent") -> None:
 
 @pytest.fixture(params=[MODERN_TOOLS, HANDSHAKE_TOOLS])
 def tools_only(request: pytest.FixtureRequest) -> str:
-    """A server at which nothing but tools is permitted."""
+    """A server at which only tools are permitted."""
     return request.param
 
 
@@ -153,7 +153,7 @@ STORIES = [
 
 
 def test_each_request_is_in_the_trail_under_its_request_id(organization: Organization) -> None:
-    """With who, what and how it was decided; and without what was said."""
+    """With the caller, the subject and the decision, and without the content."""
     expected = {}
     for method, params, action, subject, outcome in STORIES:
         _, headers = ask(organization, MODERN, method, params, organization.alice_token)

@@ -1,4 +1,4 @@
-"""Sessions of handshake clients: whose they are, that they outlive our process, and what comes over them."""
+"""Sessions of handshake clients: to whom they belong, that they outlive a process, and what comes over them."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def assert_goes_on(session: HandshakeSession, server: str) -> None:
 
 
 def assert_gone(response: httpx.Response) -> None:
-    """A 404 has a client begin another session."""
+    """After a 404, a client begins another session."""
     assert response.status_code == httpx.codes.NOT_FOUND, response.text
-    # Whose code is in it depends on who found out: we, or the server.
+    # The code in it depends on who noticed: Deputize or the server.
     assert response.json()["error"]["message"]
 
 
@@ -57,7 +57,7 @@ def test_a_session_is_no_good_to_another_caller(server: str, organization: Organ
 
 
 def test_a_session_is_no_good_at_another_server(server: str, organization: Organization) -> None:
-    """Not even if it is the same one under another id, at which other policies may hold."""
+    """Also not if it is the same server under another id, at which other policies may apply."""
     session = HandshakeSession.begin(organization.url(server), organization.agent_token)
     tool, arguments, _ = SERVERS[server]
     assert_gone(replace(session, url=organization.url(TWINS[server])).call(tool, **arguments))
@@ -80,7 +80,7 @@ def test_a_session_id_that_was_tampered_with_is_no_good(server: str, organizatio
 
 
 def test_the_servers_own_session_id_is_not_told(organization: Organization, handshake: Upstream) -> None:
-    """Whoever had it could speak to the server without us."""
+    """A client that had it could talk to the server without Deputize."""
     session = HandshakeSession.begin(organization.url(HANDSHAKE), organization.agent_token)
     known = [
         line.rsplit(" ", 1)[1]
@@ -171,7 +171,7 @@ def test_another_caller_cannot_answer_what_the_server_asks(organization: Organiz
 
 
 def test_what_the_server_says_by_itself_comes_over_the_sessions_stream(organization: Organization) -> None:
-    """The server asks for roots as soon as a client that has some is there."""
+    """The server asks for roots as soon as a client with roots connects."""
     session = HandshakeSession.begin(organization.url(HANDSHAKE), organization.agent_token, {"roots": {}})
     with session.listen() as stream:
         assert stream.status_code == httpx.codes.OK
@@ -200,7 +200,7 @@ def test_a_stream_that_broke_is_resumed_where_it_broke(organization: Organizatio
 def test_a_server_may_end_a_stream_and_have_the_client_come_back_for_the_result(
     organization: Organization,
 ) -> None:
-    """Which is no failure of the call."""
+    """That is not a failure of the call."""
     session = HandshakeSession.begin(organization.url(CONFORMANCE), organization.agent_token)
     with session.request("tools/call", {"name": "test_reconnection", "arguments": {}}) as stream:
         (place,) = events(stream)
@@ -213,7 +213,7 @@ def test_a_server_may_end_a_stream_and_have_the_client_come_back_for_the_result(
 def test_a_stateless_client_gets_the_result_that_a_handshake_server_has_it_come_back_for(
     organization: Organization,
 ) -> None:
-    """Since it cannot come back itself."""
+    """Since the client cannot resume by itself."""
     url, token = organization.url(CONFORMANCE), organization.agent_token
     with modern_request(url, token, "tools/call", {"name": "test_reconnection", "arguments": {}}) as response:
         assert answer(response)["result"]["content"][0]["text"] == "reconnected"
@@ -229,7 +229,7 @@ def _until_response(session: HandshakeSession, last_event_id: str) -> Iterator[d
 
 
 def test_a_resumed_list_shows_no_more_than_the_list(organization: Organization) -> None:
-    """The server sends again what it sent before it was filtered."""
+    """The server repeats what it sent, before it was filtered."""
     session = HandshakeSession.begin(organization.url(HANDSHAKE), organization.agent_token)
     with session.request("tools/list") as stream:
         listed = list(events(stream))

@@ -1,4 +1,4 @@
-"""That a response streams through, and that a client that goes away is noticed by the server."""
+"""A response streams through, and the server notices that a client disconnects."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _assert_streams(response: httpx.Response, began: float) -> None:
     assert "result" in came[-1][0]
     first, last = came[0][1], came[-1][1]
     assert last >= _SLOW_SECONDS
-    # The first of four steps takes a quarter of the time; it may come twice as late on a busy machine.
+    # The first of four steps takes a quarter of the time. On a busy machine it may come twice as late.
     assert first < last / 2, f"the first progress came after {first:.2f} s of {last:.2f} s"
 
 
@@ -81,7 +81,7 @@ def test_a_handshake_client_that_goes_away_cancels_the_call_at_a_stateless_serve
 
 
 def test_a_call_whose_client_went_away_is_in_the_trail(organization: Organization) -> None:
-    """As one whose tool may have run."""
+    """As a call whose tool may have run."""
     params = {"name": "slow", "arguments": {"steps": 600, "pauseMs": 100}}
     url, token = organization.url(MODERN), organization.agent_token
     with modern_request(url, token, "tools/call", params, progressToken=_TOKEN) as response:

@@ -1,4 +1,4 @@
-"""Loaded by Schemathesis: what a JSON schema cannot say of the values of some formats, and what to spare."""
+"""Loaded by Schemathesis: the values of some formats, which a JSON schema cannot describe, and the things to spare."""
 
 from __future__ import annotations
 
@@ -16,22 +16,25 @@ _POLICIES = (
 )
 schemathesis.openapi.format("cedar", st.sampled_from(_POLICIES))
 
-# Only what a browser would write is an origin.
+# Only a text that a browser would write is an origin.
 schemathesis.openapi.format("origin", st.sampled_from(("https://app.example.com", "http://localhost:5173")))
 
-# A cursor holds a position, which in most lists is an id. It is opaque to everybody but us.
-schemathesis.openapi.format(
-    "cursor", st.uuids(version=4).map(lambda id: urlsafe_b64encode(str(id).encode()).decode().rstrip("="))
-)
+# A cursor contains a position, which is an id in most lists. It is opaque to clients.
+def _cursors(prefix: str = "") -> st.SearchStrategy[str]:
+    return st.uuids(version=4).map(lambda id: urlsafe_b64encode(f"{prefix}{id}".encode()).decode().rstrip("="))
 
-# What expires does so in the future, and the audit trail is asked for a month at most.
+
+schemathesis.openapi.format("cursor", _cursors())
+schemathesis.openapi.format("feed-cursor", _cursors("FEED#"))
+
+# Expiries must be in the future, and the audit trail is asked for at most a month.
 _TOMORROW = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
 schemathesis.openapi.format(
     "date-time", st.integers(0, 20).map(lambda days: (_TOMORROW + timedelta(days=days)).isoformat())
 )
 
-# The caller, and the caller's own key: Schemathesis learns ids from answers, and without these two the rest
-# of the run would see nothing but 401.
+# The caller, and the caller's own key. Schemathesis learns ids from answers. Without these two, the rest of
+# the run would only get 401.
 _SPARED = frozenset(os.environ.get("SPARED_IDS", "").split())
 
 

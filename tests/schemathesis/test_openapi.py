@@ -27,7 +27,7 @@ RUN_DEADLINE_SECONDS = 240
 
 
 def arguments_of(kind: str, server: Server) -> list[str]:
-    """The caller's credential, and which operations it is one for: a client's is the token endpoints' own."""
+    """The caller's credential, and the operations for which it is good. A client's is only for the token endpoints."""
     demo = server.demo
     match kind:
         case "admin API key":
@@ -48,13 +48,13 @@ def arguments_of(kind: str, server: Server) -> list[str]:
 
 
 def admin_ids(server: Server) -> list[str]:
-    """Who the admin is, and which key the admin calls with."""
+    """The ids of the admin and of the key that the admin calls with."""
     alice = caller(server, api_key=server.demo.API_KEY)
     return [server.demo.USER_ID, *(key["id"] for key in done(alice.get("/api/v1/api-keys")).json())]
 
 
 def operations(kind: str, server: Server) -> set[str]:
-    """The operations that concern that kind of caller. Schemathesis leaves out the document's own."""
+    """The operations for that kind of caller. Schemathesis leaves out the document's own."""
     paths = done(caller(server).get("/openapi.json")).json()["paths"]
     listed = {f"{method.upper()} {path}" for path, item in paths.items() for method in item}
     of_tokens = {operation for operation in listed if re.search(TOKEN_ENDPOINTS, operation.split(" ")[1])}

@@ -1,20 +1,20 @@
-// The authorization server of the protected MCP server: oidc-provider, as MCP wants it. Clients register
-// themselves (RFC 7591), or are a Client ID Metadata Document; codes need PKCE; access tokens are JWTs for
-// one resource (RFC 8707); refresh tokens are rotated at each use, and one that comes twice ends its grant.
+// The authorization server of the protected MCP server: oidc-provider, as MCP requires it. Clients register
+// themselves (RFC 7591), or have a Client ID Metadata Document. Codes need PKCE. Access tokens are JWTs for one
+// resource (RFC 8707). Refresh tokens are rotated at each use, and one that is used twice ends its grant.
 
 import { generateKeyPairSync, randomUUID } from "node:crypto";
 import Provider, { errors } from "oidc-provider";
 import { interactions } from "./interactions.mjs";
 
-// oidc-provider is made for a newer Node, and this is the one thing that Node 20 lacks of it.
+// oidc-provider is made for a newer Node. This is the only thing that it misses in Node 20.
 URL.parse ??= (text, base) => (URL.canParse(text, base) ? new URL(text, base) : null);
 
 const DAYS = 14 * 86_400;
 
 export const SCOPES = ["chat:read", "chat:write"];
 
-// `behaviour` is what tests change while it runs; see protected-server.mjs.
-// `metadataOrigins` maps origins of metadata documents to where they are really fetched.
+// Tests change `behaviour` while it runs; see protected-server.mjs. `metadataOrigins` maps origins of metadata
+// documents to the addresses from which they are really fetched.
 export function authorizationServer({ issuer, resource, behaviour, metadataOrigins }) {
   const key = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ format: "jwk" });
   const provider = new Provider(issuer, {
@@ -58,8 +58,8 @@ export function authorizationServer({ issuer, resource, behaviour, metadataOrigi
         },
       },
     },
-    // Documents are https; the one that is really asked is on this machine, where oidc-provider's own guard
-    // would let it ask nobody.
+    // Documents have https addresses. The real address is on this machine, which oidc-provider's own guard would
+    // refuse.
     fetch: (url, { dispatcher, ...options }) => {
       const { origin, pathname } = new URL(url);
       if (!metadataOrigins.has(origin)) throw new Error(`no metadata document is expected at ${origin}`);

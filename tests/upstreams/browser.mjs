@@ -1,5 +1,5 @@
-// Chromium, driven line by line: each line of standard input is a JSON array, a command's name and its
-// arguments, and is answered by one line, {"done": …} or {"failed": "why"}. CHROMIUM is the executable.
+// Chromium, controlled line by line: each line of standard input is a JSON array with a command's name and its
+// arguments. The answer is one line, {"done": …} or {"failed": "why"}. CHROMIUM is the executable.
 
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
@@ -11,7 +11,7 @@ const context = await browser.newContext({ viewport: { width: 760, height: 620 }
 context.setDefaultTimeout(PATIENCE_MS);
 const page = await context.newPage();
 
-// All that the browser was told, and what it complained about.
+// All answers that the browser has got, and its complaints.
 const answers = [];
 const complaints = [];
 context.on("response", (response) => answers.push(told(response)));
@@ -22,7 +22,7 @@ page.on("pageerror", (error) => complaints.push(`${error.message} at ${page.url(
 
 async function told(response) {
   const headers = await response.allHeaders();
-  // A redirect has no body to look at.
+  // A redirect has no body to read.
   const body = await response.text().catch(() => "");
   return { url: response.url(), status: response.status(), headers, body };
 }

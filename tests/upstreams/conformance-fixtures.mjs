@@ -1,5 +1,5 @@
-// The tools, resources and prompts that the scenarios of the MCP conformance suite ask for by name, as each
-// scenario describes them.
+// The tools, resources and prompts that the scenarios of the MCP conformance suite require by name, as each scenario
+// describes them.
 
 import { setTimeout as sleep } from "node:timers/promises";
 import {
@@ -26,10 +26,10 @@ const said = (text) => ({ content: [textBlock(text)] });
 const saidBy = (role, content) => ({ role, content });
 const asked = (text, maxTokens) => ({ messages: [saidBy("user", textBlock(text))], maxTokens });
 
-// Signed, so that what a client changes is refused.
+// Signed, so that a state that a client has changed is refused.
 const states = createRequestStateCodec({ key: crypto.getRandomValues(new Uint8Array(32)) });
 
-/** One server: of a session, or of a stateless request, and then `notify` reaches whoever listens. */
+/** One server, of a session or of a stateless request. With the latter, `notify` reaches the listeners. */
 export function makeServer(notify) {
   const server = new McpServer(
     { name: "conformance", version: "1.0.0" },
@@ -53,7 +53,7 @@ function tool(server, called, description, inputSchema, run) {
   server.registerTool(called, { description, inputSchema }, run);
 }
 
-/** Every kind of content. */
+/** One of every kind of content. */
 function registerContent(server) {
   const returns = (called, ...content) =>
     tool(server, called, `Returns ${called}`, nothing, () => ({ content }));
@@ -70,7 +70,7 @@ function registerContent(server) {
   });
 }
 
-/** What is said before the result. */
+/** Messages before the result. */
 function registerTalking(server) {
   tool(server, "test_tool_with_logging", "Logs three times", nothing, async (_, { mcpReq }) => {
     for (const message of ["Tool execution started", "Tool processing data", "Tool execution completed"]) {
@@ -91,7 +91,7 @@ function registerTalking(server) {
     await report(mcpReq, 50);
     return said("done");
   });
-  // The client has to come back for the result.
+  // The client must come back for the result.
   tool(server, "test_reconnection", "Closes its stream before it ends", nothing, async (_, { http }) => {
     http?.closeSSE?.();
     await sleep(PAUSE_MS);
@@ -107,8 +107,8 @@ async function report(mcpReq, progress) {
 }
 
 /**
- * What the server asks of a client in a session. It is sent over the stream of the call (`mcpReq.send`): what
- * the SDK's `requestSampling` and `elicitInput` send gets lost if the session's own stream is not open yet.
+ * The server's requests to a client in a session. They are sent over the stream of the call (`mcpReq.send`): requests
+ * by the SDK's `requestSampling` and `elicitInput` are lost if the session's own stream is not open yet.
  */
 function registerAsking(server) {
   const prompted = z.object({ prompt: z.string() });
@@ -166,9 +166,9 @@ const elicitName = (message) => inputRequired.elicit({ message, requestedSchema:
 const ok = z.object({ ok: z.boolean() });
 const confirm = inputRequired.elicit({ message: "Please confirm", requestedSchema: ok });
 
-/** Results that ask for input, of the stateless revision. */
+/** Results that ask for input, in the stateless revision. */
 function registerMultiRound(server) {
-  // Once all that is asked for has come, `finish`; until then, ask.
+  // When all answers have come, calls `finish`; until then, asks.
   const asks = (called, inputRequests, finish, state) =>
     tool(server, `test_input_required_result_${called}`, "Asks for input", nothing, async (_, { mcpReq }) => {
       const responses = mcpReq.inputResponses ?? {};
@@ -223,7 +223,7 @@ function registerMultiRound(server) {
     return Object.keys(inputRequests).length > 0 ? inputRequired({ inputRequests }) : said("nothing to ask");
   });
 
-  // The SDK refuses to ask a client what it has not declared that it can be asked.
+  // The SDK refuses to ask a client for something that the client has not declared.
   tool(server, "test_missing_capability", "Needs sampling", nothing, () =>
     inputRequired({ inputRequests: { capital_question: capital } }),
   );
@@ -239,7 +239,7 @@ function registerMultiRound(server) {
   });
 }
 
-/** Changes that listeners are told of. */
+/** Changes of which listeners are notified. */
 function registerChanges(server, notify) {
   tool(server, "test_trigger_tool_change", "Says that tools have changed", nothing, () => {
     notify?.toolsChanged();
@@ -251,7 +251,7 @@ function registerChanges(server, notify) {
   });
 }
 
-/** A schema with all that must not get lost on its way; and, in the stateless era, a parameter for a header. */
+/** A schema with everything that must not get lost on the way; in the stateless era, also a parameter for a header. */
 function registerSchemas(server, notify) {
   const string = { type: "string" };
   const needs = (...required) => ({ required });

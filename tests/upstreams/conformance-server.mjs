@@ -1,5 +1,5 @@
-// What the MCP conformance suite asks of a server: at `/modern` the revision 2026-07-28, without sessions; at
-// `/handshake` the revisions before it, with sessions and streams that can be resumed; at `/both` either.
+// The MCP conformance suite's server: at `/modern` the revision 2026-07-28, without sessions; at `/handshake` the
+// earlier revisions, with sessions and streams that can be resumed; at `/both` either.
 //
 // PORT (0 = any) to listen on. Ready when it prints `listening on http://127.0.0.1:PORT`.
 
@@ -21,7 +21,7 @@ const handleModern = toNodeHandler(modern);
 /** Sessions' transports by id. */
 const sessions = new Map();
 
-/** What was sent over a session's streams, to be sent again. */
+/** The messages that were sent over a session's streams, to send them again. */
 class Events {
   #sent = [];
 
@@ -39,7 +39,7 @@ class Events {
     const { stream } = this.#sent[place];
     for (let next = place + 1; next < this.#sent.length; next += 1) {
       const event = this.#sent[next];
-      // The first of each stream is empty: only a place to resume from.
+      // The first event of each stream is empty: it only marks a position to resume from.
       if (event.stream === stream && Object.keys(event.message).length > 0) {
         await send(`${stream}/${next}`, event.message);
       }

@@ -1,8 +1,8 @@
 // A small MCP server of revision 2026-07-28, on the reference SDK.
 //
-// PORT (0 = any) and HOST (127.0.0.1) to listen on; TOKEN, if set, is the bearer token that every request must carry.
-// Ready when it prints `listening on http://HOST:PORT/mcp`. Prints `slow: cancelled after step N` when the
-// caller of `slow` goes away.
+// PORT (0 = any) and HOST (127.0.0.1) to listen on. TOKEN, if set, is the bearer token that every request must have.
+// It is ready when it prints `listening on http://HOST:PORT/mcp`. It prints `slow: cancelled after step N` when the
+// caller of `slow` disconnects.
 
 import { createServer } from "node:http";
 import { isIPv6 } from "node:net";
@@ -104,7 +104,7 @@ function makeServer({ requestInfo }) {
     ({ bytes }) => text("x".repeat(bytes)),
   );
 
-  // Answers `input_required`, and the result once the same call comes again with the answer.
+  // Answers `input_required`. When the same call comes again with the answer, gives the result.
   const name = z.object({ name: z.string() });
   server.registerTool(
     "ask",

@@ -1,5 +1,5 @@
-// A protected MCP server on the reference SDK: its tools say for whom they work. The SDK's own gate looks at
-// the tokens, writes the challenges (RFC 6750, RFC 9728) and serves the metadata.
+// A protected MCP server on the reference SDK: its tools say for which user they work. The SDK's own gate checks the
+// tokens, writes the challenges (RFC 6750, RFC 9728) and serves the metadata.
 
 import { toNodeHandler } from "@modelcontextprotocol/node";
 import {

@@ -2,11 +2,11 @@
 //
 //   node protected-server.mjs [--access-token-ttl=SECONDS] [--metadata-origin=ORIGIN=URL]
 //
-// --metadata-origin takes Client ID Metadata Documents, and fetches those of ORIGIN (https) from URL.
+// --metadata-origin accepts Client ID Metadata Documents, and fetches those of ORIGIN (https) from URL.
 //
-// Ready when it prints one line of JSON, {"issuer", "mcp", "control"}. At `control`, GET / answers what has
-// happened, POST / changes what happens (both as in `state` and `change` below), and GET /secrets answers all
-// that nobody but a client of the authorization server may have seen.
+// It is ready when it prints one line of JSON, {"issuer", "mcp", "control"}. At `control`, GET / answers what has
+// happened, POST / changes the behaviour (see `state` and `change` below), and GET /secrets answers everything that
+// only a client of the authorization server may have seen.
 
 import { createServer } from "node:http";
 import { parseArgs } from "node:util";
@@ -21,7 +21,7 @@ const { values: options } = parseArgs({
   },
 });
 
-// What tests can change. Refused access tokens are known by their `jti`.
+// What tests can change. Refused access tokens are identified by their `jti`.
 const behaviour = {
   accessTokenTtl: Number(options["access-token-ttl"]),
   refusedTokens: new Set(),
@@ -30,7 +30,7 @@ const behaviour = {
 
 const metadataOrigins = new Map(options["metadata-origin"].map((pair) => pair.split("=")));
 
-// A server's handler is known only when its address is.
+// A server's handler is known only after its address is.
 async function listen() {
   let handle;
   const server = createServer((request, response) => {
@@ -64,7 +64,7 @@ const metadata = await (await fetch(`${issuer.origin}/.well-known/oauth-authoriz
 const mcp = protectedMcp({ url: mcpUrl, metadata, behaviour });
 resource.answerWith(mcp.handle);
 
-// Families: all refresh tokens that came of one consent, by its grant.
+// Families: all refresh tokens of one consent, by its grant.
 const families = new Map();
 const issuedTokens = new Set();
 let registrations = 0;
@@ -89,7 +89,7 @@ const state = () => ({
 const change = {
   token_endpoint: (fault) => (tokenEndpoint.fault = fault),
   access_token_ttl: (seconds) => (behaviour.accessTokenTtl = seconds),
-  // All that the account has consented to, as the account itself would take it back.
+  // Revokes everything to which the account has consented, as the account itself would.
   revoke_account: async (account) => {
     for (const [grantId, family] of families) {
       if (family.account !== account || !family.alive) continue;
@@ -98,7 +98,7 @@ const change = {
       family.alive = false;
     }
   },
-  // The MCP server refuses every token that has been issued until now.
+  // The MCP server refuses every token that was issued until now.
   refuse_issued_tokens: () => (behaviour.refusedTokens = new Set(issuedTokens)),
   refuse_all_tokens: (refuse) => (behaviour.refuseAllTokens = refuse),
 };

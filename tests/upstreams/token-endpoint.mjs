@@ -1,6 +1,6 @@
-// What tests know of the token endpoint, and how they make it fail: a middleware of oidc-provider around it.
+// What tests can learn about the token endpoint, and how they make it fail: a middleware of oidc-provider around it.
 
-// What can be wrong with the token endpoint:
+// The faults of the token endpoint:
 //
 //   works         nothing
 //   hold_before   a request waits before the provider sees it; it never does if its client goes away
@@ -13,11 +13,11 @@ export const FAULTS = ["works", "hold_before", "hold_after", "error_500", "garba
 const html = (text) => `<!DOCTYPE html><title>${text}</title><h1>${text}</h1>`;
 
 export class TokenEndpoint {
-  // Requests that the provider has answered: by grant_type, and by "ok" or the error's code.
+  // The number of requests that the provider has answered, by grant_type, and by "ok" or the error's code.
   answered = {};
-  // Requests that the provider has never seen: by what was wrong.
+  // The number of requests that the provider has not seen, by fault.
   unseen = {};
-  // All that must stay secret, by what it is.
+  // Everything that must stay secret, with its kind.
   secrets = [];
   held = 0;
   #fault = "works";
@@ -31,7 +31,7 @@ export class TokenEndpoint {
     });
   }
 
-  // Requests that are held are let go.
+  // Also lets held requests go on.
   set fault(fault) {
     if (!FAULTS.includes(fault)) throw new Error(`there is no such fault: ${fault}`);
     this.#fault = fault;
@@ -56,7 +56,7 @@ export class TokenEndpoint {
     if (fault === "hold_after") await this.#hold(ctx);
   }
 
-  // Waits until it is released; false if the client has gone first.
+  // Waits until it is released. false if the client has disconnected before.
   async #hold({ res }) {
     this.held += 1;
     const stayed = await new Promise((resolve) => {

@@ -1,4 +1,4 @@
-// Pages, and whatever else can fetch a file beside this one.
+// For pages, and other runtimes that can fetch a file beside this one.
 
 import { startBy } from "./client.js";
 import * as deputize from "./deputize.js";

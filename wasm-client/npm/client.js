@@ -1,5 +1,5 @@
-// The client's face. What it does is in WebAssembly; here is what JavaScript says better: promises that end, lists
-// that are iterated over, and options.
+// The client's public side. The work is done in WebAssembly. Here is what is better in JavaScript: promises that end,
+// lists that can be iterated over, and options.
 
 import { DeputizeError } from "./error.js";
 import { List } from "./list.js";
@@ -8,7 +8,7 @@ import { within } from "./within.js";
 
 export { DeputizeError };
 
-// Longer than the service itself takes for a call: 2 minutes for the tool, 24 s for a refresh.
+// Longer than the service itself needs for a call: 2 minutes for the tool, 24 s for a refresh.
 const TOOL_MS = 150_000;
 const OTHER_MS = 30_000;
 
@@ -16,7 +16,7 @@ const MAY_HAVE_RUN = "The tool may have run: look before you repeat the call";
 const MAY_BE_DONE = "The request may have been carried out: look before you repeat it";
 const TRY_AGAIN = "Try again, or give it longer by timeoutMs";
 
-/** Set by the entry of the runtime: answers the exports of the started WebAssembly. */
+/** Set by the runtime's entry. Answers the exports of the started WebAssembly. */
 let start;
 
 export function startBy(module) {
@@ -31,7 +31,7 @@ export function startBy(module) {
   });
 }
 
-/** Makes it when it is first needed; once, unless that fails. */
+/** Makes it when it is first needed. If that fails, the next use tries again. */
 function lazily(make) {
   let made;
   return () =>
@@ -41,7 +41,7 @@ function lazily(make) {
     }));
 }
 
-/** A function of the application's, with a signal that ends what it does. */
+/** A function of the application, called with a signal that ends it. */
 function bounded(run) {
   return (asked) =>
     within({ timeoutMs: OTHER_MS }, "Look at the application's token function", async (signal) =>
@@ -66,7 +66,7 @@ export class AgentClient {
       this.#isAgent = options.credentials.clientId !== undefined ? "client" : options.credentials.token && "tokens";
       this.#client = lazily(async () => {
         const client = make(await start());
-        // It keeps the credentials now, where they are wiped in the end.
+        // The client holds the credentials now, and wipes them in the end.
         make = undefined;
         return client;
       });
@@ -81,7 +81,7 @@ export class AgentClient {
       try {
         return await run(client, ended);
       } catch (thrown) {
-        // What the WebAssembly throws are an error's fields: the stack is to be this call's.
+        // The WebAssembly throws the fields of an error. Made into an error here, its stack is this call's.
         throw thrown?.isDeputizeError ? new DeputizeError(thrown) : thrown;
       }
     });

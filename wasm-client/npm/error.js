@@ -1,7 +1,7 @@
-// The one error that this package throws.
+// The only error that this package throws.
 
 export class DeputizeError extends Error {
-  constructor({ code, status, detail, hint, requestId, retryAfter, deniedFor, policies, reason, scope, cause }) {
+  constructor({ code, status, detail, hint, requestId, retryAfter, challenge, reason, deniedFor, policies, explanation, scope, cause }) {
     super(hint ? `${detail}. ${hint}` : detail, cause === undefined ? undefined : { cause });
     this.code = code;
     this.status = status;
@@ -9,11 +9,13 @@ export class DeputizeError extends Error {
     this.hint = hint;
     this.requestId = requestId;
     this.retryAfter = retryAfter;
-    // Only where they say something.
-    if (deniedFor !== undefined) Object.assign(this, { deniedFor, policies, reason });
+    // Only if they have values.
+    if (challenge !== undefined) this.challenge = challenge;
+    if (reason !== undefined) this.reason = reason;
+    if (deniedFor !== undefined) Object.assign(this, { deniedFor, policies, explanation });
     if (scope !== undefined) this.scope = scope;
   }
 }
 
-// For whoever prints an error by its name; not shown among its fields.
+// For code that prints an error by its name. Not among its own fields.
 Object.defineProperty(DeputizeError.prototype, "name", { value: "DeputizeError", configurable: true, writable: true });

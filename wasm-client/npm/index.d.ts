@@ -1,12 +1,12 @@
 /**
- * The client of Deputize: tokens for AI agents, as themselves or on behalf of users, the tools that they may call, and
- * what users let them do.
+ * The client of Deputize: tokens for AI agents, as themselves or on behalf of users; the tools that agents may call;
+ * and what users permit them.
  *
  * @packageDocumentation
  */
 
 /**
- * What a client proves itself by: one of five kinds.
+ * How a client proves itself: one of five kinds.
  *
  * An agent's secret or private key belongs on a server. A page uses {@link UserTokenCredentials} or
  * {@link TokenCredentials}.
@@ -51,8 +51,8 @@ export interface PrivateKeyCredentials {
 /** A user, by the JWT of an issuer that the service trusts. */
 export interface UserTokenCredentials {
   /**
-   * The JWT, or a function that answers it. The function is called for each request and its answer is not kept, so that
-   * nobody acts with the token of who signed in before; most sign-in libraries keep it themselves.
+   * The JWT, or a function that answers it. The function is called for each request and its answer is not kept, so
+   * that the token of a previous user is never used. Most sign-in libraries keep it themselves.
    */
   userToken: string | ((asked: TokenAsked) => string | Promise<string>);
 }
@@ -66,9 +66,9 @@ export interface ApiKeyCredentials {
 /** Tokens from the application's own backend, which is the agent's client. */
 export interface TokenCredentials {
   /**
-   * Answers a token that is ready: its text, or the {@link AccessToken} that `client.token()` gave the backend, or the
-   * token endpoint's own JSON. It is kept and asked for again before it expires. A text that is no JWT does not say
-   * when that is, and is asked for each time.
+   * Answers a token: its text, the {@link AccessToken} that `client.token()` gave the backend, or the token
+   * endpoint's own JSON. It is kept, and asked for again before it expires. A text that is not a JWT does not say
+   * when it expires, and is asked for each time.
    */
   token: (asked: TokenAsked) => GivenToken | Promise<GivenToken>;
 }
@@ -79,46 +79,49 @@ export type GivenToken =
   | { accessToken: string; expiresIn?: number; scope?: string }
   | { access_token: string; expires_in?: number; scope?: string };
 
-/** What an application's function is told. */
+/** What an application's function is called with. */
 export interface TokenAsked {
-  /** The token before was refused: do not answer it again. */
+  /** The previous token was refused: do not answer it again. */
   renew: boolean;
-  /** Ends when nobody waits for the answer any more: after 30 seconds. */
+  /** Aborts when no caller waits for the answer any more: after 30 seconds. */
   signal: AbortSignal;
 }
 
-/** How a client is made. */
+/** The options of a client. */
 export interface AgentClientOptions {
-  /** Where the service is: `https://…`; `http://` is for services on this machine. */
+  /** The service's address: `https://…`. `http://` is only for services on this machine. */
   url: string | URL;
-  /** Whose client it is. */
+  /** The client's credentials. */
   credentials: Credentials;
   /**
-   * Allows an agent's secret or private key in a page or a page's worker, where whoever opens the page has it: the
-   * secret to take away, a key, extractable or not, to sign with. Only for pages that nobody else can ever open.
+   * Allows an agent's secret or private key in a page or a page's worker. Anyone who opens the page has it: a secret
+   * can be taken away, and a key, extractable or not, can sign. Only for pages that other people can never open.
    *
    * @defaultValue false
    */
   dangerouslyAllowSecretInBrowser?: boolean;
 }
 
-/** What any call takes. */
+/** Options of every call. */
 export interface CallOptions {
-  /** Ends the call, which then rejects with the signal's reason. What has been sent may still be carried out. */
+  /**
+   * Ends the call, which then rejects with the signal's reason. A request that was already sent may still be carried
+   * out.
+   */
   signal?: AbortSignal;
   /**
-   * How long the call may take in all, repetitions and waiting for a token included, in milliseconds. After it, the call
-   * rejects with a {@link DeputizeError} whose `code` is `timeout`.
+   * The time limit for the whole call in milliseconds, including repetitions and waiting for a token. After it, the
+   * call rejects with a {@link DeputizeError} whose `code` is `timeout`.
    *
    * @defaultValue 30000; 150000 for `callTool`, since the service gives a tool 2 minutes
    */
   timeoutMs?: number;
 }
 
-/** What a list takes. */
+/** Options of a list. */
 export interface ListOptions extends CallOptions {
   /**
-   * Items at most.
+   * The most items.
    *
    * @defaultValue all of them
    */
@@ -126,12 +129,12 @@ export interface ListOptions extends CallOptions {
 }
 
 /**
- * A list. Awaited, it is an array of all items; iterated over by `for await`, it asks for a page when it gets there.
- * Nothing is sent before either. `timeoutMs` is for each page.
+ * A list. If it is awaited, it is an array of all items. If it is iterated over by `for await`, it asks for each page
+ * when it gets there. Nothing is sent before either. `timeoutMs` is for each page.
  */
 export interface List<Item> extends Promise<Item[]>, AsyncIterable<Item> {}
 
-/** Whom to act for: one of three ways to say it. */
+/** The user to act for, in one of three ways. */
 export type User =
   | {
       /** The user's id here, a UUID. */
@@ -153,17 +156,17 @@ export type User =
 export interface AccessToken {
   /** The token itself, a secret. */
   accessToken: string;
-  /** How it is to be sent. */
+  /** How to send it. */
   tokenType: "Bearer";
-  /** How long it is good from now, in seconds; missing if it does not say so. */
+  /** How many seconds it is good from now. Missing if that is not known. */
   expiresIn?: number;
-  /** What it is good for; missing for a user's own. */
+  /** Its scope. Missing for a user's own token. */
   scope?: string;
 }
 
-/** An MCP tool, as its server describes it, with all that the server says of it. */
+/** An MCP tool, with everything that its server says about it. */
 export interface Tool {
-  /** What `callTool` calls it by. */
+  /** The name for `callTool`. */
   name: string;
   /** What it does, for a model to read. */
   description?: string;
@@ -178,7 +181,7 @@ export interface ToolResult {
   content: ToolContent[];
   /** The result for a program to read. */
   structuredContent?: { [field: string]: unknown };
-  /** The tool failed, and `content` says how. This is a result: nothing is thrown. */
+  /** The tool failed, and `content` says why. This is a result: nothing is thrown. */
   isError?: boolean;
   [field: string]: unknown;
 }
@@ -192,13 +195,13 @@ export interface ToolContent {
   [field: string]: unknown;
 }
 
-/** That an agent may act for a user. */
+/** A delegation: an agent may act for a user. */
 export interface Delegation {
   /** The delegation's id, a UUID. */
   id: string;
   /** The agent account that may act. */
   agentAccountId: string;
-  /** Whom it may act for. */
+  /** The user for whom it may act. */
   delegatorUserId: string;
   /** Their email address, if they have one. */
   delegatorEmail: string | null;
@@ -206,69 +209,78 @@ export interface Delegation {
   isActive: boolean;
   /** The servers that the agent may call for the user; `null` for all. */
   serverIds: string[] | null;
-  /** Until when (RFC 3339); `null` for until it is revoked. */
+  /** When it ends (RFC 3339); `null` if it lasts until it is revoked. */
   expiresAt: string | null;
-  /** Since when (RFC 3339). */
+  /** When it was created (RFC 3339). */
   createdAt: string;
   /** When it was revoked (RFC 3339). */
   revokedAt: string | null;
 }
 
-/** That an agent may use a user's OAuth session at a server. */
+/** A session grant: an agent may use a user's OAuth session at a server. */
 export interface SessionGrant {
   /** The grant's id, a UUID. */
   id: string;
   /** The agent account that may use the session. */
   agentAccountId: string;
-  /** The server that the session is at. */
+  /** The server of the session. */
   serverId: string;
-  /** Whose session it is. */
+  /** The owner of the session. */
   grantorUserId: string;
   /** Their email address, if they have one. */
   grantorEmail: string | null;
-  /** Whether users without a grant of their own use it too. One at most is shared for an agent and a server. */
+  /** Whether users without a grant of their own use it too. At most one is shared for an agent and a server. */
   shared: boolean;
   /** Not revoked. */
   isActive: boolean;
-  /** Since when (RFC 3339). */
+  /**
+   * The user who ended it by sharing their own; `null` if it was not ended so, and for callers other than its grantor
+   * and admins.
+   */
+  displacedByUserId: string | null;
+  /** Their email address, if they have one. */
+  displacedByEmail: string | null;
+  /** When it was ended so (RFC 3339). */
+  displacedAt: string | null;
+  /** When it was created (RFC 3339). */
   createdAt: string;
-  /** When it was changed last (RFC 3339). */
+  /** When it was last changed (RFC 3339). */
   updatedAt: string;
 }
 
-/** The way to a server's authorization server. */
+/** The next step of connecting to a server. */
 export interface Connecting {
-  /** To be opened in the user's browser. */
+  /** The URL to open in the user's browser. */
   authorizationUrl: string;
-  /** For how many seconds it can be used. */
+  /** How many seconds it can be used. */
   expiresIn: number;
 }
 
-/** Who may act for whom. Called with a user's credentials. */
+/** Delegations. To be called with a user's credentials. */
 export interface Delegations {
   /**
-   * The delegations to an agent account: all for admins and the account's owner, their own for others. Without an
-   * account: the caller's own.
+   * The delegations to an agent account: all of them for admins and the account's owner, the caller's own for other
+   * users. Without an account: the caller's own delegations to all agents.
    */
   list(agentAccountId?: string, options?: ListOptions): List<Delegation>;
   /**
-   * Lets an agent act for the caller. One that stands and says the same is answered as it is; one that says something
-   * else is replaced, and tokens that rest on it end.
+   * Lets an agent act for the caller. An equal active delegation is answered as it is. A different one is replaced,
+   * and tokens that rest on it end.
    */
   create(
     agentAccountId: string,
     options?: CallOptions & {
       /** The servers that the agent may call, 1 to 50; all if left out. */
       serverIds?: string[];
-      /** Until when; until it is revoked if left out. */
+      /** When it ends; if left out, it lasts until it is revoked. */
       expiresAt?: Date | string;
     },
   ): Promise<Delegation>;
-  /** Takes it back. Tokens that rest on it are refused from the next call on. */
+  /** Revokes it. Tokens that rest on it are refused from the next call on. */
   revoke(delegationId: string, options?: CallOptions): Promise<void>;
 }
 
-/** Whose OAuth sessions agents use at servers. Called with a user's credentials. */
+/** Session grants. To be called with a user's credentials. */
 export interface SessionGrants {
   /** The caller's own grants to an agent account, and the shared ones. */
   list(
@@ -279,15 +291,16 @@ export interface SessionGrants {
     },
   ): List<SessionGrant>;
   /**
-   * Lets an agent use the caller's OAuth session, who must be connected to the server. A grant that stands is answered,
-   * made shared or personal as asked.
+   * Lets an agent use the caller's OAuth session. The caller must be connected to the server. An active grant is
+   * answered, made shared or personal as requested.
    */
   create(
     agentAccountId: string,
     serverId: string,
     options?: CallOptions & {
       /**
-       * Make it the shared one, which revokes everybody else's for this agent and server.
+       * Make it the shared one, which revokes all other users' grants for this agent and server. If the account's
+       * `shared_grants` is `managers`, only its owner and admins may.
        *
        * @defaultValue false
        */
@@ -295,11 +308,11 @@ export interface SessionGrants {
     },
   ): Promise<SessionGrant>;
   /**
-   * Flips the caller's own grant between personal and shared; `shared` of the answer says what it is now. Doing it twice
-   * undoes it, so it is never repeated by itself once it may have been carried out.
+   * Changes the caller's own grant from personal to shared or back; `shared` of the answer says what it is now. Doing
+   * it twice undoes it, so it is never repeated automatically once it may have been carried out.
    */
   toggle(agentAccountId: string, serverId: string, options?: CallOptions): Promise<SessionGrant>;
-  /** Takes a grant back: one's own, or anybody's for an admin. Delegations are left alone. */
+  /** Revokes a grant: the caller's own, or any for an admin. Delegations stay as they are. */
   revoke(sessionGrantId: string, options?: CallOptions): Promise<SessionGrant>;
 }
 
@@ -313,37 +326,38 @@ export interface SessionGrants {
  * const result = await bob.callTool("demo", "list_repos", { org: "acme-corp" });
  * ```
  *
- * An agent's tokens are kept, shared with the clients on behalf of users, and renewed in their last minute (in the last
- * tenth of a life of less than ten minutes), or once when the service refuses one before its time.
+ * An agent's tokens are kept, and shared with its clients on behalf of users. They are renewed in their last minute
+ * (in the last tenth of a life of less than ten minutes), and once when the service refuses one before its time.
  *
- * Requests that were refused for the time being (429, 503) are repeated twice at most, after what `Retry-After` asks for
- * and a random moment more; who is asked to wait for more than 20 seconds is told so instead. What could do its work
- * twice, such as calling a tool, is repeated only if the service says that nothing was done.
+ * Requests that are refused for now (429, 503) are repeated at most twice, after the time that `Retry-After` asks for
+ * and a random moment more. If it asks for more than 20 seconds, the call fails instead and says how long to wait. A
+ * request that could do its work twice, such as calling a tool, is repeated only if the service says that nothing was
+ * done.
  */
 export class AgentClient {
   /**
-   * @throws TypeError if the options cannot be right.
+   * @throws TypeError if the options are wrong.
    * @throws {@link DeputizeError} `secret_in_browser` for an agent's secret or private key in a page.
    */
   constructor(options: AgentClientOptions);
 
-  /** Who may act for whom. */
+  /** Delegations. */
   readonly delegations: Delegations;
 
-  /** Whose OAuth sessions agents use at servers. */
+  /** Session grants. */
   readonly sessionGrants: SessionGrants;
 
   /**
-   * The token that this client sends, to be used elsewhere: by an MCP client, or in a page that the backend gives it to.
-   * Not for API keys, which are sent as they are.
+   * The token that this client sends, for use elsewhere: by an MCP client, or in a page that gets it from the
+   * backend. Not for API keys, which are sent unchanged.
    */
   token(options?: CallOptions): Promise<AccessToken>;
 
   /**
    * A client that acts for a user who has delegated to this agent. It shares this client's tokens, so it may be made
-   * anew for each request. Nothing is sent yet.
+   * again for each request. Nothing is sent yet.
    *
-   * @throws TypeError if this client is no agent's, or acts for a user already.
+   * @throws TypeError if this client is not an agent's, or acts for a user already.
    */
   onBehalfOf(user: User): AgentClient;
 
@@ -351,7 +365,7 @@ export class AgentClient {
   listTools(serverId: string, options?: ListOptions): List<Tool>;
 
   /**
-   * Calls a tool. It is sent once: again only if the service says that it never came to the tool.
+   * Calls a tool. The call is repeated only if the service says that it never reached the tool.
    *
    * @param args - The arguments by name; none if left out.
    */
@@ -365,20 +379,23 @@ export class AgentClient {
   /**
    * Begins to connect the caller, a user, to a server that asks for OAuth.
    *
-   * @returns where the user's browser is to go.
+   * @returns the URL to open in the user's browser.
    */
   connect(
     serverId: string,
     options?: CallOptions & {
-      /** Further scope to ask for, such as a {@link DeputizeError}'s `scope` names. */
+      /** Additional scope to ask for, such as the `scope` of a {@link DeputizeError}. */
       scope?: string;
     },
   ): Promise<Connecting>;
 }
 
-/** What this package throws, but for a `TypeError` where a call cannot be right, and the reason of a caller's signal. */
+/**
+ * The error that this package throws. Exceptions: a `TypeError` for a wrong call, and the reason of a caller's
+ * signal.
+ */
 export class DeputizeError extends Error {
-  /** For tests of what handles such errors; the fields are those below. */
+  /** For tests of code that handles such errors. The fields are those below. */
   constructor(fields: {
     code: string;
     detail: string;
@@ -386,36 +403,49 @@ export class DeputizeError extends Error {
     hint?: string;
     requestId?: string;
     retryAfter?: number;
+    challenge?: string;
+    reason?: string;
     deniedFor?: string;
     policies?: string[];
-    reason?: string;
+    explanation?: string;
     scope?: string;
     cause?: unknown;
   });
 
   /**
    * What happened, for programs: the `error` of the service's answer (`invalid_client`, `no_credentials`,
-   * `access_denied` …), or, where the service had no part in it, `timeout`, `network_error`, `malformed_answer`,
+   * `access_denied` …), or, if the service had no part in it, `timeout`, `network_error`, `malformed_answer`,
    * `http_error`, `redirected`, `token_function_failed`, `invalid_key`, `invalid_request`, `secret_in_browser`,
    * `unsupported` or `not_loaded`.
    */
   readonly code: string;
   /** The HTTP status, if there was an answer. */
   readonly status: number | undefined;
+  /**
+   * What exactly happened, for programs, if the service says so: a word such as `delegation_missing`,
+   * `policy_denied_user` or `session_expired`. It is finer than `code`. The service's troubleshooting page lists the
+   * words; there can be others, of a newer service.
+   */
+  readonly reason?: string;
   /** What happened, for people. */
   readonly detail: string;
-  /** What to do about it, if anything is known. */
+  /** What to do about it, if that is known. */
   readonly hint: string | undefined;
-  /** By what the service's log and audit trail name the request. */
+  /** The request's id in the service's log and audit trail. */
   readonly requestId: string | undefined;
   /** When to try again, in seconds. */
   readonly retryAfter: number | undefined;
-  /** For `Policy denied`: who may not make the call, `agent` or `user`. */
+  /**
+   * For a 401: the service's `WWW-Authenticate`, which says where to find out how to get a token (RFC 9728 section
+   * 5.1). Also read under API Gateway's name for it, in case nothing in front restores the own name.
+   */
+  readonly challenge?: string;
+  /** For `Policy denied`: the principal that may not make the call, `agent` or `user`. */
   readonly deniedFor?: string;
   /** For `Policy denied`: the policies that forbid it; empty if none permits it. */
   readonly policies?: string[];
-  /** For `Policy denied`: why. */
-  readonly reason?: string;
+  /** For `Policy denied`: why, for people. */
+  readonly explanation?: string;
   /** For `insufficient_scope`: what the OAuth session lacks, to be given to `connect`. */
   readonly scope?: string;
 }

@@ -1,6 +1,6 @@
-// A list: a promise of all of it, and an async iterator that asks for a page when it gets there.
+// A list: a promise of all items, and an async iterator that asks for each page when it gets there.
 
-// A service that never comes to an end must not keep anybody for ever.
+// Ends the iteration if a service never stops giving pages.
 const MAX_PAGES = 100_000;
 
 export class List {
@@ -8,7 +8,7 @@ export class List {
   #limit;
   #all;
 
-  /** `page(next)` answers `{ items, next }`; `next` is undefined at the beginning, and at the end. */
+  /** `page(next)` answers `{ items, next }`. `next` is undefined for the first page, and after the last one. */
   constructor(page, limit = Infinity) {
     if (!(limit > 0)) throw new TypeError("limit must be a number greater than 0");
     this.#page = page;
@@ -31,7 +31,7 @@ export class List {
     throw new RangeError(`A list of more than ${MAX_PAGES} pages`);
   }
 
-  // Asked for once, however often it is awaited, and not at all if it is only iterated over.
+  // Asked for once, however often it is awaited; not at all if it is only iterated over.
   async #collect() {
     const items = [];
     for await (const item of this) items.push(item);

@@ -1,4 +1,4 @@
-// Node.
+// For Node.
 
 import { readFile } from "node:fs/promises";
 import { startBy } from "./client.js";

@@ -1,8 +1,8 @@
-// What a client is made of, checked before anything is kept of it.
+// The options of a client, checked before any of them is kept.
 
 import { DeputizeError } from "./error.js";
 
-/** The address without a slash at its end. */
+/** The URL without a slash at its end. */
 export function address(url) {
   let parsed;
   try {
@@ -23,7 +23,7 @@ function isLoopback(host) {
   return host === "localhost" || host.endsWith(".localhost") || host === "[::1]" || /^127(\.\d+){3}$/.test(host);
 }
 
-/** The client inside for these credentials, by the exports of the WebAssembly. */
+/** The WebAssembly's client for these credentials. */
 export function inside(url, credentials, dangerouslyAllowSecretInBrowser, bounded) {
   const kinds = ["clientId", "userToken", "apiKey", "token"].filter((kind) => credentials?.[kind] !== undefined);
   if (kinds.length !== 1) {
@@ -62,7 +62,7 @@ export function inside(url, credentials, dangerouslyAllowSecretInBrowser, bounde
   }
 }
 
-/** The client inside on behalf of a user. */
+/** The WebAssembly's client on behalf of a user. */
 export function onBehalfOf(user, bounded) {
   const kinds = ["userId", "email", "accessToken"].filter((kind) => user?.[kind] !== undefined);
   if (kinds.length !== 1) throw new TypeError("onBehalfOf takes one of userId, email or accessToken");
@@ -91,7 +91,8 @@ function textOrFunction(name, value, bounded) {
   return value;
 }
 
-// A page, or a worker of one: what it holds, whoever opens it holds too. workerd is a worker of no page.
+// Whether this is a page, or a page's worker: anyone who opens the page has what it holds. workerd is not a page's
+// worker.
 function isPage() {
   return (
     typeof document === "object" ||

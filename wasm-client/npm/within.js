@@ -1,10 +1,10 @@
-// Bounds on what takes time.
+// Time limits.
 
 import { DeputizeError } from "./error.js";
 
 /**
- * Runs something with a signal that ends it: the caller's, or after so many milliseconds. Its caller is told at once,
- * however long what was begun takes to end. `late` is what to say of it then.
+ * Runs something with a signal that ends it: the caller's, or after this many milliseconds. The caller gets the error
+ * at once, even if the work takes long to end. `late` is the hint of the time-out error.
  */
 export async function within({ signal, timeoutMs }, late, run) {
   if (!(Number.isFinite(timeoutMs) && timeoutMs > 0)) {
@@ -17,7 +17,7 @@ export async function within({ signal, timeoutMs }, late, run) {
   try {
     return await new Promise((resolve, reject) => {
       const stop = (why) => {
-        // Without the caller's reason, which may be anything: what ends is no business of its.
+        // Without the caller's reason, which can be any value and does not concern the work that ends.
         controller.abort();
         reject(why);
       };

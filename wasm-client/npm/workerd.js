@@ -1,4 +1,4 @@
-// Cloudflare's workerd, where a module is imported, and bytes cannot be compiled.
+// For Cloudflare's workerd, where a module is imported and bytes cannot be compiled.
 
 import { startBy } from "./client.js";
 import * as deputize from "./deputize.js";

@@ -11,7 +11,7 @@ use crate::{
     failure::failure,
 };
 
-/// Seconds for which an assertion is good. It is used at once; the rest is for clocks that differ.
+/// For how many seconds an assertion is good. It is used at once; the time is for clocks that differ.
 const LIFETIME: f64 = 60.0;
 
 #[wasm_bindgen]
@@ -20,16 +20,16 @@ extern "C" {
     fn sign(algorithm: &Object, key: &JsValue, data: &Uint8Array) -> Result<Promise, JsValue>;
 }
 
-/// A key pair's private half, and what an assertion says of it.
+/// A key pair's private half, and the claims of its assertions.
 pub(crate) struct SigningKey {
     pub key: JsValue,
     pub key_id: Option<String>,
-    /// The issuer or the token endpoint, as the service knows itself.
+    /// The issuer or the token endpoint, as the service names itself.
     pub audience: String,
 }
 
 impl SigningKey {
-    /// A new assertion: each is good once.
+    /// A new assertion. Each is good once.
     pub(crate) async fn assertion(&self, client_id: &str) -> Result<String, JsValue> {
         let (name, algorithm) = self.algorithm()?;
         let header = Object::new();
@@ -62,7 +62,7 @@ impl SigningKey {
         Ok(jwt)
     }
 
-    /// The algorithm by its name of RFC 7518 section 3.1 or RFC 8037, and as WebCrypto's parameters.
+    /// The algorithm's name in RFC 7518 section 3.1 or RFC 8037, and its parameters for WebCrypto.
     fn algorithm(&self) -> Result<(&'static str, Object), JsValue> {
         let of_key = Reflect::get(&self.key, &"algorithm".into())?;
         let text = |of: &JsValue, name: &str| {
@@ -92,7 +92,7 @@ impl SigningKey {
         };
         let parameters = Object::new();
         set(&parameters, "name", family);
-        // Each name ends in its hash's bits; a salt is as long as the hash (RFC 7518 section 3.5).
+        // Each name ends with its hash's bits. A salt is as long as the hash (RFC 7518 section 3.5).
         if let Some(bits) = name.get(2..).and_then(|bits| bits.parse::<u16>().ok()) {
             set(&parameters, "hash", format!("SHA-{bits}"));
             set(&parameters, "saltLength", bits / 8);

@@ -11,22 +11,22 @@ use deputize_api::{
     connections::{Connect, Connecting},
     delegations::{CreateDelegation, Delegation},
     error::ErrorBody,
-    session_grants::{CreateSessionGrant, SessionGrant, ToggleSessionGrant},
+    session_grants::{CreateSessionGrant, IgnoredAny, SessionGrant, ToggleSessionGrant},
     token::TokenResponse,
     tools::{ToolCall, Tools},
 };
 use js_sys::{Array, Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
-/// Sets a property of an object that is ours; this cannot fail.
+/// Sets a property of one of our own objects. This cannot fail.
 pub(crate) fn set(object: &Object, name: &str, value: impl Into<JsValue>) {
     let _ = Reflect::set(object, &name.into(), &value.into());
 }
 
-/// Whatever is wrong with a body, by the name of the field.
+/// The error is the name of the wrong field.
 type Read<T> = Result<T, &'static str>;
 
-/// What a body can consist of.
+/// A type that a body can contain.
 pub(crate) trait FromJs: Sized {
     fn from_js(value: JsValue) -> Option<Self>;
 }
@@ -85,7 +85,7 @@ macro_rules! sent {
             fn sent(self) -> Object {
                 let Self { $($field),* } = self;
                 let object = Object::new();
-                // `null` is to the service as if it were left out.
+                // To the service, `null` is the same as a field that is left out.
                 $(set(&object, stringify!($field), $field.to_js());)*
                 object
             }
@@ -95,7 +95,7 @@ macro_rules! sent {
 
 read! {
     ErrorBody {
-        error, error_description, detail, denied_for, policies, reason, scope, safe_to_retry
+        error, error_description, detail, reason, denied_for, policies, explanation, scope, safe_to_retry
     }
     TokenResponse { access_token, issued_token_type, token_type, expires_in, scope }
     Tools<JsValue> { tools }
@@ -121,6 +121,9 @@ shown! {
         grantor_email: "grantorEmail",
         shared: "shared",
         is_active: "isActive",
+        displaced_by_user_id: "displacedByUserId",
+        displaced_by_email: "displacedByEmail",
+        displaced_at: "displacedAt",
         created_at: "createdAt",
         updated_at: "updatedAt"
     }
@@ -131,11 +134,20 @@ sent! {
     ToolCall<JsValue> { tool_name, arguments }
     CreateDelegation { server_ids, expires_at }
     CreateSessionGrant { server_id, shared }
-    ToggleSessionGrant { server_id }
     Connect { scope }
 }
 
-/// MCP's own, which pass as they are.
+/// Without the field that the service would ignore.
+impl Send for ToggleSessionGrant {
+    fn sent(self) -> Object {
+        let Self { server_id, shared: IgnoredAny } = self;
+        let object = Object::new();
+        set(&object, "server_id", server_id.to_js());
+        object
+    }
+}
+
+/// Values of MCP, which pass unchanged.
 impl FromJs for JsValue {
     fn from_js(value: JsValue) -> Option<Self> {
         Some(value)
@@ -178,7 +190,7 @@ impl ToJs for bool {
     }
 }
 
-/// Seconds.
+/// A number of seconds.
 impl FromJs for u64 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
     fn from_js(value: JsValue) -> Option<Self> {
@@ -192,7 +204,7 @@ impl ToJs for u64 {
     }
 }
 
-/// What is beyond the integers that JavaScript has is no duration of ours.
+/// No duration of ours is beyond JavaScript's integers.
 #[expect(clippy::cast_precision_loss, reason = "durations in seconds")]
 pub(crate) fn number(value: u64) -> f64 {
     value as f64

@@ -6,7 +6,7 @@ use deputize_api::{
     connections::{Connect, Connecting},
     delegations::{CreateDelegation, Delegation},
     path::{self, fill},
-    session_grants::{CreateSessionGrant, SERVER_ID_FILTER, SessionGrant, ToggleSessionGrant},
+    session_grants::{CreateSessionGrant, IgnoredAny, SERVER_ID_FILTER, SessionGrant, ToggleSessionGrant},
     token::{ActorTokenType, TokenRequest, TokenResponse},
     tools::{ToolCall, Tools},
 };
@@ -21,16 +21,16 @@ use crate::{
     bodies::{Send, Show, set},
     credentials::{Credentials, Proof, UserToken, call, exchange, request},
     environment::now,
-    exchange::{Answer, Authorization, Content, Request, Trouble, repeatedly},
+    exchange::{Answer, Authorization, Content, ExchangeError, Request, repeatedly},
     failure::failure,
     policy::Repeat,
-    tokens::{Cache, Hidden, Token, Whom},
+    tokens::{Cache, ComparedSecret, Token, TokenOwner},
 };
 
-/// Milliseconds for a request of a token, which is nobody's alone who waits for it.
+/// The time limit of a token request, in milliseconds. Several callers may wait for the same request.
 const TOKEN_WITHIN: u32 = 30_000;
 
-/// Whose client it is. Shared by it and its clients on behalf of users.
+/// The account of a client. Shared with its clients on behalf of users.
 struct Account {
     /// Without a slash at its end.
     url: String,
@@ -39,9 +39,9 @@ struct Account {
     functions: Cell<u32>,
 }
 
-/// Whom a client acts for.
+/// The user for whom a client acts.
 struct User {
-    whom: Whom,
+    owner: TokenOwner,
     token: UserToken,
     kind: ActorTokenType,
 }
@@ -66,7 +66,7 @@ impl Client {
     }
 }
 
-/// By kind of credentials, and on behalf of users.
+/// Constructors by kind of credentials, and for clients on behalf of users.
 #[wasm_bindgen]
 impl Client {
     #[wasm_bindgen(js_name = withSecret)]
@@ -102,22 +102,22 @@ impl Client {
         Self::new(url, Credentials::Tokens(function))
     }
 
-    fn on_behalf_of(&self, whom: Whom, token: UserToken, kind: ActorTokenType) -> Self {
-        let user = Rc::new(User { whom, token, kind });
+    fn on_behalf_of(&self, owner: TokenOwner, token: UserToken, kind: ActorTokenType) -> Self {
+        let user = Rc::new(User { owner, token, kind });
         Self { account: Rc::clone(&self.account), user: Some(user) }
     }
 
     #[must_use]
     #[wasm_bindgen(js_name = onBehalfOfUserId)]
     pub fn on_behalf_of_user_id(&self, id: String) -> Self {
-        self.on_behalf_of(Whom::UserId(id.clone()), UserToken::Text(id.into()), ActorTokenType::UserId)
+        self.on_behalf_of(TokenOwner::UserId(id.clone()), UserToken::Text(id.into()), ActorTokenType::UserId)
     }
 
     #[must_use]
     #[wasm_bindgen(js_name = onBehalfOfEmail)]
     pub fn on_behalf_of_email(&self, email: String) -> Self {
         self.on_behalf_of(
-            Whom::Email(email.clone()),
+            TokenOwner::Email(email.clone()),
             UserToken::Text(email.into()),
             ActorTokenType::UserEmail,
         )
@@ -127,19 +127,19 @@ impl Client {
     #[wasm_bindgen(js_name = onBehalfOfAccessToken)]
     pub fn on_behalf_of_access_token(&self, token: JsValue) -> Self {
         let token = UserToken::new(token);
-        let whom = match &token {
-            UserToken::Text(text) => Whom::AccessToken(Hidden(text.clone())),
+        let owner = match &token {
+            UserToken::Text(text) => TokenOwner::AccessToken(ComparedSecret(text.clone())),
             UserToken::Function(_) => {
                 self.account.functions.set(self.account.functions.get().wrapping_add(1));
-                Whom::Function(self.account.functions.get())
+                TokenOwner::Function(self.account.functions.get())
             }
         };
-        self.on_behalf_of(whom, token, ActorTokenType::AccessToken)
+        self.on_behalf_of(owner, token, ActorTokenType::AccessToken)
     }
 }
 
-/// The operations. Each is a request and how its answer is shown; they share one future, which is what the
-/// WebAssembly mostly consists of.
+/// The operations. Each is a request and a function that shows its answer. They share one future, since
+/// futures are most of the WebAssembly's size.
 #[wasm_bindgen]
 impl Client {
     pub fn token(&self) -> Promise {
@@ -177,7 +177,7 @@ impl Client {
         self.post(&fill(path::TOOLS, server), call, signal, |answer| Ok(answer.body()))
     }
 
-    /// `next` is what the page before said.
+    /// `next` comes from the page before.
     #[wasm_bindgen(js_name = listDelegations)]
     pub fn list_delegations(
         &self,
@@ -209,7 +209,7 @@ impl Client {
         self.delete(&fill(path::DELEGATION, id), signal, |_| Ok(JsValue::UNDEFINED))
     }
 
-    /// `next` is what the page before said.
+    /// `next` comes from the page before.
     #[wasm_bindgen(js_name = listSessionGrants)]
     pub fn list_session_grants(
         &self,
@@ -240,7 +240,7 @@ impl Client {
 
     #[wasm_bindgen(js_name = toggleSessionGrant)]
     pub fn toggle_session_grant(&self, agent_account: &str, server: String, signal: AbortSignal) -> Promise {
-        let grant: ToggleSessionGrant = ToggleSessionGrant { server_id: server };
+        let grant: ToggleSessionGrant = ToggleSessionGrant { server_id: server, shared: IgnoredAny };
         self.post(&fill(path::TOGGLE_SESSION_GRANT, agent_account), grant, signal, one::<SessionGrant>)
     }
 
@@ -254,16 +254,16 @@ impl Client {
     }
 }
 
-/// How an answer is shown.
+/// Makes the JavaScript value from an answer.
 type Shown = fn(Answer) -> Result<JsValue, JsValue>;
 
-/// Sending requests as whose client it is.
+/// Sending requests with the client's credentials.
 impl Client {
     fn get(&self, path: &str, signal: AbortSignal, shown: Shown) -> Promise {
         self.send(Method::GET, path, Content::None, Repeat::Harmless, signal, shown)
     }
 
-    /// What is revoked already stays so.
+    /// Deleting twice does no harm.
     fn delete(&self, path: &str, signal: AbortSignal, shown: Shown) -> Promise {
         self.send(Method::DELETE, path, Content::None, Repeat::Harmless, signal, shown)
     }
@@ -274,7 +274,7 @@ impl Client {
                 let content = Content::Json(text.into());
                 self.send(Method::POST, path, content, Repeat::OnlyIfUndone, signal, shown)
             }
-            // Arguments that JSON cannot say.
+            // Arguments that JSON cannot express.
             Err(cause) => {
                 let hint = "Arguments must be what JSON.stringify takes";
                 let why =
@@ -300,7 +300,7 @@ impl Client {
 }
 
 impl Account {
-    /// A token that is refused before its time is renewed, once: nothing of the request was done.
+    /// If a token is refused before its time, it is renewed once. No part of the refused request was done.
     async fn send(
         self: &Rc<Self>,
         user: Option<Rc<User>>,
@@ -356,10 +356,10 @@ impl Account {
         user: Option<Rc<User>>,
         refused: Option<&str>,
     ) -> Result<Rc<Token>, JsValue> {
-        let whom = user.as_ref().map_or(Whom::Itself, |user| user.whom.clone());
+        let owner = user.as_ref().map_or(TokenOwner::Itself, |user| user.owner.clone());
         let (account, renew) = (Rc::clone(self), refused.is_some());
         let fetch = Box::pin(async move { account.fetch(user.as_deref(), renew).await });
-        self.tokens.get(&whom, refused, fetch).await
+        self.tokens.get(&owner, refused, fetch).await
     }
 
     async fn fetch(self: &Rc<Self>, user: Option<&User>, renew: bool) -> Result<Token, JsValue> {
@@ -396,8 +396,8 @@ impl Account {
                         }
                     }
                 }
-                // A user's own credentials are sent as they are.
-                _ => Err(Trouble::Final(JsValue::UNDEFINED)),
+                // A user's own credentials are sent unchanged.
+                _ => Err(ExchangeError::Final(JsValue::UNDEFINED)),
             }
         })
         .await?;
@@ -405,7 +405,7 @@ impl Account {
     }
 
     /// Sends a request to the token endpoint, once.
-    async fn ask(&self, request: &TokenRequest<'_>, signal: &AbortSignal) -> Result<Answer, Trouble> {
+    async fn ask(&self, request: &TokenRequest<'_>, signal: &AbortSignal) -> Result<Answer, ExchangeError> {
         let form = UrlSearchParams::new()?;
         for (name, value) in request.parameters() {
             form.append(name, value);
@@ -431,8 +431,8 @@ fn page(items: impl Iterator<Item = JsValue>, next: Option<String>) -> JsValue {
     page.into()
 }
 
-/// The query of the next page by a `Link` header (RFC 8288). Only that: wherever the link leads, credentials go
-/// where they went before.
+/// The query of the next page from a `Link` header (RFC 8288). Only the query is used, so that credentials go
+/// to the same address as before.
 fn next_query(link: &str) -> Option<String> {
     let target = link.split(',').find_map(|link| {
         let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;

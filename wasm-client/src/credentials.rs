@@ -1,4 +1,8 @@
 //! Whose client it is, and what it sends for that.
+//!
+//! An agent's secret or private key is refused where there is a document, or a worker of one. A key that cannot be
+//! extracted is refused too. It cannot be stolen, but every script of the page can sign with it while the page is open,
+//! for every user who has delegated to the agent.
 
 use deputize_api::token::{AccessTokenType, ActorTokenType, AssertionType, GrantType, TokenRequest};
 use js_sys::{Function, Object, Promise};
@@ -14,21 +18,22 @@ pub(crate) enum Credentials {
         client_id: String,
         proof: Proof,
     },
-    /// The application's backend, which is one and gives tokens away.
+    /// The application's backend, which is the agent's client and gives tokens to this one.
     Tokens(Function),
     User(UserToken),
     ApiKey(Zeroizing<String>),
 }
 
-/// What an agent account proves itself by.
+/// The proof of an agent account.
 pub(crate) enum Proof {
     Secret(Zeroizing<String>),
     Key(SigningKey),
 }
 
-/// A user's own JWT, or a function that knows it.
+/// A user's own JWT, or a function that gives it.
 ///
-/// What the function answers is not kept: whoever signs in next must not act with the token of the one before.
+/// The function's answer is not kept: the next user who signs in must not act with the token of the previous
+/// one.
 pub(crate) enum UserToken {
     Text(Zeroizing<String>),
     Function(Function),
@@ -43,7 +48,7 @@ impl UserToken {
         }
     }
 
-    /// `renew` says that the one before was refused.
+    /// `renew` says that the previous one was refused.
     pub(crate) async fn text(&self, renew: bool) -> Result<Zeroizing<String>, JsValue> {
         match self {
             Self::Text(text) => Ok(text.clone()),
@@ -78,7 +83,7 @@ pub(crate) fn no_token(wanted: &str) -> JsValue {
     failure("token_function_failed", &detail, "Look at what it answers", None)
 }
 
-/// The request for an agent's token, for itself or for whom it is to act.
+/// The request for an agent's token, for itself or on behalf of a user.
 pub(crate) fn request<'a>(
     client_id: &'a str,
     proof: &'a Proof,
@@ -99,7 +104,7 @@ pub(crate) fn request<'a>(
     }
 }
 
-/// The request for a token on behalf of a user by an agent's own token (RFC 8693).
+/// The request for a token on behalf of a user, by an agent's own token (RFC 8693).
 pub(crate) fn exchange<'a>(agent_token: &'a str, user_token: &'a str) -> TokenRequest<'a> {
     TokenRequest {
         subject_token: Some(agent_token),

@@ -25,12 +25,12 @@ extern "C" {
     fn get_random_values(bytes: &js_sys::Uint8Array) -> Result<JsValue, JsValue>;
 }
 
-/// Milliseconds since the Unix epoch. The only clock there is here.
+/// Milliseconds since the Unix epoch. The runtime has no other clock.
 pub(crate) fn now() -> f64 {
     date_now()
 }
 
-/// Milliseconds since the Unix epoch of an HTTP date, if it is one.
+/// An HTTP date in milliseconds since the Unix epoch. `None` if it is not a date.
 pub(crate) fn parse_date(text: &str) -> Option<f64> {
     Some(date_parse(text)).filter(|time| time.is_finite())
 }
@@ -51,17 +51,17 @@ pub(crate) fn base64url(bytes: &[u8]) -> String {
     text
 }
 
-/// A character for each byte.
+/// One character for each byte.
 pub(crate) fn from_base64url(text: &str) -> Option<String> {
     atob(&text.replace('-', "+").replace('_', "/")).ok()
 }
 
-/// From 0 to 1. For spreading repetitions, not for secrets.
+/// From 0 to 1, to spread repetitions. Not for secrets.
 pub(crate) fn jitter() -> f64 {
     js_sys::Math::random()
 }
 
-/// Bytes that nobody can guess.
+/// Random bytes for secrets.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], JsValue> {
     let array = js_sys::Uint8Array::new_with_length(u32::try_from(N).unwrap_or_default());
     get_random_values(&array)?;

@@ -1,4 +1,7 @@
-//! Sending a request: one that leads nowhere else, an answer that is bounded, and what to do if it is none.
+//! Sending a request: one that leads nowhere else, an answer that is bounded, and what to do if there is none.
+//!
+//! No answer can lead credentials to another place. Redirects are not followed. Of a `Link` only the query is used. An
+//! id is one segment of a path, whatever it holds. `http://` is for loopback only. Answers end at 16 MiB.
 
 use deputize_api::{API_KEY_HEADER, REQUEST_ID_HEADER, error::ErrorBody};
 use gloo_net::http::{Method, RequestBuilder, Response};
@@ -15,10 +18,13 @@ use crate::{
     policy::{self, Failed, Repeat},
 };
 
-/// Bytes of an answer. The service passes on 8 MiB of an MCP server at most.
+/// The longest answer in bytes. The service passes on at most 8 MiB from an MCP server.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
-/// Bytes of an error that are worth reading.
+/// The longest error that is read, in bytes.
 const MAX_ERROR: usize = 256 * 1024;
+/// The challenge of a 401, by its own name and by API Gateway's name for it (API Gateway Developer Guide,
+/// "Amazon API Gateway important notes"), which stays unless something in front of it restores the own name.
+const CHALLENGES: [&str; 2] = ["www-authenticate", "x-amzn-remapped-www-authenticate"];
 
 #[wasm_bindgen]
 extern "C" {
@@ -26,7 +32,7 @@ extern "C" {
     fn fetch(request: &web_sys::Request) -> Promise;
 }
 
-/// What a request proves its caller by.
+/// The credential that a request sends.
 pub(crate) enum Authorization {
     Bearer(Zeroizing<String>),
     ApiKey(Zeroizing<String>),
@@ -47,7 +53,7 @@ pub(crate) enum Content {
     Form(UrlSearchParams),
 }
 
-/// A request, as often as it is sent.
+/// A request, which may be sent several times.
 pub(crate) struct Request {
     pub method: Method,
     pub url: String,
@@ -70,34 +76,34 @@ impl Answer {
         })
     }
 
-    /// As it came.
+    /// The body, unchanged.
     pub(crate) fn body(self) -> JsValue {
         self.body
     }
 }
 
 /// Why there is no answer.
-pub(crate) enum Trouble {
-    /// Whether the request arrived is unknown.
+pub(crate) enum ExchangeError {
+    /// It is not known whether the request arrived.
     NoAnswer(JsValue),
     Refused(Box<Refusal>),
-    /// Nothing would be different another time.
+    /// Sending it again would change nothing.
     Final(JsValue),
 }
 
-impl From<JsValue> for Trouble {
+impl From<JsValue> for ExchangeError {
     fn from(error: JsValue) -> Self {
         Self::Final(error)
     }
 }
 
-impl Trouble {
+impl ExchangeError {
     pub(crate) fn is_token_refused(&self) -> bool {
         matches!(self, Self::Refused(refusal) if policy::is_token_refused(refusal.status, refusal.error()))
     }
 
     pub(crate) fn is_subject_refused(&self) -> bool {
-        matches!(self, Self::Refused(refusal) if policy::is_subject_refused(refusal.status, refusal.body.as_ref()))
+        matches!(self, Self::Refused(refusal) if policy::is_subject_refused(refusal.reason()))
     }
 
     fn wait(&self, repeat: Repeat, sent: u32) -> Option<f64> {
@@ -133,11 +139,11 @@ impl Trouble {
     }
 }
 
-/// Sends until there is an answer, or no sense in it. Nothing is sent once the signal says stop.
+/// Sends until there is an answer, or until another attempt is pointless. Sends nothing after the signal.
 pub(crate) async fn repeatedly(
     repeat: Repeat,
     signal: &AbortSignal,
-    mut send: impl AsyncFnMut() -> Result<Answer, Trouble>,
+    mut send: impl AsyncFnMut() -> Result<Answer, ExchangeError>,
 ) -> Result<Answer, JsValue> {
     let mut times = 0;
     loop {
@@ -162,15 +168,15 @@ impl Request {
         &self,
         authorization: Option<&Authorization>,
         signal: &AbortSignal,
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<Answer, ExchangeError> {
         if signal.aborted() {
-            return Err(Trouble::Final(signal.reason()));
+            return Err(ExchangeError::Final(signal.reason()));
         }
         let request = self.build(authorization, signal).map_err(|error| {
             let why = "The request cannot be made: a credential holds characters that no header can";
             failure("invalid_request", why, "Check the credentials", Some(JsError::from(error).into()))
         })?;
-        let response = JsFuture::from(fetch(&request.into())).await.map_err(Trouble::NoAnswer)?;
+        let response = JsFuture::from(fetch(&request.into())).await.map_err(ExchangeError::NoAnswer)?;
         let response = Response::from(response.unchecked_into::<web_sys::Response>());
         let status = response.status();
         if response.type_() == ResponseType::Opaqueredirect || (300..400).contains(&status) {
@@ -188,14 +194,15 @@ impl Request {
             };
             return Ok(Answer { body, link: headers.get("link") });
         }
-        // Of an error that broke off the status still counts.
+        // If the body of an error breaks off, its status still counts.
         let body = read(&response, MAX_ERROR).await.ok().flatten();
         let body = body.and_then(|body| ErrorBody::read(&parse(&body)?).ok());
         let retry_after = headers.get("retry-after");
-        Err(Trouble::Refused(Box::new(Refusal {
+        Err(ExchangeError::Refused(Box::new(Refusal {
             status,
             request_id: headers.get(REQUEST_ID_HEADER),
             retry_after: retry_after.and_then(|header| policy::retry_after(&header, now(), parse_date)),
+            challenge: CHALLENGES.iter().find_map(|name| headers.get(name)),
             body,
         })))
     }
@@ -205,7 +212,8 @@ impl Request {
         authorization: Option<&Authorization>,
         signal: &AbortSignal,
     ) -> Result<gloo_net::http::Request, gloo_net::Error> {
-        // A redirect would take credentials elsewhere. Not every runtime knows `error`; all know `manual`.
+        // A redirect would take credentials to another address. Not every runtime knows `error`; all know
+        // `manual`.
         let mut builder = RequestBuilder::new(&self.url)
             .method(self.method.clone())
             .redirect(RequestRedirect::Manual)
@@ -231,13 +239,13 @@ fn parse(body: &[u8]) -> Option<JsValue> {
     JSON::parse(std::str::from_utf8(body).ok()?).ok()
 }
 
-/// The body, or `None` if there is more of it than `limit`. What it says of its own length is not relied upon.
-async fn read(response: &Response, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, Trouble> {
+/// The body. `None` if it is longer than `limit`. Its stated length is not trusted.
+async fn read(response: &Response, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, ExchangeError> {
     let mut body = Zeroizing::new(Vec::new());
     let Some(stream) = response.body() else { return Ok(Some(body)) };
-    let reader = ReadableStreamDefaultReader::new(&stream).map_err(Trouble::NoAnswer)?;
+    let reader = ReadableStreamDefaultReader::new(&stream).map_err(ExchangeError::NoAnswer)?;
     loop {
-        let chunk = JsFuture::from(reader.read()).await.map_err(Trouble::NoAnswer)?;
+        let chunk = JsFuture::from(reader.read()).await.map_err(ExchangeError::NoAnswer)?;
         let Some(bytes) = Reflect::get(&chunk, &"value".into())?.dyn_into::<Uint8Array>().ok() else {
             return Ok(Some(body));
         };

@@ -7,7 +7,7 @@ use wasm_bindgen::JsValue;
 
 use crate::bodies::set;
 
-/// By which JavaScript knows them.
+/// The field by which JavaScript recognizes these errors.
 const MARK: &str = "isDeputizeError";
 
 fn fields() -> Object {
@@ -23,7 +23,9 @@ pub(crate) struct Refusal {
     pub request_id: Option<String>,
     /// In seconds.
     pub retry_after: Option<f64>,
-    /// As far as the body is one of ours.
+    /// How to get a token (RFC 9728 section 5.1).
+    pub challenge: Option<String>,
+    /// `None` if the body is not one of the service's errors.
     pub body: Option<ErrorBody>,
 }
 
@@ -32,21 +34,27 @@ impl Refusal {
         self.body.as_ref().map_or("", |body| &body.error)
     }
 
+    pub(crate) fn reason(&self) -> Option<&str> {
+        self.body.as_ref()?.reason.as_deref()
+    }
+
     pub(crate) fn into_error(self) -> JsValue {
         let fields = fields();
+        set(&fields, "hint", hint(self.status, self.reason()));
         set(&fields, "status", self.status);
         set(&fields, "requestId", self.request_id);
         set(&fields, "retryAfter", self.retry_after);
+        set(&fields, "challenge", self.challenge);
         let (error, detail) = match &self.body {
             Some(body) => (&*body.error, body.detail.clone()),
             None => ("http_error", format!("HTTP {} with a body that is not the service's", self.status)),
         };
         set(&fields, "code", error);
-        set(&fields, "hint", hint(self.status, error, &detail));
         set(&fields, "detail", detail);
         if let Some(body) = self.body {
             set(&fields, "deniedFor", body.denied_for.as_deref());
-            set(&fields, "reason", body.reason);
+            set(&fields, "reason", body.reason.as_deref());
+            set(&fields, "explanation", body.explanation);
             set(&fields, "scope", body.scope);
             let policies = body.policies.map(|ids| ids.into_iter().map(JsValue::from).collect::<Array>());
             set(&fields, "policies", policies);
@@ -55,7 +63,7 @@ impl Refusal {
     }
 }
 
-/// An error that the service had no part in.
+/// An error in which the service had no part.
 pub(crate) fn failure(code: &str, detail: &str, hint: &str, cause: Option<JsValue>) -> JsValue {
     let fields = fields();
     set(&fields, "code", code);
@@ -65,7 +73,7 @@ pub(crate) fn failure(code: &str, detail: &str, hint: &str, cause: Option<JsValu
     fields.into()
 }
 
-/// An answer that cannot be one of the service's.
+/// An answer that does not come from the service.
 pub(crate) fn malformed(what: &str) -> JsValue {
     failure("malformed_answer", what, "Is url the address of a Deputize service?", None)
 }

@@ -1,47 +1,57 @@
 //! Whether a request may be sent again, and when. Nothing here knows JavaScript.
+//!
+//! | request | is repeated after |
+//! | --- | --- |
+//! | reads, revokes or gets a token | a 503 or a lost answer |
+//! | any | a 429 |
+//! | could do its work twice | a 503 of ours, if that says `safe_to_retry` |
+//!
+//! A request is sent three times at most, never sooner than `Retry-After`, and not again if that is more than 20 s.
+//! Every other failure may have reached the tool.
 
-use deputize_api::error::{ErrorBody, code};
+use deputize_api::{error::code, reason::Reason};
 
-/// Sendings of one request at most, without the renewal of a token.
+/// The most attempts for a request, without the renewal of a token.
 const ATTEMPTS: u32 = 3;
-/// Who is asked to wait longer than this fails at once, and is told for how long, in seconds.
+/// The longest wait in seconds. If the service asks for more, the request fails at once, and the error says
+/// how long to wait.
 const LONGEST_WAIT: f64 = 20.0;
-/// The wait where none is asked for, in seconds; doubled each time.
+/// The wait in seconds if the service asks for none. Doubled each time.
 const FIRST_WAIT: f64 = 0.25;
 
 /// What sending a request twice could do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeat {
-    /// Nothing more than sending it once: it reads, it gets a token, it revokes.
+    /// No more than sending it once: it reads, gets a token, or revokes.
     Harmless,
     /// It would do its work twice: calling a tool, toggling, creating.
     OnlyIfUndone,
 }
 
-/// Why a request did not come to an answer that is one.
+/// Why a request has no successful answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Failed<'a> {
-    /// There was no answer. Whether the request arrived is unknown.
+    /// There was no answer. It is not known whether the request arrived.
     NoAnswer,
     Answered {
         status: u16,
         error: &'a str,
-        /// What the service itself says of it.
+        /// The service's own statement.
         safe_to_retry: Option<bool>,
         /// In seconds.
         retry_after: Option<f64>,
     },
 }
 
-/// In how many seconds to send the request again, if at all. `sent` is how often it was sent; `jitter` is from 0
-/// to 1 and spreads those who were refused at the same time.
+/// How many seconds to wait before the next attempt; `None` for no more attempts. `sent` is the number of
+/// attempts so far. `jitter` is from 0 to 1, and spreads clients that were refused at the same time.
 pub(crate) fn wait(repeat: Repeat, failed: Failed<'_>, sent: u32, jitter: f64) -> Option<f64> {
     let may = match failed {
         Failed::NoAnswer => repeat == Repeat::Harmless,
         Failed::Answered { status, error, safe_to_retry, .. } => match status {
-            // Refused for its rate, which is before anything is done with it (RFC 6585 section 4).
+            // Refused because of a rate, before any part of it was done (RFC 6585 section 4).
             429 => true,
-            // Ours says whether anything was done; anybody else's proves nothing.
+            // The service's own 503 says whether anything was done. Another party's 503 proves nothing.
             503 if error == code::TEMPORARILY_UNAVAILABLE && safe_to_retry == Some(true) => true,
             502..=504 => repeat == Repeat::Harmless && status == 503,
             _ => false,
@@ -58,18 +68,18 @@ pub(crate) fn wait(repeat: Repeat, failed: Failed<'_>, sent: u32, jitter: f64) -
     if asked > LONGEST_WAIT {
         return None;
     }
-    // Never sooner than asked for.
+    // Never sooner than the service asks for.
     Some(asked.max(backoff * 0.5) + backoff * jitter)
 }
 
-/// Whether another token may help: ours is refused before anything else is looked at.
+/// Whether another token may help. A bad token is refused before any part of the request is done.
 pub(crate) fn is_token_refused(status: u16, error: &str) -> bool {
     status == 401 && error == code::INVALID_TOKEN
 }
 
 /// Whether a token exchange failed for the agent's token, and not for the user's (RFC 8693 section 2.2.2).
-pub(crate) fn is_subject_refused(status: u16, body: Option<&ErrorBody>) -> bool {
-    status == 400 && body.is_some_and(|body| body.error_description.starts_with("subject_token: "))
+pub(crate) fn is_subject_refused(reason: Option<&str>) -> bool {
+    reason == Some(Reason::SubjectTokenRefused.as_str())
 }
 
 /// The seconds of a `Retry-After` (RFC 9110 section 10.2.3), which is a number or a date.

@@ -1,5 +1,10 @@
-//! The token cache of an agent account, shared by the client and its clients on behalf of users: one token for each
-//! whom it is for, one request for all who wait for it.
+//! The token cache of an agent account, shared by the client and its clients on behalf of users. There is one token for
+//! each user it is for (or for the agent itself), and one request for all callers who wait for it.
+//!
+//! A caller that stops waiting does not stop the others: the request has a bound of its own (30 s). A token is renewed
+//! in its last minute (or the last tenth of a life under ten minutes), and once when it is refused early. If it cannot
+//! be renewed, the old one is used while it lasts. A user's own JWT is not kept at all, so that the next user who signs
+//! in does not act with it.
 
 use std::{
     cell::RefCell,
@@ -22,17 +27,18 @@ use crate::{
 
 /// A token is renewed in the last minute of its life, or in the last tenth of a life of less than ten minutes.
 const RENEWED_BEFORE: f64 = 60_000.0;
-/// How long a request of a token is waited for by those who come later, in milliseconds.
+/// How long later callers wait for a token request that is under way, in milliseconds.
 const PENDING_FOR: f64 = 30_000.0;
-/// However long a token is said to live, in milliseconds.
+/// The longest life of a token that is believed, in milliseconds.
 const LONGEST_LIFE: f64 = 24.0 * 3_600_000.0;
-/// Tokens in the cache. Those that end first make room.
+/// The most tokens in the cache. Those that end first make room.
 const MAX_TOKENS: usize = 10_000;
 
 pub(crate) struct Token {
     pub text: Zeroizing<String>,
     pub scope: Option<String>,
-    /// In milliseconds since the Unix epoch, by the clock here; `None` if it does not say so.
+    /// In milliseconds since the Unix epoch, by the clock here. `None` if the token does not say when it
+    /// expires.
     pub expires_at: Option<f64>,
     renew_at: f64,
 }
@@ -45,14 +51,14 @@ impl Token {
         Self { text: text.into(), scope, expires_at, renew_at: from + kept }
     }
 
-    /// As the token endpoint gave it, asked at `asked_at`.
+    /// From the token endpoint's answer to a request that was sent at `asked_at`.
     pub(crate) fn issued(response: TokenResponse, asked_at: f64) -> Self {
         let TokenResponse { access_token, expires_in, scope, .. } = response;
         Self::living(access_token, Some(scope.into_owned()), asked_at, Some(number(expires_in) * 1000.0))
     }
 
-    /// As the application gave it: a text, or an object of RFC 6749's names or of ours. A JWT says itself when it
-    /// ends.
+    /// From the application's answer: a text, or an object with the names of RFC 6749 or with ours. A JWT
+    /// contains its own end.
     pub(crate) fn given(value: &JsValue, asked_at: f64) -> Result<Self, JsValue> {
         let wanted = "a token's text, or an object with accessToken and expiresIn";
         if let Some(text) = value.as_string().filter(|text| !text.is_empty()) {
@@ -70,7 +76,7 @@ impl Token {
         Ok(Self::living(text, either("scope", "scope").and_then(|scope| scope.as_string()), asked_at, life))
     }
 
-    /// A JWT that came as a text.
+    /// A user's JWT, as a text.
     pub(crate) fn of_user(text: &Zeroizing<String>) -> Self {
         let (now, text) = (now(), String::clone(text));
         let life = expiry(&text).map(|expires_at| expires_at - now);
@@ -78,36 +84,36 @@ impl Token {
     }
 }
 
-/// When a JWT says that it ends. It is the service that verifies it.
+/// When a JWT expires, by its own claim. The service verifies it.
 fn expiry(jwt: &str) -> Option<f64> {
-    // Its bytes as characters are JSON still, and the number is the same.
+    // As one character for each byte it is still JSON, with the same number.
     let claims = JSON::parse(&from_base64url(jwt.split('.').nth(1)?)?).ok()?;
     Some(Reflect::get(&claims, &"exp".into()).ok()?.as_f64()? * 1000.0)
 }
 
 /// Whom a token is for.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Whom {
+pub(crate) enum TokenOwner {
     Itself,
     UserId(String),
     Email(String),
-    AccessToken(Hidden),
-    /// Whoever a function's token proves: each function by its number.
+    AccessToken(ComparedSecret),
+    /// The user whom a function's token proves. Each function has a number.
     Function(u32),
 }
 
-/// A secret that is compared with others; both are the application's own.
+/// A secret that is compared with others. Both are the application's own.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Hidden(pub Zeroizing<String>);
+pub(crate) struct ComparedSecret(pub Zeroizing<String>);
 
-impl Hash for Hidden {
+impl Hash for ComparedSecret {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.as_str().hash(state);
     }
 }
 
 #[derive(Default)]
-pub(crate) struct Cache(RefCell<HashMap<Whom, Entry>>);
+pub(crate) struct Cache(RefCell<HashMap<TokenOwner, Entry>>);
 
 #[derive(Clone, Default)]
 struct Entry {
@@ -115,7 +121,7 @@ struct Entry {
     pending: Option<Pending>,
 }
 
-/// A request that is under way, for all who wait for it.
+/// A request under way, for all callers that wait for it.
 #[derive(Clone)]
 struct Pending {
     since: f64,
@@ -124,24 +130,24 @@ struct Pending {
 }
 
 impl Cache {
-    /// The token for whom it is, unless it is the one that was refused; else what `fetch` brings. If that fails,
-    /// the old one is used for as long as it lasts.
+    /// The token for `whom`, unless it is the one that was refused. Otherwise the one that `fetch` gets. If
+    /// that fails, the old one is used as long as it lasts.
     pub(crate) async fn get(
         self: &Rc<Self>,
-        whom: &Whom,
+        owner: &TokenOwner,
         refused: Option<&str>,
         fetch: impl Future<Output = Result<Token, JsValue>> + 'static,
     ) -> Result<Rc<Token>, JsValue> {
-        let Entry { token, pending } = self.0.borrow().get(whom).cloned().unwrap_or_default();
+        let Entry { token, pending } = self.0.borrow().get(owner).cloned().unwrap_or_default();
         let token = token.filter(|token| refused != Some(&token.text));
         if let Some(token) = &token
             && now() < token.renew_at
         {
             return Ok(Rc::clone(token));
         }
-        // In a worker, a request ends with the visit that began it, and then nobody hears of it any more.
+        // In a worker, a request ends together with the visit that began it, and then never has a result.
         let pending = pending.filter(|pending| now() - pending.since < PENDING_FOR);
-        let pending = pending.unwrap_or_else(|| self.begin(whom, fetch));
+        let pending = pending.unwrap_or_else(|| self.begin(owner, fetch));
         let failed = match JsFuture::from(pending.done).await {
             Ok(_) => JsValue::UNDEFINED,
             Err(failed) => failed,
@@ -153,15 +159,15 @@ impl Cache {
 
     fn begin(
         self: &Rc<Self>,
-        whom: &Whom,
+        owner: &TokenOwner,
         fetch: impl Future<Output = Result<Token, JsValue>> + 'static,
     ) -> Pending {
         let token = Rc::new(RefCell::new(None));
         let done = future_to_promise({
-            let (cache, whom, token) = (Rc::clone(self), whom.clone(), Rc::clone(&token));
+            let (cache, owner, token) = (Rc::clone(self), owner.clone(), Rc::clone(&token));
             async move {
                 let fetched = fetch.await.map(Rc::new);
-                cache.end(whom, fetched.as_ref().ok());
+                cache.end(owner, fetched.as_ref().ok());
                 *token.borrow_mut() = Some(fetched?);
                 Ok(JsValue::UNDEFINED)
             }
@@ -169,13 +175,13 @@ impl Cache {
         let pending = Pending { since: now(), done, token };
         let mut entries = self.0.borrow_mut();
         make_room(&mut entries);
-        entries.entry(whom.clone()).or_default().pending = Some(pending.clone());
+        entries.entry(owner.clone()).or_default().pending = Some(pending.clone());
         pending
     }
 
-    fn end(&self, whom: Whom, fetched: Option<&Rc<Token>>) {
+    fn end(&self, owner: TokenOwner, fetched: Option<&Rc<Token>>) {
         let mut entries = self.0.borrow_mut();
-        let entry = entries.entry(whom).or_default();
+        let entry = entries.entry(owner).or_default();
         entry.pending = None;
         if let Some(token) = fetched {
             entry.token = Some(Rc::clone(token));
@@ -183,7 +189,7 @@ impl Cache {
     }
 }
 
-fn make_room(entries: &mut HashMap<Whom, Entry>) {
+fn make_room(entries: &mut HashMap<TokenOwner, Entry>) {
     if entries.len() < MAX_TOKENS {
         return;
     }
@@ -192,7 +198,7 @@ fn make_room(entries: &mut HashMap<Whom, Entry>) {
     entries.retain(|_, entry| entry.pending.is_some() || now < end(entry));
     if entries.len() >= MAX_TOKENS {
         let idle = entries.iter().filter(|(_, entry)| entry.pending.is_none());
-        let first = idle.min_by(|(_, a), (_, b)| end(a).total_cmp(&end(b))).map(|(whom, _)| whom.clone());
-        first.map(|whom| entries.remove(&whom));
+        let first = idle.min_by(|(_, a), (_, b)| end(a).total_cmp(&end(b))).map(|(owner, _)| owner.clone());
+        first.map(|owner| entries.remove(&owner));
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use deputize_api::path;
 use deputize_core::{
     Core,
     agents::{self, AgentUpdate, IssuedSecret, NewAgentAccount},
@@ -12,7 +13,7 @@ use deputize_core::{
 };
 use deputize_service::{
     Errors, Paged, Result,
-    extract::{Context, Json, Paging, PagingParams, Path, User},
+    extract::{Context, Json, NoBody, Paging, PagingParams, Path, User},
     handlers,
     routes::Routes,
 };
@@ -27,7 +28,7 @@ use crate::{
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
     Routes::new()
-        .mount(handlers!(list, create))
+        .mount(handlers!(list(PagingParams), create))
         .mount(handlers!(get, update))
         .mount(handlers!(list_secrets, add_secret))
         .mount(handlers!(revoke_secret))
@@ -40,8 +41,12 @@ struct AgentAccount {
     #[schema(value_type = Uuid)]
     id: AgentAccountId,
     name: String,
-    /// A disabled account gets no tokens, and those it has are refused.
+    /// A disabled account gets no tokens, and those it has are refused, also once it is enabled again.
     active: bool,
+    /// Who disabled it, while it is disabled: what an `admin` has disabled, only an admin enables. `null` also of an
+    /// account that was disabled before this was kept, which an admin might have been.
+    #[schema(required)]
+    disabled_by: Option<DisabledBy>,
     #[schema(value_type = Uuid)]
     owner_user_id: UserId,
     /// The groups that policies can name.
@@ -50,6 +55,7 @@ struct AgentAccount {
     /// these. What is no page is not concerned.
     #[schema(value_type = Option<Vec<String>>, required)]
     allowed_origins: Option<Vec<Origin>>,
+    shared_grants: SharedGrants,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -63,14 +69,73 @@ impl From<agents::AgentAccount> for AgentAccount {
             name,
             owner_user_id,
             active,
+            disabled_by,
+            epoch: _,
             groups,
             allowed_origins,
+            shared_grants,
             secrets: _,
             keys: _,
             created_at,
             updated_at,
         } = account;
-        Self { id, name, active, owner_user_id, groups, allowed_origins, created_at, updated_at }
+        Self {
+            id,
+            name,
+            active,
+            disabled_by: disabled_by.map(DisabledBy::from),
+            owner_user_id,
+            groups,
+            allowed_origins,
+            shared_grants: shared_grants.into(),
+            created_at,
+            updated_at,
+        }
+    }
+}
+
+/// As what somebody disabled an agent account.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum DisabledBy {
+    Admin,
+    Owner,
+}
+
+impl From<agents::DisabledBy> for DisabledBy {
+    fn from(by: agents::DisabledBy) -> Self {
+        match by {
+            agents::DisabledBy::Admin => Self::Admin,
+            agents::DisabledBy::Owner => Self::Owner,
+        }
+    }
+}
+
+/// Whose session grant can be the shared one, which users without a grant of their own use and which revokes all others.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum SharedGrants {
+    /// Whoever has an OAuth session at the server.
+    Anyone,
+    /// The account's owner, and admins. What others have shared serves nobody but themselves.
+    Managers,
+}
+
+impl From<agents::SharedGrants> for SharedGrants {
+    fn from(shared_grants: agents::SharedGrants) -> Self {
+        match shared_grants {
+            agents::SharedGrants::Anyone => Self::Anyone,
+            agents::SharedGrants::Managers => Self::Managers,
+        }
+    }
+}
+
+impl From<SharedGrants> for agents::SharedGrants {
+    fn from(shared_grants: SharedGrants) -> Self {
+        match shared_grants {
+            SharedGrants::Anyone => Self::Anyone,
+            SharedGrants::Managers => Self::Managers,
+        }
     }
 }
 
@@ -89,7 +154,7 @@ struct AgentAccountSummary {
 /// All of them for admins, their own for others.
 #[utoipa::path(
     get,
-    path = "/api/v1/agent-accounts",
+    path = path::AGENT_ACCOUNTS,
     operation_id = "list_agent_accounts",
     tag = "agent accounts",
     params(PagingParams),
@@ -106,6 +171,7 @@ async fn list(
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct CreateAgentAccount {
     name: Name,
     /// Who manages it beside the admins; the caller if left out.
@@ -119,6 +185,9 @@ struct CreateAgentAccount {
     /// empty.
     #[serde(default)]
     allowed_origins: Option<Origins>,
+    /// The deployment's default if left out: `anyone`, if it has set none.
+    #[serde(default)]
+    shared_grants: Option<SharedGrants>,
 }
 
 /// An agent account with its first client secret, at the only time that its text is known.
@@ -140,7 +209,7 @@ struct CreatedAgentAccount {
 /// Admins only.
 #[utoipa::path(
     post,
-    path = "/api/v1/agent-accounts",
+    path = path::AGENT_ACCOUNTS,
     operation_id = "create_agent_account",
     tag = "agent accounts",
     request_body = CreateAgentAccount,
@@ -153,12 +222,13 @@ async fn create(
     Context(request): Context,
     Json(body): Json<CreateAgentAccount>,
 ) -> Result<(StatusCode, Json<CreatedAgentAccount>)> {
-    let CreateAgentAccount { name, owner_user_id, groups, allowed_origins } = body;
+    let CreateAgentAccount { name, owner_user_id, groups, allowed_origins, shared_grants } = body;
     let new = NewAgentAccount {
         name: name.into(),
         owner_user_id,
         groups: groups.unwrap_or_default().into(),
         allowed_origins: allowed_origins.map(Vec::from),
+        shared_grants: shared_grants.map(Into::into),
     };
     let (account, IssuedSecret { secret, text }) = agents::create(&core, &caller, &request, new).await?;
     let created = CreatedAgentAccount {
@@ -183,7 +253,7 @@ enum VisibleAgentAccount {
 /// Admins and its owner see all of it, others what it is called and whether it is active.
 #[utoipa::path(
     get,
-    path = "/api/v1/agent-accounts/{agent_account_id}",
+    path = path::AGENT_ACCOUNT,
     operation_id = "get_agent_account",
     tag = "agent accounts",
     params(("agent_account_id" = Uuid, Path)),
@@ -207,11 +277,17 @@ async fn get(
 /// What to change; what is left out stays as it is, and so does what is `null`, but for `allowed_origins`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[allow(clippy::option_option, reason = "left out, null and a list are three things")]
+#[serde(deny_unknown_fields)]
 struct UpdateAgentAccount {
     #[serde(default)]
     name: Option<Name>,
+    /// An account that an admin has disabled is enabled by admins only.
     #[serde(default)]
     active: Option<bool>,
+    /// Admins only: who manages it from now on, a user who is there and active.
+    #[serde(default)]
+    #[schema(value_type = Option<Uuid>)]
+    owner_user_id: Option<UserId>,
     /// Admins only: policies decide by them.
     #[serde(default)]
     groups: Option<Groups>,
@@ -219,9 +295,12 @@ struct UpdateAgentAccount {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<Origins>)]
     allowed_origins: Option<Option<Origins>>,
+    /// From `managers` to `anyone` for admins only.
+    #[serde(default)]
+    shared_grants: Option<SharedGrants>,
 }
 
-/// A field whose `null` says something: only what is left out is `None`.
+/// A field whose `null` has a meaning. Only a field that is left out is `None`.
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
@@ -231,7 +310,7 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Res
 /// Admins and its owner. In force from the agent's next call on.
 #[utoipa::path(
     patch,
-    path = "/api/v1/agent-accounts/{agent_account_id}",
+    path = path::AGENT_ACCOUNT,
     operation_id = "update_agent_account",
     tag = "agent accounts",
     params(("agent_account_id" = Uuid, Path)),
@@ -246,12 +325,14 @@ async fn update(
     Path(id): Path<AgentAccountId>,
     Json(body): Json<UpdateAgentAccount>,
 ) -> Result<Json<AgentAccount>> {
-    let UpdateAgentAccount { name, active, groups, allowed_origins } = body;
+    let UpdateAgentAccount { name, active, owner_user_id, groups, allowed_origins, shared_grants } = body;
     let update = AgentUpdate {
         name: name.map(String::from),
         active,
         groups: groups.map(Vec::from),
         allowed_origins: allowed_origins.map(|origins| origins.map(Vec::from)),
+        owner_user_id,
+        shared_grants: shared_grants.map(Into::into),
     };
     Ok(Json(agents::update(&core, &caller, &request, id, update).await?.into()))
 }
@@ -280,7 +361,7 @@ impl From<agents::ClientSecret> for ClientSecret {
 /// Two at most, for rotation. Admins and the account's owner.
 #[utoipa::path(
     get,
-    path = "/api/v1/agent-accounts/{agent_account_id}/secrets",
+    path = path::CLIENT_SECRETS,
     operation_id = "list_client_secrets",
     tag = "agent accounts",
     params(("agent_account_id" = Uuid, Path)),
@@ -298,6 +379,7 @@ async fn list_secrets(
 
 /// All of it may be left out, the body too; `null` is the same as no body.
 #[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct AddClientSecret {
     /// Until when, in the future; until it is revoked if left out.
     #[serde(default)]
@@ -316,10 +398,10 @@ struct AddedClientSecret {
 
 /// Add a client secret
 ///
-/// Admins and the account's owner. 409 if there are two live ones already.
+/// Admins and the account's owner; while an admin has it disabled, admins only. 409 if there are two live ones already.
 #[utoipa::path(
     post,
-    path = "/api/v1/agent-accounts/{agent_account_id}/secrets",
+    path = path::CLIENT_SECRETS,
     operation_id = "add_client_secret",
     tag = "agent accounts",
     params(("agent_account_id" = Uuid, Path)),
@@ -347,7 +429,7 @@ async fn add_secret(
 /// Admins and the account's owner. Tokens that were issued under it are refused from the next call on.
 #[utoipa::path(
     delete,
-    path = "/api/v1/agent-accounts/{agent_account_id}/secrets/{secret_id}",
+    path = path::CLIENT_SECRET,
     operation_id = "revoke_client_secret",
     tag = "agent accounts",
     params(("agent_account_id" = Uuid, Path), ("secret_id" = Uuid, Path)),
@@ -359,6 +441,7 @@ async fn revoke_secret(
     User(caller): User,
     Context(request): Context,
     Path((id, secret)): Path<(AgentAccountId, SecretId)>,
+    _: NoBody,
 ) -> Result<StatusCode> {
     agents::revoke_secret(&core, &caller, &request, id, secret).await?;
     Ok(StatusCode::NO_CONTENT)

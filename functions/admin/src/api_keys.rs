@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use deputize_api::path;
 use deputize_core::{
     Core, api_keys,
     clock::Timestamp,
@@ -11,7 +12,7 @@ use deputize_core::{
 };
 use deputize_service::{
     Errors, Paged, Result,
-    extract::{Context, Json, Paging, PagingParams, Path, User},
+    extract::{Context, Json, NoBody, Paging, PagingParams, Path, User},
     handlers,
     routes::Routes,
 };
@@ -23,9 +24,9 @@ use crate::{bounds::Name, shown_once::ShownOnce};
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
     Routes::new()
-        .mount(handlers!(list_mine, create))
+        .mount(handlers!(list_mine(PagingParams), create))
         .mount(handlers!(revoke_mine))
-        .mount(handlers!(list_for_user))
+        .mount(handlers!(list_for_user(PagingParams)))
         .mount(handlers!(revoke_for_user))
 }
 
@@ -55,7 +56,7 @@ impl From<api_keys::ApiKey> for ApiKey {
 /// The caller's API keys
 #[utoipa::path(
     get,
-    path = "/api/v1/api-keys",
+    path = path::API_KEYS,
     operation_id = "list_my_api_keys",
     tag = "API keys",
     params(PagingParams),
@@ -73,6 +74,7 @@ async fn list_mine(
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct CreateApiKey {
     name: Name,
     /// Until when, in the future; until it is revoked if left out.
@@ -94,7 +96,7 @@ struct CreatedApiKey {
 /// Create an API key for oneself
 #[utoipa::path(
     post,
-    path = "/api/v1/api-keys",
+    path = path::API_KEYS,
     operation_id = "create_api_key",
     tag = "API keys",
     request_body = CreateApiKey,
@@ -117,7 +119,7 @@ async fn create(
 /// It is refused from the next call on.
 #[utoipa::path(
     delete,
-    path = "/api/v1/api-keys/{api_key_id}",
+    path = path::API_KEY,
     operation_id = "revoke_my_api_key",
     tag = "API keys",
     params(("api_key_id" = Uuid, Path)),
@@ -129,6 +131,7 @@ async fn revoke_mine(
     User(caller): User,
     Context(request): Context,
     Path(id): Path<ApiKeyId>,
+    _: NoBody,
 ) -> Result<StatusCode> {
     api_keys::revoke(&core, &caller, &request, caller.user.id, id).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -139,7 +142,7 @@ async fn revoke_mine(
 /// Anybody's for admins, their own for others.
 #[utoipa::path(
     get,
-    path = "/api/v1/users/{user_id}/api-keys",
+    path = path::USER_API_KEYS,
     operation_id = "list_user_api_keys",
     tag = "API keys",
     params(("user_id" = Uuid, Path), PagingParams),
@@ -162,7 +165,7 @@ async fn list_for_user(
 /// Anybody's for admins, their own for others. It is refused from the next call on.
 #[utoipa::path(
     delete,
-    path = "/api/v1/users/{user_id}/api-keys/{api_key_id}",
+    path = path::USER_API_KEY,
     operation_id = "revoke_user_api_key",
     tag = "API keys",
     params(("user_id" = Uuid, Path), ("api_key_id" = Uuid, Path)),
@@ -174,6 +177,7 @@ async fn revoke_for_user(
     User(caller): User,
     Context(request): Context,
     Path((owner, id)): Path<(UserId, ApiKeyId)>,
+    _: NoBody,
 ) -> Result<StatusCode> {
     api_keys::revoke(&core, &caller, &request, owner, id).await?;
     Ok(StatusCode::NO_CONTENT)

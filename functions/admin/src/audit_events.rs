@@ -3,15 +3,18 @@
 use std::{net::IpAddr, sync::Arc};
 
 use axum::extract::State;
+use deputize_api::path;
 use deputize_core::{
     Core,
-    audit::{self, Action, Filter},
+    audit::{self, Action},
     clock::Timestamp,
     ids::{AgentAccountId, EventId, GrantId, ServerId, UserId},
+    paging::PageRequest,
+    trail::{self, Filter},
 };
 use deputize_service::{
     Errors, Paged, Result,
-    extract::{Paging, PagingParams, Query, User},
+    extract::{Json, Paging, PagingParams, Query, User},
     handlers,
     routes::Routes,
 };
@@ -26,7 +29,7 @@ use uuid::Uuid;
 use crate::bounds::ip_address;
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
-    Routes::new().mount(handlers!(list))
+    Routes::new().mount(handlers!(list(ListFilter, PagingParams))).mount(handlers!(follow(FeedParams)))
 }
 
 /// An event of the audit trail. Every field is always there, `null` where it does not apply.
@@ -35,6 +38,7 @@ struct AuditEvent {
     /// Sorts by time.
     #[schema(value_type = Uuid)]
     id: EventId,
+    /// When it was stored: at the end of a call, before its answer. The request came `duration_ms` earlier.
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
     #[schema(schema_with = action)]
@@ -76,7 +80,7 @@ struct AuditEvent {
     request_id: Uuid,
     #[schema(schema_with = ip_address, required)]
     source_ip: Option<IpAddr>,
-    /// Milliseconds from the request's coming to the event's writing.
+    /// Milliseconds from the request's coming to the event's storing.
     #[schema(required)]
     duration_ms: Option<u64>,
 }
@@ -163,10 +167,11 @@ impl From<ListFilter> for Filter {
 ///
 /// All of it for admins, for others what they did and what was done for them. Without an agent account, a
 /// user or a server the range is 31 days at most. A page can hold fewer events than `limit`, and none at
-/// all, while there are more: go on as long as there is a `Link` to the next.
+/// all, while there are more: go on as long as there is a `Link` to the next. To be told of all that comes, read
+/// `/api/v1/audit-events/feed`.
 #[utoipa::path(
     get,
-    path = "/api/v1/audit-events",
+    path = path::AUDIT_EVENTS,
     operation_id = "list_audit_events",
     tag = "audit",
     params(ListFilter, PagingParams),
@@ -180,6 +185,57 @@ async fn list(
     Paging(page): Paging,
     uri: Uri,
 ) -> Result<Paged<AuditEvent>> {
-    let events = audit::list(&core, &caller, filter.into(), &page).await?;
+    let events = trail::list(&core, &caller, filter.into(), &page).await?;
     Ok(Paged::new(&uri, events, AuditEvent::from))
+}
+
+/// Where in the feed, and how much of it.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct FeedParams {
+    /// The first moment, where there is no cursor yet; 31 days ago if left out.
+    #[param(value_type = Option<String>, format = DateTime)]
+    from: Option<Timestamp>,
+    /// Events at most, 1 to 100; 100 if left out.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<usize>,
+    /// Where to continue: the `cursor` of the answer before.
+    #[param(format = "feed-cursor")]
+    cursor: Option<String>,
+}
+
+/// A part of the audit trail, in its order.
+#[derive(Debug, Serialize, ToSchema)]
+struct AuditFeed {
+    /// Oldest first.
+    events: Vec<AuditEvent>,
+    /// What to send as `cursor` the next time. It does not expire.
+    cursor: String,
+    /// Whether there may be more events already. If not, ask again after some seconds.
+    more: bool,
+}
+
+/// The audit trail, oldest first, to be followed
+///
+/// Admins only. Whoever asks again and again, each time with the `cursor` of the answer before, gets every event
+/// exactly once. So the feed ends 60 s before now: by then, what happened is stored. An answer can hold fewer events
+/// than `limit`, and none at all, while there are more: `more` tells.
+#[utoipa::path(
+    get,
+    path = path::AUDIT_FEED,
+    operation_id = "follow_audit_events",
+    tag = "audit",
+    params(FeedParams),
+    responses((status = 200, body = AuditFeed), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn follow(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Query(FeedParams { from, limit, cursor }): Query<FeedParams>,
+) -> Result<Json<AuditFeed>> {
+    let page = PageRequest::new(limit, cursor.as_deref())?;
+    let feed = trail::follow(&core, &caller, from, &page).await?;
+    let events = feed.events.into_iter().map(AuditEvent::from).collect();
+    Ok(Json(AuditFeed { events, cursor: feed.cursor, more: feed.more }))
 }

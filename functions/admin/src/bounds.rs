@@ -11,7 +11,7 @@ use utoipa::{
     openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type, schema::AnyOfBuilder},
 };
 
-/// No control characters: a name cannot break a line of a log or drive a terminal.
+/// No control characters, so that a name cannot break a line of a log or control a terminal.
 const PRINTABLE: &str = r"^[^\u0000-\u001F\u007F-\u009F]+$";
 
 macro_rules! texts {
@@ -67,7 +67,7 @@ texts! {
     ToolName = 256, "A tool's name at its MCP server.";
 }
 
-/// The most groups that a user or an agent account can be in: each call's decision goes through them.
+/// The most groups that a user or an agent account can be in. Each decision looks at all of them.
 const MAX_GROUPS: usize = 50;
 
 /// The groups that a user or an agent account is in.
@@ -100,7 +100,7 @@ impl From<Groups> for Vec<String> {
 #[schema(value_type = String, format = "origin", max_length = 267, example = "https://app.example.com")]
 pub(crate) struct WebOrigin(Origin);
 
-/// The most origins that an agent account can name: each request from a page goes through them.
+/// The most origins that an agent account can name. Each request from a page is compared with all of them.
 const MAX_ORIGINS: usize = 20;
 
 /// The origins whose pages may use an agent account.
@@ -141,8 +141,9 @@ impl HttpUrl {
 impl TryFrom<String> for HttpUrl {
     type Error = String;
 
-    /// Stricter than the parser that browsers share, which reads past white space, backslashes and missing
-    /// or surplus slashes, and maps letters of all scripts: what this text says must be what is called.
+    /// Stricter than the URL parser of browsers. That one ignores white space, accepts backslashes and
+    /// missing or surplus slashes, and maps letters of all scripts. Here, the URL that is called must be
+    /// exactly the text.
     fn try_from(text: String) -> Result<Self, String> {
         if text.chars().count() > Self::MAX_LENGTH {
             return Err(format!("must have at most {} characters", Self::MAX_LENGTH));
@@ -169,7 +170,7 @@ impl TryFrom<String> for HttpUrl {
     }
 }
 
-/// RFC 3986 section 2, but for `#`.
+/// RFC 3986 section 2, without `#`.
 fn is_uri_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-._~:/?[]@!$&'()*+,;=%".contains(c)
 }
@@ -210,7 +211,7 @@ mod tests {
     }
 
     fn refusal(body: &serde_json::Value) -> String {
-        parse_json::<Body>(body.to_string().as_bytes()).unwrap_err().0.to_string()
+        parse_json::<Body>(body.to_string().as_bytes()).unwrap_err().to_string()
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use deputize_api::path;
 use deputize_core::{
     Core, Error, client_keys,
     clock::Timestamp,
@@ -11,7 +12,7 @@ use deputize_core::{
 };
 use deputize_service::{
     Errors, Result,
-    extract::{Context, Json, Path, User, object},
+    extract::{Context, Json, NoBody, Path, User, object},
     handlers,
     routes::Routes,
 };
@@ -61,7 +62,7 @@ impl From<client_keys::ClientKey> for ClientKey {
 /// Five at most. Admins and the account's owner.
 #[utoipa::path(
     get,
-    path = "/api/v1/agent-accounts/{agent_account_id}/keys",
+    path = path::CLIENT_KEYS,
     operation_id = "list_client_keys",
     tag = "agent accounts",
     params(("agent_account_id" = Uuid, Path)),
@@ -78,6 +79,7 @@ async fn list(
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct AddClientKey {
     /// The public key as a JWK (RFC 7517): `EC` with `P-256` or `P-384`, `OKP` with `Ed25519`, or `RSA` with 2,048
     /// to 4,096 bits. Its `kid`, if it has one, must be the account's only one of that name; its `alg`, if it
@@ -95,10 +97,11 @@ struct AddClientKey {
 
 /// Add a public key
 ///
-/// Admins and the account's owner. 409 if there are five live ones already, or this one.
+/// Admins and the account's owner; while an admin has it disabled, admins only. 409 if there are five live ones already,
+/// or this one.
 #[utoipa::path(
     post,
-    path = "/api/v1/agent-accounts/{agent_account_id}/keys",
+    path = path::CLIENT_KEYS,
     operation_id = "add_client_key",
     tag = "agent accounts",
     params(("agent_account_id" = Uuid, Path)),
@@ -124,7 +127,7 @@ async fn add(
 /// Admins and the account's owner. Tokens that were issued under it are refused from the next call on.
 #[utoipa::path(
     delete,
-    path = "/api/v1/agent-accounts/{agent_account_id}/keys/{key_id}",
+    path = path::CLIENT_KEY,
     operation_id = "delete_client_key",
     tag = "agent accounts",
     params(("agent_account_id" = Uuid, Path), ("key_id" = Uuid, Path)),
@@ -136,6 +139,7 @@ async fn delete(
     User(caller): User,
     Context(request): Context,
     Path((id, key)): Path<(AgentAccountId, ClientKeyId)>,
+    _: NoBody,
 ) -> Result<StatusCode> {
     client_keys::delete(&core, &caller, &request, id, key).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use deputize_api::path;
 use deputize_core::{Core, Error, control::Control};
 use deputize_service::{ErrorBody, Result, extract::Json, handlers, routes::Routes};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
-    Routes::new().mount(handlers!(healthz))
+    Routes::new().mount(handlers!(healthz(..)))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -23,7 +24,7 @@ struct Health {
 /// Reads one item, the one that every call rests on.
 #[utoipa::path(
     get,
-    path = "/healthz",
+    path = path::HEALTH,
     operation_id = "get_health",
     tag = "service",
     responses(
@@ -32,10 +33,10 @@ struct Health {
     ),
 )]
 async fn healthz(State(core): State<Arc<Core>>) -> Result<Json<Health>> {
-    // Whatever the reason, to those who ask it is the same: this instance cannot serve.
+    // Whatever the reason is, this instance cannot serve.
     Control::read(&core).await.map_err(|error| match error {
         Error::NotBootstrapped | Error::Unavailable { .. } => error,
-        // The cause, which is logged.
+        // The cause is logged.
         Error::Internal(cause) => Error::unavailable(cause),
         other => Error::unavailable(other),
     })?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use deputize_api::path;
 use deputize_core::Core;
 use deputize_service::{
     Errors, Result,
@@ -19,12 +20,13 @@ pub(crate) fn routes() -> Routes<Arc<Core>> {
 /// The user who is calling
 #[utoipa::path(
     get,
-    path = "/api/v1/me",
+    path = path::ME,
     operation_id = "get_me",
     tag = "users",
     responses((status = 200, body = User), Errors),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn me(extract::User(caller): extract::User) -> Result<Json<User>> {
-    Ok(Json(caller.user.into()))
+    let user = caller.user.clone();
+    Ok(Json(User::seen_by(&caller, user)))
 }

@@ -4,18 +4,19 @@
 use std::sync::Arc;
 
 use axum::response::IntoResponse;
+use deputize_api::path;
 use deputize_core::Core;
 use deputize_service::{handlers, routes::Routes};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
-    Routes::new().mount(handlers!(openapi))
+    Routes::new().mount(handlers!(openapi(..)))
 }
 
 /// The description of this API
 #[utoipa::path(
     get,
-    path = "/openapi.json",
+    path = path::OPENAPI,
     operation_id = "get_openapi",
     tag = "service",
     responses((status = 200, body = Object, description = "OpenAPI 3.1.")),

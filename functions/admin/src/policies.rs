@@ -3,6 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use axum::extract::State;
+use deputize_api::path;
 use deputize_core::{
     Core,
     clock::Timestamp,
@@ -11,7 +12,7 @@ use deputize_core::{
 };
 use deputize_service::{
     Errors, Paged, Result,
-    extract::{Context, Json, Paging, PagingParams, Path, User},
+    extract::{Context, Json, NoBody, Paging, PagingParams, Path, User},
     handlers,
     routes::Routes,
 };
@@ -24,7 +25,7 @@ use crate::bounds::{Name, ToolName, ip_address};
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
     Routes::new()
-        .mount(handlers!(list, create))
+        .mount(handlers!(list(PagingParams), create))
         .mount(handlers!(get, replace, delete))
         .mount(handlers!(check))
 }
@@ -54,7 +55,7 @@ impl From<policies::Policy> for Policy {
 /// Admins only.
 #[utoipa::path(
     get,
-    path = "/api/v1/policies",
+    path = path::POLICIES,
     operation_id = "list_policies",
     tag = "policies",
     params(PagingParams),
@@ -71,6 +72,7 @@ async fn list(
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct SavePolicy {
     name: Name,
     /// One Cedar policy, valid against the schema; at most 10,240 bytes.
@@ -94,7 +96,7 @@ impl From<SavePolicy> for NewPolicy {
 /// Admins only. A policy that does not parse or is not valid is a 400 with line and column.
 #[utoipa::path(
     post,
-    path = "/api/v1/policies",
+    path = path::POLICIES,
     operation_id = "create_policy",
     tag = "policies",
     request_body = SavePolicy,
@@ -116,7 +118,7 @@ async fn create(
 /// Admins only.
 #[utoipa::path(
     get,
-    path = "/api/v1/policies/{policy_id}",
+    path = path::POLICY,
     operation_id = "get_policy",
     tag = "policies",
     params(("policy_id" = Uuid, Path)),
@@ -137,7 +139,7 @@ async fn get(
 /// line and column, and the old one stays.
 #[utoipa::path(
     put,
-    path = "/api/v1/policies/{policy_id}",
+    path = path::POLICY,
     operation_id = "replace_policy",
     tag = "policies",
     params(("policy_id" = Uuid, Path)),
@@ -160,7 +162,7 @@ async fn replace(
 /// Admins only.
 #[utoipa::path(
     delete,
-    path = "/api/v1/policies/{policy_id}",
+    path = path::POLICY,
     operation_id = "delete_policy",
     tag = "policies",
     params(("policy_id" = Uuid, Path)),
@@ -172,6 +174,7 @@ async fn delete(
     User(caller): User,
     Context(request): Context,
     Path(id): Path<PolicyId>,
+    _: NoBody,
 ) -> Result<StatusCode> {
     policies::delete(&core, &caller, &request, id).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -179,6 +182,7 @@ async fn delete(
 
 /// A call to be judged: of an agent account, of a user, or of an agent account on behalf of a user.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct CheckPolicies {
     #[serde(default)]
     #[schema(value_type = Option<Uuid>)]
@@ -268,7 +272,7 @@ impl From<Explanation> for PolicyDecision {
 /// Judges a call as the proxy would, without calling anything. Admins, and users about their own calls.
 #[utoipa::path(
     post,
-    path = "/api/v1/policies/check",
+    path = path::CHECK_POLICIES,
     operation_id = "check_policies",
     tag = "policies",
     request_body = CheckPolicies,
@@ -307,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_call_to_be_judged_names_a_server_and_a_tool() {
-        let refusal = |body: &str| parse_json::<CheckPolicies>(body.as_bytes()).unwrap_err().0.to_string();
+        let refusal = |body: &str| parse_json::<CheckPolicies>(body.as_bytes()).unwrap_err().to_string();
         assert!(refusal(r#"{"tool_name":"t"}"#).contains("server_id"));
         assert!(refusal(r#"{"server_id":"demo"}"#).contains("tool_name"));
         assert!(refusal(r#"{"server_id":"A#B","tool_name":"t"}"#).starts_with("server_id: "));

@@ -13,7 +13,7 @@ use utoipa::{
 
 use crate::bounds::{HttpUrl, Name};
 
-/// A secret that comes in and stays in.
+/// A secret in a request. It is never shown.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct SecretText(SecretString);
@@ -108,6 +108,7 @@ impl TryFrom<String> for FieldName {
 
 /// A header that is sent to the server with every call, whoever calls.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct StaticHeader {
     name: FieldName,
     value: SecretText,
@@ -116,6 +117,7 @@ pub(crate) struct StaticHeader {
 /// A client that has been registered at the server's authorization server, with this service's redirect URI,
 /// `{DEPUTIZE_URL}/api/v1/oauth/callback`. It is used at this issuer and at no other.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct OAuthClient {
     issuer: HttpUrl,
     client_id: Name,

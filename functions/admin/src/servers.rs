@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use deputize_api::path;
 use deputize_core::{
     Core,
     clock::Timestamp,
@@ -26,7 +27,7 @@ use crate::{
 };
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
-    Routes::new().mount(handlers!(list, create)).mount(handlers!(get, update))
+    Routes::new().mount(handlers!(list(PagingParams), create)).mount(handlers!(get, update))
 }
 
 /// An MCP server.
@@ -144,7 +145,7 @@ impl From<Pinning> for pins::Pinning {
 /// Any user may see them, to know what to delegate and to connect to.
 #[utoipa::path(
     get,
-    path = "/api/v1/servers",
+    path = path::SERVERS,
     operation_id = "list_servers",
     tag = "servers",
     params(PagingParams),
@@ -161,6 +162,7 @@ async fn list(
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct CreateServer {
     /// What calls name it by; a UUID is made if it is left out.
     #[serde(default)]
@@ -190,7 +192,7 @@ struct CreateServer {
 /// Admins only. 409 if there is a server with that id.
 #[utoipa::path(
     post,
-    path = "/api/v1/servers",
+    path = path::SERVERS,
     operation_id = "create_server",
     tag = "servers",
     request_body = CreateServer,
@@ -214,7 +216,7 @@ async fn create(
 /// A server
 #[utoipa::path(
     get,
-    path = "/api/v1/servers/{server_id}",
+    path = path::SERVER,
     operation_id = "get_server",
     tag = "servers",
     params(("server_id" = String, Path)),
@@ -231,6 +233,7 @@ async fn get(
 
 /// What to change; what is left out or `null` stays as it is.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct UpdateServer {
     #[serde(default)]
     name: Option<Name>,
@@ -256,7 +259,7 @@ struct UpdateServer {
 /// Admins only. In force from the next call on.
 #[utoipa::path(
     patch,
-    path = "/api/v1/servers/{server_id}",
+    path = path::SERVER,
     operation_id = "update_server",
     tag = "servers",
     params(("server_id" = String, Path)),

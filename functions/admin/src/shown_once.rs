@@ -10,7 +10,7 @@ use utoipa::{
     openapi::{Object, ObjectBuilder, RefOr, Schema, Type},
 };
 
-/// Serializes as the secret's text; cannot be printed otherwise, and is wiped when dropped.
+/// A secret that serializes as its text. It cannot be printed otherwise, and it is wiped when dropped.
 #[derive(Debug)]
 pub(crate) struct ShownOnce(pub(crate) SecretString);
 

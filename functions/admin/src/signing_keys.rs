@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use deputize_api::path;
 use deputize_core::{
     Core,
     tokens::{self, PublicKey},
 };
 use deputize_service::{
     Errors, Result,
-    extract::{Context, Json, Path, User},
+    extract::{Context, Json, NoBody, Path, User},
     handlers,
     routes::Routes,
 };
@@ -49,7 +50,7 @@ impl From<PublicKey> for SigningKey {
 /// The same as at `/.well-known/jwks.json`: the key that signs, and those that still verify.
 #[utoipa::path(
     get,
-    path = "/api/v1/signing-keys",
+    path = path::SIGNING_KEYS,
     operation_id = "list_signing_keys",
     tag = "signing keys",
     responses((status = 200, body = Vec<SigningKey>), Errors),
@@ -71,7 +72,7 @@ struct NewSigningKey {
 /// Admins only. The new key signs from now on; the old one verifies until no token that it signed can live.
 #[utoipa::path(
     post,
-    path = "/api/v1/signing-keys",
+    path = path::SIGNING_KEYS,
     operation_id = "rotate_signing_key",
     tag = "signing keys",
     responses((status = 201, body = NewSigningKey), Errors),
@@ -81,6 +82,7 @@ async fn rotate(
     State(core): State<Arc<Core>>,
     User(caller): User,
     Context(request): Context,
+    _: NoBody,
 ) -> Result<(StatusCode, Json<NewSigningKey>)> {
     let kid = tokens::rotate(&core, &caller, &request).await?;
     Ok((StatusCode::CREATED, Json(NewSigningKey { kid })))
@@ -92,7 +94,7 @@ async fn rotate(
 /// new one takes its place.
 #[utoipa::path(
     delete,
-    path = "/api/v1/signing-keys/{kid}",
+    path = path::SIGNING_KEY,
     operation_id = "revoke_signing_key",
     tag = "signing keys",
     params(("kid" = String, Path)),
@@ -104,6 +106,7 @@ async fn revoke(
     User(caller): User,
     Context(request): Context,
     Path(kid): Path<String>,
+    _: NoBody,
 ) -> Result<StatusCode> {
     tokens::revoke_key(&core, &caller, &request, &kid).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use deputize_api::path;
 use deputize_core::{
     Core,
+    caller::UserCaller,
     clock::Timestamp,
     ids::UserId,
-    users::{self, Email, NewUser, UserUpdate},
+    users::{self, Email, MAX_IDENTITIES, NewUser, UserUpdate},
 };
 use deputize_service::{
     Errors, Paged, Result,
@@ -22,7 +24,7 @@ use utoipa::ToSchema;
 use crate::bounds::{Groups, HttpUrl, Name, Subject};
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
-    Routes::new().mount(handlers!(list, create)).mount(handlers!(get, update))
+    Routes::new().mount(handlers!(list(PagingParams), create)).mount(handlers!(get, update))
 }
 
 /// A person.
@@ -30,7 +32,7 @@ pub(crate) fn routes() -> Routes<Arc<Core>> {
 pub(crate) struct User {
     #[schema(value_type = Uuid)]
     id: UserId,
-    /// In lower case.
+    /// In lower case. The same address in another spelling is the same user's.
     #[schema(required)]
     email: Option<String>,
     #[schema(required)]
@@ -42,15 +44,32 @@ pub(crate) struct User {
     is_active: bool,
     /// The groups that policies can name.
     groups: Vec<String>,
+    /// By what issuers know the user: for admins, and where there are any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    identities: Vec<Identity>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
 }
 
-impl From<users::User> for User {
-    fn from(user: users::User) -> Self {
-        let users::User { id, email, name, role, active, groups, created_at, updated_at } = user;
+impl User {
+    /// The user with the fields that the caller may see.
+    pub(crate) fn seen_by(caller: &UserCaller, user: users::User) -> Self {
+        let users::User {
+            id,
+            email,
+            name,
+            role,
+            active,
+            epoch: _,
+            groups,
+            identities,
+            created_at,
+            updated_at,
+        } = user;
+        let identities = if caller.user.is_admin() { identities } else { Vec::new() };
         Self {
             id,
             email: email.map(String::from),
@@ -59,6 +78,7 @@ impl From<users::User> for User {
             active,
             is_active: active,
             groups,
+            identities: identities.into_iter().map(Identity::from).collect(),
             created_at,
             updated_at,
         }
@@ -98,7 +118,7 @@ impl From<Role> for users::Role {
 /// Admins only.
 #[utoipa::path(
     get,
-    path = "/api/v1/users",
+    path = path::USERS,
     operation_id = "list_users",
     tag = "users",
     params(PagingParams),
@@ -111,11 +131,13 @@ async fn list(
     Paging(page): Paging,
     uri: Uri,
 ) -> Result<Paged<User>> {
-    Ok(Paged::new(&uri, users::list(&core, &caller, &page).await?, User::from))
+    let users = users::list(&core, &caller, &page).await?;
+    Ok(Paged::new(&uri, users, |user| User::seen_by(&caller, user)))
 }
 
 /// A new user. By `identity`, or by `email` where the issuer is configured so, their JWTs lead to them.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct CreateUser {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = Email, max_length = 254)]
@@ -129,19 +151,51 @@ struct CreateUser {
     #[serde(default)]
     groups: Option<Groups>,
     #[serde(default, deserialize_with = "extract::object")]
-    identity: Option<Identity>,
+    identity: Option<NewIdentity>,
 }
 
 /// An issuer's name for a user: the `iss` and `sub` of their JWTs.
-#[derive(Debug, Deserialize, ToSchema)]
-struct Identity {
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Identity {
+    issuer: String,
+    subject: String,
+}
+
+impl From<users::Identity> for Identity {
+    fn from(users::Identity { issuer, subject }: users::Identity) -> Self {
+        Self { issuer, subject }
+    }
+}
+
+/// An issuer's name for a user: the `iss` and `sub` of their JWTs.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewIdentity {
     issuer: HttpUrl,
     subject: Subject,
 }
 
-impl From<Identity> for users::Identity {
-    fn from(Identity { issuer, subject }: Identity) -> Self {
+impl From<NewIdentity> for users::Identity {
+    fn from(NewIdentity { issuer, subject }: NewIdentity) -> Self {
         Self { issuer: issuer.into(), subject: subject.into() }
+    }
+}
+
+/// What issuers know a user by: at most one subject of each.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(try_from = "Vec<NewIdentity>")]
+#[schema(value_type = HashSet<NewIdentity>, max_items = 10)]
+struct Identities(Vec<NewIdentity>);
+
+impl TryFrom<Vec<NewIdentity>> for Identities {
+    type Error = String;
+
+    fn try_from(identities: Vec<NewIdentity>) -> Result<Self, String> {
+        if identities.len() <= MAX_IDENTITIES {
+            Ok(Self(identities))
+        } else {
+            Err(format!("must be at most {MAX_IDENTITIES} identities"))
+        }
     }
 }
 
@@ -150,7 +204,7 @@ impl From<Identity> for users::Identity {
 /// Admins only. 409 if there is a user with that email or identity.
 #[utoipa::path(
     post,
-    path = "/api/v1/users",
+    path = path::USERS,
     operation_id = "create_user",
     tag = "users",
     request_body = CreateUser,
@@ -172,7 +226,7 @@ async fn create(
         identity: identity.map(users::Identity::from),
     };
     let user = users::create(&core, &caller, &request, new).await?;
-    Ok((StatusCode::CREATED, Json(user.into())))
+    Ok((StatusCode::CREATED, Json(User::seen_by(&caller, user))))
 }
 
 /// A user
@@ -180,7 +234,7 @@ async fn create(
 /// Anybody for admins, themselves for others.
 #[utoipa::path(
     get,
-    path = "/api/v1/users/{user_id}",
+    path = path::USER,
     operation_id = "get_user",
     tag = "users",
     params(("user_id" = Uuid, Path)),
@@ -193,11 +247,13 @@ async fn get(
     Path(id): Path<UserId>,
 ) -> Result<Json<User>> {
     caller.require_self_or_admin(id)?;
-    Ok(Json(users::get(&core, id).await?.value.into()))
+    let user = users::get(&core, id).await?.value;
+    Ok(Json(User::seen_by(&caller, user)))
 }
 
 /// What to change; what is left out or `null` stays as it is.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct UpdateUser {
     #[serde(default)]
     name: Option<Name>,
@@ -207,15 +263,19 @@ struct UpdateUser {
     active: Option<bool>,
     #[serde(default)]
     groups: Option<Groups>,
+    /// All that the user is to have: an issuer that is left out does not know them any more, and its next subject with
+    /// their email may be bound to them, if it links by email.
+    #[serde(default)]
+    identities: Option<Identities>,
 }
 
 /// Change a user
 ///
 /// Admins only. In force from the user's next call on. 409 for admins who would deactivate or demote
-/// themselves.
+/// themselves, for an identity that is another user's, and for taking one from a deactivated user.
 #[utoipa::path(
     patch,
-    path = "/api/v1/users/{user_id}",
+    path = path::USER,
     operation_id = "update_user",
     tag = "users",
     params(("user_id" = Uuid, Path)),
@@ -230,14 +290,16 @@ async fn update(
     Path(id): Path<UserId>,
     Json(body): Json<UpdateUser>,
 ) -> Result<Json<User>> {
-    let UpdateUser { name, role, active, groups } = body;
+    let UpdateUser { name, role, active, groups, identities } = body;
     let update = UserUpdate {
         name: name.map(String::from),
         role: role.map(users::Role::from),
         active,
         groups: groups.map(Vec::from),
+        identities: identities.map(|Identities(all)| all.into_iter().map(users::Identity::from).collect()),
     };
-    Ok(Json(users::update(&core, &caller, &request, id, update).await?.into()))
+    let user = users::update(&core, &caller, &request, id, update).await?;
+    Ok(Json(User::seen_by(&caller, user)))
 }
 
 #[cfg(test)]
@@ -248,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_wrong_field_of_a_new_user_is_named() {
-        let refusal = |body: &str| parse_json::<CreateUser>(body.as_bytes()).unwrap_err().0.to_string();
+        let refusal = |body: &str| parse_json::<CreateUser>(body.as_bytes()).unwrap_err().to_string();
         for (body, field) in [
             (r#"{"email":"alice"}"#, "email: "),
             (r#"{"role":"owner"}"#, "role: "),

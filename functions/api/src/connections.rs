@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
 pub struct Connect {
     /// Scope to ask for beside what the server asks for and the present session has (RFC 6749 section 3.3):
     /// what an `insufficient_scope` error named.

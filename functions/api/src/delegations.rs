@@ -15,7 +15,7 @@ pub struct Delegation {
     pub delegator_email: Option<String>,
     /// Not revoked and not expired.
     pub is_active: bool,
-    /// The servers that the agent may call for the user; `null` for all.
+    /// The servers that the agent may call for the user, in alphabetical order; `null` for all.
     pub server_ids: Option<Vec<String>>,
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: Option<String>,
@@ -28,8 +28,10 @@ pub struct Delegation {
 /// What to delegate. All of it may be left out, the body too; `null` is the same as no body.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = CreateDelegation, bound = ""))]
+#[serde(deny_unknown_fields)]
 pub struct CreateDelegation<Server = String, Time = String> {
-    /// The servers that the agent may call, 1 to 50; all if left out.
+    /// The servers that the agent may call, 1 to 50; all if left out or `null`. A set: neither order nor repetition
+    /// says anything.
     #[serde(default = "Option::default")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 50))]
     pub server_ids: Option<Vec<Server>>,

@@ -16,6 +16,10 @@ pub struct ErrorBody {
     pub error_description: String,
     /// At the token endpoint `"<error>: <description>"`, elsewhere the description.
     pub detail: String,
+    /// What exactly went wrong, for programs. A client takes a word that it does not know for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::reason::Reason, required))]
+    pub reason: Option<Cow<'static, str>>,
     /// For a policy's refusal: the principal that may not make the call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(example = "user"))]
@@ -24,9 +28,9 @@ pub struct ErrorBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<Uuid>>))]
     pub policies: Option<Vec<String>>,
-    /// For a policy's refusal: why.
+    /// For a policy's refusal: why, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    pub explanation: Option<String>,
     /// For `insufficient_scope`: what the OAuth session lacks at the MCP server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(example = "chat:write"))]
@@ -36,25 +40,39 @@ pub struct ErrorBody {
     pub safe_to_retry: Option<bool>,
 }
 
-/// The codes that clients act upon.
+/// The codes.
 pub mod code {
     pub const ACCESS_DENIED: &str = "access_denied";
+    pub const CONFLICT: &str = "conflict";
     pub const INSUFFICIENT_SCOPE: &str = "insufficient_scope";
     pub const INVALID_CLIENT: &str = "invalid_client";
     pub const INVALID_GRANT: &str = "invalid_grant";
+    pub const INVALID_REQUEST: &str = "invalid_request";
+    pub const INVALID_SCOPE: &str = "invalid_scope";
+    /// RFC 8707 section 2.
+    pub const INVALID_TARGET: &str = "invalid_target";
     /// The credential proves nothing (any more). Nothing of the request was done.
     pub const INVALID_TOKEN: &str = "invalid_token";
+    pub const METHOD_NOT_ALLOWED: &str = "method_not_allowed";
     pub const NO_CREDENTIALS: &str = "no_credentials";
     pub const NOT_BOOTSTRAPPED: &str = "not_bootstrapped";
+    pub const NOT_FOUND: &str = "not_found";
+    pub const REQUEST_TOO_LARGE: &str = "request_too_large";
     /// Larger than the platform can send. What was asked for has been done.
     pub const RESPONSE_TOO_LARGE: &str = "response_too_large";
+    pub const SERVER_ERROR: &str = "server_error";
     pub const SESSION_EXPIRED: &str = "session_expired";
     pub const SESSION_NOT_FOUND: &str = "session_not_found";
+    /// A right on which the request depended was revoked while its answer streamed.
+    pub const STREAM_ENDED: &str = "stream_ended";
     pub const TEMPORARILY_UNAVAILABLE: &str = "temporarily_unavailable";
-    /// The platform's time was up.
+    /// The platform's time limit was reached.
     pub const TIMED_OUT: &str = "timed_out";
     pub const TOOL_HELD_BACK: &str = "tool_held_back";
     pub const UNAUTHORIZED: &str = "unauthorized";
+    pub const UNAUTHORIZED_CLIENT: &str = "unauthorized_client";
+    pub const UNSUPPORTED_GRANT_TYPE: &str = "unsupported_grant_type";
+    pub const UNSUPPORTED_MEDIA_TYPE: &str = "unsupported_media_type";
     pub const UPSTREAM_ERROR: &str = "upstream_error";
     pub const UPSTREAM_REFUSED: &str = "upstream_refused";
     pub const UPSTREAM_TIMEOUT: &str = "upstream_timeout";

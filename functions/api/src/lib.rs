@@ -1,9 +1,9 @@
 //! What the endpoints take and answer, once for the server and for its clients, so that the two cannot drift.
 //!
-//! Only what a client of agents and their users needs; the rest of the administration has its types beside its
-//! handlers. Nothing here knows a server: clients compile it to WebAssembly. So ids and times are text as they
-//! come off the wire. Where a body goes to the server, their types are parameters, and the server reads them as
-//! what they are to it.
+//! All paths, codes and reasons. Of bodies only what a client of agents and their users needs; the rest of the
+//! administration has its types beside its handlers. Nothing here knows a server: clients compile it to WebAssembly.
+//! So ids and times are text as they come off the wire. Where a body goes to the server, their types are parameters,
+//! and the server reads them as what they are to it.
 //!
 //! | module | holds |
 //! | --- | --- |
@@ -12,13 +12,15 @@
 //! | [`delegations`], [`session_grants`], [`connections`] | what users manage |
 //! | [`tools`] | calling and listing tools |
 //! | [`error`] | the body of every error |
-//! | [`hint`] | what to do about an error |
+//! | [`reason`] | what exactly went wrong, as a word for programs |
+//! | [`hint`] | what to do about an error, by its reason |
 
 pub mod connections;
 pub mod delegations;
 pub mod error;
 pub mod hint;
 pub mod path;
+pub mod reason;
 pub mod session_grants;
 pub mod token;
 pub mod tools;
@@ -26,5 +28,5 @@ pub mod tools;
 /// The header of a user API key.
 pub const API_KEY_HEADER: &str = "x-runlayer-api-key";
 
-/// The header of every answer by which it is found in the audit trail.
+/// The header of every answer whose id finds the request in the audit trail.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";

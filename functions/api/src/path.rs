@@ -1,6 +1,19 @@
-//! Where the endpoints are. What is in braces is to be filled in, by [`fill`].
+//! Where the endpoints are: the one place that says so. What is in braces is to be filled in, by [`fill`].
 
 pub const TOKEN: &str = "/api/v1/oauth/token";
+pub const AUTHORIZE: &str = "/api/v1/oauth/authorize";
+pub const INTROSPECT: &str = "/api/v1/oauth/introspect";
+pub const REVOKE: &str = "/api/v1/oauth/revoke";
+
+/// What every document below it is everybody's.
+pub const WELL_KNOWN: &str = "/.well-known/";
+pub const ISSUER_METADATA: &str = "/.well-known/oauth-authorization-server";
+pub const OPENID_METADATA: &str = "/.well-known/openid-configuration";
+pub const JWKS: &str = "/.well-known/jwks.json";
+/// Below it, the path of the resource.
+pub const RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource";
+pub const SERVER_METADATA: &str = "/.well-known/oauth-protected-resource/api/v1/proxy/{server_id}/mcp";
+pub const PROXY_METADATA: &str = "/.well-known/oauth-protected-resource/api/v1/proxy";
 
 pub const AGENT_DELEGATIONS: &str = "/api/v1/agent-accounts/{agent_account_id}/delegations";
 pub const MY_DELEGATIONS: &str = "/api/v1/delegations";
@@ -12,12 +25,52 @@ pub const SESSION_GRANT: &str = "/api/v1/session-grants/{session_grant_id}";
 
 pub const CONNECT: &str = "/api/v1/servers/{server_id}/connect";
 pub const CONNECTION: &str = "/api/v1/servers/{server_id}/connection";
+/// Where authorization servers send browsers back to.
+pub const CALLBACK: &str = "/api/v1/oauth/callback";
+/// This service as an OAuth client: its Client ID Metadata Document.
+pub const CLIENT_METADATA: &str = "/api/v1/oauth/client-metadata.json";
 
+/// The whole proxy, as a resource.
+pub const PROXY: &str = "/api/v1/proxy";
 pub const TOOLS: &str = "/api/v1/proxy/{server_id}/tools";
+pub const APPROVED_TOOLS: &str = "/api/v1/proxy/{server_id}/approved-tools";
+pub const MCP: &str = "/api/v1/proxy/{server_id}/mcp";
 
-/// The path with `id` in place of what is in braces. Whatever `id` holds, it stays one segment of the path
-/// (RFC 3986 section 3.3). Our ids have no dots; a segment of dots alone means another place, even encoded, so
-/// dots are encoded twice, and name nothing.
+pub const ME: &str = "/api/v1/me";
+pub const API_KEYS: &str = "/api/v1/api-keys";
+pub const API_KEY: &str = "/api/v1/api-keys/{api_key_id}";
+
+pub const USERS: &str = "/api/v1/users";
+pub const USER: &str = "/api/v1/users/{user_id}";
+pub const USER_API_KEYS: &str = "/api/v1/users/{user_id}/api-keys";
+pub const USER_API_KEY: &str = "/api/v1/users/{user_id}/api-keys/{api_key_id}";
+
+pub const AGENT_ACCOUNTS: &str = "/api/v1/agent-accounts";
+pub const AGENT_ACCOUNT: &str = "/api/v1/agent-accounts/{agent_account_id}";
+pub const CLIENT_SECRETS: &str = "/api/v1/agent-accounts/{agent_account_id}/secrets";
+pub const CLIENT_SECRET: &str = "/api/v1/agent-accounts/{agent_account_id}/secrets/{secret_id}";
+pub const CLIENT_KEYS: &str = "/api/v1/agent-accounts/{agent_account_id}/keys";
+pub const CLIENT_KEY: &str = "/api/v1/agent-accounts/{agent_account_id}/keys/{key_id}";
+
+pub const SERVERS: &str = "/api/v1/servers";
+pub const SERVER: &str = "/api/v1/servers/{server_id}";
+
+pub const POLICIES: &str = "/api/v1/policies";
+pub const POLICY: &str = "/api/v1/policies/{policy_id}";
+pub const CHECK_POLICIES: &str = "/api/v1/policies/check";
+
+pub const AUDIT_EVENTS: &str = "/api/v1/audit-events";
+pub const AUDIT_FEED: &str = "/api/v1/audit-events/feed";
+
+pub const SIGNING_KEYS: &str = "/api/v1/signing-keys";
+pub const SIGNING_KEY: &str = "/api/v1/signing-keys/{kid}";
+
+pub const HEALTH: &str = "/healthz";
+pub const OPENAPI: &str = "/openapi.json";
+
+/// The path with `id` in place of the braces. Any `id` stays one segment of the path (RFC 3986 section 3.3).
+/// A segment of dots only would mean another place, even encoded. Our ids have no dots, so dots are encoded
+/// twice, and then match nothing.
 pub fn fill(template: &str, id: &str) -> String {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let (before, rest) = template.split_once('{').unwrap_or((template, ""));
@@ -40,6 +93,18 @@ pub fn fill(template: &str, id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_resources_metadata_is_at_its_path_below_the_well_known_one() {
+        assert_eq!(SERVER_METADATA, format!("{RESOURCE_METADATA}{MCP}"));
+        assert_eq!(PROXY_METADATA, format!("{RESOURCE_METADATA}{PROXY}"));
+        for path in [ISSUER_METADATA, OPENID_METADATA, JWKS, RESOURCE_METADATA] {
+            assert!(path.starts_with(WELL_KNOWN), "{path}");
+        }
+        for path in [TOOLS, APPROVED_TOOLS, MCP] {
+            assert!(path.starts_with(PROXY), "{path}");
+        }
+    }
 
     #[test]
     fn an_id_cannot_lead_to_another_path() {

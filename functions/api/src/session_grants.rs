@@ -1,5 +1,6 @@
 //! `/api/v1/…/session-grants`: whose OAuth credentials an agent uses at a server.
 
+pub use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 /// A session grant.
@@ -18,6 +19,13 @@ pub struct SessionGrant {
     /// account and a server.
     pub shared: bool,
     pub is_active: bool,
+    /// Who ended the grant by making theirs the shared one: for its grantor and admins, `null` of any other.
+    #[cfg_attr(feature = "openapi", schema(format = Uuid))]
+    pub displaced_by_user_id: Option<String>,
+    pub displaced_by_email: Option<String>,
+    /// When it was ended in that way.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    pub displaced_at: Option<String>,
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub created_at: String,
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
@@ -29,18 +37,25 @@ pub const SERVER_ID_FILTER: &str = "server_id";
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = CreateSessionGrant, bound = ""))]
+#[serde(deny_unknown_fields)]
 pub struct CreateSessionGrant<Server = String> {
     #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$"))]
     pub server_id: Server,
-    /// Make it the shared grant, which revokes everybody else's for this agent account and server.
+    /// Make it the shared grant, which revokes everybody else's for this agent account and server. Where the
+    /// account's `shared_grants` is `managers`, only its owner and admins may.
     #[serde(default)]
     pub shared: bool,
 }
 
-/// `shared` is ignored: a toggle flips what there is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Which grant to flip.
+#[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ToggleSessionGrant, bound = ""))]
+#[serde(deny_unknown_fields)]
 pub struct ToggleSessionGrant<Server = String> {
     #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$"))]
     pub server_id: Server,
+    /// Known and ignored, whatever it is: a toggle flips what there is.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Value, required = false))]
+    pub shared: IgnoredAny,
 }

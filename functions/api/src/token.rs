@@ -13,6 +13,7 @@ pub mod parameter {
     pub const CLIENT_ASSERTION_TYPE: &str = "client_assertion_type";
     pub const CLIENT_ASSERTION: &str = "client_assertion";
     pub const RESOURCE: &str = "resource";
+    pub const AUDIENCE: &str = "audience";
     pub const SCOPE: &str = "scope";
     pub const ACTOR_TOKEN: &str = "actor_token";
     pub const ACTOR_TOKEN_TYPE: &str = "actor_token_type";
@@ -51,9 +52,12 @@ pub struct TokenRequest<'a> {
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub client_assertion: Option<&'a str>,
     /// Where the token is to be good (RFC 8707): `{issuer}/api/v1/proxy/{server_id}/mcp` for one server; at all
-    /// servers if left out.
+    /// servers if left out. It may be sent several times, for up to 20 servers.
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub resource: Option<&'a str>,
+    /// The same as `resource`, by RFC 8693's name for it. With both, the token is good at all that they name.
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub audience: Option<&'a str>,
     /// `tools:call`, the only scope; may be left out.
     #[cfg_attr(feature = "openapi", schema(nullable = false, example = "tools:call"))]
     pub scope: Option<&'a str>,
@@ -75,7 +79,7 @@ pub struct TokenRequest<'a> {
     pub requested_token_type: Option<AccessTokenType>,
 }
 
-/// Never its values: most of them are secrets.
+/// Never shows the values: most of them are secrets.
 impl std::fmt::Debug for TokenRequest<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TokenRequest").field("grant_type", &self.grant_type).finish_non_exhaustive()
@@ -83,7 +87,7 @@ impl std::fmt::Debug for TokenRequest<'_> {
 }
 
 impl<'a> TokenRequest<'a> {
-    /// A request that says nothing but its grant type.
+    /// A request with only a grant type.
     pub const fn new(grant_type: GrantType) -> Self {
         Self {
             grant_type,
@@ -92,6 +96,7 @@ impl<'a> TokenRequest<'a> {
             client_assertion_type: None,
             client_assertion: None,
             resource: None,
+            audience: None,
             scope: None,
             actor_token: None,
             actor_token_type: None,
@@ -101,7 +106,7 @@ impl<'a> TokenRequest<'a> {
         }
     }
 
-    /// Names and values of what is to be sent.
+    /// The names and values to send.
     pub fn parameters(&self) -> impl Iterator<Item = (&'static str, &'a str)> + use<'a> {
         let access_token = |kind: Option<AccessTokenType>| kind.map(AccessTokenType::as_str);
         [
@@ -111,6 +116,7 @@ impl<'a> TokenRequest<'a> {
             (parameter::CLIENT_ASSERTION_TYPE, self.client_assertion_type.map(AssertionType::as_str)),
             (parameter::CLIENT_ASSERTION, self.client_assertion),
             (parameter::RESOURCE, self.resource),
+            (parameter::AUDIENCE, self.audience),
             (parameter::SCOPE, self.scope),
             (parameter::ACTOR_TOKEN, self.actor_token),
             (parameter::ACTOR_TOKEN_TYPE, self.actor_token_type.map(ActorTokenType::as_str)),
@@ -209,7 +215,7 @@ pub struct TokenResponse {
     pub scope: Cow<'static, str>,
 }
 
-/// Never the token.
+/// Never shows the token.
 impl std::fmt::Debug for TokenResponse {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TokenResponse").field("expires_in", &self.expires_in).finish_non_exhaustive()

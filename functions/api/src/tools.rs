@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Which tool, and with what.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ToolCall, bound = ""))]
+#[serde(deny_unknown_fields)]
 pub struct ToolCall<Arguments = ()> {
     #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, example = "list_repos"))]
     pub tool_name: String,

@@ -1,42 +1,67 @@
 //! Whether a call through the proxy may go ahead, and with whose credentials.
 //!
-//! Everything that decides is read in one strongly consistent round trip in the steady state: what the
-//! caller's credential rests on, the server, the versions of policies and keys, and, for a server that
-//! asks for credentials, the grants and sessions. Nothing that was read for one call serves another.
+//! Everything that decides is read in one strongly consistent round trip in the steady state. Nothing that was read for
+//! one call serves another.
+//!
+//! | caller | items |
+//! | --- | --- |
+//! | M2M | account, revoked-token note (usually absent), control, server: 4 |
+//! | OBO | and the user and the delegation: 6; of an exchange, also the note on its subject: 7 |
+//! | API key | key, user, control, server: 4 |
+//! | user JWT | pointer (two, if it may link by email), user, control, server: 5 or 6 |
+//! | …at a server that asks for OAuth | an agent: the pair, and for OBO the user's grant and session; the last known sharer's session and user. A user: their session |
+//!
+//! Whether a server asks for OAuth, and who shared a grant last, are hints (`prefetch_hints`). A wrong hint costs one more read.
+//!
+//! The order of decisions: the credential and everything that it depends on; the server, which must be active and
+//! covered by the delegation; the policies, from memory, in the version that the control item names; the credentials
+//! for the server. Those are the acting user's own grant, else the pair's shared one if the account still accepts its
+//! grantor's sharing, else none. A session's token is opened only then.
+//!
+//! [`Access::credential_key`] names the connection or header that is used at a server. Sessions with the server are
+//! bound to it: those in clients' sealed ids, and those that the proxy keeps.
+//!
+//! The caller of a stream is admitted again and again by the same function. It must be the same caller as before, at
+//! the same address, by the same connection, grant or header.
 
 use std::{net::IpAddr, sync::Arc};
 
+use deputize_api::{path, reason::Reason};
 use secrecy::SecretString;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use crate::{
     Core,
     agents::AgentAccount,
-    audit::{Event, Request},
-    authenticate::{Presented, UserCredential},
-    connections::{Need, fresh},
+    audit::{Event, RequestContext},
+    authenticate::PresentedCredential,
+    clock::Timestamp,
+    connections::{Need, ensure_fresh},
     control::{self, Control},
     delegations::Delegation,
-    error::{Error, Result},
-    grants::{Grant, Pair},
+    error::{Error, Result, Told},
     ids::{AgentAccountId, GrantId, ServerId, UserId},
     origins::NOT_FOR_ACCOUNT,
-    policies::{CallFacts, Compiled, Decision, Deed},
+    policies::{CallFacts, CompiledPolicies, Decision, Operation},
     servers::{Server, ServerAuth},
+    session_grants::{self, Grant, Pair},
     sessions::Session,
     table::{Found, Key, Stored},
-    tokens::{SCOPE, VerifiedToken},
+    tokens::SCOPE,
     users::User,
 };
 
-/// A caller who has been proven, at a server that there is.
+/// A proven caller, at a server that exists.
 #[derive(Debug)]
 pub struct Access {
+    /// When the reading of everything that this rests on began.
+    since: Instant,
     caller: ProxyCaller,
     pub server: Server,
-    policies: Arc<Compiled>,
-    /// What the caller's OAuth session is, if the server asks for one. It is judged after the policies.
-    upstream: Upstream,
+    policies: Arc<CompiledPolicies>,
+    /// The caller's OAuth session, if the server asks for one. It is judged after the policies.
+    upstream: UpstreamAuth,
 }
 
 /// Who calls.
@@ -47,8 +72,8 @@ enum ProxyCaller {
     User(User),
 }
 
-/// The agent account that calls, if one does: it needs a grant. And the user who calls or is acted for, if
-/// there is one: their credentials come first.
+/// The agent account that calls, if an agent calls: it needs a grant. And the user who calls, or for whom the
+/// agent calls, if there is one: the user's own credentials come first.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Parties {
     agent: Option<AgentAccountId>,
@@ -56,6 +81,13 @@ struct Parties {
 }
 
 impl ProxyCaller {
+    fn agent(&self) -> Option<&AgentAccount> {
+        match self {
+            Self::Agent(agent) | Self::OnBehalfOf(agent, _) => Some(agent),
+            Self::User(_) => None,
+        }
+    }
+
     fn parties(&self) -> Parties {
         match self {
             Self::Agent(agent) => Parties { agent: Some(agent.id), user: None },
@@ -66,48 +98,48 @@ impl ProxyCaller {
 }
 
 #[derive(Debug)]
-enum Upstream {
+enum UpstreamAuth {
     NotAsked,
     Header,
     Session { session: Option<Box<Stored<Session>>>, grant: Option<GrantId>, of: UserId },
     NoGrant,
 }
 
-/// What goes upstream to be let in.
+/// What is sent to the MCP server to authenticate.
 #[derive(Debug)]
-pub enum Credentials {
-    /// The server asks for nothing.
+pub enum UpstreamCredentials {
+    /// The server asks for no credentials.
     None,
     /// A header that is the same for all callers.
     Header { name: String, value: SecretString },
-    /// Somebody's access token.
+    /// A user's access token.
     Session(Box<SessionCredentials>),
 }
 
-/// Whose OAuth session goes upstream.
+/// A user's OAuth session, used at the server.
 #[derive(Debug)]
 pub struct SessionCredentials {
     pub access_token: SecretString,
     pub of: UserId,
-    /// The session grant that allows it; none where a user uses their own.
+    /// The session grant that allows it. `None` if users call for themselves.
     pub grant: Option<GrantId>,
     session: Session,
 }
 
-/// What the edge knows of a call, for the policies.
+/// What the edge knows about a call, for the policies.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct CallContext<'a> {
+pub struct PolicyContext<'a> {
     pub source_ip: Option<IpAddr>,
     pub client_name: Option<&'a str>,
 }
 
 impl Access {
-    /// Whether all concerned are permitted to do it; the policies that permit it.
+    /// Whether the policies permit it to every principal, and which policies do.
     pub fn permits(
         &self,
-        deed: Deed<'_>,
+        operation: Operation<'_>,
         arguments: Option<&RawValue>,
-        context: CallContext<'_>,
+        context: PolicyContext<'_>,
     ) -> Result<Decision> {
         use crate::policies::Principals;
         let principals = match &self.caller {
@@ -115,12 +147,48 @@ impl Access {
             ProxyCaller::OnBehalfOf(agent, user) => Principals::AgentFor(agent, user),
             ProxyCaller::User(user) => Principals::User(user),
         };
-        let CallContext { source_ip, client_name } = context;
-        self.policies
-            .decide(principals, &CallFacts { server: &self.server, deed, arguments, source_ip, client_name })
+        let PolicyContext { source_ip, client_name } = context;
+        self.policies.decide(
+            principals,
+            &CallFacts { server: &self.server, operation, arguments, source_ip, client_name },
+        )
     }
 
-    /// Stands for the caller, wherever callers must be kept apart.
+    /// The moment at which the reading began that let the caller in.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Whether what began when the caller was let in before may go on. The caller, the server's address and
+    /// the grant must be the same. The connection or header must be the one in use ([`Self::key_of`]). A
+    /// connection must still be good.
+    pub fn require_as_before(&self, before: &Self, in_use: &str, now: Timestamp) -> Result<()> {
+        if self.caller_key() != before.caller_key() {
+            return Err(Error::unauthenticated("The credential proves somebody else by now"));
+        }
+        if self.server.url != before.server.url {
+            return Err(Error::forbidden("The MCP server's address was changed"));
+        }
+        match &self.upstream {
+            UpstreamAuth::NoGrant => return Err(Error::NoCredentials),
+            UpstreamAuth::Session { session: None, .. } => return Err(Error::SessionNotFound),
+            UpstreamAuth::Session { session: Some(session), .. } => session.check(&self.server, now)?,
+            UpstreamAuth::NotAsked | UpstreamAuth::Header => {}
+        }
+        if self.credential_key() != in_use || self.grant() != before.grant() {
+            return Err(Error::forbidden("Other credentials are used at the MCP server by now"));
+        }
+        Ok(())
+    }
+
+    fn grant(&self) -> Option<GrantId> {
+        match &self.upstream {
+            UpstreamAuth::Session { grant, .. } => *grant,
+            UpstreamAuth::NotAsked | UpstreamAuth::Header | UpstreamAuth::NoGrant => None,
+        }
+    }
+
+    /// Names the caller, where callers must be kept apart.
     pub fn caller_key(&self) -> String {
         match &self.caller {
             ProxyCaller::Agent(agent) => format!("agent:{}", agent.id),
@@ -129,62 +197,85 @@ impl Access {
         }
     }
 
-    /// Stands for whose credentials are used at the server: where all callers have the same, for the caller.
+    /// Names the caller and the connection or header that they use at the server. Never a credential itself.
+    /// Two agents that use one user's connection have different keys, so neither goes on with what the other
+    /// has opened. A user who has connected again, perhaps with another account, has a new key too.
+    ///
+    /// A refresh does not change it. It does not name the server and its address: use it together with them.
     pub fn credential_key(&self) -> String {
+        let caller = self.caller_key();
         match &self.upstream {
-            Upstream::Session { of, .. } => format!("user:{of}"),
-            Upstream::NotAsked | Upstream::Header | Upstream::NoGrant => self.caller_key(),
+            UpstreamAuth::Session { session: Some(session), .. } => connection_key(&caller, session),
+            UpstreamAuth::Header => {
+                format!("{caller} header:{}", self.server.header_id().unwrap_or_default())
+            }
+            UpstreamAuth::NotAsked | UpstreamAuth::NoGrant | UpstreamAuth::Session { session: None, .. } => {
+                caller
+            }
+        }
+    }
+
+    /// [`Self::credential_key`] for the credentials that are used. Their user may have connected again since
+    /// the caller was let in.
+    pub fn key_of(&self, credentials: &UpstreamCredentials) -> String {
+        match credentials {
+            UpstreamCredentials::Session(used) => connection_key(&self.caller_key(), &used.session),
+            UpstreamCredentials::None | UpstreamCredentials::Header { .. } => self.credential_key(),
         }
     }
 
     /// The credentials to call the server with. An OAuth session that is about to expire is refreshed first.
-    pub async fn credentials(&self, core: &Core, request: &Request) -> Result<Credentials> {
+    pub async fn credentials(&self, core: &Core, request: &RequestContext) -> Result<UpstreamCredentials> {
         match &self.upstream {
-            Upstream::NotAsked => Ok(Credentials::None),
-            Upstream::Header => {
+            UpstreamAuth::NotAsked => Ok(UpstreamCredentials::None),
+            UpstreamAuth::Header => {
                 let (name, value) = self.server.header(core).await?;
-                Ok(Credentials::Header { name, value })
+                Ok(UpstreamCredentials::Header { name, value })
             }
-            Upstream::NoGrant => Err(Error::NoCredentials),
-            Upstream::Session { session, grant, of } => {
+            UpstreamAuth::NoGrant => Err(Error::NoCredentials),
+            UpstreamAuth::Session { session, grant, of } => {
                 let session = Stored::clone(session.as_ref().ok_or(Error::SessionNotFound)?);
-                let session = fresh(core, request, &self.server, session, Need::Good).await?;
+                let session = ensure_fresh(core, request, &self.server, session, Need::Good).await?;
                 let credentials = SessionCredentials::new(core, session, *of, *grant).await?;
-                Ok(Credentials::Session(Box::new(credentials)))
+                Ok(UpstreamCredentials::Session(Box::new(credentials)))
             }
         }
     }
 
-    /// Other credentials of the same user's than those that the server has just refused, though we thought
-    /// them good.
+    /// New credentials of the same user, after the server has refused those that Deputize thought good.
     pub async fn renewed(
         &self,
         core: &Core,
-        request: &Request,
+        request: &RequestContext,
         refused: &SessionCredentials,
     ) -> Result<SessionCredentials> {
         let key = Key::session(refused.of, &self.server.id);
         let session = core.table.read_one::<Session>(key).await?.ok_or(Error::SessionNotFound)?;
         let need = Need::Other { than: &refused.session };
-        let session = fresh(core, request, &self.server, session, need).await?;
+        let session = ensure_fresh(core, request, &self.server, session, need).await?;
         SessionCredentials::new(core, session, refused.of, refused.grant).await
     }
 
-    /// What to say when the server asks for more than the session may do.
+    /// The error for a server that asks for more than the session's scope.
     pub fn insufficient_scope(&self, core: &Core, scope: &str) -> Error {
         let (issuer, id) = (&core.settings.issuer, &self.server.id);
         let (wanted, body) = match scope {
             "" => ("a scope that it does not name".to_owned(), String::new()),
             scope => (format!("the scope {scope}"), format!(r#" with {{"scope": "{scope}"}}"#)),
         };
+        let connect = path::fill(path::CONNECT, id.as_str());
         Error::InsufficientScope {
             scope: scope.to_owned(),
             detail: format!(
                 "The OAuth session that was used lacks {wanted} at this server; its owner must reauthorize: POST \
-                 {issuer}/api/v1/servers/{id}/connect{body}, and open the authorization_url"
+                 {issuer}{connect}{body}, and open the authorization_url"
             ),
         }
     }
+}
+
+fn connection_key(caller: &str, session: &Session) -> String {
+    format!("{caller} connection:{}:{}", session.user_id, session.connection_id)
 }
 
 impl SessionCredentials {
@@ -193,82 +284,58 @@ impl SessionCredentials {
     }
 }
 
-/// A credential of either kind, ready to say which items it rests on.
-enum Credential {
-    Agent(VerifiedToken),
-    User(UserCredential),
-}
-
-impl Credential {
-    fn keys(&self) -> Vec<Key> {
-        match self {
-            Self::Agent(token) => token.keys(),
-            Self::User(user) => user.keys(),
+/// Who is concerned, as far as it is known before anything is read.
+fn known_parties(presented: &PresentedCredential, guess: Option<UserId>) -> Option<Parties> {
+    match presented {
+        PresentedCredential::AgentToken(token) => {
+            let user = token.on_behalf_of.map(|(user, _)| user);
+            Some(Parties { agent: Some(token.agent), user })
         }
-    }
-
-    /// Who is concerned, as far as it is known before anything is read.
-    fn parties(&self, guess: Option<UserId>) -> Option<Parties> {
-        match self {
-            Self::Agent(token) => {
-                let user = token.on_behalf_of.map(|(user, _)| user);
-                Some(Parties { agent: Some(token.agent), user })
-            }
-            Self::User(_) => guess.map(|user| Parties { agent: None, user: Some(user) }),
-        }
+        PresentedCredential::User(_) => guess.map(|user| Parties { agent: None, user: Some(user) }),
     }
 }
 
-/// Proves the caller and finds the server. `event` learns whose call it is as soon as that is known.
+/// Proves the caller and finds the server. Writes into `event` whose call it is as soon as that is known.
 pub async fn admit(
     core: &Core,
-    presented: Presented,
+    presented: PresentedCredential,
     server_id: &ServerId,
-    request: &Request,
+    request: &RequestContext,
     event: &mut Event,
 ) -> Result<Access> {
-    let credential = match presented {
-        Presented::AgentToken(token) => Credential::Agent(token),
-        Presented::ApiKey(key) => Credential::User(UserCredential::ApiKey(key)),
-        Presented::UserToken(token) => {
-            Credential::User(UserCredential::Token(crate::lookup::UserLookup::Token(token)))
-        }
-    };
-    if let Credential::Agent(token) = &credential {
+    let since = Instant::now();
+    if let PresentedCredential::AgentToken(token) = &presented {
         token.require_for(server_id)?;
     }
-    let guess = match &credential {
-        Credential::Agent(_) => None,
-        Credential::User(user) => user.guess(core),
-    };
+    let guess = presented.guess(core);
     // Whose grants and sessions to ask for, if the server asked for OAuth last time, as far as it is known
     // before anything is read.
-    let asked_for_oauth = core.hints.servers.get(server_id) == Some(ServerAuth::OAuth);
-    let wallet = credential.parties(guess).filter(|_| asked_for_oauth);
-    let wallet = wallet.map(|parties| Wallet::of(core, parties, server_id));
+    let asked_for_oauth = core.prefetch_hints.servers.get(server_id) == Some(ServerAuth::OAuth);
+    let lookup = known_parties(&presented, guess).filter(|_| asked_for_oauth);
+    let lookup = lookup.map(|parties| CredentialLookup::of(core, parties, server_id));
     let (control_key, server_key) = (Control::any_key(core)?, Key::server(server_id));
-    let mut keys = credential.keys();
+    let mut keys = presented.keys();
     keys.extend(guess.map(Key::user));
     keys.extend([control_key.clone(), server_key.clone()]);
-    keys.extend(wallet.iter().flat_map(|wallet| wallet.keys(server_id)));
+    keys.extend(lookup.iter().flat_map(|lookup| lookup.keys(server_id)));
     let mut found = core.table.read(keys).await?;
 
     let control = found.take::<Control>(&control_key)?.ok_or_else(control::missing)?;
-    let (caller, delegation) = match credential {
-        Credential::Agent(token) => {
+    let (caller, delegation) = match presented {
+        PresentedCredential::AgentToken(token) => {
             if token.scope.split(' ').all(|scope| scope != SCOPE) {
                 return Err(Error::forbidden("The token's scope does not cover calling tools"));
             }
-            let standing = token.stand(core, &mut found, control.keys_version).await?;
-            if !standing.agent.lets_call(&core.settings, &request.origin) {
-                return Err(Error::forbidden(NOT_FOR_ACCOUNT));
+            let standing = token.check_standing(core, &mut found, control.version_of_keys()).await?;
+            if !standing.agent.allows_origin(&core.settings, &request.origin) {
+                return Err(Error::Forbidden(Told::of(Reason::OriginNotForAccount, NOT_FOR_ACCOUNT)));
             }
             match standing.on_behalf_of {
                 None => (ProxyCaller::Agent(standing.agent), None),
                 Some((user, delegation)) => (ProxyCaller::OnBehalfOf(standing.agent, user), Some(delegation)),
             }
         }
-        Credential::User(user) => {
+        PresentedCredential::User(user) => {
             let caller = user.prove(core, &mut found, guess, request).await?;
             event.user_id = Some(caller.user.id);
             event.credential = Some(caller.credential.to_string());
@@ -277,47 +344,49 @@ pub async fn admit(
     };
     let server = found.take::<Server>(&server_key)?.filter(|server| server.active);
     let server = server.ok_or(Error::NotFound(ServerId::WHAT))?.value;
-    core.hints.servers.insert(server.id.clone(), server.auth);
+    core.prefetch_hints.servers.insert(server.id.clone(), server.auth);
     require_covered(delegation.as_ref(), &server)?;
-    let policies = core.policies_at(control.policies_version).await?;
+    let policies = core.policies_at(control.version_of_policies()).await?;
     let upstream = match server.auth {
-        ServerAuth::None => Upstream::NotAsked,
-        ServerAuth::Header => Upstream::Header,
+        ServerAuth::None => UpstreamAuth::NotAsked,
+        ServerAuth::Header => UpstreamAuth::Header,
         ServerAuth::OAuth => {
             let parties = caller.parties();
-            let wallet = match wallet.filter(|wallet| wallet.parties == parties) {
+            let lookup = match lookup.filter(|lookup| lookup.parties == parties) {
                 Some(read) => read,
                 None => {
-                    let wallet = Wallet::of(core, parties, server_id);
-                    found = core.table.read(wallet.keys(server_id)).await?;
-                    wallet
+                    let lookup = CredentialLookup::of(core, parties, server_id);
+                    found = core.table.read(lookup.keys(server_id)).await?;
+                    lookup
                 }
             };
-            wallet.open(core, &server.id, found).await?
+            lookup.resolve(core, &server.id, caller.agent(), found).await?
         }
     };
-    Ok(Access { caller, server, policies, upstream })
+    Ok(Access { since, caller, server, policies, upstream })
 }
 
 fn require_covered(delegation: Option<&Delegation>, server: &Server) -> Result<()> {
     match delegation {
-        Some(delegation) if !delegation.covers(&server.id) => {
-            Err(Error::forbidden("The user's delegation does not cover this server"))
-        }
+        Some(delegation) if !delegation.covers(&server.id) => Err(Error::Forbidden(Told::of(
+            Reason::DelegationTooNarrow,
+            "The user's delegation does not cover this server",
+        ))),
         _ => Ok(()),
     }
 }
 
 /// Where a caller's credentials for a server can come from.
-struct Wallet {
+struct CredentialLookup {
     parties: Parties,
-    /// Whose grant was the shared one, last time, if not the user's own.
+    /// The grantor of the shared grant last time, unless it is the user's own.
     sharing: Option<UserId>,
 }
 
-impl Wallet {
+impl CredentialLookup {
     fn of(core: &Core, parties: Parties, server: &ServerId) -> Self {
-        let sharing = parties.agent.and_then(|agent| core.hints.shared.get(&(agent, server.clone())));
+        let sharing =
+            parties.agent.and_then(|agent| core.prefetch_hints.shared.get(&(agent, server.clone())));
         Self { parties, sharing: sharing.filter(|sharing| Some(*sharing) != parties.user) }
     }
 
@@ -334,37 +403,49 @@ impl Wallet {
         keys
     }
 
-    /// The credential order: one's own grant, else the shared one, else none.
-    async fn open(self, core: &Core, server: &ServerId, mut found: Found) -> Result<Upstream> {
-        let Some(agent) = self.parties.agent else {
-            let Some(user) = self.parties.user else { return Ok(Upstream::NoGrant) };
+    /// The order of credentials: the user's own grant, else the shared one, else none.
+    async fn resolve(
+        self,
+        core: &Core,
+        server: &ServerId,
+        account: Option<&AgentAccount>,
+        mut found: Found,
+    ) -> Result<UpstreamAuth> {
+        let Some(account) = account else {
+            let Some(user) = self.parties.user else { return Ok(UpstreamAuth::NoGrant) };
             let session = found.take::<Session>(&Key::session(user, server))?;
             return Ok(upstream(session, None, user));
         };
+        let agent = account.id;
         let pair = found.take::<Pair>(&Key::pair(agent, server))?;
-        let pair = pair.map(|pair| pair.value).unwrap_or_default();
+        let mut pair = pair.map(|pair| pair.value).unwrap_or_default();
         if let Some(user) = self.parties.user {
-            let own = found.take::<Grant>(&Key::grant(agent, server, user))?;
+            let mut own = found.take::<Grant>(&Key::grant(agent, server, user))?.map(|own| own.value);
+            if own.as_ref().is_some_and(|own| own.is_inconsistent_with(&pair)) {
+                (pair, own) = Box::pin(session_grants::read_consistently(core, agent, server, user)).await?;
+            }
             if let Some(own) = own.filter(|own| own.is_active(&pair)) {
                 let session = found.take::<Session>(&Key::session(user, server))?;
                 return Ok(upstream(session, Some(own.id), user));
             }
         }
-        let Some(shared) = pair.shared else { return Ok(Upstream::NoGrant) };
+        let Some(shared) = pair.shared else { return Ok(UpstreamAuth::NoGrant) };
         let of = shared.grantor_user_id;
-        core.hints.shared.insert((agent, server.clone()), of);
+        core.prefetch_hints.shared.insert((agent, server.clone()), of);
         let (session_key, user_key) = (Key::session(of, server), Key::user(of));
         if self.sharing != Some(of) {
             found = core.table.read(vec![session_key.clone(), user_key.clone()]).await?;
         }
-        // A deactivated user's credentials serve nobody.
-        if !found.take::<User>(&user_key)?.is_some_and(|grantor| grantor.active) {
-            return Ok(Upstream::NoGrant);
+        // A deactivated grantor's session serves no one. Where only managers may share, other users' sessions
+        // do not serve.
+        let grantor = found.take::<User>(&user_key)?.filter(|grantor| grantor.active);
+        if !grantor.is_some_and(|grantor| account.is_shared_by(&grantor)) {
+            return Ok(UpstreamAuth::NoGrant);
         }
         Ok(upstream(found.take::<Session>(&session_key)?, Some(shared.grant_id), of))
     }
 }
 
-fn upstream(session: Option<Stored<Session>>, grant: Option<GrantId>, of: UserId) -> Upstream {
-    Upstream::Session { session: session.map(Box::new), grant, of }
+fn upstream(session: Option<Stored<Session>>, grant: Option<GrantId>, of: UserId) -> UpstreamAuth {
+    UpstreamAuth::Session { session: session.map(Box::new), grant, of }
 }

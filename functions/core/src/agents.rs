@@ -4,99 +4,33 @@
 //! a token request reads the account and proves the client in one round trip. An account has at most two, for rotation without downtime: add the
 //! new one, deploy it, revoke the old one.
 
+mod restrictions;
+
+use deputize_api::reason::Reason;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Core, Settings,
-    audit::{Action, Event, Request},
+    Core,
+    audit::{Action, Event, RequestContext},
     caller::UserCaller,
-    client_keys::ClientKey,
     clock::Timestamp,
-    error::{Error, Result},
-    ids::{AgentAccountId, ClientKeyId, SecretId, UserId},
-    origins::{Origin, RequestOrigin},
+    epoch::Epoch,
+    error::{Error, Result, Told},
+    ids::{AgentAccountId, SecretId, UserId},
+    origins::Origin,
     paging::{Listing, PageRequest},
-    secret::{self, SecretHash},
-    table::{Change, Entity, Key, Stored, settle},
+    secret,
+    table::{Change, CommitError, Entity, Key, Partition, Stored, retry_on_conflict},
+    users::User,
+};
+
+pub use crate::entities::agent_account::{
+    AgentAccount, ClientCredential, ClientKey, ClientSecret, DisabledBy, SharedGrants,
 };
 
 /// How many client secrets an account can have at a time.
 pub const MAX_SECRETS: usize = 2;
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct AgentAccount {
-    pub id: AgentAccountId,
-    pub name: String,
-    pub owner_user_id: UserId,
-    /// A disabled account gets no tokens, and those it has are refused.
-    pub active: bool,
-    /// Cedar groups.
-    #[serde(default)]
-    pub groups: Vec<String>,
-    /// Whose web pages may use its credentials; those of all the deployment's origins if none are set. They only
-    /// narrow what the deployment allows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub allowed_origins: Option<Vec<Origin>>,
-    #[serde(default)]
-    pub secrets: Vec<ClientSecret>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub keys: Vec<ClientKey>,
-    pub created_at: Timestamp,
-    pub updated_at: Timestamp,
-}
-
-impl Entity for AgentAccount {
-    const KIND: &'static str = "agent account";
-}
-
-/// What is stored of a client secret.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ClientSecret {
-    pub id: SecretId,
-    pub hash: SecretHash,
-    pub created_at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Timestamp>,
-}
-
-impl ClientSecret {
-    pub fn is_live(&self, now: Timestamp) -> bool {
-        self.expires_at.is_none_or(|expires| now < expires)
-    }
-}
-
-/// What a client has proven itself by, and every token that it then gets rests on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientCredential {
-    Secret(SecretId),
-    Key(ClientKeyId),
-}
-
-impl AgentAccount {
-    /// Whether a credential is live: what a token that was issued under it rests on.
-    pub fn holds(&self, credential: ClientCredential, now: Timestamp) -> bool {
-        match credential {
-            ClientCredential::Secret(id) => {
-                self.secrets.iter().any(|secret| secret.id == id && secret.is_live(now))
-            }
-            ClientCredential::Key(id) => self.keys.iter().any(|key| key.id == id && key.is_live(now)),
-        }
-    }
-
-    /// Whether a request with its credentials may come from there.
-    pub fn lets_call(&self, settings: &Settings, from: &RequestOrigin) -> bool {
-        settings.lets_call(from) && self.allowed_origins.as_ref().is_none_or(|allowed| from.is_among(allowed))
-    }
-
-    /// The live secret that a client has presented. All are compared, each in constant time.
-    pub fn proven_secret(&self, presented: &SecretHash, now: Timestamp) -> Option<&ClientSecret> {
-        self.secrets.iter().fold(None, |proven, secret| {
-            let matches = secret.hash.matches(presented) & secret.is_live(now);
-            if matches { Some(secret) } else { proven }
-        })
-    }
-}
 
 /// An entry in a list of agent accounts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -111,10 +45,12 @@ impl Entity for AgentEntry {
 #[derive(Clone, Debug)]
 pub struct NewAgentAccount {
     pub name: String,
-    /// The caller, unless an admin names somebody else.
+    /// The caller, unless an admin names another user.
     pub owner_user_id: Option<UserId>,
     pub groups: Vec<String>,
     pub allowed_origins: Option<Vec<Origin>>,
+    /// The deployment's default if left out.
+    pub shared_grants: Option<SharedGrants>,
 }
 
 /// What to change; `None` leaves a field as it is.
@@ -123,11 +59,13 @@ pub struct AgentUpdate {
     pub name: Option<String>,
     pub active: Option<bool>,
     pub groups: Option<Vec<String>>,
-    /// `Some(None)` for all of the deployment's.
+    /// `Some(None)` means all of the deployment's origins.
     pub allowed_origins: Option<Option<Vec<Origin>>>,
+    pub owner_user_id: Option<UserId>,
+    pub shared_grants: Option<SharedGrants>,
 }
 
-/// A client secret, at the only time that its text is known.
+/// A new client secret. Its text is known only now.
 #[derive(Debug)]
 pub struct IssuedSecret {
     pub secret: ClientSecret,
@@ -152,7 +90,7 @@ pub(crate) fn add_agent(
     owner: UserId,
     new: NewAgentAccount,
 ) -> Result<(AgentAccount, IssuedSecret)> {
-    let NewAgentAccount { name, owner_user_id: _, groups, allowed_origins } = new;
+    let NewAgentAccount { name, owner_user_id: _, groups, allowed_origins, shared_grants } = new;
     let now = core.clock.now();
     let issued = new_secret(core, None)?;
     let account = AgentAccount {
@@ -160,6 +98,9 @@ pub(crate) fn add_agent(
         name,
         owner_user_id: owner,
         active: true,
+        disabled_by: None,
+        epoch: Epoch::default(),
+        shared_grants: shared_grants.unwrap_or(core.settings.shared_grants),
         groups,
         allowed_origins,
         secrets: vec![issued.secret.clone()],
@@ -179,43 +120,55 @@ pub(crate) fn add_agent(
 pub async fn create(
     core: &Core,
     caller: &UserCaller,
-    request: &Request,
+    request: &RequestContext,
     new: NewAgentAccount,
 ) -> Result<(AgentAccount, IssuedSecret)> {
     caller.require_admin()?;
     let owner = new.owner_user_id.unwrap_or(caller.user.id);
-    if owner != caller.user.id && core.table.read_one::<crate::users::User>(Key::user(owner)).await?.is_none()
-    {
-        return Err(Error::invalid("owner_user_id: no such user"));
+    if owner != caller.user.id {
+        require_owner(core.table.read_one(Key::user(owner)).await?)?;
     }
-    let mut change = Change::new();
+    let mut change = caller.change()?;
     let (account, issued) = add_agent(core, &mut change, owner, new)?;
-    let mut event = caller.event(core, request, Action::AgentCreate)?.agent(account.id);
-    if let Some(allowed) = &account.allowed_origins {
-        event = note_origins(event, Some(allowed));
-    }
+    let event = caller.event(core, request, Action::AgentCreate)?.agent(account.id);
+    let noted = account.allowed_origins.as_deref().map(|allowed| about_origins(Some(allowed)));
+    let event = noting(event, &noted.into_iter().collect::<Vec<_>>());
     change.record(&event.about("agent_account", account.id))?;
     core.table.commit(change).await.map_err(crate::fresh_id)?;
     Ok((account, issued))
 }
 
-/// What an account's origins are from now on.
-fn note_origins(event: Event, allowed: Option<&[Origin]>) -> Event {
+/// Requires a user who can own an agent account.
+fn require_owner(user: Option<Stored<User>>) -> Result<()> {
+    match user {
+        None => Err(Error::invalid("owner_user_id: no such user")),
+        Some(user) if !user.active => Err(Error::invalid("owner_user_id: the user is deactivated")),
+        Some(_) => Ok(()),
+    }
+}
+
+fn noting(event: Event, notes: &[String]) -> Event {
+    if notes.is_empty() { event } else { event.note(notes.join("; ")) }
+}
+
+/// The event's text about an account's origins after a change.
+fn about_origins(allowed: Option<&[Origin]>) -> String {
     let said = match allowed {
         None => "all of the deployment's".to_owned(),
         Some([]) => "none".to_owned(),
         Some(allowed) => allowed.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
     };
-    event.note(format!("allowed_origins: {said}"))
+    format!("allowed_origins: {said}")
 }
 
-/// An agent account, for those who may know of it: everybody signed in may see that it exists (one has to
-/// be able to delegate to it), its owner and admins manage it.
+/// An agent account. Every user may see that it exists, in order to delegate to it. Its owner and admins
+/// manage it.
 pub async fn get(core: &Core, id: AgentAccountId) -> Result<Stored<AgentAccount>> {
     core.table.read_one(Key::agent(id)).await?.ok_or(Error::NotFound(AgentAccountId::WHAT))
 }
 
-/// The account, if the caller manages it: an admin or its owner. To others it might as well not be there.
+/// The account, if the caller is an admin or its owner. For others the answer is the same as if it did not
+/// exist.
 pub(crate) async fn get_managed(
     core: &Core,
     caller: &UserCaller,
@@ -225,17 +178,17 @@ pub(crate) async fn get_managed(
     if caller.manages(&account) { Ok(account) } else { Err(Error::NotFound(AgentAccountId::WHAT)) }
 }
 
-/// All agent accounts for an admin, one's own for others.
+/// All agent accounts for an admin; the caller's own for other users.
 pub async fn list(core: &Core, caller: &UserCaller, page: &PageRequest) -> Result<Listing<AgentAccount>> {
     let follow = |entry: &AgentEntry| Key::agent(entry.agent_account_id);
     if caller.user.is_admin() {
-        page.list_entries(core, "AGENTS", "", follow).await
+        page.list_entries(core, &Partition::agents(), follow).await
     } else {
-        page.list_entries(core, &Key::user(caller.user.id).pk, "AGENT#", follow).await
+        page.list_entries(core, &Partition::agents_of(caller.user.id), follow).await
     }
 }
 
-/// Changes one account after reading it, by whoever manages it.
+/// Reads one account and changes it, if the caller manages it.
 pub(crate) async fn change_account(
     core: &Core,
     caller: &UserCaller,
@@ -244,12 +197,12 @@ pub(crate) async fn change_account(
     edit: impl Fn(&mut AgentAccount) -> Result<()>,
 ) -> Result<AgentAccount> {
     let event = event.agent(id);
-    settle(|| async {
+    retry_on_conflict(|| async {
         let was = get_managed(core, caller, id).await?;
         let mut account = was.value.clone();
         edit(&mut account)?;
         account.updated_at = core.clock.now();
-        let mut change = Change::new();
+        let mut change = caller.change()?;
         change.replace(Key::agent(id), &account, was.rev)?.record(&event)?;
         core.table.commit(change).await?;
         Ok(account)
@@ -257,39 +210,79 @@ pub(crate) async fn change_account(
     .await
 }
 
-/// Changes an account. Its owner may rename and disable it, and say whose web pages use it; its groups decide on
-/// policies and are the admins' to set.
+/// Changes an account. Its owner may rename and disable it, enable it if no admin has disabled it, set its
+/// origins, and narrow who shares grants with it. Only admins set its groups, which decide about policies,
+/// and its owner.
 pub async fn update(
     core: &Core,
     caller: &UserCaller,
-    request: &Request,
+    request: &RequestContext,
     id: AgentAccountId,
     update: AgentUpdate,
 ) -> Result<AgentAccount> {
-    if update.groups.is_some() {
+    if update.groups.is_some() || update.owner_user_id.is_some() {
         caller.require_admin()?;
     }
-    let mut event = caller.event(core, request, Action::AgentUpdate)?.about("agent_account", id);
-    if let Some(allowed) = &update.allowed_origins {
-        event = note_origins(event, allowed.as_deref());
-    }
-    change_account(core, caller, id, event, |account| {
+    retry_on_conflict(|| async {
+        let was = get_managed(core, caller, id).await?;
+        let mut account = was.value.clone();
+        let (mut change, mut notes) = (caller.change()?, Vec::new());
         if let Some(name) = &update.name {
             account.name.clone_from(name);
         }
         if let Some(groups) = &update.groups {
             account.groups.clone_from(groups);
         }
+        if let Some(active) = update.active {
+            account.set_active(active, caller)?;
+        }
+        if let Some(shared_grants) = update.shared_grants {
+            account.set_shared_grants(shared_grants, caller)?;
+            notes.push(format!("shared_grants: {shared_grants}"));
+        }
+        if let Some(owner) = update.owner_user_id
+            && owner != account.owner_user_id
+        {
+            notes.push(format!("owner_user_id: from {} to {owner}", account.owner_user_id));
+            give_to(core, &mut change, &mut account, owner).await?;
+        }
         if let Some(allowed) = &update.allowed_origins {
             account.allowed_origins.clone_from(allowed);
+            notes.push(about_origins(allowed.as_deref()));
         }
-        account.active = update.active.unwrap_or(account.active);
-        Ok(())
+        account.updated_at = core.clock.now();
+        let event = caller.event(core, request, Action::AgentUpdate)?.agent(id).about("agent_account", id);
+        change.replace(Key::agent(id), &account, was.rev)?.record(&noting(event, &notes))?;
+        core.table.commit(change).await?;
+        Ok(account)
     })
     .await
 }
 
-/// The account's client secrets, without their texts, for those who manage it.
+/// Gives an account another owner, and moves its entry to the new owner's list.
+async fn give_to(
+    core: &Core,
+    change: &mut Change,
+    account: &mut AgentAccount,
+    owner: UserId,
+) -> Result<(), CommitError> {
+    let [user, left, new] = [
+        Key::user(owner),
+        Key::owned_agent(account.owner_user_id, account.id),
+        Key::owned_agent(owner, account.id),
+    ];
+    let mut found = core.table.read(vec![user.clone(), left.clone(), new.clone()]).await?;
+    require_owner(found.take(&user)?)?;
+    if let Some(entry) = found.take::<AgentEntry>(&left)? {
+        change.delete(&left, entry.rev)?;
+    }
+    let was = found.take::<AgentEntry>(&new)?;
+    change.write(new, &AgentEntry { agent_account_id: account.id }, was.as_ref())?;
+    account.owner_user_id = owner;
+    Ok(())
+}
+
+/// The account's client secrets, without their texts, for its owner and admins.
 pub async fn list_secrets(core: &Core, caller: &UserCaller, id: AgentAccountId) -> Result<Vec<ClientSecret>> {
     Ok(get_managed(core, caller, id).await?.value.secrets)
 }
@@ -298,7 +291,7 @@ pub async fn list_secrets(core: &Core, caller: &UserCaller, id: AgentAccountId) 
 pub async fn add_secret(
     core: &Core,
     caller: &UserCaller,
-    request: &Request,
+    request: &RequestContext,
     id: AgentAccountId,
     expires_at: Option<Timestamp>,
 ) -> Result<IssuedSecret> {
@@ -309,10 +302,12 @@ pub async fn add_secret(
     let issued = new_secret(core, expires_at)?;
     let event = caller.event(core, request, Action::SecretCreate)?.about("agent_account", id);
     change_account(core, caller, id, event, |account| {
+        account.require_open_for_credentials(caller)?;
         account.secrets.retain(|secret| secret.is_live(now));
         if account.secrets.len() >= MAX_SECRETS {
-            return Err(Error::Conflict(format!(
-                "the account has {MAX_SECRETS} live secrets; revoke one before adding another"
+            return Err(Error::Conflict(Told::of(
+                Reason::LimitReached,
+                format!("the account has {MAX_SECRETS} live secrets; revoke one before adding another"),
             )));
         }
         account.secrets.push(issued.secret.clone());
@@ -326,7 +321,7 @@ pub async fn add_secret(
 pub async fn revoke_secret(
     core: &Core,
     caller: &UserCaller,
-    request: &Request,
+    request: &RequestContext,
     id: AgentAccountId,
     secret: SecretId,
 ) -> Result<()> {

@@ -1,19 +1,21 @@
 //! User API keys. A key is its owner's, works wherever the owner's JWT works, and never at the token
 //! endpoint. Revoking one deletes its item, so that the next call with it finds nothing.
 
+use deputize_api::reason::Reason;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Core,
-    audit::{Action, Request},
-    caller::UserCaller,
+    audit::{Action, RequestContext},
+    caller::{CredentialId, UserCaller},
     clock::Timestamp,
-    error::{Error, Result},
+    error::{Error, Result, Told},
     ids::{ApiKeyId, UserId},
     paging::{Listing, PageRequest},
+    retention::{Ends, RetentionClass},
     secret::{self, SecretHash},
-    table::{Change, Entity, Key, settle},
+    table::{Change, Entity, Key, Partition, retry_on_conflict},
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -29,7 +31,17 @@ pub struct ApiKey {
 
 impl Entity for ApiKey {
     const KIND: &'static str = "API key";
+
+    fn ends(&self) -> Option<Ends> {
+        self.expires_at.map(|at| Ends { class: RetentionClass::ApiKeys, at })
+    }
 }
+
+/// How many API keys a user can have. Expired keys make room for new ones. Several keys that are created at
+/// the same moment may exceed the number.
+pub const MAX_API_KEYS: usize = 100;
+/// How many expired keys one change removes.
+const DROPPED_AT_ONCE: usize = 50;
 
 impl ApiKey {
     pub fn is_live(&self, now: Timestamp) -> bool {
@@ -52,25 +64,50 @@ pub(crate) fn add_key(
     Ok((key, made.text))
 }
 
-/// Creates a key for the caller; its text is answered once.
+/// Removes enough of the caller's expired keys to make room for another. 409 if too many are live.
+async fn make_room(core: &Core, change: &mut Change, caller: &UserCaller) -> Result<()> {
+    let user = caller.user.id;
+    let mut keys = core.table.query_all::<ApiKey>(&Partition::api_keys_of(user)).await?;
+    let too_many = (keys.len() + 1).saturating_sub(MAX_API_KEYS);
+    let now = core.clock.now();
+    // The caller's own key may have expired just now, but the change rests on it.
+    keys.retain(|key| !key.is_live(now) && caller.credential != CredentialId::ApiKey(key.id));
+    if too_many > keys.len() {
+        return Err(Error::Conflict(Told::of(
+            Reason::LimitReached,
+            format!("you have {MAX_API_KEYS} live API keys; revoke one before making another"),
+        )));
+    }
+    keys.sort_unstable_by_key(|key| key.expires_at);
+    for key in keys.iter().take(too_many.min(DROPPED_AT_ONCE)) {
+        change.delete(&Key::api_key(user, key.id), key.rev)?;
+    }
+    Ok(())
+}
+
+/// Creates a key for the caller. Its text is answered once.
 pub async fn create(
     core: &Core,
     caller: &UserCaller,
-    request: &Request,
+    request: &RequestContext,
     name: String,
     expires_at: Option<Timestamp>,
 ) -> Result<(ApiKey, SecretString)> {
     if expires_at.is_some_and(|expires| expires <= core.clock.now()) {
         return Err(Error::invalid("expires_at must be in the future"));
     }
-    let mut change = Change::new();
-    let (key, text) = add_key(core, &mut change, caller.user.id, name, expires_at)?;
-    change.record(&caller.event(core, request, Action::ApiKeyCreate)?.about("api_key", key.id))?;
-    core.table.commit(change).await.map_err(crate::fresh_id)?;
-    Ok((key, text))
+    retry_on_conflict(|| async {
+        let mut change = caller.change()?;
+        make_room(core, &mut change, caller).await?;
+        let (key, text) = add_key(core, &mut change, caller.user.id, name.clone(), expires_at)?;
+        change.record(&caller.event(core, request, Action::ApiKeyCreate)?.about("api_key", key.id))?;
+        core.table.commit(change).await?;
+        Ok((key, text))
+    })
+    .await
 }
 
-/// A user's keys, without their texts: one's own, or anybody's for an admin.
+/// A user's keys, without their texts: the caller's own, or any user's for an admin.
 pub async fn list(
     core: &Core,
     caller: &UserCaller,
@@ -78,23 +115,23 @@ pub async fn list(
     page: &PageRequest,
 ) -> Result<Listing<ApiKey>> {
     caller.require_self_or_admin(owner)?;
-    let keys = page.list_items::<ApiKey>(core, &Key::user(owner).pk, "KEY#").await?;
+    let keys = page.list_items::<ApiKey>(core, &Partition::api_keys_of(owner)).await?;
     Ok(keys.map(|stored| stored.value))
 }
 
-/// Revokes a key: one's own, or anybody's for an admin.
+/// Revokes a key: the caller's own, or any user's for an admin.
 pub async fn revoke(
     core: &Core,
     caller: &UserCaller,
-    request: &Request,
+    request: &RequestContext,
     owner: UserId,
     id: ApiKeyId,
 ) -> Result<()> {
     caller.require_self_or_admin(owner)?;
-    settle(|| async {
+    retry_on_conflict(|| async {
         let key = Key::api_key(owner, id);
         let was = core.table.read_one::<ApiKey>(key.clone()).await?.ok_or(Error::NotFound(ApiKeyId::WHAT))?;
-        let mut change = Change::new();
+        let mut change = caller.change_of(&key)?;
         change.delete(&key, was.rev)?;
         change.record(&caller.event(core, request, Action::ApiKeyRevoke)?.about("api_key", id))?;
         core.table.commit(change).await

@@ -1,36 +1,54 @@
 //! From a credential to a caller.
 //!
-//! In two steps, so that whatever a call needs is read in one round trip: [`Presented`] is what can be
-//! proven without the table (a signature, a checksum), and says which items to read; those decide.
+//! In three steps, so that whatever a call needs is read in one round trip:
+//!
+//! | step | is | says |
+//! | --- | --- | --- |
+//! | sent | the texts of the headers | nothing |
+//! | presented | [`PresentedCredential`] | what can be checked without the table (a signature, a checksum), and which items to read |
+//! | proven | [`UserCaller`], [`Access`](crate::access::Access) | that all holds which those items decide |
+
+use deputize_api::reason::Reason;
 
 use crate::{
     Core,
     api_keys::ApiKey,
-    audit::{Action, Event, Request},
-    caller::{Credential, UserCaller},
-    control::Control,
-    error::{Error, Result},
+    audit::{Action, Event, RequestContext},
+    caller::{CredentialId, UserCaller},
+    clock::Timestamp,
+    error::{Error, Result, Told},
+    identities::{self, Admission, UserRefusal},
     ids::UserId,
     issuers::UserToken,
     jwt,
-    lookup::UserLookup,
     secret::{API_KEY_PREFIX, PresentedApiKey},
-    table::{Attempt, Change, Found, Key},
+    table::{Found, Key, Stored},
     tokens::VerifiedToken,
-    users::{self, Identity, NewUser, Role, User, UserPointer},
+    users::User,
 };
 
-/// A credential as it came, with everything checked that needs no table.
-#[derive(Debug)]
-pub enum Presented {
+/// A credential as it came. All checks that need no table are done.
+#[derive(Clone, Debug)]
+pub enum PresentedCredential {
     AgentToken(VerifiedToken),
-    UserToken(UserToken),
+    User(UserCredential),
+}
+
+/// A user's own credential.
+#[derive(Clone, Debug)]
+pub enum UserCredential {
     ApiKey(PresentedApiKey),
+    /// A verified token of a trusted issuer.
+    Token(UserToken),
 }
 
 impl Core {
     /// Reads a bearer token or an API key. A bearer token may also be an API key.
-    pub async fn present(&self, bearer: Option<&str>, api_key: Option<&str>) -> Result<Presented> {
+    pub async fn read_credential(
+        &self,
+        bearer: Option<&str>,
+        api_key: Option<&str>,
+    ) -> Result<PresentedCredential> {
         let text = match (bearer, api_key) {
             (Some(_), Some(_)) => {
                 return Err(Error::invalid(
@@ -38,8 +56,8 @@ impl Core {
                 ));
             }
             (None, None) => return Err(Error::Anonymous),
-            (_, Some(key)) => return present_api_key(key),
-            (Some(token), None) if token.starts_with(API_KEY_PREFIX) => return present_api_key(token),
+            (_, Some(key)) => return read_api_key(key),
+            (Some(token), None) if token.starts_with(API_KEY_PREFIX) => return read_api_key(token),
             (Some(token), None) => token,
         };
         if text.len() > jwt::MAX_LENGTH {
@@ -47,15 +65,15 @@ impl Core {
         }
         if self.is_own_token(text) {
             let token = self.verify_token(text).await?;
-            return token.map(Presented::AgentToken).map_err(|why| Error::unauthenticated(why.to_string()));
+            return token
+                .map(PresentedCredential::AgentToken)
+                .require(|why| Error::Unauthenticated(Told::by(why.reason(), why)));
         }
         let token = self.issuers.verify(self, text).await?;
-        token
-            .map(Presented::UserToken)
-            .map_err(|why| Error::unauthenticated(format!("User token refused: {why}")))
+        token.map(|token| PresentedCredential::User(UserCredential::Token(token))).require(user_token_refused)
     }
 
-    /// Whether a token says that it is from us. It decides only by whose rules the token is then checked.
+    /// Whether a token claims to be from Deputize. This only decides by whose rules it is checked.
     fn is_own_token(&self, token: &str) -> bool {
         #[derive(serde::Deserialize)]
         struct Issuer {
@@ -66,15 +84,19 @@ impl Core {
     }
 
     /// The active user behind a credential, for the management endpoints.
-    pub async fn user_caller(&self, presented: Presented, request: &Request) -> Result<UserCaller> {
+    pub async fn user_caller(
+        &self,
+        presented: PresentedCredential,
+        request: &RequestContext,
+    ) -> Result<UserCaller> {
         let user = match presented {
-            Presented::AgentToken(_) => {
-                return Err(Error::forbidden(
+            PresentedCredential::AgentToken(_) => {
+                return Err(Error::Forbidden(Told::of(
+                    Reason::UserRequired,
                     "This endpoint needs a user: send a user JWT or an API key, not an agent token",
-                ));
+                )));
             }
-            Presented::ApiKey(key) => UserCredential::ApiKey(key),
-            Presented::UserToken(token) => UserCredential::Token(UserLookup::Token(token)),
+            PresentedCredential::User(user) => user,
         };
         let guess = user.guess(self);
         let mut keys = user.keys();
@@ -82,144 +104,146 @@ impl Core {
         let mut found = self.table.read(keys).await?;
         let proven = user.prove(self, &mut found, guess, request).await;
         if let Err(Error::Unauthenticated(_)) = proven {
-            // Where nobody can be known yet, that is the reason.
+            // Without a bootstrapped table there are no users. Then that is the reason to report.
             self.require_bootstrapped().await?;
         }
         proven
     }
 }
 
-fn present_api_key(text: &str) -> Result<Presented> {
-    let key =
-        PresentedApiKey::parse(text).ok_or_else(|| Error::unauthenticated("The API key is not valid"))?;
-    Ok(Presented::ApiKey(key))
+fn user_token_refused(why: jwt::JwtError) -> Error {
+    Error::Unauthenticated(
+        Told::of(Reason::UserTokenRefused, format!("User token refused: {why}")).because(why),
+    )
 }
 
-impl Presented {
-    /// An audit event of what this credential is used for. It names whom the credential proves so far: an
-    /// API key proves nobody before the table has been asked.
-    pub fn event(&self, core: &Core, request: &Request, action: Action) -> Result<Event> {
+fn read_api_key(text: &str) -> Result<PresentedCredential> {
+    let key = PresentedApiKey::parse(text)
+        .ok_or_else(|| Error::Unauthenticated(Told::of(Reason::ApiKeyRefused, "The API key is not valid")))?;
+    Ok(PresentedCredential::User(UserCredential::ApiKey(key)))
+}
+
+impl PresentedCredential {
+    /// The items that the credential itself rests on; a user's own comes beside them.
+    pub(crate) fn keys(&self) -> Vec<Key> {
+        match self {
+            Self::AgentToken(token) => token.keys(),
+            Self::User(user) => user.keys(),
+        }
+    }
+
+    /// Whose own credential it is, for certain or by what is remembered.
+    pub(crate) fn guess(&self, core: &Core) -> Option<UserId> {
+        match self {
+            Self::AgentToken(_) => None,
+            Self::User(user) => user.guess(core),
+        }
+    }
+
+    /// Refuses a token whose time has run out since it came. An API key's is for the table to say.
+    pub fn require_unexpired(&self, now: Timestamp) -> Result<()> {
+        match self {
+            Self::AgentToken(token) => token.require_unexpired(now),
+            Self::User(UserCredential::Token(token)) => token.times.check(now).map_err(user_token_refused),
+            Self::User(UserCredential::ApiKey(_)) => Ok(()),
+        }
+    }
+
+    /// An audit event for the use of this credential. It names only what the credential proves so far: an API
+    /// key proves nothing before the table has been read.
+    pub fn event(&self, core: &Core, request: &RequestContext, action: Action) -> Result<Event> {
         let event = Event::new(core, request, action)?;
         Ok(match self {
             Self::AgentToken(token) => Event {
                 agent_account_id: Some(token.agent),
                 user_id: token.on_behalf_of.map(|(user, _)| user),
-                credential: Some(Credential::AgentToken(token.jti).to_string()),
+                credential: Some(CredentialId::AgentToken(token.jti).to_string()),
                 ..event
             },
-            Self::ApiKey(_) => event,
-            Self::UserToken(token) => {
-                Event { credential: Some(Credential::UserToken(token.issuer.clone()).to_string()), ..event }
+            Self::User(UserCredential::ApiKey(_)) => event,
+            Self::User(UserCredential::Token(token)) => {
+                Event { credential: Some(CredentialId::UserToken(token.issuer.clone()).to_string()), ..event }
             }
         })
     }
 }
 
-/// A user's own credential.
-pub(crate) enum UserCredential {
-    ApiKey(PresentedApiKey),
-    /// Always [`UserLookup::Token`].
-    Token(UserLookup),
-}
-
 impl UserCredential {
-    /// The items that the credential itself rests on; the user's comes beside them.
+    /// The items that the credential rests on. The user's item is read in addition.
     pub(crate) fn keys(&self) -> Vec<Key> {
         match self {
             Self::ApiKey(key) => vec![Key::api_key(key.user_id, key.key_id)],
-            Self::Token(lookup) => lookup.keys(),
+            Self::Token(token) => token.pointers(),
         }
     }
 
-    /// Who it is, for certain or by what is remembered.
+    /// The user, known for certain or from a hint.
     pub(crate) fn guess(&self, core: &Core) -> Option<UserId> {
         match self {
             Self::ApiKey(key) => Some(key.user_id),
-            Self::Token(lookup) => lookup.guess(core),
+            Self::Token(token) => token.guess(core),
         }
     }
 
-    /// The caller, if the credential stands and the user is active: the one place that says so. The user
-    /// that was guessed has been read; another one is read now.
+    /// The caller, if the credential is valid and the user is active. This is the only place that decides it.
+    /// If the guess was right, the user has been read already; otherwise they are read now.
     pub(crate) async fn prove(
         self,
         core: &Core,
         found: &mut Found,
         guess: Option<UserId>,
-        request: &Request,
+        request: &RequestContext,
     ) -> Result<UserCaller> {
         let (user_id, credential) = match self {
             Self::ApiKey(presented) => {
-                let invalid = || Error::unauthenticated("The API key is not valid");
+                let invalid =
+                    || Error::Unauthenticated(Told::of(Reason::ApiKeyRefused, "The API key is not valid"));
                 let key = Key::api_key(presented.user_id, presented.key_id);
                 let key = found.take::<ApiKey>(&key)?.ok_or_else(invalid)?;
                 if !key.hash.matches(&presented.hash) {
                     return Err(invalid());
                 }
                 if !key.is_live(core.clock.now()) {
-                    return Err(Error::unauthenticated("The API key has expired"));
+                    return Err(Error::Unauthenticated(Told::of(
+                        Reason::ApiKeyRefused,
+                        "The API key has expired",
+                    )));
                 }
-                (presented.user_id, Credential::ApiKey(presented.key_id))
+                (presented.user_id, CredentialId::ApiKey(presented.key_id))
             }
-            Self::Token(lookup) => {
-                let resolved = lookup.resolve(core, found)?;
-                let UserLookup::Token(token) = lookup else {
-                    return Err(Error::internal("a user credential that is none"));
+            Self::Token(token) => {
+                let admitted = match token.resolve(core, found)? {
+                    Some(resolved) => match user(core, found, guess, resolved.user).await? {
+                        Some(user) => identities::link_user(core, request, &token, resolved, user).await?,
+                        None => Admission::Refused(UserRefusal::Unknown),
+                    },
+                    None if token.provision => identities::provision(core, request, &token).await?,
+                    None => Admission::Refused(UserRefusal::Unknown),
                 };
-                let user = match resolved {
-                    Some(user) => user,
-                    None if token.provision => provision(core, &token, request).await?,
-                    None => return Err(Error::unauthenticated("The token's user is unknown here")),
-                };
-                (user, Credential::UserToken(token.issuer))
+                return Ok(UserCaller {
+                    user: admitted.user()?,
+                    credential: CredentialId::UserToken(token.issuer),
+                });
             }
         };
-        let key = Key::user(user_id);
-        let user = if guess == Some(user_id) {
-            found.take::<User>(&key)?
-        } else {
-            core.table.read_one::<User>(key).await?
-        };
-        let user = user.ok_or_else(|| Error::unauthenticated("The user is unknown here"))?.value;
+        let user = user(core, found, guess, user_id).await?;
+        let user = user
+            .ok_or_else(|| Error::Unauthenticated(Told::of(Reason::UserUnknown, "The user is unknown here")))?
+            .value;
         if !user.active {
-            return Err(Error::unauthenticated("The user is deactivated"));
+            return Err(UserRefusal::Deactivated.into());
         }
         Ok(UserCaller { user, credential })
     }
 }
 
-/// Makes a user of a subject that is seen for the first time. If somebody else just has, theirs it is. If
-/// the email is taken by another user, the new one is made without: only an issuer that is trusted to link
-/// by email leads to that user.
-async fn provision(core: &Core, token: &UserToken, request: &Request) -> Result<UserId> {
-    // Nobody is made before the operator has made an admin.
-    Control::read(core).await?;
-    let pointer = Key::user_by_identity(&token.issuer, &token.subject);
-    let mut email = token.email.clone();
-    for _ in 0..3 {
-        let identity = Identity { issuer: token.issuer.clone(), subject: token.subject.clone() };
-        let new = NewUser {
-            email: email.take(),
-            name: token.name.clone(),
-            role: Role::User,
-            groups: Vec::new(),
-            identity: Some(identity),
-        };
-        let mut change = Change::new();
-        let user = users::add_user(core, &mut change, new)?;
-        let mut event = Event::new(core, request, Action::UserProvision)?.about("user", user.id);
-        event.user_id = Some(user.id);
-        event.credential = Some(Credential::UserToken(token.issuer.clone()).to_string());
-        change.record(&event)?;
-        match core.table.commit(change).await {
-            Ok(()) => return Ok(user.id),
-            Err(Attempt::Failed(error)) => return Err(error),
-            Err(Attempt::Raced) => {
-                if let Some(pointer) = core.table.read_one::<UserPointer>(pointer.clone()).await? {
-                    return Ok(pointer.user_id);
-                }
-            }
-        }
-    }
-    Err(Error::unavailable("a new user could not be made"))
+/// The user. A guessed user has been read already.
+async fn user(
+    core: &Core,
+    found: &mut Found,
+    guess: Option<UserId>,
+    id: UserId,
+) -> Result<Option<Stored<User>>> {
+    let key = Key::user(id);
+    if guess == Some(id) { found.take(&key) } else { core.table.read_one(key).await }
 }

@@ -1,41 +1,44 @@
-//! The beginning of a deployment: the control versions, the first signing key, the first admin. Done by its
-//! operator, with rights on the table that no function has.
+//! The beginning of a deployment: the control versions, the first signing key, the first admin. Its operator makes them
+//! (`deputize bootstrap`), with rights on the table that no function has.
 //!
-//! Each step is one transaction that happens or does not, and what is there is left alone. So it can be run twice,
-//! by two at once, or again after it broke off.
+//! Each step is one transaction that happens or does not, and existing items are left alone. So it can be run twice, by
+//! two operators at once, or again after a crash.
+//!
+//! A function learns that there are control versions by the read that every call and token makes. Where users manage
+//! things, it learns it once, when a credential leads nowhere.
 
 use secrecy::SecretString;
 
 use crate::{
     Core, api_keys,
-    audit::{Action, Event, Request},
+    audit::{Action, Event, RequestContext},
     error::{Error, Result},
     ids::UserId,
-    table::{Attempt, Change, Key, settle},
+    table::{Change, CommitError, Key, retry_on_conflict},
     users::{self, Email, NewUser, Role, User, UserPointer},
 };
 
-/// What [`admin`] came to.
+/// The result of [`admin`].
 #[derive(Debug)]
 pub enum Admin {
-    /// A new admin, with their API key, which nobody can see again.
+    /// A new admin with an API key, whose text cannot be read again.
     Made(UserId, SecretString),
-    /// Another API key of an admin who was there.
+    /// Another API key of an existing admin.
     NewKey(UserId, SecretString),
-    /// The admin was there.
+    /// The admin existed already.
     WasThere(UserId),
 }
 
 /// The name of the API keys that are made here.
 const KEY_NAME: &str = "bootstrap";
 
-/// Makes a bootstrapped deployment's admin, unless somebody with that email is. `new_key` gives one who was there
-/// another API key.
+/// Makes the first admin of a bootstrapped deployment, unless an admin with this email exists. `new_key`
+/// gives an existing admin another API key.
 ///
-/// A user who is there and no admin stays what they are: an email that an issuer has told of is not enough for
-/// making somebody an admin.
-pub async fn admin(core: &Core, request: &Request, email: &Email, new_key: bool) -> Result<Admin> {
-    settle(|| async {
+/// An existing user who is not an admin stays as they are. Their email may come from an issuer, which is not
+/// enough to make them an admin.
+pub async fn admin(core: &Core, request: &RequestContext, email: &Email, new_key: bool) -> Result<Admin> {
+    retry_on_conflict(|| async {
         match core.table.read_one::<UserPointer>(Key::user_by_email(email)).await? {
             None => make(core, request, email).await,
             Some(pointer) => Ok(known(core, request, pointer.user_id, new_key).await?),
@@ -44,7 +47,7 @@ pub async fn admin(core: &Core, request: &Request, email: &Email, new_key: bool)
     .await
 }
 
-async fn make(core: &Core, request: &Request, email: &Email) -> Result<Admin, Attempt> {
+async fn make(core: &Core, request: &RequestContext, email: &Email) -> Result<Admin, CommitError> {
     let mut change = Change::new();
     let new = NewUser {
         email: Some(email.clone()),
@@ -60,16 +63,16 @@ async fn make(core: &Core, request: &Request, email: &Email) -> Result<Admin, At
     Ok(Admin::Made(user.id, text))
 }
 
-async fn known(core: &Core, request: &Request, id: UserId, new_key: bool) -> Result<Admin> {
+async fn known(core: &Core, request: &RequestContext, id: UserId, new_key: bool) -> Result<Admin> {
     let user = core.table.read_one::<User>(Key::user(id)).await?.ok_or(Error::NotFound(UserId::WHAT))?;
     if !user.is_admin() {
-        return Err(Error::Conflict(
+        return Err(Error::conflict(
             "a user with that email is there, and is no admin: let an admin change that, or give another email"
                 .to_owned(),
         ));
     }
     if !user.active {
-        return Err(Error::Conflict(
+        return Err(Error::conflict(
             "the admin with that email is deactivated: let another admin change that, or give another email"
                 .to_owned(),
         ));
@@ -84,7 +87,7 @@ async fn known(core: &Core, request: &Request, id: UserId, new_key: bool) -> Res
     Ok(Admin::NewKey(id, text))
 }
 
-/// Done by whoever has rights on the table, which is all that is known of them.
-fn event(core: &Core, request: &Request, action: Action) -> Result<Event> {
+/// An event of an action by an operator. All that is known of them is that they have rights on the table.
+fn event(core: &Core, request: &RequestContext, action: Action) -> Result<Event> {
     Ok(Event { credential: Some("operator".to_owned()), ..Event::new(core, request, action)? })
 }

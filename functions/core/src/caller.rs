@@ -1,21 +1,39 @@
 //! Who is calling: what was proven, and no more.
+//!
+//! **A change commits only if its caller is still who they were.** A caller is admitted by reads that are over when the
+//! change is made. So each change of a user begins with a condition check in the same transaction: the user is active
+//! and has the same role, and the API key exists, or the issuer's subject leads to the user. It compares those
+//! attributes and not a revision, so a new name stops no change. If it fails, a retry cannot win. The transaction says
+//! which of its items failed, and the caller gets a 403.
+//!
+//! So a demoted admin or a revoked key leaves no change behind that was only requested before. And there is always an
+//! admin: no admin can demote themselves, and of two who demote each other at once, the second is an admin no more when
+//! their change is made.
+//!
+//! It costs no round trip, and two to four write units. Changes of one caller at the same time conflict, which
+//! [`crate::table::Table::commit`] resolves.
 
 use std::fmt;
 
+use aws_sdk_dynamodb::types::AttributeValue;
+use deputize_api::reason::Reason;
 use uuid::Uuid;
 
 use crate::{
     Core,
-    agents::{AgentAccount, ClientCredential},
-    audit::{Action, Event, Request},
-    error::{Error, Result},
+    audit::{Action, Event, RequestContext},
+    entities::{
+        agent_account::{AgentAccount, ClientCredential},
+        user::User,
+    },
+    error::{Error, Result, Told},
     ids::{ApiKeyId, UserId},
-    users::User,
+    table::{Change, Key},
 };
 
-/// Which credential proved it, by kind and id. Never the credential itself.
+/// The credential that proved the caller, by kind and id. Never the credential itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Credential {
+pub enum CredentialId {
     Client(ClientCredential),
     /// An agent token, by its `jti`.
     AgentToken(Uuid),
@@ -24,7 +42,7 @@ pub enum Credential {
     UserToken(String),
 }
 
-impl fmt::Display for Credential {
+impl fmt::Display for CredentialId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Client(ClientCredential::Secret(id)) => write!(f, "client_secret:{id}"),
@@ -40,12 +58,16 @@ impl fmt::Display for Credential {
 #[derive(Clone, Debug)]
 pub struct UserCaller {
     pub user: User,
-    pub credential: Credential,
+    pub credential: CredentialId,
 }
 
 impl UserCaller {
     pub fn require_admin(&self) -> Result<()> {
-        if self.user.is_admin() { Ok(()) } else { Err(Error::forbidden("Only an admin may do this")) }
+        if self.user.is_admin() {
+            Ok(())
+        } else {
+            Err(Error::Forbidden(Told::of(Reason::AdminRequired, "Only an admin may do this")))
+        }
     }
 
     pub fn require_self_or_admin(&self, user: UserId) -> Result<()> {
@@ -57,8 +79,60 @@ impl UserCaller {
         self.user.is_admin() || account.owner_user_id == self.user.id
     }
 
-    /// An audit event of something that this caller did.
-    pub fn event(&self, core: &Core, request: &Request, action: Action) -> Result<Event> {
+    /// A change that commits only while this caller is still who they were: an active user of the same role,
+    /// whose API key is not revoked, or to whom the issuer's subject still leads.
+    pub fn change(&self) -> Result<Change> {
+        self.change_writing(None)
+    }
+
+    /// [`Self::change`] for a change that writes an item on which the caller may rest themselves. A
+    /// transaction can name an item only once. So its write condition must do: that the item is as it was
+    /// read.
+    pub fn change_of(&self, written: &Key) -> Result<Change> {
+        self.change_writing(Some(written))
+    }
+
+    fn change_writing(&self, written: Option<&Key>) -> Result<Change> {
+        let mut change = Change::new();
+        let user = Key::user(self.user.id);
+        let writes_user = written == Some(&user);
+        if !writes_user {
+            let role = serde_dynamo::to_attribute_value(self.user.role).map_err(Error::internal)?;
+            change.only_while(&user, &[("active", AttributeValue::Bool(true)), ("role", role)])?;
+        }
+        match &self.credential {
+            CredentialId::ApiKey(id) => {
+                let key = Key::api_key(self.user.id, *id);
+                if written != Some(&key) {
+                    change.only_while(&key, &[])?;
+                }
+            }
+            CredentialId::UserToken(issuer) if !writes_user => {
+                if let Some(identity) = self.user.identity_at(issuer) {
+                    let user_id = serde_dynamo::to_attribute_value(self.user.id).map_err(Error::internal)?;
+                    change.only_while(&identity.key(), &[("user_id", user_id)])?;
+                }
+            }
+            CredentialId::UserToken(_) | CredentialId::Client(_) | CredentialId::AgentToken(_) => {}
+        }
+        Ok(change)
+    }
+
+    /// Checks a later reading of the user for what [`Self::change`] checks.
+    pub fn require_same(&self, user: &User) -> Result<()> {
+        let is_known = match &self.credential {
+            CredentialId::UserToken(issuer) => user.identity_at(issuer) == self.user.identity_at(issuer),
+            _ => true,
+        };
+        if user.active && user.role == self.user.role && is_known {
+            Ok(())
+        } else {
+            Err(Error::caller_changed())
+        }
+    }
+
+    /// An audit event of an action of this caller.
+    pub fn event(&self, core: &Core, request: &RequestContext, action: Action) -> Result<Event> {
         Ok(Event {
             user_id: Some(self.user.id),
             credential: Some(self.credential.to_string()),

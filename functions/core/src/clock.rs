@@ -9,18 +9,19 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use aws_lc_rs::digest;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::{Uuid, timestamp::Timestamp as UuidTimestamp};
 
 use crate::error::{Error, Result};
 
-/// Milliseconds since the Unix epoch; RFC 3339 with milliseconds, in UTC, wherever it is written.
+/// Milliseconds since the Unix epoch. It is always written as RFC 3339 with milliseconds, in UTC.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// 0000-01-01T00:00:00.000Z and 9999-12-31T23:59:59.999Z: what RFC 3339 can write.
+    /// 0000-01-01T00:00:00.000Z and 9999-12-31T23:59:59.999Z: the range of RFC 3339.
     const FIRST: i64 = -62_167_219_200_000;
     const LAST: i64 = 253_402_300_799_999;
 
@@ -84,7 +85,7 @@ impl std::str::FromStr for Timestamp {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let nanos = OffsetDateTime::parse(text, &Rfc3339)?.unix_timestamp_nanos();
         let millis = i64::try_from(nanos.div_euclid(1_000_000)).unwrap_or(i64::MAX);
-        // An offset can lead out of the years that RFC 3339 can write.
+        // An offset can lead beyond the years of RFC 3339.
         Ok(Self(millis.clamp(Self::FIRST, Self::LAST)))
     }
 }
@@ -137,7 +138,7 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock; does nothing to the system's.
+    /// Moves a manual clock. Does nothing to the system's clock.
     pub fn advance(&self, by: Duration) {
         if let Self::Manual(millis) = self {
             millis.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
@@ -151,13 +152,19 @@ pub enum Random {
     /// AWS-LC's generator.
     #[default]
     System,
-    /// A counter, for tests whose answers are compared byte for byte.
+    /// A counter, for tests that compare answers byte for byte.
     Counting(Arc<AtomicU64>),
+    /// Hashes of a seed and a counter, for tests that must run the same way again.
+    Seeded(u64, Arc<AtomicU64>),
 }
 
 impl Random {
     pub fn counting() -> Self {
         Self::Counting(Arc::new(AtomicU64::new(1)))
+    }
+
+    pub fn seeded(seed: u64) -> Self {
+        Self::Seeded(seed, Arc::default())
     }
 
     pub fn bytes<const N: usize>(&self) -> Result<[u8; N]> {
@@ -169,6 +176,14 @@ impl Random {
                 let at = N.saturating_sub(count.len());
                 for (to, from) in bytes[at..].iter_mut().zip(count) {
                     *to = from;
+                }
+            }
+            Self::Seeded(seed, counter) => {
+                for chunk in bytes.chunks_mut(digest::SHA256_OUTPUT_LEN) {
+                    let count = counter.fetch_add(1, Ordering::SeqCst);
+                    let drawn = [seed.to_be_bytes(), count.to_be_bytes()].concat();
+                    let drawn = digest::digest(&digest::SHA256, &drawn);
+                    chunk.copy_from_slice(drawn.as_ref().get(..chunk.len()).unwrap_or_default());
                 }
             }
         }
@@ -187,13 +202,13 @@ impl Random {
     }
 }
 
-/// The smallest version 7 UUID of a moment: the bound of a range of ids by time.
+/// The smallest version 7 UUID of a moment: the bound for a range of ids by time.
 pub fn first_uuid_at(moment: Timestamp) -> Uuid {
     let millis = u64::try_from(moment.as_millis()).unwrap_or_default();
     uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid()
 }
 
-/// The moment that a version 7 UUID was made at.
+/// The moment at which a version 7 UUID was made.
 pub fn uuid_time(id: Uuid) -> Option<Timestamp> {
     id.get_timestamp().as_ref().map(UuidTimestamp::to_unix).map(|(seconds, nanos)| {
         Timestamp(

@@ -7,14 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Core, agents,
-    audit::{Action, Request},
+    audit::{Action, RequestContext},
     caller::UserCaller,
     clock::Timestamp,
     error::{Error, Result},
     ids::{AgentAccountId, DelegationId, ServerId, UserId},
     paging::{Listing, PageRequest},
+    retention::{Ends, RetentionClass},
     servers::Server,
-    table::{Change, Entity, Key, Stored, settle},
+    table::{Change, Entity, Key, Partition, Stored, retry_on_conflict},
     users::{Email, User},
 };
 
@@ -26,7 +27,7 @@ pub struct Delegation {
     pub id: DelegationId,
     pub agent_account_id: AgentAccountId,
     pub delegator_user_id: UserId,
-    /// `None`: all servers.
+    /// `None` means all servers. A list is sorted and names each server once, except in old items.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_ids: Option<Vec<ServerId>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,6 +39,11 @@ pub struct Delegation {
 
 impl Entity for Delegation {
     const KIND: &'static str = "delegation";
+
+    fn ends(&self) -> Option<Ends> {
+        let at = [self.revoked_at, self.expires_at].into_iter().flatten().min()?;
+        Some(Ends { class: RetentionClass::Delegations, at })
+    }
 }
 
 impl Delegation {
@@ -50,7 +56,7 @@ impl Delegation {
     }
 }
 
-/// Leads from a delegation's id, or from the delegator's list, to the pair's item.
+/// Leads from a delegation's id, or from an entry in the delegator's list, to the item of the pair.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct DelegationPointer {
     pub agent_account_id: AgentAccountId,
@@ -67,7 +73,7 @@ impl DelegationPointer {
     }
 }
 
-/// A delegation as people see it: with its delegator's present email, judged now.
+/// A delegation as users see it, with its delegator's present email and its present state.
 #[derive(Clone, Debug)]
 pub struct DelegationView {
     pub delegation: Delegation,
@@ -81,7 +87,8 @@ pub struct NewDelegation {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Adds a delegation, and the pointers that lead to it, to a change.
+/// Adds a delegation, with the pointer and the entry that lead to it, to a change. A change that requires the
+/// delegation to be as it was read needs no condition on these.
 pub(crate) fn add_delegation(
     core: &Core,
     change: &mut Change,
@@ -101,21 +108,41 @@ pub(crate) fn add_delegation(
     };
     let pointer = DelegationPointer { agent_account_id: agent, user_id: user };
     change.write(pointer.key(), &delegation, was)?;
-    change.create(Key::delegation_by_id(delegation.id), &pointer)?;
-    if was.is_none() {
-        change.create(Key::delegation_made(user, agent), &pointer)?;
+    add_pointers(change, &pointer, &delegation)?;
+    if let Some(was) = was {
+        let now = core.clock.now();
+        let at = was.ends().map_or(now, |ends| ends.at.min(now));
+        let ends = Ends { class: RetentionClass::Delegations, at };
+        change.put_ending(Key::delegation_by_id(was.id), &pointer, Some(ends))?;
     }
     Ok(delegation)
 }
 
-/// The caller delegates to an agent account. An active delegation that says the same is returned as it is;
-/// one that says something else is replaced.
+/// The pointer and the entry expire with the delegation. The table may delete them before it or after it.
+fn add_pointers(change: &mut Change, pointer: &DelegationPointer, delegation: &Delegation) -> Result<()> {
+    let made = Key::delegation_made(delegation.delegator_user_id, delegation.agent_account_id);
+    for key in [Key::delegation_by_id(delegation.id), made] {
+        change.put_ending(key, pointer, delegation.ends())?;
+    }
+    Ok(())
+}
+
+/// The servers as a set: the order and repetitions in a request mean nothing.
+fn as_set(servers: &[ServerId]) -> Vec<ServerId> {
+    let mut set = servers.to_vec();
+    set.sort_unstable();
+    set.dedup();
+    set
+}
+
+/// The caller delegates to an agent account. An equal active delegation is returned as it is; a different one
+/// is replaced.
 pub async fn create(
     core: &Core,
     caller: &UserCaller,
-    request: &Request,
+    request: &RequestContext,
     agent: AgentAccountId,
-    new: NewDelegation,
+    mut new: NewDelegation,
 ) -> Result<DelegationView> {
     let now = core.clock.now();
     if new.expires_at.is_some_and(|expires| expires <= now) {
@@ -124,8 +151,9 @@ pub async fn create(
     if let Some(servers) = &new.server_ids {
         check_servers(core, servers).await?;
     }
+    new.server_ids = new.server_ids.as_deref().map(as_set);
     let user = caller.user.id;
-    let delegation = settle(|| async {
+    let delegation = retry_on_conflict(|| async {
         let (agent_key, pair) = (Key::agent(agent), Key::delegation(agent, user));
         let mut found = core.table.read(vec![agent_key.clone(), pair.clone()]).await?;
         let account = found.take::<agents::AgentAccount>(&agent_key)?;
@@ -134,12 +162,13 @@ pub async fn create(
         }
         let was = found.take::<Delegation>(&pair)?;
         if let Some(was) = &was {
-            let same = was.server_ids == new.server_ids && was.expires_at == new.expires_at;
+            let servers = was.server_ids.as_deref().map(as_set);
+            let same = servers == new.server_ids && was.expires_at == new.expires_at;
             if was.is_active(now) && same {
                 return Ok(was.value.clone());
             }
         }
-        let mut change = Change::new();
+        let mut change = caller.change()?;
         let delegation = add_delegation(core, &mut change, was.as_ref(), agent, user, new.clone())?;
         let event = caller.event(core, request, Action::DelegationCreate)?.agent(agent);
         change.record(&event.about("delegation", delegation.id))?;
@@ -164,16 +193,28 @@ async fn check_servers(core: &Core, servers: &[ServerId]) -> Result<()> {
     }
 }
 
-/// The delegations to an agent account: all of them for those who manage it, one's own for others.
+/// The delegations to an agent account. Its owner and admins see all, or one user's; others see their own.
 pub async fn list_for_agent(
     core: &Core,
     caller: &UserCaller,
     agent: AgentAccountId,
+    delegator: Option<UserId>,
     page: &PageRequest,
 ) -> Result<Listing<DelegationView>> {
     let account = agents::get(core, agent).await?;
-    if caller.manages(&account) {
-        let page = page.list_items::<Delegation>(core, &Key::agent(agent).pk, "DELEGATION#").await?;
+    let manages = caller.manages(&account);
+    if let Some(delegator) = delegator.filter(|delegator| *delegator != caller.user.id) {
+        if !manages {
+            return Err(Error::forbidden(
+                "Only the agent account's owner and admins may see other people's delegations",
+            ));
+        }
+        let theirs = core.table.read_one::<Delegation>(Key::delegation(agent, delegator)).await?;
+        let items = theirs.into_iter().map(|theirs| theirs.value).collect();
+        return with_emails(core, Listing { items, next: None }).await;
+    }
+    if manages && delegator.is_none() {
+        let page = page.list_items::<Delegation>(core, &Partition::delegations_to(agent)).await?;
         return with_emails(core, page.map(|stored| stored.value)).await;
     }
     let own = core.table.read_one::<Delegation>(Key::delegation(agent, caller.user.id)).await?;
@@ -187,22 +228,27 @@ pub async fn list_mine(
     caller: &UserCaller,
     page: &PageRequest,
 ) -> Result<Listing<DelegationView>> {
-    let partition = Key::user(caller.user.id).pk;
-    let mine = page.list_entries(core, &partition, "DELEGATION#", DelegationPointer::key).await?;
+    let mine =
+        page.list_entries(core, &Partition::delegations_by(caller.user.id), DelegationPointer::key).await?;
     Ok(mine.map(|delegation: Delegation| view(core, delegation, caller.user.email.clone())))
 }
 
-/// Revokes a delegation: the delegator's own, or any to an account that the caller manages. Revoking one
-/// that is revoked already changes nothing.
-pub async fn revoke(core: &Core, caller: &UserCaller, request: &Request, id: DelegationId) -> Result<()> {
+/// Revokes a delegation: the caller's own, or any to an account that the caller manages. Revoking it again
+/// changes nothing.
+pub async fn revoke(
+    core: &Core,
+    caller: &UserCaller,
+    request: &RequestContext,
+    id: DelegationId,
+) -> Result<()> {
     let not_found = || Error::NotFound(DelegationId::WHAT);
-    settle(|| async {
+    retry_on_conflict(|| async {
         let pointer = core.table.read_one::<DelegationPointer>(Key::delegation_by_id(id)).await?;
         let pointer = pointer.ok_or_else(not_found)?.value;
         let (pair, agent_key) = (pointer.key(), Key::agent(pointer.agent_account_id));
         let mut found = core.table.read(vec![pair.clone(), agent_key.clone()]).await?;
         let account = found.take::<agents::AgentAccount>(&agent_key)?;
-        let manages = account.is_some_and(|account| caller.manages(&account));
+        let manages = account.as_ref().is_some_and(|account| caller.manages(account));
         if pointer.user_id != caller.user.id && !manages {
             return Err(not_found().into());
         }
@@ -212,8 +258,15 @@ pub async fn revoke(core: &Core, caller: &UserCaller, request: &Request, id: Del
         }
         let revoked = Delegation { revoked_at: Some(core.clock.now()), ..was.value.clone() };
         let event = caller.event(core, request, Action::DelegationRevoke)?.agent(pointer.agent_account_id);
-        let mut change = Change::new();
+        let mut change = caller.change()?;
+        if let Some(account) =
+            account.filter(|_| pointer.user_id != caller.user.id && !caller.user.is_admin())
+        {
+            // The owner may revoke it only while they own the account.
+            change.require(&agent_key, account.rev)?;
+        }
         change.replace(pair, &revoked, was.rev)?.record(&event.about("delegation", id))?;
+        add_pointers(&mut change, &pointer, &revoked)?;
         core.table.commit(change).await
     })
     .await

@@ -2,37 +2,45 @@
 //!
 //! Which to use: a constructor or variant is named for *what happened*, never for a status code. The one
 //! place that turns an [`Error`] into an HTTP answer is `deputize-service`'s `response` module.
+//!
+//! An error's text is answered, so it is for the client. What caused the error is its `source`, which only the log
+//! shows ([`chain`]).
 
-use std::time::Duration;
+use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
+
+use deputize_api::{error::code, reason::Reason};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What an error was caused by. The log shows it, and no client is told.
+pub type Cause = Box<dyn StdError + Send + Sync>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The request is malformed or asks for something that cannot be. The text names the field.
-    #[error("{0}")]
-    Invalid(String),
+    #[error(transparent)]
+    Invalid(Told),
     /// No credential where one is needed.
     #[error("Authentication is required: send a bearer token or an API key")]
     Anonymous,
     /// A credential that proves nothing (any more). The text never quotes the credential.
-    #[error("{0}")]
-    Unauthenticated(String),
+    #[error(transparent)]
+    Unauthenticated(Told),
     /// A proven caller who may not do this.
-    #[error("{0}")]
-    Forbidden(String),
+    #[error(transparent)]
+    Forbidden(Told),
     /// There is no such thing, or none that this caller may know of.
     #[error("No such {0}")]
     NotFound(&'static str),
     /// The request contradicts the present state.
-    #[error("{0}")]
-    Conflict(String),
+    #[error(transparent)]
+    Conflict(Told),
     /// The OAuth token endpoint's refusals (RFC 6749 section 5.2, RFC 8693 section 2.2.2).
     #[error(transparent)]
     Token(#[from] TokenError),
     /// A policy forbids the call, or none permits it.
     #[error("Policy denied")]
-    PolicyDenied(crate::policies::Denial),
+    PolicyDenied(crate::denial::Denial),
     /// A tool whose definition is not the one that an admin approved.
     #[error(
         "The tool's definition has changed since an admin approved it, or was never approved, so it is held back"
@@ -52,33 +60,50 @@ pub enum Error {
         "OAuth session expired: a refresh was interrupted after the authorization server had taken the refresh token, so its owner must connect to the server again"
     )]
     SessionInterrupted,
+    /// The same, since our client at the authorization server is another one now: a refresh token is good only
+    /// with the client that it was given to, and that client's secret is not to be had any more.
+    #[error(
+        "OAuth session expired: it was made with another OAuth client than this server's is now, so its owner must connect to the server again, or an admin must put oauth_client right"
+    )]
+    SessionOfOtherClient,
     /// A session can be refreshed, but not now: the authorization server cannot be asked.
     #[error(
         "The authorization server of this MCP server is unavailable, and the OAuth session needs it; nothing was called, try again"
     )]
-    ProviderUnavailable { retry_after: Duration, why: String },
+    ProviderUnavailable {
+        retry_after: Duration,
+        #[source]
+        cause: Cause,
+    },
     /// The OAuth session that was used may not do this at the MCP server.
     #[error("{detail}")]
     InsufficientScope { scope: String, detail: String },
-    /// The body is larger than this endpoint takes, in bytes.
-    #[error("The body is larger than {0} bytes")]
-    TooLarge(usize),
-    #[error("The body must be {0}")]
-    UnsupportedMediaType(&'static str),
-    /// With the methods that it has (RFC 9110 section 10.2.1), where that is not for the router to say.
-    #[error("This endpoint has no such method")]
-    MethodNotAllowed(Option<&'static str>),
     /// The MCP server behind the proxy failed. The text says how, and whether the tool may have run.
     #[error("{detail}")]
-    Upstream { kind: UpstreamFailure, detail: String },
+    Upstream {
+        kind: UpstreamFailure,
+        detail: String,
+        /// Whether a tool may have done its work.
+        may_have_run: bool,
+        #[source]
+        cause: Option<Cause>,
+    },
     /// The store throttles, times out or is gone. Nothing was changed; the request may be repeated.
     #[error("The service is temporarily unavailable; nothing was changed, try again")]
-    Unavailable { retry_after: Duration, cause: String },
+    Unavailable {
+        retry_after: Duration,
+        #[source]
+        cause: Cause,
+    },
     /// The store was lost while it was making a change: all of it was made, or nothing.
     #[error(
         "The service is temporarily unavailable; whether the change was made is unknown, so look before you repeat it"
     )]
-    Undecided { retry_after: Duration, cause: String },
+    Undecided {
+        retry_after: Duration,
+        #[source]
+        cause: Cause,
+    },
     /// The table has neither signing keys nor control versions: its operator has yet to make them.
     #[error(
         "This deployment was not bootstrapped: its operator must run `deputize bootstrap --admin-email you@example.com`"
@@ -87,10 +112,93 @@ pub enum Error {
     /// Something was done at an MCP server, but the audit trail could not be written, so what came of it is
     /// withheld.
     #[error("{}", .done.unrecorded())]
-    Unrecorded { done: Done, retry_after: Duration, cause: String },
+    Unrecorded {
+        done: Done,
+        retry_after: Duration,
+        #[source]
+        cause: Box<Error>,
+    },
+    /// An answer was still streaming when what had let its request in was taken back, or when that could not be told
+    /// for too long. The text says why, and whether a tool may have run.
+    #[error("The stream was ended: {why}")]
+    StreamEnded {
+        why: String,
+        #[source]
+        cause: Box<Error>,
+    },
     /// A defect of ours or corrupt data. The cause is logged, never answered.
     #[error("Internal error")]
-    Internal(String),
+    Internal(#[source] Cause),
+}
+
+/// What a client is told of its request, and what that was caused by.
+#[derive(Debug)]
+pub struct Told {
+    text: Cow<'static, str>,
+    /// If it is a more exact one than that of the error's kind.
+    reason: Option<Reason>,
+    cause: Option<Cause>,
+}
+
+impl Told {
+    pub fn new(text: impl Into<Cow<'static, str>>) -> Self {
+        Self { text: text.into(), reason: None, cause: None }
+    }
+
+    pub fn of(reason: Reason, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason: Some(reason), ..Self::new(text) }
+    }
+
+    #[must_use]
+    pub fn because(self, cause: impl Into<Cause>) -> Self {
+        Self { cause: Some(cause.into()), ..self }
+    }
+
+    /// In the words of what caused it.
+    pub fn by(reason: Reason, cause: impl Into<Cause>) -> Self {
+        let cause = cause.into();
+        Self::of(reason, cause.to_string()).because(cause)
+    }
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl StdError for Told {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&**self.cause.as_ref()?)
+    }
+}
+
+/// What we were at when something failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+struct Failed {
+    what: Cow<'static, str>,
+    #[source]
+    why: Cause,
+}
+
+/// A cause with a cause of its own.
+pub fn because(what: impl Into<Cow<'static, str>>, why: impl Into<Cause>) -> Cause {
+    Failed { what: what.into(), why: why.into() }.into()
+}
+
+/// An error with all its causes, for the log. A cause whose words are in the error's own is not said again.
+pub fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text = text + ": " + &words;
+        }
+        next = cause.source();
+    }
+    text
 }
 
 /// What was done at an MCP server.
@@ -138,24 +246,26 @@ pub enum UpstreamFailure {
 }
 
 /// The refusals of `POST /api/v1/oauth/token`.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     #[error("Client authentication failed")]
     InvalidClient,
     /// A client's assertion that cannot be one for us, or has been used; the text gives the reason.
     #[error("client_assertion: {0}")]
-    InvalidAssertion(String),
+    InvalidAssertion(#[source] Cause),
     #[error("No valid delegation")]
     NoDelegation,
     #[error("Delegator user is deactivated")]
     DelegatorDeactivated,
     #[error("actor_token must be a valid UUID")]
     ActorNotUuid,
+    #[error("actor_token must be an email address")]
+    ActorNotEmail,
     /// The actor's (or subject's) token proves nobody; the text gives the reason.
-    #[error("{0}")]
-    InvalidGrant(String),
-    #[error("{0}")]
-    InvalidRequest(String),
+    #[error(transparent)]
+    InvalidGrant(Told),
+    #[error(transparent)]
+    InvalidRequest(Told),
     #[error(
         "Unsupported grant_type; use client_credentials or urn:ietf:params:oauth:grant-type:token-exchange"
     )]
@@ -171,39 +281,110 @@ pub enum TokenError {
 }
 
 impl TokenError {
+    pub fn invalid_request(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::InvalidRequest(Told::new(text))
+    }
+
     /// The `error` code of RFC 6749 section 5.2 or RFC 8707 section 2.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::InvalidClient | Self::InvalidAssertion(_) => "invalid_client",
-            Self::NoDelegation | Self::DelegatorDeactivated | Self::ActorNotUuid | Self::InvalidGrant(_) => {
-                "invalid_grant"
-            }
-            Self::InvalidRequest(_) => "invalid_request",
-            Self::UnsupportedGrantType => "unsupported_grant_type",
-            Self::InvalidScope(_) => "invalid_scope",
-            Self::InvalidTarget(_) => "invalid_target",
+            Self::InvalidClient | Self::InvalidAssertion(_) => code::INVALID_CLIENT,
+            Self::NoDelegation
+            | Self::DelegatorDeactivated
+            | Self::ActorNotUuid
+            | Self::ActorNotEmail
+            | Self::InvalidGrant(_) => code::INVALID_GRANT,
+            Self::InvalidRequest(_) => code::INVALID_REQUEST,
+            Self::UnsupportedGrantType => code::UNSUPPORTED_GRANT_TYPE,
+            Self::InvalidScope(_) => code::INVALID_SCOPE,
+            Self::InvalidTarget(_) => code::INVALID_TARGET,
             // The nearest that is registered: the client is authenticated, and may not ask in this way. For
             // `access_denied` a resource owner must have refused (RFC 6749 section 4.1.2.1).
-            Self::OriginNotAllowed => "unauthorized_client",
+            Self::OriginNotAllowed => code::UNAUTHORIZED_CLIENT,
+        }
+    }
+
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::InvalidClient => Reason::ClientRefused,
+            Self::InvalidAssertion(_) => Reason::AssertionRefused,
+            Self::NoDelegation => Reason::DelegationMissing,
+            Self::DelegatorDeactivated => Reason::UserInactive,
+            Self::ActorNotUuid => Reason::ActorNotUuid,
+            Self::ActorNotEmail => Reason::ActorNotEmail,
+            Self::InvalidGrant(told) => told.reason.unwrap_or(Reason::ActorTokenRefused),
+            Self::InvalidRequest(told) => told.reason.unwrap_or(Reason::RequestInvalid),
+            Self::UnsupportedGrantType => Reason::GrantTypeUnsupported,
+            Self::InvalidScope(_) => Reason::ScopeUnknown,
+            Self::InvalidTarget(_) => Reason::TargetUnknown,
+            Self::OriginNotAllowed => Reason::OriginNotForAccount,
         }
     }
 }
 
 impl Error {
-    pub fn invalid(detail: impl Into<String>) -> Self {
-        Self::Invalid(detail.into())
+    /// What exactly happened, for programs. It says no more than the text does.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Invalid(told) => told.reason.unwrap_or(Reason::RequestInvalid),
+            Self::Anonymous => Reason::CredentialMissing,
+            Self::Unauthenticated(told) => told.reason.unwrap_or(Reason::TokenRefused),
+            Self::Forbidden(told) => told.reason.unwrap_or(Reason::NotPermitted),
+            Self::NotFound(_) => Reason::NotFound,
+            Self::Conflict(told) => told.reason.unwrap_or(Reason::StateConflict),
+            Self::Token(refusal) => refusal.reason(),
+            Self::PolicyDenied(denial) => match denial.denied_for {
+                crate::denial::DeniedFor::Agent => Reason::PolicyDeniedAgent,
+                crate::denial::DeniedFor::User => Reason::PolicyDeniedUser,
+            },
+            Self::HeldBack => Reason::ToolHeldBack,
+            Self::NoCredentials => Reason::NoCredentials,
+            Self::SessionNotFound => Reason::SessionNotFound,
+            Self::SessionExpired => Reason::SessionExpired,
+            Self::SessionInterrupted => Reason::SessionInterrupted,
+            Self::SessionOfOtherClient => Reason::SessionOfOtherClient,
+            Self::ProviderUnavailable { .. } => Reason::ProviderUnavailable,
+            Self::InsufficientScope { .. } => Reason::SessionScopeMissing,
+            Self::Upstream { may_have_run: true, .. } => Reason::ToolMayHaveRun,
+            Self::Upstream { kind: UpstreamFailure::Bad, .. } => Reason::UpstreamFailed,
+            Self::Upstream { kind: UpstreamFailure::TimedOut, .. } => Reason::UpstreamTimedOut,
+            Self::Upstream { kind: UpstreamFailure::Refused, .. } => Reason::ToolCallRefused,
+            Self::Unavailable { .. } => Reason::StoreUnavailable,
+            Self::Undecided { .. } => Reason::ChangeUndecided,
+            Self::NotBootstrapped => Reason::NotBootstrapped,
+            Self::Unrecorded { done: Done::ToolCalled, .. } => Reason::ToolCallUnrecorded,
+            Self::Unrecorded { .. } => Reason::RequestUnrecorded,
+            Self::StreamEnded { .. } => Reason::StreamEnded,
+            Self::Internal(_) => Reason::InternalError,
+        }
     }
 
-    pub fn unauthenticated(detail: impl Into<String>) -> Self {
-        Self::Unauthenticated(detail.into())
+    pub fn invalid(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::Invalid(Told::new(text))
     }
 
-    pub fn forbidden(detail: impl Into<String>) -> Self {
-        Self::Forbidden(detail.into())
+    pub fn unauthenticated(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::Unauthenticated(Told::new(text))
     }
 
-    pub fn internal(cause: impl std::fmt::Display) -> Self {
-        Self::Internal(cause.to_string())
+    /// Of a change whose caller was let in, and is not any more, or not as who they were.
+    pub(crate) fn caller_changed() -> Self {
+        Self::Forbidden(Told::of(
+            Reason::CallerChanged,
+            "Nothing was changed: while this was under way, you were deactivated, your role was changed, or your credential was revoked",
+        ))
+    }
+
+    pub fn forbidden(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::Forbidden(Told::new(text))
+    }
+
+    pub fn conflict(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::Conflict(Told::new(text))
+    }
+
+    pub fn internal(cause: impl Into<Cause>) -> Self {
+        Self::Internal(cause.into())
     }
 
     /// Says of an unavailability that a change was under way.
@@ -215,7 +396,38 @@ impl Error {
         }
     }
 
-    pub fn unavailable(cause: impl std::fmt::Display) -> Self {
-        Self::Unavailable { retry_after: Duration::from_secs(1), cause: cause.to_string() }
+    /// For the reason for which its request would be refused by now. `calling`: a tool may be at work.
+    #[must_use]
+    pub fn stream_ended(cause: Self, calling: bool) -> Self {
+        let mut why = match &cause {
+            Self::PolicyDenied(denial) => format!("{cause}: {}", denial.reason),
+            Self::Unavailable { .. } | Self::Undecided { .. } | Self::NotBootstrapped => {
+                "it could not be checked for too long whether it may go on".to_owned()
+            }
+            _ => cause.to_string(),
+        };
+        if calling {
+            why.push_str("; the tool may have run, so repeating the call may do its work twice");
+        }
+        Self::StreamEnded { why, cause: Box::new(cause) }
+    }
+
+    pub fn unavailable(cause: impl Into<Cause>) -> Self {
+        Self::Unavailable { retry_after: Duration::from_secs(1), cause: cause.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_shows_every_cause_once_and_the_client_is_told_none() {
+        let lost = because("the store cannot be reached", because("no connection", "refused"));
+        let error = Error::unavailable(lost);
+        assert!(chain(&error).ends_with(": the store cannot be reached: no connection: refused"));
+        assert!(!error.to_string().contains("store"));
+        let told = Error::Invalid(Told::new("params: no such thing at line 1").because("no such thing"));
+        assert_eq!(chain(&told), "params: no such thing at line 1");
     }
 }

@@ -13,7 +13,7 @@ macro_rules! uuid_id {
         pub struct $name(pub Uuid);
 
         impl $name {
-            /// What the id names, for messages.
+            /// The kind of thing that the id names, for error messages.
             pub const WHAT: &'static str = $what;
         }
 
@@ -60,7 +60,7 @@ uuid_id! {
     EventId = "audit event";
 }
 
-/// A registered MCP server: a short name chosen by an admin (`demo`), or a UUID when none is chosen.
+/// A registered MCP server: a short name chosen by an admin (`demo`), else a UUID.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct ServerId(String);

@@ -2,13 +2,16 @@
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::{
+    Algorithm, DecodingKey,
+    jwk::{Jwk, ThumbprintHash},
+};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
-use crate::{error::Error, jwt, secret::sha256_base64url};
+use crate::{error::Error, jwt};
 
-/// A public key, reduced to the members that make it one (RFC 7518 section 6, RFC 8037 section 2). Each key
-/// has one spelling here, so that the same key is equal.
+/// A public key, reduced to its essential members (RFC 7518 section 6, RFC 8037 section 2). A key has only
+/// one form here, so two equal keys compare equal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kty")]
 pub enum PublicJwk {
@@ -38,13 +41,13 @@ pub enum Edwards {
 #[serde(try_from = "Members")]
 pub struct NewJwk {
     pub key: PublicJwk,
-    /// Its owner's name for it; its thumbprint (RFC 7638) if they have none.
+    /// The owner's name for it; by default its thumbprint (RFC 7638).
     pub kid: String,
-    /// The one algorithm that it is for, if its owner says so.
+    /// The only algorithm that it may be used with, if its owner says so.
     pub alg: Option<String>,
 }
 
-/// The members that say something to us.
+/// The members that Deputize uses.
 #[derive(Deserialize)]
 struct Members {
     kty: String,
@@ -58,7 +61,7 @@ struct Members {
     #[serde(rename = "use")]
     use_: Option<String>,
     key_ops: Option<Vec<String>>,
-    // What only a private or symmetric key has. It is not even read.
+    // Members that only a private or symmetric key has. Their values are not read.
     d: Option<IgnoredAny>,
     p: Option<IgnoredAny>,
     q: Option<IgnoredAny>,
@@ -71,9 +74,9 @@ struct Members {
 
 /// The longest `kid`, in characters.
 const MAX_KID: usize = 255;
-/// Bits of an RSA modulus. Shorter ones can be broken, longer ones cost each check too much.
+/// The size of an RSA modulus in bits. Shorter ones can be broken; longer ones make each check too expensive.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
-/// The least public exponent (FIPS 186-5 section 5.1).
+/// The smallest public exponent (FIPS 186-5 section 5.1).
 const RSA_EXPONENT: u32 = 65_537;
 
 impl TryFrom<Members> for NewJwk {
@@ -100,7 +103,7 @@ impl TryFrom<Members> for NewJwk {
         {
             return Err("it is not for verifying signatures, as its use or key_ops says".to_owned());
         }
-        // WebCrypto exports the name of RFC 9864; in a JWS it is still signed under RFC 8037's.
+        // WebCrypto exports the name of RFC 9864. A JWS still uses the name of RFC 8037.
         let alg = match (sent.alg, &key) {
             (Some(alg), PublicJwk::Okp { .. }) if alg == "Ed25519" => Some("EdDSA".to_owned()),
             (alg, _) => alg,
@@ -110,7 +113,7 @@ impl TryFrom<Members> for NewJwk {
         {
             return Err("its alg does not fit it".to_owned());
         }
-        let kid = sent.kid.unwrap_or_else(|| key.thumbprint());
+        let kid = sent.kid.map_or_else(|| key.thumbprint(), Ok)?;
         if kid.is_empty() || kid.chars().count() > MAX_KID || kid.contains(char::is_control) {
             return Err(format!(
                 "its kid must have 1 to {MAX_KID} characters, none of them a control character"
@@ -170,7 +173,7 @@ fn without_leading_zeros(bytes: &[u8]) -> &[u8] {
 }
 
 impl PublicJwk {
-    /// The algorithms that such a key can verify.
+    /// The algorithms that this key can verify.
     pub(crate) fn algorithms(&self) -> &'static [Algorithm] {
         use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
         match self {
@@ -182,25 +185,18 @@ impl PublicJwk {
     }
 
     pub(crate) fn decoding_key(&self) -> Result<DecodingKey, Error> {
-        let key = match self {
-            Self::Ec { x, y, .. } => DecodingKey::from_ec_components(x, y),
-            Self::Okp { x, .. } => DecodingKey::from_ed_components(x),
-            Self::Rsa { n, e } => DecodingKey::from_rsa_components(n, e),
-        };
+        let key = self.jwk().and_then(|jwk| DecodingKey::from_jwk(&jwk));
         key.map_err(|_| Error::internal("a client's key cannot be read"))
     }
 
-    /// RFC 7638 section 3: the hash of the required members, in the order of their names.
-    fn thumbprint(&self) -> String {
-        let members = match self {
-            Self::Ec { crv, x, y } => {
-                let crv = if *crv == Curve::P256 { "P-256" } else { "P-384" };
-                format!(r#"{{"crv":"{crv}","kty":"EC","x":"{x}","y":"{y}"}}"#)
-            }
-            Self::Okp { x, .. } => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#),
-            Self::Rsa { n, e } => format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#),
-        };
-        sha256_base64url(members.as_bytes())
+    /// RFC 7638 section 3.
+    fn thumbprint(&self) -> Result<String, String> {
+        let thumbprint = self.jwk().and_then(|jwk| jwk.thumbprint(ThumbprintHash::SHA256));
+        thumbprint.map_err(|_| "it has no thumbprint".to_owned())
+    }
+
+    fn jwk(&self) -> jsonwebtoken::errors::Result<Jwk> {
+        Ok(serde_json::from_value(serde_json::to_value(self)?)?)
     }
 }
 

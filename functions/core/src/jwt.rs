@@ -2,13 +2,14 @@
 //! common to both is here: which algorithms are allowed, the header, the signature, the times.
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, errors::ErrorKind};
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_with::formats::PreferOne;
 
 use crate::{clock::Timestamp, error::Result};
 
-/// Why a token proves nobody. The texts are answered.
+/// Why a token proves no user. The texts are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum JwtError {
     #[error("the token is malformed")]
     Malformed,
     #[error("the token is from an untrusted issuer")]
@@ -19,6 +20,8 @@ pub enum Refused {
     BadAlgorithm,
     #[error("the token has an extension that must be understood and is not")]
     UnknownExtension,
+    #[error("the token is of another kind, by its typ or its claims")]
+    WrongType,
     #[error("the token's signature is wrong")]
     BadSignature,
     #[error("the token is for another audience")]
@@ -29,7 +32,7 @@ pub enum Refused {
     NotYetValid,
 }
 
-/// Asymmetric algorithms only: with `none` or an HMAC, whoever knows the public key could sign.
+/// Only asymmetric algorithms: with `none` or an HMAC, anyone who knows the public key could sign.
 const ALGORITHMS: [(Algorithm, &str); 9] = [
     (Algorithm::RS256, "RS256"),
     (Algorithm::RS384, "RS384"),
@@ -42,7 +45,7 @@ const ALGORITHMS: [(Algorithm, &str); 9] = [
     (Algorithm::EdDSA, "EdDSA"),
 ];
 
-/// The names of the algorithms that are allowed (RFC 7518 section 3.1, RFC 8037 section 3.1).
+/// The names of the allowed algorithms (RFC 7518 section 3.1, RFC 8037 section 3.1).
 pub const ALGORITHM_NAMES: [&str; 9] = {
     let mut names = [""; 9];
     let mut n = 0;
@@ -53,30 +56,43 @@ pub const ALGORITHM_NAMES: [&str; 9] = {
     names
 };
 
-/// The longest token that is looked at, in bytes.
+/// The longest token that is read, in bytes.
 pub const MAX_LENGTH: usize = 16 * 1024;
-/// Clocks of two machines may differ by this many seconds.
+/// How many seconds the clocks of two machines may differ.
 pub(crate) const LEEWAY: i64 = 30;
 
-/// What a token's header says. Nothing is proven by it.
+/// A token's header. It proves nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub algorithm: Algorithm,
     pub kid: Option<String>,
+    typ: Option<String>,
 }
 
-/// Reads the header. An algorithm that is not allowed goes no further.
-pub(crate) fn header(token: &str) -> Result<Header, Refused> {
-    // An unknown algorithm, `none` among them, does not parse.
-    let header = decode_header(token).map_err(|_| Refused::BadAlgorithm)?;
+impl Header {
+    /// Refuses a token whose `typ` is not one of these, which are in lower case (RFC 8725 section 3.11). A
+    /// token without one is accepted. Case and the prefix `application/` are ignored (RFC 7515 section
+    /// 4.1.9).
+    pub(crate) fn require_type(&self, known: &[&str]) -> Result<(), JwtError> {
+        let Some(typ) = &self.typ else { return Ok(()) };
+        let typ = typ.to_ascii_lowercase();
+        let typ = typ.strip_prefix("application/").unwrap_or(&typ);
+        if known.contains(&typ) { Ok(()) } else { Err(JwtError::WrongType) }
+    }
+}
+
+/// Reads the header. Refuses an algorithm that is not allowed.
+pub(crate) fn header(token: &str) -> Result<Header, JwtError> {
+    // An unknown algorithm, including `none`, does not parse.
+    let header = decode_header(token).map_err(|_| JwtError::BadAlgorithm)?;
     if name_of(header.alg).is_none() {
-        return Err(Refused::BadAlgorithm);
+        return Err(JwtError::BadAlgorithm);
     }
-    // RFC 7515 section 4.1.11. We understand none.
+    // RFC 7515 section 4.1.11: extensions that must be understood. Deputize understands none.
     if header.crit.is_some() {
-        return Err(Refused::UnknownExtension);
+        return Err(JwtError::UnknownExtension);
     }
-    Ok(Header { algorithm: header.alg, kid: header.kid })
+    Ok(Header { algorithm: header.alg, kid: header.kid, typ: header.typ })
 }
 
 /// An allowed algorithm's name.
@@ -84,21 +100,21 @@ pub(crate) fn name_of(algorithm: Algorithm) -> Option<&'static str> {
     ALGORITHMS.iter().find(|(allowed, _)| *allowed == algorithm).map(|(_, name)| *name)
 }
 
-/// What a token says, if this key has signed it with this algorithm. Times and audience are the caller's to
-/// check, by our clock and with our reasons.
+/// A token's claims, if this key has signed it with this algorithm. The caller checks times and audience, by
+/// Deputize's clock and with its own error texts.
 pub(crate) fn signed_by<C: DeserializeOwned>(
     token: &str,
     key: &DecodingKey,
     algorithm: Algorithm,
-) -> Result<C, Refused> {
+) -> Result<C, JwtError> {
     let mut validation = Validation::new(algorithm);
     validation.validate_exp = false;
     validation.validate_aud = false;
     validation.required_spec_claims.clear();
     let read = decode::<C>(token, key, &validation).map_err(|error| match error.kind() {
-        ErrorKind::InvalidSignature => Refused::BadSignature,
-        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidKeyFormat => Refused::BadAlgorithm,
-        _ => Refused::Malformed,
+        ErrorKind::InvalidSignature => JwtError::BadSignature,
+        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidKeyFormat => JwtError::BadAlgorithm,
+        _ => JwtError::Malformed,
     })?;
     Ok(read.claims)
 }
@@ -114,28 +130,17 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    pub(crate) fn check(self, now: Timestamp) -> Result<(), Refused> {
+    pub(crate) fn check(self, now: Timestamp) -> Result<(), JwtError> {
         let now = now.as_seconds();
         if now >= self.exp.saturating_add(LEEWAY) {
-            return Err(Refused::Expired);
+            return Err(JwtError::Expired);
         }
         if [self.nbf, self.iat].into_iter().flatten().any(|from| now.saturating_add(LEEWAY) < from) {
-            return Err(Refused::NotYetValid);
+            return Err(JwtError::NotYetValid);
         }
         Ok(())
     }
 }
 
-/// A claim that is one text or a list of them, as `aud` is.
-pub(crate) fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrMany {
-        One(String),
-        Many(Vec<String>),
-    }
-    Ok(match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(one) => vec![one],
-        OneOrMany::Many(many) => many,
-    })
-}
+/// A claim that is one text or a list of them, as `aud` is (RFC 7519 section 4.1.3).
+pub(crate) type OneOrMany = serde_with::As<serde_with::OneOrMany<serde_with::Same, PreferOne>>;

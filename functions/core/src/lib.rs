@@ -8,78 +8,105 @@
 pub mod access;
 pub mod agents;
 pub mod api_keys;
-mod arguments;
 pub mod audit;
 pub mod authenticate;
 pub mod bootstrap;
 pub mod caller;
+pub mod case_folding;
+pub mod checked;
 pub mod client_keys;
 pub mod clock;
 pub mod connections;
 pub mod control;
 pub mod delegations;
+mod denial;
+mod email;
+mod entities;
+pub mod epoch;
 pub mod error;
-pub mod fold;
-pub mod grants;
-mod hints;
+mod identities;
 pub mod ids;
 pub mod issuers;
 pub mod jwk;
 pub mod jwt;
 pub mod lookup;
 pub mod mcp_sessions;
+pub mod network;
 pub mod origins;
 pub mod paging;
 pub mod pins;
 pub mod policies;
+mod prefetch_hints;
+pub mod retention;
 pub mod secret;
 pub mod seed;
 pub mod servers;
+pub mod session_grants;
 pub mod sessions;
 pub mod table;
+mod tasks;
 pub mod tokens;
 pub mod trace;
+pub mod trail;
+mod unambiguous_json;
 pub mod users;
 pub mod vault;
 
-use std::sync::{
-    Arc, PoisonError, RwLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
+use arc_swap::ArcSwapOption;
+
 pub use self::error::{Error, Result, TokenError};
+use deputize_api::path;
+
 use self::{
+    agents::SharedGrants,
+    checked::Checked,
     clock::{Clock, Random},
-    connections::http::Http,
-    control::Control,
-    hints::Hints,
+    control::{Control, Digest, Version},
     issuers::Issuers,
     mcp_sessions::SessionKeys,
+    network::Http,
     origins::Origin,
     pins::KnownPins,
-    policies::Compiled,
-    table::{Attempt, Change, Table},
+    policies::CompiledPolicies,
+    prefetch_hints::PrefetchHints,
+    table::{Change, CommitError, Table},
+    tasks::Tasks,
     tokens::{Keyring, VerifiedToken},
     vault::Vault,
 };
 
-/// What a deployment is called.
+/// What identifies a deployment, and its defaults.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The `iss` of agent tokens: where this service is reached, such as `https://deputize.example.com`.
+    /// The `iss` of agent tokens: the address of this service, such as `https://deputize.example.com`.
     pub issuer: String,
-    /// The `aud` of agent tokens that are good at every server: the proxy.
+    /// The `aud` of agent tokens that are good at every server: the proxy's address.
     pub audience: String,
-    /// Whose web pages may call: our own, and those that [`Self::allowing`] adds.
+    /// The origins whose web pages may call: the service's own, and those that [`Self::allowing`] adds.
     allowed_origins: Vec<Origin>,
+    /// The `shared_grants` of agent accounts that are created without it.
+    pub shared_grants: SharedGrants,
 }
 
 impl Settings {
-    /// The path of the address; empty if it has none.
+    /// The path of the address. Empty if it has none.
     pub fn path(&self) -> &str {
         let after_scheme = self.issuer.find("://").map_or(0, |at| at + 3);
         let path = self.issuer.get(after_scheme..).and_then(|rest| Some(after_scheme + rest.find('/')?));
         path.and_then(|at| self.issuer.get(at..)).unwrap_or_default()
+    }
+
+    /// Whether the service's address is https.
+    pub fn is_https(&self) -> bool {
+        url::Url::parse(&self.issuer).is_ok_and(|url| url.scheme() == "https")
     }
 
     /// The address without its path, as a browser names a page's origin (RFC 6454 section 6.1).
@@ -87,15 +114,22 @@ impl Settings {
         self.issuer.strip_suffix(self.path()).unwrap_or(&self.issuer)
     }
 
-    /// A deployment that is reached at this address.
+    /// With this as the default of `shared_grants`.
+    #[must_use]
+    pub fn sharing_by(self, shared_grants: SharedGrants) -> Self {
+        Self { shared_grants, ..self }
+    }
+
+    /// The settings of a deployment at this address.
     pub fn at(url: &str) -> Self {
         let issuer = url.trim_end_matches('/').to_owned();
         let allowed_origins = Self::own_origin(&issuer);
-        Self { audience: format!("{issuer}/api/v1/proxy"), allowed_origins, issuer }
+        let shared_grants = SharedGrants::default();
+        Self { audience: format!("{issuer}{}", path::PROXY), allowed_origins, issuer, shared_grants }
     }
 }
 
-/// Everything that the domain works with.
+/// Everything that the domain's functions need.
 #[derive(Debug)]
 pub struct Core {
     pub table: Table,
@@ -104,13 +138,14 @@ pub struct Core {
     pub random: Random,
     pub issuers: Issuers,
     pub vault: Vault,
-    /// The way to authorization servers that MCP servers name.
+    /// Requests to authorization servers that MCP servers name.
     pub(crate) http: Arc<dyn Http>,
-    hints: Hints,
+    prefetch_hints: PrefetchHints,
     keyring: Versioned<Keyring>,
-    compiled: Versioned<Compiled>,
+    compiled: Versioned<CompiledPolicies>,
     session_keys: SessionKeys,
     pins: KnownPins,
+    pub(crate) tasks: Tasks,
     is_bootstrapped: AtomicBool,
 }
 
@@ -130,22 +165,23 @@ impl Core {
             issuers,
             vault,
             http,
-            hints: Hints::default(),
+            prefetch_hints: PrefetchHints::default(),
             keyring: Versioned::default(),
             compiled: Versioned::default(),
             session_keys: SessionKeys::default(),
             pins: KnownPins::default(),
+            tasks: Tasks::default(),
             is_bootstrapped: AtomicBool::new(false),
         }
     }
 
-    /// With another clock and source of randomness.
+    /// The same core with another clock and another source of randomness.
     #[must_use]
     pub fn with(self, clock: Clock, random: Random) -> Self {
         Self { clock, random, ..self }
     }
 
-    /// Makes a new table's control item and first signing key; does nothing to one that has them.
+    /// Makes a new table's control item and first signing key. Does nothing if they exist.
     pub async fn bootstrap(&self) -> Result<()> {
         match Control::read(self).await {
             Ok(_) => return Ok(()),
@@ -153,17 +189,19 @@ impl Core {
             Err(error) => return Err(error),
         }
         let mut change = Change::new();
-        Control { policies_version: 1, policies: 0, keys_version: 1 }.create(&mut change)?;
-        tokens::bootstrap_key(self, &mut change).await?;
+        let keys_digest = Some(tokens::bootstrap_key(self, &mut change).await?);
+        let policies_digest = Some(Digest::default());
+        Control { policies_version: 1, policies: 0, policies_digest, keys_version: 1, keys_digest }
+            .create(&mut change)?;
         match self.table.commit(change).await {
-            // Somebody else was faster.
-            Ok(()) | Err(Attempt::Raced) => Ok(()),
-            Err(Attempt::Failed(error)) => Err(error),
+            // Another process was faster.
+            Ok(()) | Err(CommitError::ConditionFailed) => Ok(()),
+            Err(CommitError::Failed(error)) => Err(error),
         }
     }
 
-    /// Refuses to go on without what [`Self::bootstrap`] makes. Asked where nothing else of a request would find
-    /// out, and of the table once.
+    /// Refuses to go on without what [`Self::bootstrap`] makes. Called where nothing else in a request would
+    /// notice it. After the first success, the table is not read again.
     pub(crate) async fn require_bootstrapped(&self) -> Result<()> {
         if !self.is_bootstrapped.load(Ordering::Relaxed) {
             Control::read(self).await?;
@@ -172,72 +210,82 @@ impl Core {
         Ok(())
     }
 
-    /// The signing keys of a version.
-    pub(crate) async fn keyring_at(&self, version: u64) -> Result<Arc<Keyring>> {
-        match self.keyring.kept().filter(|kept| kept.version >= version) {
+    /// The signing keys of this version, or newer ones.
+    pub(crate) async fn keyring_at(&self, version: Version) -> Result<Arc<Keyring>> {
+        match self.keyring.kept().filter(|kept| kept.version >= version.number) {
             Some(kept) => Ok(kept),
-            // Boxed, as it is seldom: every future that could wait for it would hold its state.
+            // Boxed, since it is rare: every future that could wait for it would hold its state.
             None => Ok(self.keyring.keep(Box::pin(Keyring::load(self, version)).await?)),
         }
     }
 
     /// The signing keys as they are now.
     pub async fn latest_keyring(&self) -> Result<Arc<Keyring>> {
-        self.keyring_at(Control::read(self).await?.keys_version).await
+        self.keyring_at(Control::read(self).await?.version_of_keys()).await
     }
 
-    /// The policies of a version.
-    pub(crate) async fn policies_at(&self, version: u64) -> Result<Arc<Compiled>> {
-        match self.compiled.kept().filter(|kept| kept.version >= version) {
+    /// The policies of this version, or newer ones.
+    pub(crate) async fn policies_at(&self, version: Version) -> Result<Arc<CompiledPolicies>> {
+        match self.compiled.kept().filter(|kept| kept.version >= version.number) {
             Some(kept) => Ok(kept),
             None => {
                 let (version, policies) = Box::pin(policies::load(self, version)).await?;
-                Ok(self.compiled.keep(Compiled::new(version, &policies)?))
+                Ok(self.compiled.keep(CompiledPolicies::new(version, &policies)?))
             }
         }
     }
 
     /// The policies as they are now.
-    pub async fn latest_policies(&self) -> Result<Arc<Compiled>> {
-        self.policies_at(Control::read(self).await?.policies_version).await
+    pub async fn latest_policies(&self) -> Result<Arc<CompiledPolicies>> {
+        self.policies_at(Control::read(self).await?.version_of_policies()).await
     }
 
     /// Checks everything about an agent token that needs no table. A key that this process does not know
     /// is looked for in the table once.
-    pub async fn verify_token(&self, token: &str) -> Result<Result<VerifiedToken, tokens::Refused>> {
+    pub async fn verify_token(&self, token: &str) -> Result<Checked<VerifiedToken, tokens::AgentTokenError>> {
+        self.verify_token_late(token, Duration::ZERO).await
+    }
+
+    /// [`Self::verify_token`], also for tokens that expired at most this long ago.
+    pub(crate) async fn verify_token_late(
+        &self,
+        token: &str,
+        by: Duration,
+    ) -> Result<Checked<VerifiedToken, tokens::AgentTokenError>> {
         let kept = match self.keyring.kept() {
             Some(kept) => kept,
             None => self.latest_keyring().await?,
         };
-        let check = |keyring: &Keyring| tokens::verify(keyring, token, &self.settings, self.clock.now());
-        match check(&kept) {
-            Err(tokens::Refused::UnknownKey) => Ok(check(&*self.latest_keyring().await?)),
-            verified => Ok(verified),
+        let check = |keyring: &Keyring| tokens::verify(keyring, token, &self.settings, self.clock.now(), by);
+        Ok(match check(&kept) {
+            Err(tokens::AgentTokenError::UnknownKey) => check(&*self.latest_keyring().await?),
+            verified => verified,
         }
+        .into())
     }
 }
 
-/// Turns a lost race into a defect, for changes that only make items under ids that were just drawn.
-pub(crate) fn fresh_id(attempt: Attempt) -> Error {
+/// For changes that only create items under new random ids: a lost race is then a defect.
+pub(crate) fn fresh_id(attempt: CommitError) -> Error {
     match attempt {
-        Attempt::Raced => Error::internal("a new id is taken"),
-        Attempt::Failed(error) => error,
+        CommitError::ConditionFailed => Error::internal("a new id is taken"),
+        CommitError::Failed(error) => error,
     }
 }
 
 /// The newest version of something that this process has read.
 #[derive(Debug)]
-struct Versioned<T>(RwLock<Option<Arc<T>>>);
+struct Versioned<T>(ArcSwapOption<T>);
 
 impl<T> Default for Versioned<T> {
     fn default() -> Self {
-        Self(RwLock::new(None))
+        Self(ArcSwapOption::empty())
     }
 }
 
 impl<T> Versioned<T> {
     fn kept(&self) -> Option<Arc<T>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.load_full()
     }
 }
 
@@ -251,7 +299,7 @@ impl HasVersion for Keyring {
     }
 }
 
-impl HasVersion for Compiled {
+impl HasVersion for CompiledPolicies {
     fn version(&self) -> u64 {
         self.version
     }
@@ -260,14 +308,9 @@ impl HasVersion for Compiled {
 impl<T: HasVersion> Versioned<T> {
     /// Keeps what was read, unless something newer has been kept meanwhile.
     fn keep(&self, read: T) -> Arc<T> {
-        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        match &*kept {
-            Some(newer) if newer.version() > read.version() => Arc::clone(newer),
-            _ => {
-                let read = Arc::new(read);
-                *kept = Some(Arc::clone(&read));
-                read
-            }
-        }
+        let read = Arc::new(read);
+        let newer = |kept: &Arc<T>| kept.version() > read.version();
+        self.0.rcu(|kept| kept.clone().filter(newer).or_else(|| Some(Arc::clone(&read))));
+        self.kept().filter(newer).unwrap_or(read)
     }
 }

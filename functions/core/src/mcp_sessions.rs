@@ -1,8 +1,21 @@
-//! MCP session ids that hold what they stand for, so that any process can carry a session on: the upstream
-//! server's own id, encrypted and bound to who may use it.
+//! MCP session ids that hold what they stand for.
 //!
-//! AES-256-GCM under a key of the week, which is an item like a signing key, sealed by the vault. An id is good
-//! in its week and the next; then its client begins a new session, as it does whenever a server forgets one.
+//! Nothing is kept in memory for a handshake client's session. The server's own session id is encrypted and given to
+//! the client as its id. So any process can continue the session. The id is bound to the caller, the server, its
+//! address, and the connection or header that is used there. It also holds the client's name, since a handshake client
+//! says it only once, and policies see it with each request. For that reason a client has a session with us even where
+//! the server keeps none.
+//!
+//! An id does not open, and the client gets a 404 and begins a new session, when
+//!
+//! - another caller sends it;
+//! - another person's grant is used now;
+//! - the person has connected again (perhaps as another account), or an admin has given another header. A connection
+//!   and a header have ids of their own for this (`connection_id`, `header.id`), which are made with them, and which a
+//!   refresh keeps.
+//!
+//! AES-256-GCM under a key of the week, which is an item like a signing key, sealed by the vault. An id is good in its
+//! week and the next.
 
 use std::{
     collections::HashMap,
@@ -19,13 +32,13 @@ use crate::{
     Core,
     clock::Timestamp,
     error::{Error, Result},
-    table::{Attempt, Change, Entity, Key},
+    table::{Change, CommitError, Entity, Key},
     vault::{KEY_BYTES, Sealed},
 };
 
 const PERIOD: Duration = Duration::from_hours(24 * 7);
 
-/// The longest id that is looked at, in bytes.
+/// The longest id that is read, in bytes.
 pub const MAX_ID: usize = 8 * 1024;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,7 +65,8 @@ fn period(now: Timestamp) -> u32 {
     u32::try_from(seconds / PERIOD.as_secs()).unwrap_or_default()
 }
 
-/// An id for `content`, which only the same `binding` opens: who calls, which server, with whose credentials.
+/// An id for `content`. It can be opened only with the same `binding`: the caller, the server and the
+/// credentials.
 pub async fn seal(core: &Core, binding: &str, content: &[u8]) -> Result<String> {
     let period = period(core.clock.now());
     let key = key(core, period, true).await?.ok_or_else(|| Error::internal("no MCP session key"))?;
@@ -68,14 +82,14 @@ pub async fn seal(core: &Core, binding: &str, content: &[u8]) -> Result<String> 
     Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// What an id stands for; `None` if it is none of ours, too old, or another's.
+/// The content of an id. `None` if it is not from Deputize, too old, or made with another binding.
 pub async fn open(core: &Core, binding: &str, id: &str) -> Result<Option<Vec<u8>>> {
     let Some(id) = Id::read(id, period(core.clock.now())) else { return Ok(None) };
     let Some(key) = key(core, id.period, false).await? else { return Ok(None) };
     Ok(id.open(&key, binding))
 }
 
-/// An id, as it is written.
+/// A decoded id.
 struct Id {
     period: u32,
     nonce: [u8; NONCE_LEN],
@@ -83,7 +97,7 @@ struct Id {
 }
 
 impl Id {
-    /// One of this period or the last.
+    /// Reads an id of this period or of the last one.
     fn read(id: &str, now: u32) -> Option<Self> {
         if id.len() > MAX_ID {
             return None;
@@ -103,12 +117,12 @@ impl Id {
     }
 }
 
-/// Nobody has sealed anything under this key, so nothing opens.
+/// No id was ever sealed under this key, so none opens.
 #[cfg(feature = "fuzzing")]
 pub fn fuzz(id: &str) {
     let Ok(key) = UnboundKey::new(&AES_256_GCM, &[7; KEY_BYTES]) else { return };
     let key = LessSafeKey::new(key);
-    // The period that it claims, so that it gets that far.
+    // The period that the id claims, so that reading it gets as far as possible.
     let claimed = BASE64_URL_SAFE_NO_PAD.decode(id).ok();
     let claimed = claimed.and_then(|bytes| bytes.first_chunk().copied()).map_or(0, u32::from_be_bytes);
     for now in [0, claimed, claimed.wrapping_add(1)] {
@@ -117,7 +131,7 @@ pub fn fuzz(id: &str) {
     }
 }
 
-/// The key of a period, made if there is none and it is wanted.
+/// The key of a period. If it does not exist, it is made if `make` says so.
 async fn key(core: &Core, period: u32, make: bool) -> Result<Option<Arc<LessSafeKey>>> {
     let kept = core.session_keys.0.read().unwrap_or_else(PoisonError::into_inner).get(&period).cloned();
     if kept.is_some() {
@@ -132,9 +146,11 @@ async fn key(core: &Core, period: u32, make: bool) -> Result<Option<Arc<LessSafe
         let gone = core.clock.now().plus(PERIOD * 3);
         change.create_expiring(item.clone(), &SessionKey { sealed }, gone)?;
         match core.table.commit(change).await {
-            // Somebody else was faster, or we were: what is there counts.
-            Ok(()) | Err(Attempt::Raced) => stored = core.table.read_one::<SessionKey>(item.clone()).await?,
-            Err(Attempt::Failed(error)) => return Err(error),
+            // This process or another one was faster. The key that is now in the table counts.
+            Ok(()) | Err(CommitError::ConditionFailed) => {
+                stored = core.table.read_one::<SessionKey>(item.clone()).await?;
+            }
+            Err(CommitError::Failed(error)) => return Err(error),
         }
     }
     let Some(stored) = stored else { return Ok(None) };
@@ -143,7 +159,7 @@ async fn key(core: &Core, period: u32, make: bool) -> Result<Option<Arc<LessSafe
         UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| Error::internal("a key has a wrong length"))?;
     let key = Arc::new(LessSafeKey::new(key));
     let mut kept = core.session_keys.0.write().unwrap_or_else(PoisonError::into_inner);
-    // This week's and the last's are all that is ever asked for.
+    // Only the keys of this period and of the last one are ever needed.
     kept.retain(|of, _| of.abs_diff(period) <= 1);
     kept.insert(period, Arc::clone(&key));
     Ok(Some(key))

@@ -1,8 +1,13 @@
-//! Which web pages may call. A browser says in the `Origin` header whose page a request comes from
-//! (Fetch standard, section 3.2; RFC 6454 section 7); what is no browser sends none and is not concerned.
+//! Which web pages may call. A browser says in the `Origin` header from which page a request comes (Fetch standard,
+//! section 3.2; RFC 6454 section 7). Other programs send none and are not affected. The edge notes the origin with the
+//! request ([`RequestOrigin`]).
 //!
-//! [`Settings::lets_call`] is the one place that decides for a deployment, and
-//! [`AgentAccount::lets_call`](crate::agents::AgentAccount::lets_call) narrows it for one agent account.
+//! 1. **The deployment's list** decides ([`Settings::allows_origin`]), for CORS and for the MCP endpoint alike. It alone
+//!    decides about preflights, since they carry no credential.
+//! 2. **The account's list** narrows it ([`AgentAccount::allows_origin`](crate::agents::AgentAccount::allows_origin)), wherever
+//!    an account's credential is proven: at the token endpoint, introspection and revocation, and at the proxy. The
+//!    account has been read there anyway. It cannot widen: an origin that is not the deployment's is refused with an
+//!    account's credentials, whatever the account's list says.
 
 use std::{fmt, str::FromStr};
 
@@ -11,10 +16,10 @@ use url::Url;
 
 use crate::Settings;
 
-/// What the pages of an origin are told that is not the deployment's.
+/// The answer to pages of an origin that is not among the deployment's.
 pub const NOT_ALLOWED: &str = "This origin is not allowed";
 
-/// What they are told if they use the credentials of an agent account that is not for them.
+/// The answer to pages that use an agent account's credentials and may not.
 pub const NOT_FOR_ACCOUNT: &str = "The agent account may not be used from this origin: it must be one of the deployment's, and \
      one of the account's allowed_origins if those are set";
 
@@ -33,7 +38,7 @@ impl Origin {
         let url = Url::parse(url).ok()?;
         let http = matches!(url.scheme(), "http" | "https");
         let origin = url.origin().ascii_serialization();
-        // The parser takes an asterisk for a letter, but whoever writes one means something that is not done here.
+        // The parser accepts an asterisk as a letter. Its author expects a wildcard, which is not supported.
         let plain = origin.len() <= MAX_LENGTH && !origin.contains('*');
         (http && plain).then_some(Self(origin))
     }
@@ -70,20 +75,20 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Whose page a request comes from, by its `Origin` headers.
+/// The origin of the page that sent a request, from its `Origin` headers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum RequestOrigin {
-    /// Nobody's: servers and command lines send no such header.
+    /// No page: servers and command lines send no such header.
     #[default]
     NoPage,
-    /// As the header says. It may say anything, `null` among it; only what is listed is allowed.
+    /// The header's text. It can be any text, also `null`. Only listed origins are allowed.
     Page(String),
-    /// Several headers, or one that is no text: it is allowed nowhere.
+    /// Several headers, or one that is not text. It is never allowed.
     Unclear,
 }
 
 impl RequestOrigin {
-    /// By the values of all `Origin` headers.
+    /// From the values of all `Origin` headers.
     pub fn read<'a>(mut headers: impl Iterator<Item = &'a [u8]>) -> Self {
         match (headers.next(), headers.next()) {
             (None, _) => Self::NoPage,
@@ -95,7 +100,7 @@ impl RequestOrigin {
         }
     }
 
-    /// Whether it is no page's, or one of these.
+    /// Whether the request comes from no page, or from one of these origins.
     pub(crate) fn is_among(&self, allowed: &[Origin]) -> bool {
         match self {
             Self::NoPage => true,
@@ -106,15 +111,15 @@ impl RequestOrigin {
 }
 
 impl Settings {
-    /// With the pages of these origins, beside our own, as callers.
+    /// Also allows the pages of these origins.
     #[must_use]
     pub fn allowing(mut self, origins: impl IntoIterator<Item = Origin>) -> Self {
         self.allowed_origins.extend(origins);
         self
     }
 
-    /// Whether a request may come from there, as far as all of the deployment is concerned.
-    pub fn lets_call(&self, from: &RequestOrigin) -> bool {
+    /// Whether the deployment accepts requests from there.
+    pub fn allows_origin(&self, from: &RequestOrigin) -> bool {
         from.is_among(&self.allowed_origins)
     }
 
@@ -172,9 +177,9 @@ mod tests {
     fn only_listed_origins_and_our_own_call_and_tricks_do_not() {
         let app = "https://app.example.com".parse().unwrap();
         let settings = Settings::at("https://deputize.example.com:443/").allowing([app]);
-        assert!(settings.lets_call(&RequestOrigin::NoPage));
+        assert!(settings.allows_origin(&RequestOrigin::NoPage));
         for right in ["https://app.example.com", "https://deputize.example.com"] {
-            assert!(settings.lets_call(&from(&[right.as_bytes()])), "{right}");
+            assert!(settings.allows_origin(&from(&[right.as_bytes()])), "{right}");
         }
         for wrong in [
             "",
@@ -193,11 +198,24 @@ mod tests {
             "https://app.example.com,https://app.example.com",
             " https://app.example.com",
         ] {
-            assert!(!settings.lets_call(&from(&[wrong.as_bytes()])), "{wrong}");
+            assert!(!settings.allows_origin(&from(&[wrong.as_bytes()])), "{wrong}");
         }
         let app = b"https://app.example.com".as_slice();
         assert_eq!(from(&[app, app]), RequestOrigin::Unclear);
         assert_eq!(from(&[b"\xff"]), RequestOrigin::Unclear);
-        assert!(!settings.lets_call(&RequestOrigin::Unclear));
+        assert!(!settings.allows_origin(&RequestOrigin::Unclear));
+    }
+
+    #[test]
+    fn whether_it_is_https_is_read_as_a_url_is() {
+        for (url, is_https) in [
+            ("https://deputize.example.com", true),
+            ("HTTPS://deputize.example.com/v1", true),
+            ("http://127.0.0.1:8787", false),
+            ("http://https://deputize.example.com", false),
+            ("nonsense", false),
+        ] {
+            assert_eq!(Settings::at(url).is_https(), is_https, "{url}");
+        }
     }
 }

@@ -6,13 +6,12 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use crate::{
     Core,
     error::{Error, Result},
-    table::{Entity, Key, Query, Stored},
+    table::{Entity, Key, Partition, Query, Stored},
 };
 
-/// Items on a page, unless the caller asks for fewer. Also the most: what one `BatchGetItem` reads.
-pub const PAGE_SIZE: usize = 100;
+pub use crate::table::PAGE_SIZE;
 
-/// Which page.
+/// The page that is asked for.
 #[derive(Clone, Debug)]
 pub struct PageRequest {
     limit: usize,
@@ -40,7 +39,7 @@ impl<T> Listing<T> {
 }
 
 impl PageRequest {
-    /// `limit` from 1 to 100; `cursor` from the page before.
+    /// `limit` is 1 to 100. `cursor` comes from the page before.
     pub fn new(limit: Option<usize>, cursor: Option<&str>) -> Result<Self> {
         let limit = limit.unwrap_or(PAGE_SIZE);
         if !(1..=PAGE_SIZE).contains(&limit) {
@@ -61,51 +60,50 @@ impl PageRequest {
         self.limit
     }
 
-    /// What the cursor of the page before says.
+    /// The decoded cursor of the page before.
     pub fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
     }
 
     /// The same request with what is left of its limit, for a list's second part: its cursor counts only if
     /// it is one of that part.
-    pub(crate) fn rest(&self, limit: usize, part: &str) -> Self {
-        Self { limit, cursor: self.cursor.clone().filter(|cursor| cursor.starts_with(part)) }
+    pub(crate) fn rest(&self, limit: usize, part: &Partition) -> Self {
+        Self { limit, cursor: self.cursor.clone().filter(|cursor| cursor.starts_with(&part.prefix)) }
     }
 
-    /// The text of a cursor to answer.
+    /// Encodes a position as a cursor.
     pub fn encode(position: &str) -> String {
         BASE64_URL_SAFE_NO_PAD.encode(position)
     }
 
-    /// A page of the entries of a partition whose sort keys begin with `prefix`, each followed to its item.
+    /// A page of the entries of a list, each followed to its item.
     pub(crate) async fn list_entries<E: Entity, T: Entity>(
         &self,
         core: &Core,
-        partition: &str,
-        prefix: &str,
+        list: &Partition,
         follow: impl Fn(&E) -> Key,
     ) -> Result<Listing<T>> {
-        let entries = self.list_items::<E>(core, partition, prefix).await?;
+        let entries = self.list_items::<E>(core, list).await?;
         let keys: Vec<Key> = entries.items.iter().map(|entry| follow(entry)).collect();
         let items = core.table.read_all::<T>(&keys).await?;
         Ok(Listing { items: items.into_iter().map(|stored| stored.value).collect(), next: entries.next })
     }
 
-    /// A page of the items of a partition whose sort keys begin with `prefix`.
+    /// A page of the items of a list.
     pub(crate) async fn list_items<T: Entity>(
         &self,
         core: &Core,
-        partition: &str,
-        prefix: &str,
+        list: &Partition,
     ) -> Result<Listing<Stored<T>>> {
+        let Partition { pk, prefix } = list;
         let after = match &self.cursor {
-            Some(sk) if sk.starts_with(prefix) => Some(Key { pk: partition.to_owned(), sk: sk.clone() }),
+            Some(sk) if sk.starts_with(&**prefix) => Some(Key { pk: pk.clone(), sk: sk.clone() }),
             Some(_) => return Err(Error::invalid("cursor is not one of this list")),
             None => None,
         };
-        let mut query = Query::partition(partition, self.limit).after(after);
+        let mut query = Query::partition(pk, self.limit).after(after);
         if !prefix.is_empty() {
-            query = query.prefix(prefix);
+            query = query.prefix(prefix.as_str());
         }
         let page = core.table.query::<T>(query).await?;
         Ok(Listing { items: page.items, next: page.next.map(|key| Self::encode(&key.sk)) })

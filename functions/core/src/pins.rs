@@ -5,43 +5,38 @@
 //! changes, is read once by each process, and a call costs no more round trips than without.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, PoisonError, RwLock},
 };
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
+pub use crate::entities::server::Pinning;
 use crate::{
     Core,
-    audit::{Action, Request},
+    audit::{Action, RequestContext},
     caller::UserCaller,
     error::{Error, Result},
     ids::ServerId,
     secret::sha256_hex,
     servers::{self, Server},
-    table::{Change, Entity, Key, settle},
+    table::{Entity, Key, retry_on_conflict},
+    unambiguous_json,
 };
 
-/// The most tools of one server that can be approved: they are one item.
-const MAX_TOOLS: usize = 2_000;
-
-/// What is done about a tool whose definition is not the approved one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Pinning {
-    /// Nothing.
-    #[default]
-    Off,
-    /// The audit trail says so.
-    Warn,
-    /// It is neither listed nor called.
-    Block,
-}
+/// The most tools of one server that can be approved. They are one item, of at most 400 KB (DynamoDB
+/// Developer Guide, *Quotas*). A tool takes about 130 bytes of it, whatever the length of its name.
+pub const MAX_TOOLS: usize = 2_000;
 
 /// Approved definitions: a hash for each tool's name.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Pins {
+    /// By the hash of the name: 2,000 long names would not fit into an item.
+    #[serde(default)]
+    definitions: BTreeMap<String, String>,
+    /// By the name: the form in which older approvals are stored.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     tools: BTreeMap<String, String>,
 }
 
@@ -49,14 +44,33 @@ impl Entity for Pins {
     const KIND: &'static str = "approved tools";
 }
 
-/// How a definition stands to what was approved.
+/// How a definition compares with the approved one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Standing {
+pub enum ToolStatus {
     Approved,
     Changed,
-    /// No tool of that name was approved.
+    /// No tool of this name was approved.
     New,
+    /// Two readers could read it differently: a name occurs twice in it, in any case, or the list has another
+    /// tool of its name. So it is never the approved one.
+    Unclear,
+}
+
+/// The result of an approval: the tools' names.
+#[derive(Clone, Debug, Default)]
+pub struct Approval {
+    pub approved: Vec<String>,
+    /// The tools that are [`ToolStatus::Unclear`]. They cannot be approved.
+    pub left_out: Vec<String>,
+}
+
+/// The definitions of one list, to be judged.
+#[derive(Debug)]
+pub struct CheckedToolList<'a> {
+    pins: &'a Pins,
+    /// The names that occur several times.
+    repeated: HashSet<String>,
 }
 
 /// The pins that this process has read, by server and version.
@@ -64,31 +78,73 @@ pub enum Standing {
 pub(crate) struct KnownPins(RwLock<BTreeMap<ServerId, (u64, Arc<Pins>)>>);
 
 impl Pins {
-    fn of(tools: &[Box<RawValue>]) -> Result<Self> {
+    fn of(tools: &[Box<RawValue>]) -> Result<(Self, Approval)> {
         if tools.len() > MAX_TOOLS {
-            return Err(Error::Invalid(format!("The server has more than {MAX_TOOLS} tools")));
+            return Err(Error::invalid(format!(
+                "The server has {} tools; at most {MAX_TOOLS} of a server can be approved",
+                tools.len()
+            )));
         }
-        let named = tools.iter().filter_map(|tool| name_and_hash(tool));
-        Ok(Self { tools: named.collect() })
+        let (mut pins, mut approval) = (Self::default(), Approval::default());
+        let repeated = repeated(tools.iter().map(|tool| &**tool));
+        for tool in tools {
+            let Some(name) = name(tool) else { continue };
+            match hash(tool) {
+                Some(hash) if !repeated.contains(&name) => {
+                    pins.definitions.insert(sha256_hex(name.as_bytes()), hash);
+                    approval.approved.push(name);
+                }
+                _ => approval.left_out.push(name),
+            }
+        }
+        approval.approved.sort_unstable();
+        approval.left_out.sort_unstable();
+        approval.left_out.dedup();
+        Ok((pins, approval))
     }
 
-    /// A definition's name, and how it stands. `None` for what is no definition.
-    pub fn judge(&self, tool: &RawValue) -> Option<(String, Standing)> {
-        let (name, hash) = name_and_hash(tool)?;
-        let standing = match self.tools.get(&name) {
-            Some(approved) if *approved == hash => Standing::Approved,
-            Some(_) => Standing::Changed,
-            None => Standing::New,
+    /// The definitions of one list, to be judged together.
+    pub fn list<'t>(&self, tools: impl IntoIterator<Item = &'t RawValue>) -> CheckedToolList<'_> {
+        CheckedToolList { pins: self, repeated: repeated(tools) }
+    }
+}
+
+impl CheckedToolList<'_> {
+    /// A definition's name and standing. `None` if it has no name: such a tool cannot be called.
+    pub fn status(&self, tool: &RawValue) -> Option<(String, ToolStatus)> {
+        let name = name(tool)?;
+        let Pins { definitions, tools } = self.pins;
+        let standing = match hash(tool).filter(|_| !self.repeated.contains(&name)) {
+            None => ToolStatus::Unclear,
+            Some(hash) => match definitions.get(&sha256_hex(name.as_bytes())).or_else(|| tools.get(&name)) {
+                Some(approved) if *approved == hash => ToolStatus::Approved,
+                Some(_) => ToolStatus::Changed,
+                None => ToolStatus::New,
+            },
         };
         Some((name, standing))
     }
 
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tools.keys().map(String::as_str)
+    /// The names of the tools that may be called: those with one definition, which is approved.
+    pub fn approved<'t>(&self, tools: impl IntoIterator<Item = &'t RawValue>) -> HashSet<String> {
+        let checked = tools.into_iter().filter_map(|tool| self.status(tool));
+        checked.filter(|(_, standing)| *standing == ToolStatus::Approved).map(|(name, _)| name).collect()
     }
 }
 
-/// A value with every object's fields in the order of their names.
+/// The names that occur several times.
+fn repeated<'t>(tools: impl IntoIterator<Item = &'t RawValue>) -> HashSet<String> {
+    let mut seen = HashSet::new();
+    tools.into_iter().filter_map(name).filter_map(|name| seen.replace(name)).collect()
+}
+
+/// A definition's name. If it has several, the last one counts, as with most readers.
+fn name(tool: &RawValue) -> Option<String> {
+    let fields: HashMap<String, &RawValue> = serde_json::from_str(tool.get()).ok()?;
+    serde_json::from_str(fields.get("name")?.get()).ok()
+}
+
+/// The value with the fields of every object sorted by name.
 fn sorted(value: Value) -> Value {
     match value {
         Value::Object(fields) => {
@@ -101,14 +157,13 @@ fn sorted(value: Value) -> Value {
     }
 }
 
-/// The hash of what a definition says, however it is written.
-fn name_and_hash(tool: &RawValue) -> Option<(String, String)> {
-    let definition: Value = serde_json::from_str(tool.get()).ok()?;
-    let name = definition.get("name")?.as_str()?.to_owned();
-    Some((name, sha256_hex(sorted(definition).to_string().as_bytes())))
+/// A hash of a definition's content, whatever its spelling. `None` if two readers could read it differently.
+fn hash(tool: &RawValue) -> Option<String> {
+    let definition = unambiguous_json::read(tool.get()).ok()?;
+    Some(sha256_hex(sorted(definition).to_string().as_bytes()))
 }
 
-/// The definitions in force at a server; none were approved if there are none.
+/// The definitions in force at a server. Empty if none were approved.
 pub async fn of(core: &Core, server: &Server) -> Result<Arc<Pins>> {
     if server.pins_version == 0 {
         return Ok(Arc::default());
@@ -119,7 +174,7 @@ pub async fn of(core: &Core, server: &Server) -> Result<Arc<Pins>> {
     }
     let key = Key::pins(&server.id, server.pins_version);
     let Some(pins) = core.table.read_one::<Pins>(key).await? else {
-        // Approved anew since the server was read.
+        // They were approved again after the server was read.
         return Err(Error::unavailable("a server's approved tools are being changed"));
     };
     let pins = Arc::new(pins.value);
@@ -128,31 +183,37 @@ pub async fn of(core: &Core, server: &Server) -> Result<Arc<Pins>> {
     Ok(pins)
 }
 
-/// Approves a server's tools as they are. Admins only.
+/// Approves a server's tools as they are, except those that two readers could read differently. Admins only.
 pub async fn approve(
     core: &Core,
     caller: &UserCaller,
-    request: &Request,
+    request: &RequestContext,
     id: &ServerId,
     tools: &[Box<RawValue>],
-) -> Result<Pins> {
+) -> Result<Approval> {
     caller.require_admin()?;
-    let pins = Pins::of(tools)?;
-    settle(|| async {
+    let (pins, approval) = Pins::of(tools)?;
+    let note = match approval.left_out.len() {
+        0 => format!("{} tools", approval.approved.len()),
+        left_out => format!("{} tools; {left_out} left out, as they say two things", approval.approved.len()),
+    };
+    retry_on_conflict(|| async {
         let was = servers::get(core, id).await?;
         let mut server = was.value.clone();
         server.pins_version += 1;
         server.updated_at = core.clock.now();
         let event = caller.event(core, request, Action::ToolsApprove)?.server(id.clone());
-        let mut change = Change::new();
+        let mut change = caller.change()?;
         change.create(Key::pins(id, server.pins_version), &pins)?;
         if was.pins_version > 0 {
-            change.delete(&Key::pins(id, was.pins_version), 1)?;
+            // A pins item never changes. The condition on the server's revision says that it is still the one
+            // in force.
+            change.remove(&Key::pins(id, was.pins_version))?;
         }
         change.replace(Key::server(id), &server, was.rev)?;
-        change.record(&event.about("server", id).note(format!("{} tools", pins.tools.len())))?;
+        change.record(&event.about("server", id).note(&note))?;
         core.table.commit(change).await?;
-        Ok(pins.clone())
+        Ok(approval.clone())
     })
     .await
 }
@@ -165,22 +226,104 @@ mod tests {
         RawValue::from_string(text.to_owned()).unwrap()
     }
 
+    fn approved(tools: &[&str]) -> (Pins, Approval) {
+        Pins::of(&tools.iter().map(|tool| raw(tool)).collect::<Vec<_>>()).unwrap()
+    }
+
+    /// The standing of each definition in a list.
+    fn standings(pins: &Pins, tools: &[&str]) -> Vec<Option<ToolStatus>> {
+        let tools: Vec<_> = tools.iter().map(|tool| raw(tool)).collect();
+        let list = pins.list(tools.iter().map(|tool| &**tool));
+        tools.iter().map(|tool| list.status(tool).map(|(_, standing)| standing)).collect()
+    }
+
     #[test]
     fn a_definition_is_the_same_however_it_is_written_and_another_when_it_says_something_else() {
-        let pins = Pins::of(&[raw(r#"{"name":"a","description":"x","inputSchema":{"b":1,"a":2}}"#)]).unwrap();
-        let standing = |text: &str| pins.judge(&raw(text)).unwrap().1;
+        let (pins, _) = approved(&[r#"{"name":"a","description":"x","inputSchema":{"b":1,"a":2}}"#]);
+        let standing = |text: &str| standings(&pins, &[text])[0];
         assert_eq!(
             standing(r#"{ "inputSchema": {"a":2,"b":1}, "description":"\u0078", "name":"a" }"#),
-            Standing::Approved
+            Some(ToolStatus::Approved)
         );
         for changed in [
             r#"{"name":"a","description":"y","inputSchema":{"b":1,"a":2}}"#,
             r#"{"name":"a","description":"x","inputSchema":{"b":1}}"#,
             r#"{"name":"a","description":"x","inputSchema":{"b":1,"a":2},"annotations":{}}"#,
         ] {
-            assert_eq!(standing(changed), Standing::Changed, "{changed}");
+            assert_eq!(standing(changed), Some(ToolStatus::Changed), "{changed}");
         }
-        assert_eq!(standing(r#"{"name":"b"}"#), Standing::New);
-        assert!(pins.judge(&raw(r#"{"description":"no name"}"#)).is_none());
+        assert_eq!(standing(r#"{"name":"b"}"#), Some(ToolStatus::New));
+        assert_eq!(standing(r#"{"description":"no name"}"#), None);
+    }
+
+    #[test]
+    fn a_definition_that_two_readers_read_differently_is_not_the_approved_one() {
+        let (pins, _) = approved(&[r#"{"name":"a","description":"x","inputSchema":{"b":1}}"#]);
+        for unclear in [
+            r#"{"name":"a","description":"evil","description":"x","inputSchema":{"b":1}}"#,
+            r#"{"name":"a","description":"x","Description":"evil","inputSchema":{"b":1}}"#,
+            r#"{"name":"a","description":"x","inputSchema":{"b":2,"b":1}}"#,
+            r#"{"name":"a","description":"x","inputSchema":{"b":1,"B":2}}"#,
+            r#"{"name":"b","name":"a","description":"x","inputSchema":{"b":1}}"#,
+            r#"{"name":"a","Name":"b","description":"x","inputSchema":{"b":1}}"#,
+            r#"{"name":"a","description":"x","inputSchema":{"b":1e999}}"#,
+        ] {
+            assert_eq!(standings(&pins, &[unclear]), [Some(ToolStatus::Unclear)], "{unclear}");
+        }
+    }
+
+    #[test]
+    fn of_two_tools_of_one_name_neither_is_the_approved_one() {
+        let (one, other) = (r#"{"name":"a","description":"x"}"#, r#"{"name":"a","description":"evil"}"#);
+        let (pins, _) = approved(&[one]);
+        assert_eq!(standings(&pins, &[one]), [Some(ToolStatus::Approved)]);
+        assert_eq!(standings(&pins, &[one, other]), [Some(ToolStatus::Unclear); 2]);
+        assert_eq!(standings(&pins, &[other, one]), [Some(ToolStatus::Unclear); 2]);
+        let tools = [raw(one), raw(other)];
+        let tools = || tools.iter().map(|tool| &**tool);
+        assert!(pins.list(tools()).approved(tools()).is_empty());
+    }
+
+    #[test]
+    fn what_says_two_things_is_not_approved_and_all_else_is() {
+        let fine = r#"{"name":"fine"}"#;
+        let tools = [
+            r#"{"name":"b","description":"x"}"#,
+            r#"{"name":"b","description":"y"}"#,
+            r#"{"name":"c","description":"x","description":"y"}"#,
+            fine,
+            r#"{"description":"no name"}"#,
+        ];
+        let (pins, approval) = approved(&tools);
+        assert_eq!(
+            (approval.approved, approval.left_out),
+            (vec!["fine".to_owned()], vec!["b".to_owned(), "c".to_owned()])
+        );
+        assert_eq!(
+            standings(&pins, &[tools[0], tools[2], fine]),
+            [Some(ToolStatus::New), Some(ToolStatus::Unclear), Some(ToolStatus::Approved)]
+        );
+    }
+
+    #[test]
+    fn an_approval_that_was_stored_by_names_is_still_good() {
+        let definition = r#"{"name":"a","description":"x"}"#;
+        let hash = sha256_hex(br#"{"description":"x","name":"a"}"#);
+        let stored = serde_json::json!({ "tools": { "a": hash, "b": hash } });
+        let pins: Pins = serde_json::from_value(stored).unwrap();
+        let checked = standings(&pins, &[definition, r#"{"name":"b"}"#, r#"{"name":"c"}"#]);
+        assert_eq!(checked, [ToolStatus::Approved, ToolStatus::Changed, ToolStatus::New].map(Some));
+    }
+
+    #[test]
+    fn more_tools_than_an_item_holds_are_refused_by_the_limit() {
+        let tools =
+            |count: usize| (0..count).map(|n| raw(&format!(r#"{{"name":"{n}"}}"#))).collect::<Vec<_>>();
+        assert!(Pins::of(&tools(MAX_TOOLS)).is_ok());
+        let refused = Pins::of(&tools(MAX_TOOLS + 1)).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "The server has 2001 tools; at most 2000 of a server can be approved"
+        );
     }
 }

@@ -1,9 +1,12 @@
 //! Client secrets and API keys: how they look, how they are made, and how they are compared.
 //!
-//! Both hold 256 random bits, so a fast hash (SHA-256) is enough to store them by: there is nothing to
-//! guess, and a slow password hash would only make each call slow. Their last four bytes are a checksum,
-//! so that a mistyped or truncated one is refused before the table is asked, and secret scanners can tell
-//! a real one. They are shown once and never stored.
+//! Both hold 256 random bits, so a fast hash (SHA-256) is enough to store them by: nobody can guess them, and a slow
+//! password hash would only make each call slow. They are shown once and never stored. Comparison is in constant time.
+//!
+//! An API key also holds its owner's id and its own. So key, owner and everything else are read at once.
+//!
+//! The last four bytes are a checksum. With it a mistyped or truncated secret is refused before the table is read, and
+//! secret scanners recognize a real one. It proves nothing.
 
 use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
 use base64::{
@@ -27,7 +30,7 @@ const CLIENT_SECRET_PREFIX: &str = "dps_";
 const SECRET_BYTES: usize = 32;
 const CHECKSUM_BYTES: usize = 4;
 
-/// The SHA-256 of a secret: all that the table knows of it.
+/// The SHA-256 of a secret: the only thing that the table holds of it.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SecretHash(String);
@@ -37,7 +40,7 @@ impl SecretHash {
         Self(sha256_base64url(secret))
     }
 
-    /// In constant time.
+    /// Compares in constant time.
     pub fn matches(&self, other: &Self) -> bool {
         verify_slices_are_equal(self.0.as_bytes(), other.0.as_bytes()).is_ok()
     }
@@ -49,10 +52,10 @@ impl std::fmt::Debug for SecretHash {
     }
 }
 
-/// A newly made secret, together with what is stored of it.
+/// A new secret, and the hash to store.
 #[derive(Debug)]
 pub struct NewSecret {
-    /// To show once.
+    /// The text to show once.
     pub text: SecretString,
     pub hash: SecretHash,
 }
@@ -63,21 +66,21 @@ pub fn new_client_secret(random: &Random) -> Result<NewSecret> {
     Ok(NewSecret { text: encode(CLIENT_SECRET_PREFIX, &*secret), hash: SecretHash::of(&*secret) })
 }
 
-/// 256 random bits as text, for what is used once: a `state`, a PKCE verifier.
+/// 256 random bits as text, for single use: a `state`, a PKCE verifier.
 pub(crate) fn random_text(random: &Random) -> Result<Zeroizing<String>> {
     let bytes = Zeroizing::new(random.bytes::<SECRET_BYTES>()?);
     Ok(Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(*bytes)))
 }
 
-/// The hash of a client secret as presented; `None` if it cannot be one.
+/// The hash of a presented client secret. `None` if the text cannot be a client secret.
 pub fn hash_client_secret(presented: &str) -> Option<SecretHash> {
     let secret = decode::<SECRET_BYTES>(CLIENT_SECRET_PREFIX, presented)?;
     Some(SecretHash::of(&*secret))
 }
 
-/// An API key as presented. It names its owner and itself, so that the key, its owner and whatever else a
-/// call needs are read in the same round trip.
-#[derive(Debug)]
+/// A presented API key. It contains its own id and its owner's, so that the key, its owner and everything
+/// else for a call are read in one round trip.
+#[derive(Clone, Debug)]
 pub struct PresentedApiKey {
     pub user_id: UserId,
     pub key_id: ApiKeyId,
@@ -96,7 +99,7 @@ pub fn new_api_key(random: &Random, user: UserId, key: ApiKeyId) -> Result<NewSe
 }
 
 impl PresentedApiKey {
-    /// `None` if the text cannot be an API key of ours.
+    /// `None` if the text cannot be an API key.
     pub fn parse(presented: &str) -> Option<Self> {
         let bytes = decode::<API_KEY_BYTES>(API_KEY_PREFIX, presented)?;
         Some(Self {
@@ -156,22 +159,22 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     )
 }
 
-/// The base64url SHA-256 of some bytes, as a key's thumbprint is.
+/// The base64url SHA-256 of some bytes, for a key's thumbprint.
 pub(crate) fn sha256_base64url(bytes: &[u8]) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, bytes))
 }
 
-/// The base64 SHA-256 of some bytes, as Content Security Policy names an inline style by.
+/// The base64 SHA-256 of some bytes, for an inline style in a Content Security Policy.
 pub fn sha256_base64(bytes: &[u8]) -> String {
     BASE64_STANDARD.encode(digest::digest(&digest::SHA256, bytes))
 }
 
-/// Text that a caller presents as a secret: it is wiped when dropped and cannot be printed.
+/// A secret that a caller presents: wiped when dropped, and not printable.
 pub fn presented(text: &str) -> SecretString {
     SecretString::from(text)
 }
 
-/// The text of a secret that is about to be answered, once.
+/// The text of a new secret, for the one answer that shows it.
 pub fn shown_once(secret: &SecretString) -> &str {
     secret.expose_secret()
 }

@@ -6,27 +6,27 @@ use crate::{
     Core,
     agents::{self, AgentAccount, NewAgentAccount},
     api_keys,
-    control::Control,
+    control::{Control, Digest, InForce},
     delegations::{self, NewDelegation},
     error::Result,
     ids::{AgentAccountId, UserId},
     policies::{self, NewPolicy},
     servers::{self, NewServer, Server},
-    table::{Attempt, Change},
+    table::{Change, CommitError},
     users::{self, NewUser, User},
 };
 
-/// Things to make together or not at all.
+/// Items to create together, all or none.
 #[derive(Debug)]
 pub struct Seed<'a> {
     core: &'a Core,
     change: Change,
-    policies: usize,
+    policies: Vec<Digest>,
 }
 
 impl<'a> Seed<'a> {
     pub fn new(core: &'a Core) -> Self {
-        Self { core, change: Change::new(), policies: 0 }
+        Self { core, change: Change::new(), policies: Vec::new() }
     }
 
     pub fn user(&mut self, new: NewUser) -> Result<User> {
@@ -43,6 +43,7 @@ impl<'a> Seed<'a> {
             owner_user_id: Some(owner),
             groups: Vec::new(),
             allowed_origins: None,
+            shared_grants: None,
         };
         let (account, issued) = agents::add_agent(self.core, &mut self.change, owner, new)?;
         Ok((account, issued.text))
@@ -59,16 +60,19 @@ impl<'a> Seed<'a> {
 
     pub fn policy(&mut self, name: &str, text: &str) -> Result<()> {
         let new = NewPolicy { name: name.to_owned(), text: text.to_owned() };
-        policies::add_policy(self.core, &mut self.change, new)?;
-        self.policies += 1;
+        let policy = policies::add_policy(self.core, &mut self.change, new)?;
+        self.policies.push(policy.digest());
         Ok(())
     }
 
-    /// Writes it all in one transaction.
-    pub async fn plant(mut self) -> Result<(), Attempt> {
-        if self.policies > 0 {
+    /// Writes everything in one transaction.
+    pub async fn plant(mut self) -> Result<(), CommitError> {
+        if !self.policies.is_empty() {
             let control = Control::read(self.core).await?;
-            control.with_policies(control.policies + self.policies).replace(&mut self.change, control.rev)?;
+            let count = control.policies + self.policies.len();
+            let digest = control.policies_digest;
+            let digest = digest.map(|digest| self.policies.into_iter().fold(digest, Digest::flip));
+            control.with_policies(count, digest).replace(&mut self.change, control.rev)?;
         }
         self.core.table.commit(self.change).await
     }

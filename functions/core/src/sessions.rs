@@ -1,39 +1,54 @@
 //! Users' OAuth sessions at MCP servers: the upstream tokens, encrypted, and whether they can be used.
-//! How a session comes to be and is kept alive is told in [`crate::connections`].
+//! [`crate::connections`] says how a session is made and kept alive.
 
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::{
     Core,
-    audit::{Action, Event, Request},
+    audit::{Action, Event, RequestContext},
     caller::UserCaller,
-    clock::Timestamp,
-    error::{Error, Result},
+    clock::{Random, Timestamp},
+    error::{Error, Result, chain},
     ids::{ServerId, UserId},
     servers::Server,
-    table::{Attempt, Change, Entity, Key, Stored, settle},
-    vault::Sealed,
+    table::{Change, CommitError, Entity, Key, Stored, retry_on_conflict},
+    tasks::TaskContext,
+    vault::{Sealed, Sealer, Vault},
 };
+
+/// How long what a provider gave is tried to be stored: it cannot be had again.
+pub(crate) const STORE_WITHIN: Duration = Duration::from_secs(6);
+
+/// 30 to 157 ms.
+pub(crate) fn pause(random: &Random) -> Result<Duration> {
+    let [jitter] = random.bytes::<1>()?;
+    Ok(Duration::from_millis(30 + u64::from(jitter) / 2))
+}
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Session {
     pub user_id: UserId,
     pub server_id: ServerId,
-    /// The server's address when the session was made. Tokens go nowhere else.
+    /// New with each connection, kept by refreshes. What was opened with one connection does not go on with
+    /// another, which may be another account's. Nil in sessions that were stored before this field existed.
+    #[serde(default)]
+    pub(crate) connection_id: Uuid,
+    /// The server's address when the session was made. The tokens are sent only there.
     pub resource: String,
     tokens: Sealed,
-    /// Names the tokens, however they are sealed.
+    /// Names the tokens. Sealing them again does not change it.
     #[serde(default)]
     tokens_id: Uuid,
     /// Whether there is a refresh token among the tokens.
     #[serde(default)]
     pub renewable: bool,
-    /// Where the tokens come from and are renewed.
+    /// Where the tokens came from and are refreshed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<ProviderRef>,
     /// When the access token was given.
@@ -44,16 +59,16 @@ pub struct Session {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
     pub connected_at: Timestamp,
-    /// Who is renewing the tokens.
+    /// The process that is refreshing the tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) lease: Option<Lease>,
-    /// A refresh was sent whose answer nobody has seen: the provider may have consumed the refresh token.
+    /// A refresh was sent and its answer was lost. The provider may have used up the refresh token.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) in_doubt: bool,
-    /// The provider could not be asked: it is left alone until then.
+    /// The provider could not be reached. It is not asked before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) retry_at: Option<Timestamp>,
-    /// When the server last refused the access token before its time.
+    /// When the server last refused the access token before it expired.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rejected_at: Option<Timestamp>,
     /// The provider has ended the session.
@@ -61,7 +76,7 @@ pub struct Session {
     pub(crate) ended: Option<Ended>,
 }
 
-/// For sessions that were stored before this was.
+/// For sessions that were stored before this field existed.
 fn long_ago() -> Timestamp {
     Timestamp::from_millis(0)
 }
@@ -70,7 +85,7 @@ impl Entity for Session {
     const KIND: &'static str = "OAuth session";
 }
 
-/// Which of our clients, at which authorization server, for which resource.
+/// Our client, the authorization server and the resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderRef {
     pub issuer: String,
@@ -79,7 +94,7 @@ pub struct ProviderRef {
     pub resource: String,
 }
 
-/// The right to renew a session's tokens, for a time.
+/// The right to refresh a session's tokens, for a limited time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Lease {
     pub(crate) holder: Uuid,
@@ -90,7 +105,7 @@ pub(crate) struct Lease {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Ended {
-    /// The provider does not take the refresh token any more.
+    /// The provider no longer accepts the refresh token.
     Refused,
     /// The same, after a refresh whose answer was lost.
     Interrupted,
@@ -106,52 +121,57 @@ struct Tokens {
 
 /// Whether a session's access token can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum AccessTokenState {
     Good,
     /// It can still be used, but not for long.
     Ending,
-    /// It cannot be used any more.
+    /// It can no longer be used.
     Over,
 }
 
-/// Access tokens are renewed this long before they expire, or in the last quarter of a shorter life.
+/// Access tokens are refreshed this long before they expire, or in the last quarter of a shorter life.
 const EARLY: Duration = Duration::from_secs(60);
 
 impl Session {
-    /// Whether the session is one for this server, and can be used or renewed.
+    /// Requires that the session is for this server, and that it can be used or refreshed.
     pub fn check(&self, server: &Server, now: Timestamp) -> Result<()> {
         if self.server_id != server.id || self.resource != server.url {
             return Err(Error::SessionNotFound);
         }
-        match (self.ended, self.standing(now)) {
+        match (self.ended, self.access_token_state(now)) {
             (Some(Ended::Interrupted), _) => Err(Error::SessionInterrupted),
             (Some(Ended::Refused), _) => Err(Error::SessionExpired),
-            (None, Standing::Over) if !self.renewable => Err(Error::SessionExpired),
+            (None, AccessTokenState::Over) if !self.renewable => Err(Error::SessionExpired),
             (None, _) => Ok(()),
         }
     }
 
     /// Whether its owner must connect again.
     pub fn has_ended(&self, now: Timestamp) -> bool {
-        self.ended.is_some() || (!self.renewable && self.standing(now) == Standing::Over)
+        self.ended.is_some() || (!self.renewable && self.access_token_state(now) == AccessTokenState::Over)
     }
 
-    pub(crate) fn standing(&self, now: Timestamp) -> Standing {
-        let Some(expires) = self.expires_at else { return Standing::Good };
+    pub(crate) fn access_token_state(&self, now: Timestamp) -> AccessTokenState {
+        let Some(expires) = self.expires_at else { return AccessTokenState::Good };
         let quarter = u64::try_from(expires.as_millis() - self.issued_at.as_millis()).unwrap_or_default() / 4;
         if expires <= now {
-            Standing::Over
+            AccessTokenState::Over
         } else if expires.minus(EARLY.min(Duration::from_millis(quarter))) <= now {
-            Standing::Ending
+            AccessTokenState::Ending
         } else {
-            Standing::Good
+            AccessTokenState::Good
         }
     }
 
-    pub(crate) async fn refresh_token(&self, core: &Core) -> Result<SecretString> {
-        let tokens = self.open(core).await?.0;
+    pub(crate) async fn refresh_token(&self, vault: &Vault) -> Result<SecretString> {
+        let tokens = self.open(vault).await?.0;
         let token = tokens.refresh_token.as_deref().ok_or(Error::SessionExpired)?;
         Ok(SecretString::from(token))
+    }
+
+    /// Whether a process is refreshing the tokens now.
+    pub(crate) fn is_leased(&self, now: Timestamp) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.until > now)
     }
 
     /// Whether both hold the same tokens.
@@ -160,20 +180,18 @@ impl Session {
     }
 
     /// The session with new tokens in place of its own.
-    pub(crate) async fn renewed(&self, core: &Core, new: NewTokens<'_>) -> Result<Self> {
-        let refresh_token = match new.refresh_token {
-            Some(token) => Some(token.expose_secret().to_owned()),
-            // RFC 6749 section 6: without a new one, the old one stays good.
-            None => self.open(core).await?.0.refresh_token.clone(),
+    pub(crate) fn renewed(&self, sealer: &Sealer, new: &NewTokens) -> Result<Self> {
+        let tokens = Tokens {
+            access_token: new.access_token.expose_secret().to_owned(),
+            refresh_token: Some(new.refresh_token.expose_secret().to_owned()),
         };
-        let tokens = Tokens { access_token: new.access_token.expose_secret().to_owned(), refresh_token };
         Ok(Self {
-            tokens: seal(core, self.user_id, &self.server_id, &tokens).await?,
-            tokens_id: core.random.uuid()?,
-            renewable: tokens.refresh_token.is_some(),
+            tokens: seal(sealer, &tokens)?,
+            tokens_id: new.id,
+            renewable: true,
             issued_at: new.issued_at,
             expires_at: new.expires_at,
-            scope: new.scope.or_else(|| self.scope.clone()),
+            scope: new.scope.clone().or_else(|| self.scope.clone()),
             lease: None,
             in_doubt: false,
             retry_at: None,
@@ -184,8 +202,8 @@ impl Session {
     }
 
     /// The tokens, and whether they are sealed under a previous root key.
-    async fn open(&self, core: &Core) -> Result<(Tokens, bool)> {
-        let opened = core.vault.open(&Key::session(self.user_id, &self.server_id), &self.tokens).await?;
+    async fn open(&self, vault: &Vault) -> Result<(Tokens, bool)> {
+        let opened = vault.open(&Key::session(self.user_id, &self.server_id), &self.tokens).await?;
         let tokens = serde_json::from_slice(&opened.value)
             .map_err(|_| Error::internal("a session's tokens cannot be read"))?;
         Ok((tokens, opened.is_stale))
@@ -194,34 +212,39 @@ impl Session {
 
 impl Stored<Session> {
     /// The access token to present to the server. Tokens that are sealed under a previous root key are sealed
-    /// anew on the way; if that fails, they stay as they are until they are used again.
+    /// again under the new one. If that fails, the next use tries again. While the tokens are being refreshed
+    /// they are left alone, since new ones are about to be sealed.
     pub(crate) async fn access_token(&self, core: &Core) -> Result<SecretString> {
-        let (tokens, is_stale) = self.open(core).await?;
-        if is_stale && let Err(Attempt::Failed(error)) = self.seal_anew(core, &tokens).await {
-            tracing::warn!(%error, "an OAuth session stays sealed under a previous root key");
+        let (tokens, is_stale) = self.open(&core.vault).await?;
+        let is_stale = is_stale && !self.is_leased(core.clock.now());
+        if is_stale && let Err(CommitError::Failed(error)) = self.seal_anew(core, &tokens).await {
+            tracing::warn!(error = %chain(&error), "an OAuth session stays sealed under a previous root key");
         }
         Ok(SecretString::from(tokens.access_token.as_str()))
     }
 
-    async fn seal_anew(&self, core: &Core, tokens: &Tokens) -> Result<(), Attempt> {
+    async fn seal_anew(&self, core: &Core, tokens: &Tokens) -> Result<(), CommitError> {
+        let key = Key::session(self.user_id, &self.server_id);
         let mut session = self.value.clone();
-        session.tokens = seal(core, self.user_id, &self.server_id, tokens).await?;
+        session.tokens = seal(&core.vault.sealer(&key).await?, tokens)?;
         let mut change = Change::new();
-        change.replace(Key::session(self.user_id, &self.server_id), &session, self.rev)?;
+        change.replace(key, &session, self.rev)?;
         core.table.commit(change).await
     }
 }
 
-async fn seal(core: &Core, user: UserId, server: &ServerId, tokens: &Tokens) -> Result<Sealed> {
+fn seal(sealer: &Sealer, tokens: &Tokens) -> Result<Sealed> {
     let plain = Zeroizing::new(serde_json::to_vec(tokens).map_err(Error::internal)?);
-    core.vault.seal(&Key::session(user, server), &plain).await
+    sealer.seal(&plain)
 }
 
-/// What a refresh has brought.
+/// The result of a refresh.
 #[derive(Debug)]
-pub(crate) struct NewTokens<'a> {
-    pub(crate) access_token: &'a SecretString,
-    pub(crate) refresh_token: Option<&'a SecretString>,
+pub(crate) struct NewTokens {
+    /// The name of the new tokens.
+    pub(crate) id: Uuid,
+    pub(crate) access_token: SecretString,
+    pub(crate) refresh_token: SecretString,
     pub(crate) issued_at: Timestamp,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) scope: Option<String>,
@@ -239,17 +262,20 @@ pub struct NewSession {
     pub provider: Option<ProviderRef>,
 }
 
-/// Stores a user's session at a server, in place of any that is there.
+/// Stores a user's session at a server. Replaces an existing one.
 pub async fn store(core: &Core, user: UserId, server: &Server, new: NewSession) -> Result<Session> {
-    store_with(core, user, server, new, None).await
+    let sealer = core.vault.sealer(&Key::session(user, &server.id)).await?;
+    store_with(&core.task_context(), user, server, new, &sealer, None).await
 }
 
-/// [`store`], and the event of it in the same transaction.
+/// [`store`] with an existing data key, and with an audit event in the same transaction. A provider gives its
+/// answer only once, so this tries for a long time.
 pub(crate) async fn store_with(
-    core: &Core,
+    context: &TaskContext,
     user: UserId,
     server: &Server,
     new: NewSession,
+    sealer: &Sealer,
     event: Option<&Event>,
 ) -> Result<Session> {
     let NewSession { access_token, refresh_token, issued_at, expires_at, scope, provider } = new;
@@ -260,33 +286,59 @@ pub(crate) async fn store_with(
     let session = Session {
         user_id: user,
         server_id: server.id.clone(),
+        connection_id: context.random.uuid()?,
         resource: server.url.clone(),
-        tokens: seal(core, user, &server.id, &tokens).await?,
-        tokens_id: core.random.uuid()?,
+        tokens: seal(sealer, &tokens)?,
+        tokens_id: context.random.uuid()?,
         renewable: tokens.refresh_token.is_some() && provider.is_some(),
         provider,
         issued_at,
         expires_at,
         scope,
-        connected_at: core.clock.now(),
+        connected_at: context.clock.now(),
         lease: None,
         in_doubt: false,
         retry_at: None,
         rejected_at: None,
         ended: None,
     };
-    let key = Key::session(user, &server.id);
-    settle(|| async {
-        let was = core.table.read_one::<Session>(key.clone()).await?;
-        let mut change = Change::new();
-        change.write(key.clone(), &session, was.as_ref())?;
-        if let Some(event) = event {
-            change.record(event)?;
+    let stored = timeout(STORE_WITHIN, async {
+        loop {
+            match replace_with(context, &session, event).await {
+                Ok(()) => return Ok(()),
+                Err(CommitError::ConditionFailed) => {}
+                Err(CommitError::Failed(error @ (Error::Unavailable { .. } | Error::Undecided { .. }))) => {
+                    tracing::warn!(error = %chain(&error), "an OAuth session could not be stored; it is tried again");
+                }
+                Err(CommitError::Failed(error)) => return Err(error),
+            }
+            sleep(pause(&context.random)?).await;
         }
-        core.table.commit(change).await
-    })
-    .await?;
+    });
+    stored.await.unwrap_or_else(|_| {
+        Err(Error::unavailable("an OAuth session could not be stored for too long").undecided())
+    })?;
     Ok(session)
+}
+
+/// One attempt to store a session, in place of an existing one.
+async fn replace_with(
+    context: &TaskContext,
+    session: &Session,
+    event: Option<&Event>,
+) -> Result<(), CommitError> {
+    let key = Key::session(session.user_id, &session.server_id);
+    let was = context.table.read_one::<Session>(key.clone()).await?;
+    // Written by an earlier attempt, whose answer was lost.
+    if was.as_ref().is_some_and(|was| was.has_tokens_of(session)) {
+        return Ok(());
+    }
+    let mut change = Change::new();
+    change.write(key, session, was.as_ref())?;
+    if let Some(event) = event {
+        change.record(event)?;
+    }
+    context.table.commit(change).await
 }
 
 /// The caller's own session at a server.
@@ -294,17 +346,17 @@ pub async fn get(core: &Core, caller: &UserCaller, server: &ServerId) -> Result<
     core.table.read_one(Key::session(caller.user.id, server)).await?.ok_or(Error::NotFound("connection"))
 }
 
-/// Deletes the caller's own session at a server. Grants that rest on it remain, and find no session.
+/// Deletes the caller's own session at a server. Grants that use it remain, but have no session.
 pub async fn disconnect(
     core: &Core,
     caller: &UserCaller,
-    request: &Request,
+    request: &RequestContext,
     server: &ServerId,
 ) -> Result<()> {
-    settle(|| async {
+    retry_on_conflict(|| async {
         let was = get(core, caller, server).await?;
         let event = caller.event(core, request, Action::ConnectionDelete)?.server(server.clone());
-        let mut change = Change::new();
+        let mut change = caller.change()?;
         change.delete(&Key::session(caller.user.id, server), was.rev)?;
         change.record(&event.about("connection", server))?;
         core.table.commit(change).await

@@ -1,20 +1,22 @@
 //! A request's place in a distributed trace ([W3C Trace Context](https://www.w3.org/TR/trace-context-2/)).
 //!
-//! Nothing is recorded here: the ids go into the logs and on to MCP servers, so that whoever records can put the
-//! pieces together. Baggage is not passed on: it is the caller's words to somebody whom they do not know.
+//! Traces are continued, not recorded. The ids go into the logs and on to MCP servers, so that another system can put
+//! the pieces together. The request is a span of its own, which its log lines and its upstream requests name. There is
+//! no `OpenTelemetry` SDK: nothing is exported, and two headers need none. Baggage is not passed on: it is the caller's
+//! message to a party whom they do not know.
 
 use std::fmt::{self, Write};
 
 use crate::{clock::Random, error::Result};
 
-/// The longest `tracestate` that is passed on, in characters, and its most members (section 3.3.1).
+/// The longest `tracestate` that is passed on, in characters, and the most members in it (section 3.3.1).
 const MAX_STATE: usize = 512;
 const MAX_MEMBERS: usize = 32;
-/// The flags that are known: sampled, and that the trace id is random (section 3.2.2.5).
+/// The known flags: sampled, and that the trace id is random (section 3.2.2.5).
 const SAMPLED: u8 = 1;
 const RANDOM: u8 = 2;
 
-/// A trace, and the span in it that this request is.
+/// A trace, and this request's span in it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Trace {
     id: [u8; 16],
@@ -25,8 +27,8 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Continues the trace that `traceparent` and `tracestate` name; what is malformed is as good as left out
-    /// (section 4.3). Else the one that AWS X-Ray names; else begins one.
+    /// Continues the trace of `traceparent` and `tracestate`; malformed ones are ignored (section 4.3).
+    /// Otherwise continues AWS X-Ray's trace, or begins a new one.
     pub fn enter(
         random: &Random,
         traceparent: Option<&str>,
@@ -64,17 +66,18 @@ impl Trace {
         hex(&self.span)
     }
 
-    /// Whether somebody else began it.
+    /// Whether it began before this request.
     pub fn is_continued(&self) -> bool {
         self.is_continued
     }
 
-    /// What to send on, as the parent of what happens there; `None` for a request outside of any trace.
+    /// The `traceparent` to send on, with this request's span as the parent. `None` for a request outside of
+    /// any trace.
     pub fn traceparent(&self) -> Option<String> {
         (self.id != [0; 16]).then(|| format!("00-{}-{}-{:02x}", self.id(), self.span(), self.flags))
     }
 
-    /// What goes with it.
+    /// The `tracestate` to send on.
     pub fn tracestate(&self) -> Option<&str> {
         self.state.as_deref()
     }
@@ -94,7 +97,7 @@ fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// Lower case only, as the specification has it, and not all zeros.
+/// Lower case only, as the specification requires, and not all zeros.
 fn id<const N: usize>(text: &str) -> Option<[u8; N]> {
     if text.len() != N * 2 || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
         return None;
@@ -106,7 +109,7 @@ fn id<const N: usize>(text: &str) -> Option<[u8; N]> {
     (bytes != [0; N]).then_some(bytes)
 }
 
-/// `traceparent` (section 3.2). Of versions to come, what this one knows (section 3.2.4).
+/// `traceparent` (section 3.2). Of later versions, it reads the parts that this one has (section 3.2.4).
 fn parent(text: &str) -> Option<([u8; 16], u8)> {
     const LENGTH: usize = 55;
     let text = text.trim();
@@ -125,7 +128,8 @@ fn parent(text: &str) -> Option<([u8; 16], u8)> {
     Some((trace, u8::from_str_radix(flags, 16).ok()? & (SAMPLED | RANDOM)))
 }
 
-/// `tracestate` (section 3.3), which may come in several headers. One that is wrong anywhere is left out.
+/// `tracestate` (section 3.3), which may come in several headers. If any of it is malformed, all of it is
+/// ignored.
 fn state(headers: &[&str]) -> Option<String> {
     let members = headers.iter().flat_map(|header| header.split(',')).map(str::trim);
     let members: Vec<&str> = members.filter(|member| !member.is_empty()).take(MAX_MEMBERS + 1).collect();
@@ -146,8 +150,10 @@ fn is_member(text: &str) -> bool {
     key_fits && value_fits
 }
 
-/// The root of `X-Amzn-Trace-Id` ([AWS X-Ray, tracing header](https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader)):
-/// `Root=1-{8 digits}-{24 digits};Parent=…;Sampled=1`. The two numbers together are a trace id of W3C's.
+/// The root of `X-Amzn-Trace-Id`
+/// ([AWS X-Ray, tracing
+/// header](https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader)):
+/// `Root=1-{8 digits}-{24 digits};Parent=…;Sampled=1`. The two numbers together are a W3C trace id.
 fn xray_root(text: &str) -> Option<([u8; 16], u8)> {
     if text.len() > 512 {
         return None;

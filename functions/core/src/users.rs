@@ -1,126 +1,23 @@
 //! People: who they are, how a credential of theirs leads to them, and what they may do.
 
-use std::{fmt, str::FromStr};
+use std::collections::HashSet;
 
-use serde::{Deserialize, Serialize};
+use deputize_api::reason::Reason;
 
 use crate::{
     Core,
-    audit::{Action, Request},
+    audit::{Action, RequestContext},
     caller::UserCaller,
-    clock::Timestamp,
-    error::{Error, Result},
+    epoch::Epoch,
+    error::{Error, Result, Told},
     ids::UserId,
     paging::{Listing, PageRequest},
-    table::{Attempt, Change, Entity, Key, Stored, settle},
+    table::{Change, CommitError, Key, Partition, Stored, retry_on_conflict},
 };
-
-/// An email address, in lower case, so that two spellings of one address are one.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Email(String);
-
-#[derive(Debug, thiserror::Error)]
-#[error("not an email address")]
-pub struct InvalidEmail;
-
-impl Email {
-    /// In bytes (RFC 5321 section 4.5.3.1).
-    const MAX_LENGTH: usize = 254;
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Email {
-    type Err = InvalidEmail;
-
-    /// A shape check, not a proof: something before one `@`, a dot in what follows it, no white space.
-    fn from_str(text: &str) -> Result<Self, InvalidEmail> {
-        let (local, domain) = text.split_once('@').ok_or(InvalidEmail)?;
-        let fits = text.len() <= Self::MAX_LENGTH
-            && !local.is_empty()
-            && !domain.starts_with('.')
-            && !domain.ends_with('.')
-            && domain.contains('.')
-            && !domain.contains('@')
-            && !text.contains(|c: char| c.is_whitespace() || c.is_control());
-        if fits { Ok(Self(text.to_lowercase())) } else { Err(InvalidEmail) }
-    }
-}
-
-impl TryFrom<String> for Email {
-    type Error = InvalidEmail;
-
-    fn try_from(text: String) -> Result<Self, InvalidEmail> {
-        text.parse()
-    }
-}
-
-impl From<Email> for String {
-    fn from(email: Email) -> Self {
-        email.0
-    }
-}
-
-impl fmt::Display for Email {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    User,
-    /// Manages everything.
-    Admin,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct User {
-    pub id: UserId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub email: Option<Email>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    pub role: Role,
-    /// A deactivated user can do nothing, and nobody can act for them.
-    pub active: bool,
-    /// Cedar groups.
-    #[serde(default)]
-    pub groups: Vec<String>,
-    pub created_at: Timestamp,
-    pub updated_at: Timestamp,
-}
-
-impl Entity for User {
-    const KIND: &'static str = "user";
-}
-
-impl User {
-    pub fn is_admin(&self) -> bool {
-        self.role == Role::Admin
-    }
-}
-
-/// An item that leads to a user: by email, by issuer and subject, or in the list of all.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct UserPointer {
-    pub user_id: UserId,
-}
-
-impl Entity for UserPointer {
-    const KIND: &'static str = "user pointer";
-}
-
-/// An issuer's name for a user.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Identity {
-    pub issuer: String,
-    pub subject: String,
-}
+pub use crate::{
+    email::{Email, InvalidEmail},
+    entities::user::{Identity, MAX_IDENTITIES, Role, User, UserPointer},
+};
 
 #[derive(Clone, Debug)]
 pub struct NewUser {
@@ -138,6 +35,8 @@ pub struct UserUpdate {
     pub role: Option<Role>,
     pub active: Option<bool>,
     pub groups: Option<Vec<String>>,
+    /// The complete new list of the user's identities.
+    pub identities: Option<Vec<Identity>>,
 }
 
 /// Adds a user, and the pointers that lead to them, to a change.
@@ -149,7 +48,9 @@ pub(crate) fn add_user(core: &Core, change: &mut Change, new: NewUser) -> Result
         name: new.name,
         role: new.role,
         active: true,
+        epoch: Epoch::default(),
         groups: new.groups,
+        identities: new.identity.into_iter().collect(),
         created_at: now,
         updated_at: now,
     };
@@ -158,22 +59,39 @@ pub(crate) fn add_user(core: &Core, change: &mut Change, new: NewUser) -> Result
     if let Some(email) = &user.email {
         change.create(Key::user_by_email(email), &pointer)?;
     }
-    if let Some(identity) = &new.identity {
-        change.create(Key::user_by_identity(&identity.issuer, &identity.subject), &pointer)?;
+    for identity in &user.identities {
+        change.create(identity.key(), &pointer)?;
     }
     Ok(user)
 }
 
 /// Creates a user. Admins only.
-pub async fn create(core: &Core, caller: &UserCaller, request: &Request, new: NewUser) -> Result<User> {
+pub async fn create(
+    core: &Core,
+    caller: &UserCaller,
+    request: &RequestContext,
+    new: NewUser,
+) -> Result<User> {
     caller.require_admin()?;
-    let mut change = Change::new();
+    let exists = || {
+        Error::Conflict(Told::of(
+            Reason::AlreadyExists,
+            "a user with that email or identity exists".to_owned(),
+        ))
+    };
+    // The transaction sees to where the address leads from now; where it led from formerly, nobody is made any more.
+    let formerly: Vec<Key> = new.email.iter().flat_map(Key::users_by_email).skip(1).collect();
+    let found = core.table.read(formerly.clone()).await?;
+    if formerly.iter().any(|key| found.contains(key)) {
+        return Err(exists());
+    }
+    let mut change = caller.change()?;
     let user = add_user(core, &mut change, new)?;
     change.record(&caller.event(core, request, Action::UserCreate)?.about("user", user.id))?;
     match core.table.commit(change).await {
         Ok(()) => Ok(user),
-        Err(Attempt::Raced) => Err(Error::Conflict("a user with that email or identity exists".to_owned())),
-        Err(Attempt::Failed(error)) => Err(error),
+        Err(CommitError::ConditionFailed) => Err(exists()),
+        Err(CommitError::Failed(error)) => Err(error),
     }
 }
 
@@ -184,54 +102,85 @@ pub async fn get(core: &Core, id: UserId) -> Result<Stored<User>> {
 /// All users, in no particular order. Admins only.
 pub async fn list(core: &Core, caller: &UserCaller, page: &PageRequest) -> Result<Listing<User>> {
     caller.require_admin()?;
-    page.list_entries(core, "USERS", "", |pointer: &UserPointer| Key::user(pointer.user_id)).await
+    page.list_entries(core, &Partition::users(), |pointer: &UserPointer| Key::user(pointer.user_id)).await
 }
 
-/// Changes a user. Admins change anybody but cannot take away their own role or deactivate themselves, so
-/// that an organization is not left without one by a slip.
+/// Changes a user. Admins change any user, but cannot take away their own role or deactivate themselves. An
+/// admin's change commits only while they are an admin. So there is always an admin, even if two demote each
+/// other at the same time.
 pub async fn update(
     core: &Core,
     caller: &UserCaller,
-    request: &Request,
+    request: &RequestContext,
     id: UserId,
     update: UserUpdate,
 ) -> Result<User> {
     caller.require_admin()?;
     let gives_up_admin = update.active == Some(false) || update.role == Some(Role::User);
     if id == caller.user.id && gives_up_admin {
-        return Err(Error::Conflict("an admin cannot deactivate or demote themselves".to_owned()));
+        return Err(Error::conflict("an admin cannot deactivate or demote themselves".to_owned()));
     }
-    settle(|| async {
+    retry_on_conflict(|| async {
         let was = get(core, id).await?;
+        if id == caller.user.id {
+            caller.require_same(&was)?;
+        }
         let mut user = was.value.clone();
         user.name = update.name.clone().or(user.name);
         user.role = update.role.unwrap_or(user.role);
-        user.active = update.active.unwrap_or(user.active);
+        user.set_active(update.active.unwrap_or(user.active));
         user.groups = update.groups.clone().unwrap_or(user.groups);
+        user.identities = update.identities.clone().unwrap_or(user.identities);
         user.updated_at = core.clock.now();
-        let mut change = Change::new();
+        let mut change = caller.change_of(&Key::user(id))?;
+        let mut event = caller.event(core, request, Action::UserUpdate)?.about("user", id);
+        if user.identities != was.identities {
+            rebind(core, &mut change, &was, &user).await?;
+            let names =
+                user.identities.iter().map(|Identity { issuer, subject }| format!("{issuer} {subject}"));
+            event = event.note(format!("identities: {}", names.collect::<Vec<_>>().join(", ")));
+        }
         change.replace(Key::user(id), &user, was.rev)?;
-        change.record(&caller.event(core, request, Action::UserUpdate)?.about("user", id))?;
+        change.record(&event)?;
         core.table.commit(change).await?;
         Ok(user)
     })
     .await
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn two_spellings_of_an_address_are_one() {
-        assert_eq!("Alice@Example.COM".parse::<Email>().unwrap(), "alice@example.com".parse().unwrap());
+/// Adds to a change the pointers that a user gets, and removes those that they lose.
+async fn rebind(core: &Core, change: &mut Change, was: &User, user: &User) -> Result<()> {
+    let issuers: HashSet<&str> = user.identities.iter().map(|identity| &*identity.issuer).collect();
+    if issuers.len() < user.identities.len() {
+        return Err(Error::conflict("identities: a user has one subject of each issuer".to_owned()));
     }
-
-    #[test]
-    fn what_is_no_address_is_refused() {
-        let long = format!("{}@example.com", "a".repeat(250));
-        for wrong in ["", "alice", "@example.com", "a@b", "a@b@c.d", "a b@c.de", "a@.com", "a@com.", &long] {
-            assert!(wrong.parse::<Email>().is_err(), "{wrong}");
-        }
+    let removed: Vec<_> = was.identities.iter().filter(|known| !user.identities.contains(known)).collect();
+    let added: Vec<_> = user.identities.iter().filter(|known| !was.identities.contains(known)).collect();
+    if !user.active && !removed.is_empty() {
+        // Whom they name would come again as somebody new.
+        return Err(Error::conflict(
+            "a deactivated user keeps their identities, which keep them out: reactivate them first"
+                .to_owned(),
+        ));
     }
+    let mut found =
+        core.table.read(removed.iter().chain(&added).map(|identity| identity.key()).collect()).await?;
+    for key in removed.iter().map(|identity| identity.key()) {
+        match found.take::<UserPointer>(&key)? {
+            Some(pointer) if pointer.user_id == user.id => change.delete(&key, pointer.rev)?,
+            _ => continue,
+        };
+    }
+    for (key, identity) in added.iter().map(|identity| (identity.key(), identity)) {
+        match found.take::<UserPointer>(&key)? {
+            None => change.create(key, &UserPointer { user_id: user.id })?,
+            // It was bound before users had a list of identities.
+            Some(pointer) if pointer.user_id == user.id => continue,
+            Some(_) => {
+                let Identity { issuer, subject } = identity;
+                return Err(Error::conflict(format!("identities: {subject} of {issuer} is another user's")));
+            }
+        };
+    }
+    Ok(())
 }

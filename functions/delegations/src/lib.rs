@@ -11,21 +11,23 @@ use deputize_core::{
     Core,
     clock::Timestamp,
     delegations::{self, DelegationView, NewDelegation},
-    ids::{AgentAccountId, DelegationId, ServerId},
+    ids::{AgentAccountId, DelegationId, ServerId, UserId},
 };
 use deputize_service::{
     Errors, Paged, Result,
-    extract::{Context, Json, Paging, PagingParams, Path, User},
+    extract::{Context, Json, NoBody, Paging, PagingParams, Path, Query, User},
     handlers,
     routes::Routes,
 };
 use http::{StatusCode, Uri};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
-/// The function's routes, to be put [`deputize_service::edge::around`].
+/// The function's routes. Put the edge around them: [`deputize_service::edge::around`].
 pub fn router(core: Arc<Core>) -> Routes {
     Routes::new()
-        .mount(handlers!(list_for_agent, create))
-        .mount(handlers!(list_mine))
+        .mount(handlers!(list_for_agent(ListFilter, PagingParams), create))
+        .mount(handlers!(list_mine(PagingParams)))
         .mount(handlers!(revoke))
         .with_state(core)
 }
@@ -45,6 +47,14 @@ fn shown(DelegationView { delegation, delegator_email, is_active }: DelegationVi
     }
 }
 
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ListFilter {
+    /// Only this person's. Another's than one's own is for admins and the account's owner.
+    #[param(value_type = Option<Uuid>)]
+    delegator_user_id: Option<UserId>,
+}
+
 /// The delegations to an agent account
 ///
 /// All of them for admins and the account's owner, their own for others.
@@ -53,7 +63,7 @@ fn shown(DelegationView { delegation, delegator_email, is_active }: DelegationVi
     path = path::AGENT_DELEGATIONS,
     operation_id = "list_delegations",
     tag = "delegations",
-    params(("agent_account_id" = Uuid, Path), PagingParams),
+    params(("agent_account_id" = Uuid, Path), ListFilter, PagingParams),
     responses((status = 200, body = Vec<Delegation>), Errors),
     security(("bearer" = []), ("api_key" = [])),
 )]
@@ -61,10 +71,11 @@ async fn list_for_agent(
     State(core): State<Arc<Core>>,
     User(caller): User,
     Path(agent): Path<AgentAccountId>,
+    Query(ListFilter { delegator_user_id }): Query<ListFilter>,
     Paging(page): Paging,
     uri: Uri,
 ) -> Result<Paged<Delegation>> {
-    let listing = delegations::list_for_agent(&core, &caller, agent, &page).await?;
+    let listing = delegations::list_for_agent(&core, &caller, agent, delegator_user_id, &page).await?;
     Ok(Paged::new(&uri, listing, shown))
 }
 
@@ -133,6 +144,7 @@ async fn revoke(
     User(caller): User,
     Context(request): Context,
     Path(id): Path<DelegationId>,
+    _: NoBody,
 ) -> Result<StatusCode> {
     delegations::revoke(&core, &caller, &request, id).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -7,10 +7,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use cookie::Cookie;
+use deputize_api::path;
 use deputize_core::{
     Core, Error,
-    audit::Request,
-    connections::{self, Answer, Finished, Proof, finish::cookie_id, registration::client_id_document},
+    audit::RequestContext,
+    connections::{
+        self, AuthorizationResponse, ConnectionOutcome, Proof, finish::cookie_id,
+        registration::client_id_document,
+    },
 };
 use deputize_service::{
     Result,
@@ -28,7 +32,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{connections::cookie_name, page};
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
-    Routes::new().mount(handlers!(came_back, confirmed)).mount(handlers!(client_metadata))
+    Routes::new().mount(handlers!(came_back(..), confirmed(..))).mount(handlers!(client_metadata(..)))
 }
 
 /// What an authorization server answers (RFC 6749 sections 4.1.2 and 4.1.2.1, RFC 9207 section 2).
@@ -51,7 +55,7 @@ struct Callback {
 /// began; a browser that cannot show that is asked to confirm. Answers a page.
 #[utoipa::path(
     get,
-    path = "/api/v1/oauth/callback",
+    path = path::CALLBACK,
     operation_id = "finish_connection",
     tag = "connections",
     params(Callback),
@@ -75,7 +79,7 @@ async fn came_back(State(core): State<Arc<Core>>, Context(request): Context, htt
         };
         finish(&core, &request, &callback, proof).await
     };
-    outcome.await.unwrap_or_else(page::failed)
+    outcome.await.unwrap_or_else(|error| page::failed(&error))
 }
 
 /// Confirm a connection
@@ -83,7 +87,7 @@ async fn came_back(State(core): State<Arc<Core>>, Context(request): Context, htt
 /// What the page's button sends: whoever looks at it has read which account is being connected to what.
 #[utoipa::path(
     post,
-    path = "/api/v1/oauth/callback",
+    path = path::CALLBACK,
     operation_id = "confirm_connection",
     tag = "connections",
     request_body(content_type = "application/x-www-form-urlencoded", content = Callback),
@@ -95,7 +99,7 @@ async fn came_back(State(core): State<Arc<Core>>, Context(request): Context, htt
 )]
 async fn confirmed(State(core): State<Arc<Core>>, Context(request): Context, http: HttpRequest) -> Response {
     let outcome = async {
-        // Only our own page's button confirms.
+        // Only the button of our own page can confirm.
         let origin = http.headers().get(ORIGIN).map(http::HeaderValue::as_bytes);
         if origin.is_some_and(|origin| origin != core.settings.origin().as_bytes()) {
             return Err(Error::forbidden("This was not sent by our own page").into());
@@ -106,12 +110,17 @@ async fn confirmed(State(core): State<Arc<Core>>, Context(request): Context, htt
             Callback { state: text("state"), code: text("code"), iss: text("iss"), ..Callback::default() };
         finish(&core, &request, &callback, Proof::Confirmed).await
     };
-    outcome.await.unwrap_or_else(page::failed)
+    outcome.await.unwrap_or_else(|error| page::failed(&error))
 }
 
-async fn finish(core: &Core, request: &Request, callback: &Callback, proof: Proof<'_>) -> Result<Response> {
+async fn finish(
+    core: &Core,
+    request: &RequestContext,
+    callback: &Callback,
+    proof: Proof<'_>,
+) -> Result<Response> {
     let Callback { state, code, iss, error, error_description } = callback;
-    let answer = Answer {
+    let answer = AuthorizationResponse {
         state: state.as_deref().unwrap_or_default(),
         code: code.as_deref(),
         iss: iss.as_deref(),
@@ -119,8 +128,8 @@ async fn finish(core: &Core, request: &Request, callback: &Callback, proof: Proo
         error_description: error_description.as_deref(),
     };
     Ok(match connections::finish(core, request, answer, proof).await? {
-        Finished::Connected { server, account } => page::connected(&server, &account),
-        Finished::ToConfirm { server, account, provider } => {
+        ConnectionOutcome::Connected { server, account } => page::connected(&server, &account),
+        ConnectionOutcome::ToConfirm { server, account, provider } => {
             let hidden = [("state", state), ("code", code), ("iss", iss)];
             let hidden = hidden.map(|(name, value)| (name, value.as_deref()));
             page::to_confirm(&server, &account, &provider, &hidden)
@@ -128,7 +137,7 @@ async fn finish(core: &Core, request: &Request, callback: &Callback, proof: Proo
     })
 }
 
-/// The cookie that the beginning of this connection set.
+/// The value of the cookie that was set when this connection began.
 fn binding(headers: &HeaderMap, state: &str) -> Option<String> {
     let name = cookie_name(&cookie_id(state));
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
@@ -143,7 +152,7 @@ fn binding(headers: &HeaderMap, state: &str) -> Option<String> {
 /// its address is our `client_id`.
 #[utoipa::path(
     get,
-    path = "/api/v1/oauth/client-metadata.json",
+    path = path::CLIENT_METADATA,
     operation_id = "client_metadata",
     tag = "connections",
     responses((status = 200, description = "OAuth client metadata (RFC 7591 section 2)", body = serde_json::Value)),

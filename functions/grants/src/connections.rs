@@ -10,14 +10,14 @@ use deputize_api::{
 };
 use deputize_core::{
     Core,
-    connections::{self, CALLBACK_PATH, begin::BEGUN_FOR},
+    connections::{self, begin::BEGUN_FOR},
     ids::ServerId,
     secret::shown_once,
     sessions,
 };
 use deputize_service::{
     ErrorBody, Errors, Result,
-    extract::{Context, Json, Path, User},
+    extract::{Context, Json, NoBody, Path, User},
     handlers,
     routes::Routes,
 };
@@ -27,8 +27,8 @@ pub(crate) fn routes() -> Routes<Arc<Core>> {
     Routes::new().mount(handlers!(connect)).mount(handlers!(connection, disconnect))
 }
 
-/// The cookie by which the browser that began a connection shows, when it comes back, that it is the same.
-/// Each connection has its own, so that two can be under way.
+/// The cookie of the browser in which a connection began. It proves on the way back that it is the same
+/// browser. Each connection has its own, so that two can be under way.
 pub(crate) fn cookie_name(connection: &str) -> String {
     format!("deputize_connect_{connection}")
 }
@@ -63,10 +63,10 @@ async fn connect(
     let scope = body.and_then(|Json(body)| body.scope);
     let begun = connections::begin(&core, &caller, &server, scope.as_deref()).await?;
     let cookie = Cookie::build((cookie_name(&begun.id), shown_once(&begun.binding)))
-        .path(format!("{}{CALLBACK_PATH}", core.settings.path()))
+        .path(format!("{}{}", core.settings.path(), path::CALLBACK))
         .http_only(true)
-        .secure(core.settings.issuer.starts_with("https://"))
-        // It is needed on the way back, which is another site's link.
+        .secure(core.settings.is_https())
+        // The browser must send it on the way back, which is a link from another site.
         .same_site(SameSite::Lax)
         .max_age(cookie::time::Duration::try_from(BEGUN_FOR).unwrap_or_default())
         .to_string();
@@ -91,7 +91,8 @@ async fn connection(
     Path(server): Path<ServerId>,
 ) -> Result<Json<Connection>> {
     let session = sessions::get(&core, &caller, &server).await?.value;
-    let status = if session.has_ended(core.clock.now()) { Status::Expired } else { Status::Connected };
+    let has_ended = connections::has_ended(&core, &session).await?;
+    let status = if has_ended { Status::Expired } else { Status::Connected };
     Ok(Json(Connection {
         server_id: session.server_id.to_string(),
         status,
@@ -120,6 +121,7 @@ async fn disconnect(
     User(caller): User,
     Context(request): Context,
     Path(server): Path<ServerId>,
+    _: NoBody,
 ) -> Result<StatusCode> {
     sessions::disconnect(&core, &caller, &request, &server).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use deputize_core::Core;
 use deputize_service::routes::Routes;
 
-/// The function's routes, to be put [`deputize_service::edge::around`].
+/// The function's routes. Put the edge around them: [`deputize_service::edge::around`].
 pub fn router(core: Arc<Core>) -> Routes {
     session_grants::routes().merge(connections::routes()).merge(callback::routes()).with_state(core)
 }

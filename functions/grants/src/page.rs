@@ -4,8 +4,7 @@
 use std::sync::LazyLock;
 
 use axum::response::{IntoResponse, Response};
-use deputize_core::Error;
-use deputize_service::{ApiError, response::classify};
+use deputize_service::ApiError;
 use http::{
     HeaderValue, StatusCode,
     header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_FRAME_OPTIONS},
@@ -21,7 +20,7 @@ pub(crate) fn connected(server: &str, account: &str) -> Response {
     page(StatusCode::OK, "good", "Connected", &text)
 }
 
-/// Asks whoever looks at the page. `hidden` comes back with the button.
+/// A page that asks the user to confirm. The button sends `hidden` back.
 pub(crate) fn to_confirm(
     server: &str,
     account: &str,
@@ -45,15 +44,13 @@ pub(crate) fn to_confirm(
     page(StatusCode::OK, "", "Is this you?", &text)
 }
 
-pub(crate) fn failed(ApiError(error): ApiError) -> Response {
-    let (status, _) = classify(&error);
-    if let Error::Internal(cause) = &error {
-        tracing::error!(%cause, "internal error");
-    }
+pub(crate) fn failed(error: &ApiError) -> Response {
+    let (status, _) = error.classify();
+    error.log();
     page(status, "bad", "Not connected", &html! { p { (error.to_string()) "." } })
 }
 
-/// The host of an issuer: what people know a provider by.
+/// The host of an issuer: the name by which users know a provider.
 fn host(issuer: &str) -> &str {
     issuer.split_once("://").map_or(issuer, |(_, rest)| rest.split('/').next().unwrap_or(rest))
 }
@@ -73,7 +70,7 @@ button{margin:.5rem 0;padding:.65rem 1.6rem;font:inherit;font-weight:600;color:#
 border:0;border-radius:8px;cursor:pointer}button:focus-visible{outline:3px solid var(--ink);outline-offset:2px}\
 footer{margin-top:1.5rem;padding-top:1rem;border-top:1px solid var(--line);color:var(--quiet);font-size:.85rem}";
 
-/// Nothing runs and nothing is loaded; the style is the one above; nobody frames the page.
+/// No script runs, nothing is loaded except the style above, and no other page can embed this one in a frame.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     let style = deputize_core::secret::sha256_base64(STYLE.as_bytes());
     format!(
@@ -102,7 +99,7 @@ fn page(status: StatusCode, mood: &str, title: &str, text: &Markup) -> Response 
         }
     };
     let policy = HeaderValue::from_str(&POLICY).unwrap_or(HeaderValue::from_static("default-src 'none'"));
-    // `same-origin`, since a page that sends no referrer at all sends no origin with its form either.
+    // `same-origin`: a page that sends no referrer at all sends no origin with its form either.
     let headers = [
         (CONTENT_SECURITY_POLICY, policy),
         (REFERRER_POLICY, HeaderValue::from_static("same-origin")),

@@ -9,12 +9,12 @@ use deputize_api::{
 };
 use deputize_core::{
     Core,
-    grants::{self, GrantView},
-    ids::{AgentAccountId, GrantId, ServerId},
+    ids::{AgentAccountId, GrantId, ServerId, UserId},
+    session_grants::{self, Displaced, Filter, GrantView},
 };
 use deputize_service::{
     Errors, Paged, Result,
-    extract::{Context, Json, Paging, PagingParams, Path, Query, User},
+    extract::{Context, Json, NoBody, Paging, PagingParams, Path, Query, User},
     handlers,
     routes::Routes,
 };
@@ -23,10 +23,17 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
-    Routes::new().mount(handlers!(list, create)).mount(handlers!(toggle)).mount(handlers!(revoke))
+    Routes::new()
+        .mount(handlers!(list(ListFilter, PagingParams), create))
+        .mount(handlers!(toggle))
+        .mount(handlers!(revoke))
 }
 
-fn shown(GrantView { grant, grantor_email, shared, is_active }: GrantView) -> SessionGrant {
+fn shown(GrantView { grant, grantor_email, shared, is_active, displaced }: GrantView) -> SessionGrant {
+    let (by_user_id, by_email, at) = match displaced {
+        Some(Displaced { by_user_id, by_email, at }) => (Some(by_user_id), by_email, Some(at)),
+        None => (None, None, None),
+    };
     SessionGrant {
         id: grant.id.to_string(),
         agent_account_id: grant.agent_account_id.to_string(),
@@ -35,6 +42,9 @@ fn shown(GrantView { grant, grantor_email, shared, is_active }: GrantView) -> Se
         grantor_email: grantor_email.map(String::from),
         shared,
         is_active,
+        displaced_by_user_id: by_user_id.map(|id| id.to_string()),
+        displaced_by_email: by_email.map(String::from),
+        displaced_at: at.map(|at| at.to_string()),
         created_at: grant.created_at.to_string(),
         updated_at: grant.updated_at.to_string(),
     }
@@ -46,11 +56,21 @@ struct ListFilter {
     /// Only grants for this server.
     #[param(value_type = Option<String>, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$")]
     server_id: Option<ServerId>,
+    /// Only this person's grants. Another's personal ones are not seen by that either.
+    #[param(value_type = Option<Uuid>)]
+    grantor_user_id: Option<UserId>,
+}
+
+impl From<ListFilter> for Filter {
+    fn from(ListFilter { server_id, grantor_user_id }: ListFilter) -> Self {
+        Self { server_id, grantor_user_id }
+    }
 }
 
 /// The session grants for an agent account that the caller may see
 ///
-/// Their own, and the shared ones; never another user's personal grant.
+/// Their own, and the shared ones; never another user's personal grant. One's own that somebody else has displaced says
+/// who and when.
 #[utoipa::path(
     get,
     path = path::SESSION_GRANTS,
@@ -68,14 +88,15 @@ async fn list(
     Paging(page): Paging,
     uri: Uri,
 ) -> Result<Paged<SessionGrant>> {
-    let listing = grants::list(&core, &caller, agent, filter.server_id.as_ref(), &page).await?;
+    let listing = session_grants::list(&core, &caller, agent, &filter.into(), &page).await?;
     Ok(Paged::new(&uri, listing, shown))
 }
 
 /// Grant the use of one's own OAuth session
 ///
 /// The caller must be connected to the server. Granting again answers the grant that stands, made shared
-/// or personal as asked.
+/// or personal as asked. Sharing revokes everybody else's grants for this agent account and server; where the account's
+/// `shared_grants` is `managers`, it is for its owner and admins.
 #[utoipa::path(
     post,
     path = path::SESSION_GRANTS,
@@ -93,14 +114,15 @@ async fn create(
     Path(agent): Path<AgentAccountId>,
     Json(body): Json<CreateSessionGrant<ServerId>>,
 ) -> Result<(StatusCode, Json<SessionGrant>)> {
-    let grant = grants::create(&core, &caller, &request, agent, &body.server_id, body.shared).await?;
+    let grant = session_grants::create(&core, &caller, &request, agent, &body.server_id, body.shared).await?;
     Ok((StatusCode::CREATED, Json(shown(grant))))
 }
 
 /// Flip one's own grant between personal and shared
 ///
 /// Not idempotent: `shared` in the answer says what it is now. Making it shared revokes everybody else's
-/// grants for this agent account and server.
+/// grants for this agent account and server; where the account's `shared_grants` is `managers`, that is for its owner and
+/// admins.
 #[utoipa::path(
     post,
     path = path::TOGGLE_SESSION_GRANT,
@@ -118,7 +140,7 @@ async fn toggle(
     Path(agent): Path<AgentAccountId>,
     Json(body): Json<ToggleSessionGrant<ServerId>>,
 ) -> Result<Json<SessionGrant>> {
-    Ok(Json(shown(grants::toggle(&core, &caller, &request, agent, &body.server_id).await?)))
+    Ok(Json(shown(session_grants::toggle(&core, &caller, &request, agent, &body.server_id).await?)))
 }
 
 /// Revoke a session grant
@@ -138,6 +160,7 @@ async fn revoke(
     User(caller): User,
     Context(request): Context,
     Path(id): Path<GrantId>,
+    _: NoBody,
 ) -> Result<Json<SessionGrant>> {
-    Ok(Json(shown(grants::revoke(&core, &caller, &request, id).await?)))
+    Ok(Json(shown(session_grants::revoke(&core, &caller, &request, id).await?)))
 }

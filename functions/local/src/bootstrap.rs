@@ -1,20 +1,21 @@
 //! `deputize bootstrap`: what a deployment's operator does once, after its stack was made. The functions have no
 //! rights to do it: signing keys and admins come from whoever has rights on the table.
 
-use std::{env, sync::Arc};
+use std::{env, path::PathBuf, sync::Arc};
 
-use aws_config::BehaviorVersion;
+use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_dynamodb::{
     Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
     operation::describe_table::DescribeTableError,
     types::{KeyType, TableStatus},
 };
 use deputize_core::{
     Core, Error, Settings,
-    audit::Request,
+    audit::RequestContext,
     bootstrap::{self, Admin},
-    issuers::Issuers,
+    error::{because, chain},
+    issuers::{self, Issuers},
     secret::shown_once,
     table::{Table, TableOptions},
     users::Email,
@@ -22,8 +23,8 @@ use deputize_core::{
 use deputize_service::{
     address::AddressPolicy,
     config::{
-        VaultConfig,
-        variables::{KMS_KEY, LOCAL_KEY, TABLE},
+        VaultConfig, retention,
+        variables::{KMS_KEY, LOCAL_KEY, RETENTION, TABLE},
     },
     fetch::HttpFetch,
     kms,
@@ -51,15 +52,18 @@ pub struct Options {
     new_key: bool,
 }
 
-/// Makes what is not there, and prints the API key of a new admin, alone, on standard output.
+/// Makes everything that does not exist yet. Prints a new admin's API key on standard output, and nothing
+/// else there.
 pub async fn run(options: &Options) -> Result<(), StartError> {
-    let email: Email = options
-        .admin_email
-        .parse()
-        .map_err(|_| StartError(format!("--admin-email: {} is not an email address", options.admin_email)))?;
+    let email: Email = options.admin_email.parse().map_err(|error| {
+        StartError::new(because(
+            format!("--admin-email: {} is not an email address", options.admin_email),
+            error,
+        ))
+    })?;
     let core = core(options).await?;
     core.bootstrap().await.map_err(failed)?;
-    let request = Request { id: core.random.uuid()?, ..Request::default() };
+    let request = RequestContext { id: core.random.uuid()?, ..RequestContext::default() };
     match bootstrap::admin(&core, &request, &email, options.new_key).await.map_err(failed)? {
         Admin::Made(id, key) => {
             eprintln!("The admin {email} was made (user {id}). This API key of theirs is shown only now:");
@@ -78,51 +82,83 @@ pub async fn run(options: &Options) -> Result<(), StartError> {
     Ok(())
 }
 
+/// Which issuers to store.
+#[derive(Debug, clap::Args)]
+#[expect(clippy::doc_markdown, reason = "it is shown as help")]
+pub struct IssuersOptions {
+    /// A file with the JSON array that DEPUTIZE_TRUSTED_ISSUERS would have.
+    file: PathBuf,
+    /// The DynamoDB table's name; else DEPUTIZE_TABLE.
+    #[arg(long)]
+    table: Option<String>,
+}
+
+/// Stores a list of trusted issuers, and prints its name for the configuration.
+pub async fn trusted_issuers(options: &IssuersOptions) -> Result<(), StartError> {
+    let file = options.file.display();
+    let json = std::fs::read_to_string(&options.file)
+        .map_err(|error| StartError::new(because(file.to_string(), error)))?;
+    let aws = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let table = table(&aws, options.table.as_deref()).await?;
+    let hash = issuers::store(&table, &json).await.map_err(|error| match error {
+        Error::Invalid(why) => StartError::new(because(file.to_string(), why)),
+        other => failed(other),
+    })?;
+    println!("table:{hash}");
+    Ok(())
+}
+
+fn set(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|text| !text.trim().is_empty())
+}
+
+/// The table with this name, or with the environment's, if it is a table of Deputize's.
+async fn table(aws: &SdkConfig, name: Option<&str>) -> Result<Table, StartError> {
+    let name = name.map(ToOwned::to_owned).or_else(|| set(TABLE.name));
+    let name = name.ok_or_else(|| StartError::new(format!("which table? give --table, or set {TABLE}")))?;
+    let Some(region) = aws.region().filter(|region| !region.as_ref().is_empty()) else {
+        return Err(StartError::new("in which region? set AWS_REGION, or a profile that has one"));
+    };
+    let client = Client::new(aws);
+    check_table(&client, &name, region.as_ref()).await?;
+    let retention = retention(set(RETENTION.name).as_deref()).map_err(StartError::new)?;
+    Ok(Table::new(client, TableOptions { name, retention, ..TableOptions::default() }))
+}
+
 async fn core(options: &Options) -> Result<Core, StartError> {
-    let set = |name: &str| env::var(name).ok().filter(|text| !text.trim().is_empty());
-    let name = options
-        .table
-        .clone()
-        .or_else(|| set(TABLE.name))
-        .ok_or_else(|| StartError(format!("which table? give --table, or set {TABLE}")))?;
     let vault = VaultConfig::from_lookup(&|variable| match &options.kms_key {
         Some(arn) if variable == KMS_KEY.name => Some(arn.clone()),
         Some(_) if variable == LOCAL_KEY.name => None,
         _ => set(variable),
     })
-    .map_err(StartError)?;
+    .map_err(StartError::new)?;
     let aws = aws_config::load_defaults(BehaviorVersion::latest()).await;
-    let Some(region) = aws.region().filter(|region| !region.as_ref().is_empty()) else {
-        return Err(StartError("in which region? set AWS_REGION, or a profile that has one".to_owned()));
-    };
-    let client = Client::new(&aws);
-    check_table(&client, &name, region.as_ref()).await?;
+    let table = table(&aws, options.table.as_deref()).await?;
     let vault = kms::vault(&aws, &vault).await?;
     let fetch = HttpFetch::new();
     let http = Outbound::new(AddressPolicy::PUBLIC, Times::default());
-    let table = Table::new(client, TableOptions { name, ..TableOptions::default() });
-    // Nothing that is made here says where the service is.
+    // Nothing that is made here contains the service's address.
     let (settings, issuers) = (Settings::at(""), Issuers::new(Vec::new(), Arc::new(fetch)));
     Ok(Core::new(table, settings, issuers, vault, Arc::new(http)))
 }
 
-/// Whether it is there, and one of ours.
+/// Checks that the table exists and is a table of Deputize's.
 async fn check_table(client: &Client, name: &str, region: &str) -> Result<(), StartError> {
-    let described = client.describe_table().table_name(name).send().await.map_err(|error| match &error {
+    let described = client.describe_table().table_name(name).send().await.map_err(|error| match error {
         SdkError::ServiceError(refused) if matches!(refused.err(), DescribeTableError::ResourceNotFoundException(_)) => {
-            StartError(format!(
+            StartError::new(format!(
                 "there is no table {name} in {region}: deploy the stack first, or look at --table, AWS_REGION and whose credentials these are"
             ))
         }
-        SdkError::ServiceError(refused) => StartError(format!(
+        SdkError::ServiceError(refused) => StartError::new(format!(
             "the table {name} in {region} cannot be looked at: {}",
             refused.err().message().or(refused.err().code()).unwrap_or("for a reason that it does not give")
         )),
-        _ => StartError(format!("DynamoDB in {region} cannot be asked: {}", DisplayErrorContext(&error))),
+        _ => StartError::new(because(format!("DynamoDB in {region} cannot be asked"), error)),
     })?;
-    let table = described.table.ok_or_else(|| StartError("DynamoDB says nothing of the table".to_owned()))?;
+    let table = described.table.ok_or_else(|| StartError::new("DynamoDB says nothing of the table"))?;
     if matches!(table.table_status, Some(TableStatus::Creating | TableStatus::Deleting)) {
-        return Err(StartError(format!(
+        return Err(StartError::new(format!(
             "the table {name} is being made or deleted: try again when it is there"
         )));
     }
@@ -133,15 +169,15 @@ async fn check_table(client: &Client, name: &str, region: &str) -> Result<(), St
     if has("pk", &KeyType::Hash) && has("sk", &KeyType::Range) {
         Ok(())
     } else {
-        Err(StartError(format!("the table {name} is another's: Deputize's keys are pk and sk")))
+        Err(StartError::new(format!("the table {name} is another's: Deputize's keys are pk and sk")))
     }
 }
 
 fn failed(error: Error) -> StartError {
     match error {
         Error::Internal(cause) | Error::Unavailable { cause, .. } | Error::Undecided { cause, .. } => {
-            StartError(format!("{cause}; running it again does no harm"))
+            StartError::new(format!("{}; running it again does no harm", chain(&*cause)))
         }
-        other => StartError(other.to_string()),
+        other => StartError::new(other),
     }
 }

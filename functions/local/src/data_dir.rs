@@ -12,35 +12,41 @@
 //! not open.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
-use deputize_core::vault::{KEY_BYTES, KeyBytes};
+use deputize_core::{
+    error::{Cause, because},
+    vault::{KEY_BYTES, KeyBytes},
+};
 use zeroize::Zeroizing;
 
-/// A data directory that this process has to itself.
+/// A data directory that only this process uses.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    /// Locked for as long as the process lives.
+    /// Locked until the process ends.
     _lock: File,
 }
 
 impl DataDir {
     /// Opens a data directory, and makes it if it is not there.
-    pub fn open(path: &Path) -> Result<Self, String> {
-        let at = |error: io::Error| format!("the data directory {} cannot be used: {error}", path.display());
+    pub fn open(path: &Path) -> Result<Self, Cause> {
+        let at = |error: io::Error| {
+            because(format!("the data directory {} cannot be used", path.display()), error)
+        };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at)?;
         fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(at)?;
         let lock = private_file(&path.join("lock"), false).map_err(at)?;
-        lock.try_lock().map_err(|_| {
-            format!(
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => Cause::from(format!(
                 "another Deputize server uses the data directory {}; stop it, or give --data-dir",
                 path.display()
-            )
+            )),
+            TryLockError::Error(error) => at(error),
         })?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
@@ -49,7 +55,7 @@ impl DataDir {
         self.path.join(name)
     }
 
-    /// The database's file. SQLite gives the files beside it the same mode.
+    /// The path of the database's file. SQLite gives the files beside it the same mode.
     pub fn database(&self) -> io::Result<PathBuf> {
         let path = self.file("deputize.db");
         private_file(&path, false)?;
@@ -67,7 +73,7 @@ impl DataDir {
         bytes.as_slice().try_into().map(Zeroizing::new).map_err(wrong)
     }
 
-    /// The root keys before that, if there are any.
+    /// Previous root keys, if there are any.
     pub fn previous_vault_keys(&self) -> io::Result<Vec<KeyBytes>> {
         let path = self.file("vault.previous.key");
         let mut file = match File::open(&path) {
@@ -75,7 +81,7 @@ impl DataDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        // It is made by hand, and not every hand thinks of that.
+        // This file is made by hand, and its maker may not have thought of the mode.
         file.set_permissions(Permissions::from_mode(0o600))?;
         let mut bytes = Zeroizing::new(Vec::new());
         file.read_to_end(&mut bytes)?;
@@ -88,7 +94,7 @@ impl DataDir {
         Ok(keys.iter().map(|key| Zeroizing::new(*key)).collect())
     }
 
-    /// A secret kept in a file; what `make` makes, if there is none.
+    /// A secret in a file. If there is no file, `make` makes the secret.
     pub fn secret(
         &self,
         name: &str,
@@ -110,7 +116,7 @@ impl DataDir {
         }
     }
 
-    /// Writes a file whole or not at all.
+    /// Writes a file completely or not at all.
     pub fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let part = self.file(&format!("{name}.part"));
         let mut file = private_file(&part, true)?;

@@ -2,6 +2,8 @@
 //! What `cargo run` starts, and what the tests drive.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+use deputize_core::error::{Cause, chain};
+
 pub mod bootstrap;
 pub mod data_dir;
 pub mod demo;
@@ -12,13 +14,19 @@ pub mod seed;
 pub mod server;
 pub mod store;
 
-/// Why the server cannot start, for the person who starts it.
+/// Why the server cannot start, for the person who starts it. Shown with all its causes.
 #[derive(Debug)]
-pub struct StartError(pub String);
+pub struct StartError(Cause);
+
+impl StartError {
+    pub fn new(why: impl Into<Cause>) -> Self {
+        Self(why.into())
+    }
+}
 
 impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&chain(&*self.0))
     }
 }
 
@@ -26,13 +34,13 @@ impl From<deputize_core::Error> for StartError {
     fn from(error: deputize_core::Error) -> Self {
         Self(match error {
             deputize_core::Error::Internal(cause) => cause,
-            other => other.to_string(),
+            other => other.into(),
         })
     }
 }
 
 impl From<std::io::Error> for StartError {
     fn from(error: std::io::Error) -> Self {
-        Self(error.to_string())
+        Self(error.into())
     }
 }

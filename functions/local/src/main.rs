@@ -50,6 +50,9 @@ struct Arguments {
 enum Command {
     /// Make the first signing key and the first admin of a deployment on AWS, with the environment's AWS credentials
     Bootstrap(bootstrap::Options),
+    /// Store a list of trusted issuers that is too long for a function's environment in a deployment's table, and print
+    /// what the parameter for them is to be
+    TrustedIssuers(bootstrap::IssuersOptions),
 }
 
 #[tokio::main]
@@ -57,8 +60,10 @@ async fn main() -> std::process::ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,rmcp=warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    if let Some(Command::Bootstrap(options)) = &arguments.command {
-        return ended(bootstrap::run(options).await);
+    match &arguments.command {
+        Some(Command::Bootstrap(options)) => return ended(bootstrap::run(options).await),
+        Some(Command::TrustedIssuers(options)) => return ended(bootstrap::trusted_issuers(options).await),
+        None => {}
     }
     let options = Options {
         port: arguments.port,
@@ -98,7 +103,7 @@ async fn run(options: Options) -> Result<(), deputize_local::StartError> {
     server.serve(stopped()).await
 }
 
-/// Resolves when the process is asked to end.
+/// Resolves when the process is asked to stop.
 async fn stopped() {
     let interrupted = tokio::signal::ctrl_c();
     let Ok(mut terminated) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {

@@ -8,18 +8,19 @@ use aws_smithy_http_client::{
 };
 use deputize_core::{
     Result,
+    retention::Retention,
     table::{Table, TableOptions, create_table},
 };
 
 use crate::store;
 
-/// The table there, made if there is none. Requests are signed with made-up credentials, which DynamoDB's
-/// stand-ins do not look at.
-pub(crate) async fn table(url: &str, measure: bool) -> Result<Table> {
+/// The table at this address. Makes it if it does not exist. Requests are signed with made-up credentials,
+/// which stand-ins for DynamoDB do not check.
+pub(crate) async fn table(url: &str, measure: bool, retention: Retention) -> Result<Table> {
     let transport = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
     let config = store::config(transport).endpoint_url(url).build();
     let client = Client::from_conf(config);
-    let options = TableOptions { measure, ..TableOptions::default() };
+    let options = TableOptions { measure, retention, ..TableOptions::default() };
     create_table(&client, &options.name).await?;
     Ok(Table::new(client, options))
 }

@@ -10,8 +10,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use deputize_core::{
     Error,
     delegations::Delegation,
-    grants::Grant,
+    error::{Cause, because},
     ids::{AgentAccountId, DelegationId, GrantId, ServerId, UserId},
+    session_grants::Grant,
     table::{Entity, Item, Key, to_item},
 };
 use dynoxide::{ImportOptions, types::AttributeValue as Loaded};
@@ -23,15 +24,15 @@ use crate::{
     server::{Options, Server},
 };
 
-/// Items that are handed to the engine at a time.
+/// How many items the engine gets at a time.
 const CHUNK: usize = 10_000;
 
-/// Adds `count` delegations and `count` grants, and says how it goes.
+/// Adds `count` delegations and `count` grants, and reports the progress.
 pub async fn fill(options: &Options, count: u32) -> Result<(), StartError> {
     let server = Server::start(options.clone()).await?;
-    let organization = server.organization().ok_or_else(|| StartError("--seed needs the demo".to_owned()))?;
+    let organization = server.organization().ok_or_else(|| StartError::new("--seed needs the demo"))?;
     let (agent, server_id) = (organization.agent_account_id, "demo-oauth".parse::<ServerId>());
-    let server_id = server_id.map_err(|error| StartError(error.to_string()))?;
+    let server_id = server_id.map_err(StartError::new)?;
     let others: Vec<AgentAccountId> = (0..100).map(|_| AgentAccountId(Uuid::now_v7())).collect();
     let started = Instant::now();
     let mut items = Vec::with_capacity(CHUNK);
@@ -82,22 +83,22 @@ fn item<T: Entity>(key: Key, value: &T) -> Result<Item, Error> {
 }
 
 fn load(server: &Server, items: &[Item]) -> Result<(), StartError> {
-    let failed = |error: &dyn std::fmt::Display| StartError(format!("loading failed: {error}"));
+    let failed = |error: Cause| StartError::new(because("loading failed", error));
     let items = items
         .iter()
         .map(|item| serde_json::from_value(wire(item)))
         .collect::<Result<Vec<HashMap<String, Loaded>>, _>>()
-        .map_err(|error| failed(&error))?;
+        .map_err(|error| failed(error.into()))?;
     let table = server.core().table.name();
     server
         .store()?
         .database()
         .import_items(table, items, ImportOptions::default())
         .map(drop)
-        .map_err(|error| failed(&error))
+        .map_err(|error| failed(error.into()))
 }
 
-/// An item as DynamoDB writes it in JSON. Seeded items hold strings and numbers only.
+/// An item in DynamoDB's JSON. Seeded items contain only strings and numbers.
 fn wire(item: &Item) -> Value {
     item.iter()
         .map(|(name, value)| {

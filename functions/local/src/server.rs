@@ -6,6 +6,7 @@ use std::{
     path::PathBuf,
     pin::Pin,
     sync::Arc,
+    time::Duration,
 };
 
 use axum::{
@@ -16,9 +17,11 @@ use axum::{
     routing::get,
     serve::ListenerExt,
 };
+use deputize_api::reason::Reason;
 use deputize_core::{
     Core, Error, Settings,
-    connections::registration::redirect_uri,
+    connections::{REFRESH_WITHIN, registration::redirect_uri},
+    error::{Cause, Told, because, chain},
     issuers::{Fetch, Issuers},
     table::{StatsSnapshot, Table},
     vault::{LocalRoot, RootKey, Vault},
@@ -28,8 +31,8 @@ use deputize_service::{
     ApiError,
     address::AddressPolicy,
     config::{
-        origins, trusted_issuers,
-        variables::{ALLOWED_ORIGINS, TRUSTED_ISSUERS},
+        origins, retention as retention_of, shared_grants, trusted_issuers,
+        variables::{ALLOWED_ORIGINS, RETENTION, SHARED_GRANTS, TRUSTED_ISSUERS},
     },
     edge::{self, SourceIp},
     fetch::HttpFetch,
@@ -50,7 +53,7 @@ use crate::{
 /// How to start.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// 0 for any.
+    /// 0 for any free port.
     pub port: u16,
     pub data_dir: PathBuf,
     /// Make the demo organization, its servers and its issuer.
@@ -59,15 +62,15 @@ pub struct Options {
     pub measure: bool,
     /// A DynamoDB to use in place of the embedded one.
     pub dynamodb_url: Option<String>,
-    /// Where the service is reached, if not where this process listens: all processes of a deployment say the
-    /// same.
+    /// The service's address, if it is not this process's own. It must be the same for all processes of a
+    /// deployment.
     pub url: Option<String>,
-    /// Where the demo's MCP servers, issuer and authorization server are reached, if not where this process
-    /// listens: something forwards to it.
+    /// The address of the demo's MCP servers, issuer and authorization server, if it is not this process's
+    /// own and is forwarded here.
     pub demo_url: Option<String>,
 }
 
-/// A server that listens, and is about to answer.
+/// A server that is listening and not yet answering.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -82,24 +85,27 @@ pub struct Server {
 
 impl Server {
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        // The port first: it is in every address that is written down below.
+        // The port comes first, since every address below contains it.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await.map_err(|error| {
-            StartError(format!(
+            let told = format!(
                 "port {} cannot be used: {error}; give another with --port, or 0 for any",
                 options.port
-            ))
+            );
+            StartError::new(because(told, error))
         })?;
         let address = listener.local_addr()?;
         let here = format!("http://{address}");
         let demo_url = options.demo_url.as_deref().map_or(here.as_str(), |url| url.trim_end_matches('/'));
         let demo_host = demo_url.parse::<url::Url>().ok().and_then(|url| url.host_str().map(str::to_owned));
-        let demo_host = demo_host.ok_or_else(|| StartError(format!("{demo_url} is no URL")))?;
-        let data = Arc::new(DataDir::open(&options.data_dir).map_err(StartError)?);
+        let demo_host = demo_host.ok_or_else(|| StartError::new(format!("{demo_url} is no URL")))?;
+        let data = Arc::new(DataDir::open(&options.data_dir).map_err(StartError::new)?);
+        let retention = std::env::var(RETENTION.name).ok();
+        let retention = retention_of(retention.as_deref()).map_err(StartError::new)?;
         let (store, table) = match &options.dynamodb_url {
-            Some(url) => (None, remote::table(url, options.measure).await?),
+            Some(url) => (None, remote::table(url, options.measure, retention).await?),
             None => {
                 let store = Store::in_file(&data.database()?)?;
-                let table = store.table_measured(options.measure).await?;
+                let table = store.table_with(options.measure, retention).await?;
                 (Some(store), table)
             }
         };
@@ -113,7 +119,7 @@ impl Server {
             let provider =
                 Provider::open(&data, demo_url, redirect_uri(&core.settings), &issuer, &core.clock)?;
             let opened = Organization::open(&core, &data, demo_url, &issuer, &provider).await;
-            organization = Some(opened.map_err(StartError)?);
+            organization = Some(opened.map_err(StartError::new)?);
             routes = routes.merge(demo(&demo_host, &issuer, &provider));
         }
         let routes = routes.layer(middleware::from_fn_with_state(Arc::from(demo_host), own_hosts_only));
@@ -128,23 +134,48 @@ impl Server {
         &self.core
     }
 
-    /// The embedded store, to fill it.
+    /// The embedded store, in order to fill it.
     pub(crate) fn store(&self) -> Result<&Store, StartError> {
-        self.store.as_ref().ok_or_else(|| StartError("only the embedded store can be filled".to_owned()))
+        self.store.as_ref().ok_or_else(|| StartError::new("only the embedded store can be filled"))
     }
 
     pub(crate) fn organization(&self) -> Option<&Organization> {
         self.organization.as_ref()
     }
 
-    /// Answers until `stop` resolves, and finishes what has begun.
+    /// Answers until `stop` resolves. Then finishes what has begun, including refreshes whose callers have
+    /// disconnected.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
         let listener = self.listener.tap_io(|stream| {
-            // Answers are small: do not wait for more to send.
+            // Answers are small: send them without waiting for more data.
             let _ = stream.set_nodelay(true);
         });
         let service = self.routes.into_make_service_with_connect_info::<SocketAddr>();
-        Ok(axum::serve(listener, service).with_graceful_shutdown(stop).await?)
+        let sweeping = self.store.map(|store| tokio::spawn(sweep_hourly(store)));
+        let served = axum::serve(listener, service).with_graceful_shutdown(stop).await;
+        if let Some(sweeping) = sweeping {
+            sweeping.abort();
+        }
+        served?;
+        if !self.core.tasks_ended(REFRESH_WITHIN).await {
+            tracing::error!("ending in the middle of a refresh of an OAuth session or of a connection");
+        }
+        Ok(())
+    }
+}
+
+/// Deletes expired items, as DynamoDB does by itself. Begins a minute after the start.
+async fn sweep_hourly(store: Store) {
+    let first = tokio::time::Instant::now() + Duration::from_mins(1);
+    let mut hours = tokio::time::interval_at(first, Duration::from_hours(1));
+    loop {
+        hours.tick().await;
+        match store.sweep().await {
+            Ok(count) => tracing::debug!(count, "removed items whose time had come"),
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "items whose time has come could not be removed");
+            }
+        }
     }
 }
 
@@ -155,14 +186,16 @@ fn core(
     issuer: Option<DemoIssuer>,
 ) -> Result<Core, StartError> {
     let trusted = std::env::var(TRUSTED_ISSUERS.name).ok();
-    let mut trusted = trusted_issuers(trusted.as_deref()).map_err(StartError)?;
+    let mut trusted = trusted_issuers(trusted.as_deref()).map_err(StartError::new)?;
     trusted.extend(issuer.as_ref().map(DemoIssuer::trusted));
     let fetch = LocalFetch { issuer, http: HttpFetch::new() };
     let issuers = Issuers::new(trusted, Arc::new(fetch));
     let http = Outbound::new(AddressPolicy::PRIVATE, Times::default());
     let allowed_origins = std::env::var(ALLOWED_ORIGINS.name).unwrap_or_default();
-    let allowed_origins = origins(&allowed_origins).map_err(StartError)?;
-    let settings = Settings::at(base_url).allowing(allowed_origins);
+    let allowed_origins = origins(&allowed_origins).map_err(StartError::new)?;
+    let sharing = std::env::var(SHARED_GRANTS.name).ok();
+    let sharing = shared_grants(sharing.as_deref()).map_err(StartError::new)?;
+    let settings = Settings::at(base_url).allowing(allowed_origins).sharing_by(sharing);
     Ok(Core::new(table, settings, issuers, vault(data)?, Arc::new(http)))
 }
 
@@ -174,7 +207,7 @@ fn vault(data: &DataDir) -> Result<Vault, StartError> {
     Ok(Vault::new(Arc::new(LocalRoot::new(&data.vault_key()?)?), previous))
 }
 
-/// The demo issuer's keys need no network: they are in this process.
+/// Serves the demo issuer's keys without the network, since they are in this process.
 #[derive(Debug)]
 struct LocalFetch {
     issuer: Option<DemoIssuer>,
@@ -185,7 +218,7 @@ impl Fetch for LocalFetch {
     fn fetch<'a>(
         &'a self,
         url: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, String>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, Cause>> + Send + 'a>> {
         match &self.issuer {
             Some(issuer) if issuer.jwks_uri() == url => {
                 let jwks = issuer.jwks().to_string().into_bytes();
@@ -196,7 +229,7 @@ impl Fetch for LocalFetch {
     }
 }
 
-/// Every function's routes, as deployed, on one core.
+/// The routes of all functions, as deployed, on one core.
 pub fn functions(core: &Arc<Core>, upstream: UpstreamClient) -> Routes {
     Routes::new()
         .merge(deputize_token::router(Arc::clone(core)))
@@ -207,7 +240,7 @@ pub fn functions(core: &Arc<Core>, upstream: UpstreamClient) -> Routes {
 }
 
 fn service(core: &Arc<Core>) -> Router {
-    // Here, a developer's own servers are what there is to call.
+    // Here, a developer calls their own servers.
     let config = UpstreamConfig { addresses: AddressPolicy::PRIVATE, ..UpstreamConfig::default() };
     let upstream = UpstreamClient::new(config);
     let routes = Router::from(functions(core, upstream))
@@ -225,7 +258,7 @@ fn demo(host: &str, issuer: &DemoIssuer, provider: &Provider) -> Router {
         .nest("/demo/oauth-mcp", demo_servers::demo_oauth_at(host, move |token: &str| reader.access(token)))
 }
 
-/// What this process has asked of its table, for the benchmark.
+/// This process's requests to its table so far, for the benchmark.
 async fn table_stats(State(core): State<Arc<Core>>) -> Json<StatsSnapshot> {
     Json(core.table.stats())
 }
@@ -235,8 +268,8 @@ async fn source_ip(ConnectInfo(peer): ConnectInfo<SocketAddr>, mut request: Requ
     next.run(request).await
 }
 
-/// Refuses requests that were meant for another host: a web page whose name was made to resolve to this
-/// machine (DNS rebinding) sends that name.
+/// Refuses requests for another host. A web page whose name was made to resolve to this machine (DNS
+/// rebinding) sends that name.
 async fn own_hosts_only(State(demo_host): State<Arc<str>>, request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
@@ -244,5 +277,9 @@ async fn own_hosts_only(State(demo_host): State<Arc<str>>, request: Request, nex
         return next.run(request).await;
     }
     let why = "This server answers only to 127.0.0.1 and localhost";
-    (StatusCode::MISDIRECTED_REQUEST, ApiError(Error::forbidden(why)).into_response()).into_response()
+    (
+        StatusCode::MISDIRECTED_REQUEST,
+        ApiError::from(Error::Forbidden(Told::of(Reason::WrongAddress, why))).into_response(),
+    )
+        .into_response()
 }

@@ -25,11 +25,15 @@ use aws_smithy_types::body::SdkBody;
 use deputize_core::{
     Result,
     error::Error,
+    retention::Retention,
     table::{Table, TableOptions, create_table, retries, timeouts},
 };
 use dynoxide::{
     Database, DynoxideError, ImportOptions,
-    actions::batch_write_item::{BatchWriteItemRequest, BatchWriteItemResponse},
+    actions::{
+        batch_write_item::{BatchWriteItemRequest, BatchWriteItemResponse},
+        update_time_to_live::{TimeToLiveSpecification, UpdateTimeToLiveRequest},
+    },
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -44,18 +48,18 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// A store that is gone when it is dropped.
+    /// A store that is lost when it is dropped.
     pub fn in_memory() -> Result<Self> {
         Ok(Self(Arc::new(Database::memory().map_err(Error::internal)?)))
     }
 
-    /// A store in a file, which is made if it is not there. What is acknowledged survives the process's
-    /// sudden end (SQLite's write-ahead log is written before the answer); it is not synced to the disk
-    /// for each write, so a power failure can lose the last moments.
+    /// A store in a file, which is made if it does not exist. Acknowledged writes survive a crash of the
+    /// process (SQLite's write-ahead log is written before the answer). The disk is not synced for each
+    /// write, so a power failure can lose the last moments.
     pub fn in_file(path: &Path) -> Result<Self> {
         let path = path.to_str().ok_or_else(|| Error::internal("the data directory's path is not UTF-8"))?;
         let database = Database::new(path).map_err(Error::internal)?;
-        // Leaves bulk loading, which it was not in, for `synchronous = NORMAL`.
+        // Ends the engine's bulk loading mode, which is not active: that sets `synchronous = NORMAL`.
         database.disable_bulk_loading().map_err(Error::internal)?;
         Ok(Self(Arc::new(database)))
     }
@@ -70,19 +74,39 @@ impl Store {
         client(SharedHttpClient::new(self.clone()))
     }
 
-    /// A table in this store, made if it is not there.
+    /// A table in this store. Makes it if it does not exist.
     pub async fn table(&self) -> Result<Table> {
-        self.table_measured(true).await
+        self.table_with(true, Retention::default()).await
     }
 
-    /// The same; only with `measure` does the engine count the capacity that a request consumes.
-    pub async fn table_measured(&self, measure: bool) -> Result<Table> {
+    /// The same, with a retention. The engine counts a request's capacity only with `measure`.
+    pub async fn table_with(&self, measure: bool, retention: Retention) -> Result<Table> {
         let client = self.client();
-        // One round trip of a kind at a time: the engine answers one after the other, and what waits
-        // meanwhile shares the next.
-        let options = TableOptions { round_trips_at_once: 1, measure, ..TableOptions::default() };
+        // One round trip of a kind at a time: the engine answers one after the other. Requests that wait in
+        // the meantime share the next one.
+        let options = TableOptions { round_trips_at_once: 1, measure, retention, ..TableOptions::default() };
         create_table(&client, &options.name).await?;
+        let name = options.name.clone();
+        let specification = TimeToLiveSpecification { attribute_name: "ttl".to_owned(), enabled: true };
+        let request = UpdateTimeToLiveRequest { table_name: name, time_to_live_specification: specification };
+        self.0.update_time_to_live(request).map_err(Error::internal)?;
         Ok(Table::new(client, options))
+    }
+
+    /// Deletes the expired items, a few at a time between other requests, as DynamoDB does by itself. Returns
+    /// their number.
+    pub async fn sweep(&self) -> Result<usize> {
+        let database = Arc::clone(&self.0);
+        let swept = tokio::task::spawn_blocking(move || database.sweep_ttl()).await;
+        swept.map_err(Error::internal)?.map_err(Error::internal)
+    }
+
+    /// Carries out one request in DynamoDB's protocol. Returns the answer's status and body.
+    pub fn carry_out(&self, operation: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        match self.answer(operation, body) {
+            Ok(answer) => (200, answer),
+            Err(error) => (error.status_code(), error.to_json().into_bytes()),
+        }
     }
 
     fn answer(&self, operation: &str, body: &[u8]) -> Result<Vec<u8>, DynoxideError> {
@@ -107,8 +131,8 @@ fn run<Q: DeserializeOwned, A: Serialize>(
     serde_json::to_vec(&answer).map_err(malformed)
 }
 
-/// A batch of puts in one SQLite transaction, where the engine takes one for each item. It is what its
-/// bulk import does; which does not count capacity, so a request that asks for that goes the longer way.
+/// A batch of puts in one SQLite transaction; the engine would use one for each item. This is the engine's
+/// bulk import. It does not count capacity, so a request that asks for that uses the slower way.
 fn write_batch(
     db: &Database,
     mut request: BatchWriteItemRequest,
@@ -128,7 +152,7 @@ fn write_batch(
     Ok(BatchWriteItemResponse::default())
 }
 
-/// An SDK client over any transport, with our time-outs and retries.
+/// An SDK client with any transport, and our time-outs and retries.
 pub fn client(transport: SharedHttpClient) -> Client {
     Client::from_conf(config(transport).build())
 }
@@ -157,13 +181,48 @@ impl HttpConnector for Store {
             let error = ConnectorError::user("a streaming request".into());
             return HttpConnectorFuture::ready(Err(error));
         };
-        let (status, body) = match self.answer(operation, body) {
-            Ok(answer) => (200, answer),
-            Err(error) => (error.status_code(), error.to_json().into_bytes()),
-        };
+        let (status, body) = self.carry_out(operation, body);
         let response = StatusCode::try_from(status)
             .map(|status| HttpResponse::new(status, SdkBody::from(body)))
             .map_err(|error| ConnectorError::other(error.into(), None));
         HttpConnectorFuture::ready(response)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use deputize_core::{
+        clock::{Clock, Timestamp},
+        ids::{ApiKeyId, UserId},
+        table::Key,
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sweep_takes_what_is_past_its_time_and_nothing_else() {
+        let store = Store::in_memory().unwrap();
+        for _ in 0..2 {
+            // As a server does when it starts again.
+            store.table().await.unwrap();
+        }
+        let put = |ttl: Option<Timestamp>| {
+            let Key { pk, sk } = Key::api_key(UserId(uuid::Uuid::nil()), ApiKeyId(uuid::Uuid::new_v4()));
+            let mut item = json!({ "pk": { "S": pk }, "sk": { "S": sk } });
+            if let Some(ttl) = ttl {
+                item["ttl"] = json!({ "N": ttl.as_seconds().to_string() });
+            }
+            let request = json!({ "TableName": "deputize", "Item": item });
+            store.database().put_item(serde_json::from_value(request).unwrap()).unwrap();
+        };
+        let (now, hour) = (Clock::System.now(), std::time::Duration::from_hours(1));
+        for _ in 0..30 {
+            put(Some(now.minus(hour)));
+        }
+        put(Some(now.plus(hour)));
+        put(None);
+        assert_eq!(store.sweep().await.unwrap(), 30);
+        assert_eq!(store.sweep().await.unwrap(), 0);
     }
 }

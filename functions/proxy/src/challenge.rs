@@ -11,7 +11,7 @@ use axum::{
 use deputize_core::{
     Core,
     ids::ServerId,
-    tokens::{Audience, SCOPE},
+    tokens::{Resource, SCOPE},
 };
 use deputize_service::{ApiError, extract::Path};
 use http::{
@@ -53,6 +53,6 @@ pub(crate) async fn challenge(
 /// server's id can hold a quote.
 fn with_metadata(core: &Core, server: ServerId, said: &HeaderValue) -> Option<HeaderValue> {
     let said = said.to_str().ok().filter(|said| said.starts_with("Bearer realm="))?;
-    let metadata = Audience::Server(server).metadata_url(&core.settings);
+    let metadata = Resource::Server(server).metadata_url(&core.settings);
     HeaderValue::from_str(&format!(r#"{said}, resource_metadata="{metadata}", scope="{SCOPE}""#)).ok()
 }

@@ -2,7 +2,7 @@
 
 use deputize_core::{
     Core, Error,
-    access::{Access, Credentials},
+    access::{Access, UpstreamCredentials},
     connections::Challenge,
     error::UpstreamFailure,
 };
@@ -13,11 +13,11 @@ use crate::upstream::UpstreamError;
 pub(crate) fn failure(
     core: &Core,
     access: &Access,
-    credentials: &Credentials,
-    error: &UpstreamError,
+    credentials: &UpstreamCredentials,
+    error: UpstreamError,
 ) -> Error {
-    let with_session = matches!(credentials, Credentials::Session(_));
-    let kind = match error {
+    let with_session = matches!(credentials, UpstreamCredentials::Session(_));
+    let kind = match &error {
         // The server does not take the token that we thought good.
         UpstreamError::Unauthorized { .. } if with_session => return Error::SessionExpired,
         UpstreamError::Forbidden { www_authenticate: Some(challenge) } if with_session => {
@@ -31,14 +31,15 @@ pub(crate) fn failure(
         UpstreamError::InvalidParams { .. } => UpstreamFailure::Refused,
         _ => UpstreamFailure::Bad,
     };
-    let hint = match error {
-        UpstreamError::Unauthorized { .. } if matches!(credentials, Credentials::Header { .. }) => {
+    let may_have_run = error.may_have_run();
+    let hint = match &error {
+        UpstreamError::Unauthorized { .. } if matches!(credentials, UpstreamCredentials::Header { .. }) => {
             "; an admin must give the header of its registration anew"
         }
         UpstreamError::Unauthorized { .. } => {
             "; it is registered as asking for none: register it with auth \"oauth\" if it asks for OAuth"
         }
-        _ if error.may_have_run() => "; the tool may have run, so repeating the call may do its work twice",
+        _ if may_have_run => "; the tool may have run, so repeating the call may do its work twice",
         _ => "",
     };
     let mut detail = error.to_string();
@@ -47,5 +48,5 @@ pub(crate) fn failure(
     if let Some(first) = detail.get(..1).map(str::to_uppercase) {
         detail.replace_range(..1, &first);
     }
-    Error::Upstream { kind, detail: detail + hint }
+    Error::Upstream { kind, detail: detail + hint, may_have_run, cause: Some(error.into()) }
 }

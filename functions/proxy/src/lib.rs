@@ -4,24 +4,24 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `tools` | `GET` and `POST /api/v1/proxy/{server_id}/tools` |
-//! | `caller` | what every call begins with |
+//! | `call` | what every call begins with |
 //! | `challenge` | what a 401 says of how to get a token |
 //! | `mcp` | `/api/v1/proxy/{server_id}/mcp`, the endpoint for MCP clients |
 //! | `pins` | holding back tools that are not as an admin approved them |
-//! | `trail` | the audit event of a call, from its beginning to its end |
-//! | `entry` | whose credentials are used, and once more if the server refuses them |
+//! | `call_audit` | the audit event of a call, from its beginning to its end |
+//! | `upstream_access` | whose credentials are used, and once more if the server refuses them |
 //! | `failure` | what an upstream's failure means to the caller |
 //! | [`upstream`] | the client of MCP servers |
 
-mod caller;
+mod call;
+mod call_audit;
 mod challenge;
-mod entry;
 mod failure;
 mod mcp;
 mod pins;
 mod tools;
-mod trail;
 pub mod upstream;
+mod upstream_access;
 
 use std::sync::{Arc, Once};
 
@@ -29,7 +29,7 @@ use axum::{extract::FromRef, middleware::from_fn_with_state};
 use deputize_core::{Core, policies};
 use deputize_service::routes::Routes;
 
-use self::{pins::Shown, upstream::UpstreamClient};
+use self::{pins::SeenApprovals, upstream::UpstreamClient};
 
 /// What reads other people's bytes, for `fuzz/`.
 #[cfg(feature = "fuzzing")]
@@ -45,7 +45,7 @@ pub mod fuzzing {
 struct Proxy {
     core: Arc<Core>,
     upstream: UpstreamClient,
-    shown: Shown,
+    seen_approvals: SeenApprovals,
     /// Whether this process has begun to get ready for its first call.
     #[from_ref(skip)]
     prepared: Arc<Once>,
@@ -71,5 +71,10 @@ pub fn router(core: Arc<Core>, upstream: UpstreamClient) -> Routes {
         .merge(mcp::routes())
         .merge(pins::routes())
         .route_layer(from_fn_with_state(Arc::clone(&core), challenge::challenge))
-        .with_state(Proxy { core, upstream, shown: Shown::default(), prepared: Arc::new(Once::new()) })
+        .with_state(Proxy {
+            core,
+            upstream,
+            seen_approvals: SeenApprovals::default(),
+            prepared: Arc::new(Once::new()),
+        })
 }

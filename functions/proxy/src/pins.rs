@@ -3,16 +3,17 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use axum::extract::State;
+use deputize_api::path;
 use deputize_core::{
     Core, Error, Result,
     access::{self, Access},
-    audit::{Action, Request},
+    audit::{Action, RequestContext},
     ids::ServerId,
-    pins::{self, Pinning, Pins, Standing},
+    pins::{self, Approval, CheckedToolList, Pinning, Pins, ToolStatus},
 };
 use deputize_service::{
     ErrorBody, Errors,
-    extract::{Context, Credential, Json, Path, User},
+    extract::{Context, Credential, Json, NoBody, Path, User},
     handlers,
     routes::Routes,
 };
@@ -24,9 +25,9 @@ use utoipa::ToSchema;
 
 use crate::{
     Proxy,
-    entry::Entry,
-    trail::Trail,
-    upstream::{CallContext, Target, UpstreamClient},
+    call_audit::CallAudit,
+    upstream::{Target, UpstreamClient},
+    upstream_access::UpstreamAccess,
 };
 
 pub(crate) fn routes() -> Routes<Proxy> {
@@ -36,23 +37,23 @@ pub(crate) fn routes() -> Routes<Proxy> {
 /// How long a call believes what a list has shown. A list itself is always judged as it comes.
 const BELIEVED_FOR: Duration = Duration::from_mins(5);
 
-/// Whose list, of which server, judged by which approval.
-type Whose = (String, String, u64);
+/// Of which server, at which address, as whom, judged by which approval.
+type ApprovalKey = (String, String, String, u64);
 
 /// Tools that are as they were approved, and when that was seen.
-type Seen = (Instant, Arc<HashSet<String>>);
+type SeenApproval = (Instant, Arc<HashSet<String>>);
 
 /// What the last list showed, by whose it was.
 #[derive(Clone)]
-pub(crate) struct Shown(Arc<Cache<Whose, Seen>>);
+pub(crate) struct SeenApprovals(Arc<Cache<ApprovalKey, SeenApproval>>);
 
-impl std::fmt::Debug for Shown {
+impl std::fmt::Debug for SeenApprovals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Shown")
+        f.write_str("SeenApprovals")
     }
 }
 
-impl Default for Shown {
+impl Default for SeenApprovals {
     fn default() -> Self {
         Self(Arc::new(Cache::new(1_000)))
     }
@@ -66,15 +67,25 @@ pub(crate) async fn in_force(core: &Core, access: &Access) -> Result<Option<Arc<
     }
 }
 
-/// Whether a definition may be shown. The trail says which are not as they were approved.
-pub(crate) fn is_shown(pins: Option<&Pins>, access: &Access, trail: &mut Trail, tool: &RawValue) -> bool {
-    let Some(pins) = pins else { return true };
-    match pins.judge(tool) {
-        Some((_, Standing::Approved)) => true,
-        Some((name, standing)) => {
-            let standing = if standing == Standing::New { "not approved" } else { "changed since approved" };
+/// Whether a definition may be shown. The trail says which are not as they were approved. `list` has all of the
+/// definitions that come together, if there is anything to judge them by.
+pub(crate) fn is_shown(
+    list: Option<&CheckedToolList<'_>>,
+    access: &Access,
+    audit: &mut CallAudit,
+    tool: &RawValue,
+) -> bool {
+    let Some(list) = list else { return true };
+    match list.status(tool) {
+        Some((_, ToolStatus::Approved)) => true,
+        Some((name, status)) => {
+            let status = match status {
+                ToolStatus::New => "not approved",
+                ToolStatus::Unclear => "says two things",
+                ToolStatus::Changed | ToolStatus::Approved => "changed since approved",
+            };
             let held = if access.server.pinning == Pinning::Block { ", held back" } else { "" };
-            trail.note(&format!("{name}: {standing}{held}"));
+            audit.note(&format!("{name}: {status}{held}"));
             access.server.pinning != Pinning::Block
         }
         None => false,
@@ -85,21 +96,20 @@ pub(crate) fn is_shown(pins: Option<&Pins>, access: &Access, trail: &mut Trail, 
 pub(crate) async fn require_callable(
     core: &Core,
     upstream: &UpstreamClient,
-    shown: &Shown,
-    entry: &Entry,
-    trail: &mut Trail,
+    seen_approvals: &SeenApprovals,
+    upstream_access: &mut UpstreamAccess,
+    audit: &mut CallAudit,
     tool: &str,
 ) -> Result<()> {
-    let access = entry.access();
-    let Some(pins) = in_force(core, access).await? else { return Ok(()) };
-    let approved = approved_now(upstream, shown, entry, &pins).await?;
+    let Some(pins) = in_force(core, upstream_access.access()).await? else { return Ok(()) };
+    let approved = approved_now(upstream, seen_approvals, upstream_access, &pins).await?;
     if approved.contains(tool) {
         return Ok(());
     }
-    match access.server.pinning {
+    match upstream_access.access().server.pinning {
         Pinning::Block => Err(Error::HeldBack),
         Pinning::Warn | Pinning::Off => {
-            trail.note("called though its definition is not the approved one");
+            audit.note("called though its definition is not the approved one");
             Ok(())
         }
     }
@@ -107,40 +117,43 @@ pub(crate) async fn require_callable(
 
 async fn approved_now(
     upstream: &UpstreamClient,
-    shown: &Shown,
-    entry: &Entry,
+    seen_approvals: &SeenApprovals,
+    upstream_access: &mut UpstreamAccess,
     pins: &Pins,
 ) -> Result<Arc<HashSet<String>>> {
-    let Target { server_id, credential_key, .. } = &entry.target;
-    let whose = (server_id.clone(), credential_key.clone(), entry.access().server.pins_version());
-    if let Some((at, approved)) = shown.0.get(&whose)
+    let Target { server_id, url, credential_key, .. } = &upstream_access.target;
+    let version = upstream_access.access().server.pins_version();
+    let approval_key = (server_id.clone(), url.to_string(), credential_key.clone(), version);
+    if let Some((at, approved)) = seen_approvals.0.get(&approval_key)
         && at.elapsed() < BELIEVED_FOR
     {
         return Ok(approved);
     }
-    let tools = upstream.list_tools(&entry.target, &CallContext::default()).await;
-    let tools = tools.map_err(|error| entry.failure(&error))?;
-    let approved = tools.iter().filter_map(|tool| pins.judge(tool));
-    let approved = approved.filter(|(_, standing)| *standing == Standing::Approved).map(|(name, _)| name);
-    let approved = Arc::new(approved.collect::<HashSet<_>>());
-    shown.0.insert(whose, (Instant::now(), Arc::clone(&approved)));
+    let tools = upstream_access.ask(|target, _| Box::pin(upstream.list_tools(target))).await?;
+    let tools = || tools.iter().map(|tool| &**tool);
+    let approved = Arc::new(pins.list(tools()).approved(tools()));
+    seen_approvals.0.insert(approval_key, (Instant::now(), Arc::clone(&approved)));
     Ok(approved)
 }
 
 /// The tools that are approved.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ApprovedTools {
+    /// Their names.
     tools: Vec<String>,
+    /// The names of those that cannot be approved, since readers could differ about what they say: a name occurs
+    /// twice in the definition, in whatever case, or in the list.
+    left_out: Vec<String>,
 }
 
 /// Approve a server's tools as they are
 ///
 /// Admins only. Asks the server for its tools, with the caller's own OAuth session if it wants one, and keeps a hash
-/// of each definition. What `pinning` says is then done about definitions that differ: `warn` tells of them in the
-/// audit trail, `block` neither lists nor calls them.
+/// of each definition, of at most 2,000 tools. What `pinning` says is then done about definitions that differ: `warn`
+/// tells of them in the audit trail, `block` neither lists nor calls them.
 #[utoipa::path(
     put,
-    path = "/api/v1/proxy/{server_id}/approved-tools",
+    path = path::APPROVED_TOOLS,
     operation_id = "approve_tools",
     tag = "servers",
     params(("server_id" = String, Path)),
@@ -159,31 +172,27 @@ async fn approve(
     User(caller): User,
     Credential(presented): Credential,
     Path(server): Path<ServerId>,
+    _: NoBody,
 ) -> deputize_service::Result<Json<ApprovedTools>> {
     caller.require_admin()?;
     let tools = tools_now(&core, &upstream, &request, presented, &server).await?;
-    let approved = pins::approve(&core, &caller, &request, &server, &tools).await?;
-    Ok(Json(ApprovedTools { tools: approved.names().map(str::to_owned).collect() }))
+    let Approval { approved, left_out } = pins::approve(&core, &caller, &request, &server, &tools).await?;
+    Ok(Json(ApprovedTools { tools: approved, left_out }))
 }
 
 async fn tools_now(
     core: &Arc<Core>,
     upstream: &UpstreamClient,
-    request: &Request,
-    presented: deputize_core::authenticate::Presented,
+    request: &RequestContext,
+    presented: deputize_core::authenticate::PresentedCredential,
     server: &ServerId,
 ) -> Result<Vec<Box<RawValue>>> {
-    let mut trail = Trail::begin(core, request, &presented, Action::ToolList, server)?;
+    let mut audit = CallAudit::begin(core, request, &presented, Action::ToolList, server)?;
     let outcome = async {
-        let access = Arc::new(access::admit(core, presented, server, request, &mut trail.event).await?);
-        let mut entry = Entry::to(core, request, &access, &mut trail).await?;
-        let context = CallContext::default();
-        let mut listed = upstream.list_tools(&entry.target, &context).await;
-        if entry.is_renewed_after(listed.as_ref().err()).await? {
-            listed = upstream.list_tools(&entry.target, &context).await;
-        }
-        listed.map_err(|error| entry.failure(&error))
+        let access = Arc::new(access::admit(core, presented, server, request, &mut audit.event).await?);
+        let mut upstream_access = UpstreamAccess::to(core, request, &access, &mut audit).await?;
+        upstream_access.ask(|target, _| Box::pin(upstream.list_tools(target))).await
     }
     .await;
-    trail.end(request, outcome).await
+    audit.end(request, outcome).await
 }

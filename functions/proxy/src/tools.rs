@@ -10,9 +10,9 @@ use deputize_api::{
 };
 use deputize_core::{
     Error,
-    access::{Access, CallContext},
-    audit::{Action, Request},
-    policies::{Decision, Deed},
+    access::{Access, PolicyContext},
+    audit::{Action, RequestContext},
+    policies::{Decision, Operation},
 };
 use deputize_service::{ErrorBody, Errors, extract, handlers, routes::Routes};
 use http::header::CONTENT_TYPE;
@@ -22,11 +22,10 @@ use utoipa::ToSchema;
 
 use crate::{
     Proxy,
-    caller::{Arrival, Caller},
-    entry::Entry,
+    call::{IncomingCall, ProxyCall},
+    call_audit::MAX_TOOL_NAME,
     pins::{in_force, is_shown, require_callable},
-    trail::MAX_TOOL_NAME,
-    upstream,
+    upstream_access::UpstreamAccess,
 };
 
 pub(crate) fn routes() -> Routes<Proxy> {
@@ -71,10 +70,10 @@ struct CallToolResult {
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn call(
-    Arrival { caller, presented }: Arrival,
+    IncomingCall { call, presented }: IncomingCall,
     http: HttpRequest,
 ) -> deputize_service::Result<Response> {
-    extract::require_type(&caller.headers, "application/json")?;
+    extract::require_type(&call.headers, "application/json")?;
     let body = extract::read_body(http, MAX_BODY).await?;
     let ToolCall::<Box<RawValue>> { tool_name, arguments } = extract::parse_json(&body)?;
     if tool_name.is_empty()
@@ -83,38 +82,41 @@ async fn call(
     {
         let why =
             format!("tool_name must have 1 to {MAX_TOOL_NAME} characters, none of them a control character");
-        return Err(Error::Invalid(why).into());
+        return Err(Error::invalid(why).into());
     }
     let arguments = match arguments {
         Some(arguments) if arguments.get() != "null" => arguments,
         _ => RawValue::from_string("{}".to_owned()).map_err(Error::internal)?,
     };
 
-    let mut trail = caller.trail(&presented, Action::ToolCall)?;
-    trail.tool(&tool_name, arguments.get());
-    let Caller { core, upstream, shown, request, .. } = &caller;
+    let mut audit = call.audit(&presented, Action::ToolCall)?;
+    audit.tool(&tool_name, arguments.get());
+    let ProxyCall { core, upstream, seen_approvals, request, .. } = &call;
     let outcome = async {
-        let access = caller.admit(presented, &mut trail).await?;
-        match access.permits(Deed::CallTool(&tool_name), Some(&arguments), call_context(request))? {
-            Decision::Permitted(policies) => trail.permitted_by(&policies),
+        let access = call.admit(presented, &mut audit).await?;
+        match access.permits(Operation::CallTool(&tool_name), Some(&arguments), policy_context(request))? {
+            Decision::Permitted(policies) => audit.permitted_by(&policies),
             Decision::Denied(denial) => return Err(Error::PolicyDenied(denial)),
         }
-        let context = call_of(request);
-        let mut entry = Entry::to(core, request, &access, &mut trail).await?;
-        require_callable(core, upstream, shown, &entry, &mut trail, &tool_name).await?;
-        let mut called = upstream.call_tool(&entry.target, &tool_name, &arguments, &context).await;
-        if entry.is_renewed_after(called.as_ref().err()).await? {
-            called = upstream.call_tool(&entry.target, &tool_name, &arguments, &context).await;
-        }
-        called.map_err(|error| entry.failure(&error))
+        // A trace that the caller is in goes on in the call's own `_meta`, too, where MCP keeps it
+        // (https://modelcontextprotocol.io/specification/2026-07-28/basic/index#meta).
+        let traceparent = request.trace.traceparent().filter(|_| request.trace.is_continued());
+        let mut upstream_access = UpstreamAccess::to(core, request, &access, &mut audit).await?;
+        require_callable(core, upstream, seen_approvals, &mut upstream_access, &mut audit, &tool_name)
+            .await?;
+        upstream_access
+            .ask(|target, _| {
+                Box::pin(upstream.call_tool(target, &tool_name, &arguments, traceparent.as_deref()))
+            })
+            .await
     }
     .await;
     if let Ok(result) = &outcome
         && is_error(result)
     {
-        trail.event.detail = Some("The tool reported an error".to_owned());
+        audit.event.detail = Some("The tool reported an error".to_owned());
     }
-    let result = trail.end(request, outcome).await?;
+    let result = audit.end(request, outcome).await?;
     Ok(json(String::from(Box::<str>::from(result))))
 }
 
@@ -136,32 +138,31 @@ async fn call(
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn list(
-    Arrival { caller, presented }: Arrival,
+    IncomingCall { call, presented }: IncomingCall,
 ) -> deputize_service::Result<extract::Json<Tools<Box<RawValue>>>> {
-    let mut trail = caller.trail(&presented, Action::ToolList)?;
-    let Caller { core, upstream, request, .. } = &caller;
+    let mut audit = call.audit(&presented, Action::ToolList)?;
+    let ProxyCall { core, upstream, request, .. } = &call;
     let outcome = async {
-        let access = caller.admit(presented, &mut trail).await?;
-        let context = call_of(request);
-        let mut entry = Entry::to(core, request, &access, &mut trail).await?;
-        let mut listed = upstream.list_tools(&entry.target, &context).await;
-        if entry.is_renewed_after(listed.as_ref().err()).await? {
-            listed = upstream.list_tools(&entry.target, &context).await;
-        }
-        let tools = listed.map_err(|error| entry.failure(&error))?;
+        let access = call.admit(presented, &mut audit).await?;
+        let mut upstream_access = UpstreamAccess::to(core, request, &access, &mut audit).await?;
+        let tools = upstream_access.ask(|target, _| Box::pin(upstream.list_tools(target))).await?;
         let pins = in_force(core, &access).await?;
-        let shown = tools.into_iter().filter(|tool| is_shown(pins.as_deref(), &access, &mut trail, tool));
-        permitted(&access, shown.collect(), call_context(request))
+        let checked = pins.as_ref().map(|pins| pins.list(tools.iter().map(|tool| &**tool)));
+        let is_shown = |tool: &RawValue| is_shown(checked.as_ref(), &access, &mut audit, tool);
+        permitted(&access, tools, policy_context(request), is_shown).await
     }
     .await;
-    let tools = trail.end(request, outcome).await?;
+    let tools = audit.end(request, outcome).await?;
     Ok(extract::Json(Tools { tools }))
 }
 
-fn permitted(
+/// The tools that are shown and that the caller may call. Others get their turn between two tools: there can be some
+/// thousands, and as many policies.
+async fn permitted(
     access: &Access,
     tools: Vec<Box<RawValue>>,
-    context: CallContext<'_>,
+    context: PolicyContext<'_>,
+    mut is_shown: impl FnMut(&RawValue) -> bool,
 ) -> deputize_core::Result<Vec<Box<RawValue>>> {
     #[derive(Deserialize)]
     struct Named {
@@ -169,17 +170,21 @@ fn permitted(
     }
     let mut permitted = Vec::with_capacity(tools.len());
     for tool in tools {
+        tokio::task::yield_now().await;
+        if !is_shown(&tool) {
+            continue;
+        }
         // A tool without a name cannot be called.
         let Ok(Named { name }) = serde_json::from_str(tool.get()) else { continue };
-        if let Decision::Permitted(_) = access.permits(Deed::CallTool(&name), None, context)? {
+        if let Decision::Permitted(_) = access.permits(Operation::CallTool(&name), None, context)? {
             permitted.push(tool);
         }
     }
     Ok(permitted)
 }
 
-fn call_context(request: &Request) -> CallContext<'static> {
-    CallContext { source_ip: request.source_ip, client_name: None }
+fn policy_context(request: &RequestContext) -> PolicyContext<'static> {
+    PolicyContext { source_ip: request.source_ip, client_name: None }
 }
 
 pub(crate) fn is_error(result: &RawValue) -> bool {
@@ -189,13 +194,6 @@ pub(crate) fn is_error(result: &RawValue) -> bool {
         is_error: bool,
     }
     serde_json::from_str::<Result>(result.get()).is_ok_and(|result| result.is_error)
-}
-
-/// A trace that the caller is in goes on in the call's own `_meta`, too, where MCP keeps it
-/// ([`_meta`](https://modelcontextprotocol.io/specification/2026-07-28/basic/index#meta)).
-fn call_of(request: &Request) -> upstream::CallContext {
-    let traceparent = request.trace.traceparent().filter(|_| request.trace.is_continued());
-    upstream::CallContext { traceparent, ..upstream::CallContext::default() }
 }
 
 fn json(body: String) -> Response {

@@ -14,11 +14,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use deputize_proxy::upstream::{
-    AddressPolicy, CallContext, Journey, Target, UpstreamClient, UpstreamConfig, UpstreamError,
+    AddressPolicy, InboundRequest, ModernMessage, ProtocolEra, Reply, ServerMessage, Target, UpstreamClient,
+    UpstreamConfig, UpstreamError,
 };
+use futures::StreamExt;
+use http::HeaderMap;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
 /// A Node process that is a server until it is dropped.
 struct NodeServer {
@@ -93,7 +95,7 @@ fn target(server: &NodeServer, credential: &str) -> Target {
         url: server.url.parse().unwrap(),
         authorization: None,
         credential_key: credential.into(),
-        journey: Journey::default(),
+        inbound: InboundRequest::default(),
     }
 }
 
@@ -109,7 +111,7 @@ async fn call(
     arguments: Value,
 ) -> Result<Value, UpstreamError> {
     let arguments = to_raw_value(&arguments).unwrap();
-    let result = client.call_tool(target, tool, &arguments, &CallContext::default()).await?;
+    let result = client.call_tool(target, tool, &arguments, None).await?;
     Ok(serde_json::from_str(result.get()).unwrap())
 }
 
@@ -118,26 +120,53 @@ fn names(tools: &[Box<RawValue>]) -> Vec<String> {
     tools.iter().map(|tool| name(tool).as_str().unwrap().to_owned()).collect()
 }
 
-/// Calls with a progress token, and returns the methods of the notifications that arrived.
+/// Calls with a progress token, and returns the methods of the notifications that arrived before the response.
 async fn call_with_progress(
     client: &UpstreamClient,
     target: &Target,
     tool: &str,
     arguments: Value,
 ) -> Vec<String> {
-    let (sender, mut receiver) = mpsc::channel(16);
-    let mut context = CallContext { notifications: Some(sender), ..CallContext::default() };
-    context.meta.insert("progressToken".into(), to_raw_value(&json!("p1")).unwrap());
-    let arguments = to_raw_value(&arguments).unwrap();
-    client.call_tool(target, tool, &arguments, &context).await.unwrap();
-    drop(context);
-    let mut methods = Vec::new();
-    while let Some(notification) = receiver.recv().await {
-        let notification: Value = serde_json::from_str(notification.get()).unwrap();
-        assert_eq!(notification["params"]["progressToken"], "p1");
-        methods.push(notification["method"].as_str().unwrap().to_owned());
+    let modern = client.era(target).await.unwrap().era == ProtocolEra::Modern;
+    let mut meta = json!({"progressToken": "p1"});
+    if modern {
+        meta["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
+        meta["io.modelcontextprotocol/clientInfo"] = json!({"name": "test", "version": "1"});
+        meta["io.modelcontextprotocol/clientCapabilities"] = json!({});
     }
-    methods
+    let params = json!({"name": tool, "arguments": arguments, "_meta": meta});
+    let body = |id: u64| {
+        let request = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params});
+        Ok(request.to_string().into_bytes())
+    };
+    let relayed = if modern {
+        let message = ModernMessage {
+            method: "tools/call",
+            name: Some(tool),
+            param_headers: HeaderMap::new(),
+            body: body(7).unwrap().into(),
+            id: Some(&to_raw_value(&7).unwrap()),
+        };
+        client.relay_modern(target, message).await
+    } else {
+        client.relay_pooled(target, body).await
+    };
+    let mut parts = relayed.unwrap().parts;
+    let mut methods = Vec::new();
+    loop {
+        match parts.next().await.unwrap().unwrap().said {
+            Some(ServerMessage::Message(notification)) => {
+                let notification: Value = serde_json::from_str(notification.get()).unwrap();
+                assert_eq!(notification["params"]["progressToken"], "p1");
+                methods.push(notification["method"].as_str().unwrap().to_owned());
+            }
+            Some(ServerMessage::Response(Reply { outcome, .. })) => {
+                outcome.unwrap();
+                return methods;
+            }
+            None => {}
+        }
+    }
 }
 
 #[tokio::test]
@@ -145,7 +174,7 @@ async fn a_modern_servers_tools_are_listed_and_called() {
     let server = modern(&[]);
     let (client, target) = (client(), target(&server, "nobody"));
 
-    let tools = client.list_tools(&target, &CallContext::default()).await.unwrap();
+    let tools = client.list_tools(&target).await.unwrap();
     assert_eq!(names(&tools), ["echo", "add", "fail", "slow", "query", "large", "ask"]);
 
     let echoed = call(&client, &target, "echo", json!({"text": "grüß dich"})).await.unwrap();
@@ -220,7 +249,7 @@ async fn a_handshake_servers_tools_are_listed_and_called() {
     let server = handshake();
     let (client, target) = (client(), target(&server, "alice"));
 
-    let tools = client.list_tools(&target, &CallContext::default()).await.unwrap();
+    let tools = client.list_tools(&target).await.unwrap();
     assert!(names(&tools).contains(&"get-sum".to_owned()), "{:?}", names(&tools));
 
     let sum = call(&client, &target, "get-sum", json!({"a": 2, "b": 40})).await.unwrap();

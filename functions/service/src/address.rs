@@ -11,17 +11,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
-/// The kinds of address that are reachable beyond the public internet.
+/// The kinds of address that may be reached, beyond the public internet.
 ///
-/// The default allows none of them. Whatever is allowed, addresses with no meaning as a server's
-/// (unspecified, multicast, documentation, reserved) are refused.
+/// The default allows none of them. Addresses that cannot be a server's (unspecified, multicast,
+/// documentation, reserved) are always refused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AddressPolicy {
     /// `127.0.0.0/8` and `::1`: this machine.
     pub allow_loopback: bool,
     /// RFC 1918, unique-local (`fc00::/7`), site-local and shared (`100.64.0.0/10`) addresses.
     pub allow_private: bool,
-    /// `169.254.0.0/16` and `fe80::/10`. The cloud's metadata service lives here.
+    /// `169.254.0.0/16` and `fe80::/10`. The cloud's metadata service is there.
     pub allow_link_local: bool,
 }
 
@@ -31,7 +31,7 @@ impl AddressPolicy {
     /// This machine and the private network too, but not link-local addresses.
     pub const PRIVATE: Self = Self { allow_loopback: true, allow_private: true, allow_link_local: false };
 
-    /// Plain `http` has its place only where the network is the operator's own.
+    /// Plain `http` is allowed only where the operator's own network is.
     fn allows_plain_http(self) -> bool {
         self.allow_loopback || self.allow_private
     }
@@ -54,7 +54,7 @@ impl AddressPolicy {
         }
     }
 
-    /// Refuses a URL that must not be requested whatever its name resolves to.
+    /// Refuses a URL that must not be requested, whatever its name resolves to.
     pub fn check_url(self, url: &Url) -> Result<(), AddressRefusal> {
         match url.scheme() {
             "https" => {}
@@ -81,7 +81,7 @@ pub enum AddressRefusal {
     /// The address is this machine's.
     #[error("loopback addresses are not allowed")]
     Loopback,
-    /// The address is of a private network.
+    /// The address belongs to a private network.
     #[error("private addresses are not allowed")]
     Private,
     /// The address is link-local, as the metadata services of clouds are.
@@ -128,7 +128,7 @@ fn reach_of_v4(address: Ipv4Addr) -> Reach {
     }
 }
 
-/// An IPv6 address that carries an IPv4 address reaches whatever that one reaches.
+/// An IPv6 address that contains an IPv4 address reaches what that one reaches.
 fn reach_of_v6(address: Ipv6Addr) -> Reach {
     let s = address.segments();
     let low = v4_from(s[6], s[7]);
@@ -145,7 +145,7 @@ fn reach_of_v6(address: Ipv6Addr) -> Reach {
             Reach::Public => Reach::Unusable,
             inner => inner,
         },
-        // NAT64 for local use (RFC 8215): what is behind it is the network's own business.
+        // NAT64 for local use (RFC 8215): the operator's network decides what is behind it.
         [0x64, 0xff9b, 1, ..] => Reach::Private,
         [first, ..] if first & 0xfe00 == 0xfc00 => Reach::Private,
         [first, ..] if first & 0xffc0 == 0xfe80 => Reach::LinkLocal,
@@ -166,7 +166,7 @@ fn v4_from(high: u16, low: u16) -> Ipv4Addr {
     Ipv4Addr::from((u32::from(high) << 16) | u32::from(low))
 }
 
-/// The refusal under the layers that a client wrapped it in.
+/// The refusal inside the layers of a client's error.
 pub fn refusal_in(error: &(dyn std::error::Error + 'static)) -> Option<AddressRefusal> {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -178,10 +178,10 @@ pub fn refusal_in(error: &(dyn std::error::Error + 'static)) -> Option<AddressRe
     None
 }
 
-/// The system's resolver, minus the addresses that the policy refuses.
+/// The system's resolver, without the addresses that the policy refuses.
 ///
-/// One refused address among the answers refuses them all: a name with a public and a private address
-/// is a name that somebody aims with.
+/// If one of a name's addresses is refused, all are. A name with a public and a private address is probably
+/// an attack.
 #[derive(Clone, Copy, Debug)]
 pub struct GuardedResolver(pub AddressPolicy);
 
@@ -189,7 +189,7 @@ impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let policy = self.0;
         Box::pin(async move {
-            // Port 0: the connector puts in the URL's.
+            // Port 0: the connector replaces it with the URL's.
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             for address in &found {
                 policy.check(address.ip())?;

@@ -1,12 +1,15 @@
 //! Which web pages may read our answers (CORS: Fetch standard, section 3.3).
 //!
-//! Who may call is for [`Settings::lets_call`](deputize_core::Settings::lets_call) to say, as it is at the MCP
-//! endpoint; `tower-http` writes the headers for those who may. Preflights are answered here, before any handler: so
-//! they cost no look at the table, and one for a path that is not there is answered like all others.
+//! [`Settings::allows_origin`](deputize_core::Settings::allows_origin) decides which pages may call, as it does at the MCP
+//! endpoint. `tower-http` writes the headers for those pages, to every answer: an error's and a panic's too. An origin
+//! that is not allowed gets none.
 //!
-//! There is no `Access-Control-Allow-Credentials`: what proves a caller is a header that the page's script has set,
-//! and what a browser adds by itself (cookies, client certificates) proves nobody here. The one cookie there is belongs to
-//! the callback of a connection, which a browser is sent to and no script calls: it is left out.
+//! Preflights are answered here, before any route or handler. So they cost no read of the table, and do not tell which
+//! paths exist. This layer is outside of axum's routes, which would add the methods that they have.
+//!
+//! There is no `Access-Control-Allow-Credentials`. A caller is proven by a header that the page's script has set. What
+//! a browser adds by itself (cookies, client certificates) proves nobody here. The one cookie belongs to the callback
+//! of a connection, to which a browser is sent, and which no script calls.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,8 +18,10 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use deputize_api::{path, reason::Reason};
 use deputize_core::{
     Core, Error, audit,
+    error::Told,
     origins::{NOT_ALLOWED, RequestOrigin},
 };
 use http::{
@@ -31,9 +36,6 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use crate::{ApiError, edge::REQUEST_ID, extract::API_KEY_HEADER};
 
-/// Where a connection's browser comes back to.
-const CALLBACK: &str = "/api/v1/oauth/callback";
-
 /// How long a browser may remember the answer to a preflight: as long as any does (Chromium's bound). It gives nothing
 /// by itself, since each answer says anew who may read it.
 const MAX_AGE: Duration = Duration::from_secs(7_200);
@@ -41,8 +43,11 @@ const MAX_AGE: Duration = Duration::from_secs(7_200);
 const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// API Gateway's new name for `WWW-Authenticate`, if nothing restores the name (API Gateway Developer Guide,
+/// "Amazon API Gateway important notes").
+const REMAPPED_WWW_AUTHENTICATE: HeaderName = HeaderName::from_static("x-amzn-remapped-www-authenticate");
 
-/// What a page may send.
+/// The headers that a page may send.
 const REQUEST_HEADERS: [HeaderName; 9] = [
     AUTHORIZATION,
     CONTENT_TYPE,
@@ -55,37 +60,44 @@ const REQUEST_HEADERS: [HeaderName; 9] = [
     TRACEPARENT,
 ];
 
-/// A tool's parameters as headers, whose names are the tool's. CORS has no wildcard for them, so those that a preflight
-/// asks for are allowed by name, as many as the MCP endpoint takes.
+/// A tool's parameters as headers, with names that the tool chooses. CORS has no wildcard for them. So those
+/// that a preflight names are allowed, as many as the MCP endpoint accepts.
 const PARAM_PREFIX: &str = "mcp-param-";
 const MAX_PARAM_HEADERS: usize = 32;
 
-/// What a page may read, beside the body and what all may.
-const RESPONSE_HEADERS: [HeaderName; 6] =
-    [REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE, LINK, MCP_SESSION_ID, MCP_PROTOCOL_VERSION];
+/// The headers that a page may read, in addition to those that every page may.
+const RESPONSE_HEADERS: [HeaderName; 7] = [
+    REQUEST_ID,
+    RETRY_AFTER,
+    WWW_AUTHENTICATE,
+    REMAPPED_WWW_AUTHENTICATE,
+    LINK,
+    MCP_SESSION_ID,
+    MCP_PROTOCOL_VERSION,
+];
 
-/// Who may call a path from a page. It is decided by the path's beginning, whether there is such a path or not.
+/// Who may call a path from a page. The beginning of the path decides, whether or not the path exists.
 enum Readers {
-    /// Documents that are the same for everybody and take no credential.
+    /// Every page: documents that are the same for all callers and take no credential.
     Everybody,
-    /// Those of allowed origins.
+    /// Pages of allowed origins.
     Allowed,
-    /// No script at all.
+    /// No page's scripts.
     Nobody,
 }
 
 impl Readers {
     fn of(path: &str) -> Self {
         match path {
-            CALLBACK => Self::Nobody,
-            "/openapi.json" | "/api/v1/oauth/client-metadata.json" => Self::Everybody,
-            path if path.starts_with("/.well-known/") => Self::Everybody,
+            path::CALLBACK => Self::Nobody,
+            path::OPENAPI | path::CLIENT_METADATA => Self::Everybody,
+            document if document.starts_with(path::WELL_KNOWN) => Self::Everybody,
             _ => Self::Allowed,
         }
     }
 }
 
-/// The headers' values, made once.
+/// The values of the headers, made once.
 #[derive(Debug)]
 pub(crate) struct Cors {
     core: Arc<Core>,
@@ -99,7 +111,7 @@ impl Cors {
         let everybody = base.clone().allow_origin(Any).allow_methods([Method::GET]);
         let everybody = everybody.allow_headers([CONTENT_TYPE, MCP_PROTOCOL_VERSION, TRACEPARENT]);
         let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
-        // Only ever used for an origin that is allowed.
+        // Only used for an allowed origin.
         let allowed = base.allow_origin(AllowOrigin::mirror_request()).allow_methods(methods);
         Arc::new(Self { core, everybody, allowed })
     }
@@ -122,7 +134,7 @@ fn allowed_headers(asking: &HeaderMap) -> Vec<HeaderName> {
     REQUEST_HEADERS.into_iter().chain(parameters).collect()
 }
 
-/// Fetch standard, section 3.3.2. Any other `OPTIONS` is a request like all others.
+/// Fetch standard, section 3.3.2. Any other `OPTIONS` is an ordinary request.
 fn is_preflight(request: &Request) -> bool {
     let headers = request.headers();
     *request.method() == Method::OPTIONS
@@ -130,24 +142,25 @@ fn is_preflight(request: &Request) -> bool {
         && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Inside of the edge, which has noted whose page it is, and around everything that answers.
+/// Inside of the edge, which has recorded the page's origin, and around every handler.
 pub(crate) async fn cors(State(cors): State<Arc<Cors>>, request: Request, next: Next) -> Response {
-    let from = request.extensions().get::<audit::Request>().map(|noted| &noted.origin);
+    let from = request.extensions().get::<audit::RequestContext>().map(|noted| &noted.origin);
     let layer = match (Readers::of(request.uri().path()), from) {
         (Readers::Nobody, _) => return next.run(request).await,
-        // It would be answered as a preflight.
+        // The layer would answer it as a preflight.
         _ if *request.method() == Method::OPTIONS && !is_preflight(&request) => {
             return next.run(request).await;
         }
         (Readers::Everybody, _) => cors.everybody.clone(),
         (Readers::Allowed, Some(from))
-            if *from != RequestOrigin::NoPage && cors.core.settings.lets_call(from) =>
+            if *from != RequestOrigin::NoPage && cors.core.settings.allows_origin(from) =>
         {
             cors.allowed(&request)
         }
         (Readers::Allowed, _) => {
             let mut response = if is_preflight(&request) {
-                ApiError(Error::forbidden(NOT_ALLOWED)).into_response()
+                ApiError::from(Error::Forbidden(Told::of(Reason::OriginNotAllowed, NOT_ALLOWED)))
+                    .into_response()
             } else {
                 next.run(request).await
             };

@@ -1,5 +1,8 @@
-//! Around every handler: a request id, who may read the answer in a web page, panics that become answers, no
-//! caching, and 404 and 405 in our own words.
+//! Around every handler: a request id, which pages may read the answer, panics that become answers, no caching, and 404
+//! and 405 in our own words.
+//!
+//! The edge knows a request's id, its trace, its time and what is measured of it, and hands that to the handler
+//! ([`deputize_core::audit::RequestContext`]). What became of the request is in its answer's extensions ([`Served`]).
 
 use std::{
     net::IpAddr,
@@ -14,74 +17,62 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use deputize_core::{Core, Error, audit, origins::RequestOrigin, trace::Trace};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
 use crate::{
-    ApiError, ErrorBody,
+    ApiError, EdgeError,
     cors::{Cors, cors},
+    response::UpstreamsFault,
 };
 
-/// Answered with every response; the audit trail holds the same id.
+/// Sent with every response. The audit trail holds the same id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static(deputize_api::REQUEST_ID_HEADER);
 
-/// The caller's address, put into a request's extensions by whoever accepts connections. Headers such as
-/// `X-Forwarded-For` are the caller's own words and are not read.
+/// The caller's address. The code that accepts connections puts it into a request's extensions. Headers such
+/// as `X-Forwarded-For` are chosen by the caller and are not read.
 #[derive(Clone, Copy, Debug)]
 pub struct SourceIp(pub IpAddr);
 
-/// Until when the work on a request may go on, put there in the same way.
+/// The time limit for the work on a request, put there in the same way.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(pub Instant);
 
-/// The trace that AWS X-Ray has this request in, as it writes it. The caller's own header of that name is not read.
+/// AWS X-Ray's trace of this request, in X-Ray's format. A caller's own header of that name is not read.
 #[derive(Clone, Debug)]
 pub struct XRay(pub String);
 
-/// Which function serves a request, for its log.
+/// The function that serves a request, for its log.
 #[derive(Clone, Debug)]
 pub struct FunctionName(pub Arc<str>);
 
-/// What became of a request, in its answer's extensions, for whoever counts.
+/// The outcome of a request, in its answer's extensions, for metrics.
 #[derive(Clone, Debug)]
 pub struct Served {
-    pub request: audit::Request,
-    /// The route's path as it is in the code; `-` for none.
+    pub request: audit::RequestContext,
+    /// The route's path as it is in the code; `-` if there is none.
     pub route: String,
+    /// Whether it is an error that an MCP server or an authorization server caused.
+    pub is_upstreams_fault: bool,
 }
 
 /// Puts the edge around a function's routes.
 pub fn around(routes: Router, core: Arc<Core>) -> Router {
     let routes = routes
-        .fallback(async || ApiError(Error::NotFound("endpoint")))
+        .fallback(async || ApiError::from(Error::NotFound("endpoint")))
         // The router adds `Allow`, with the methods that the path's routes have.
-        .method_not_allowed_fallback(async || ApiError(Error::MethodNotAllowed(None)))
+        .method_not_allowed_fallback(async || ApiError::Edge(EdgeError::MethodNotAllowed(None)))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
-            ApiError(Error::internal("a handler panicked")).into_response()
+            ApiError::from(Error::internal("a handler panicked")).into_response()
         }))
         .layer(middleware::from_fn(named));
-    // Outside of the routes, which add to any answer what methods they have: a preflight's must not tell.
+    // Outside of the routes, which add the path's methods to any answer. A preflight's answer must not reveal
+    // them.
     Router::new()
         .fallback_service(routes)
         .layer(middleware::from_fn_with_state(Cors::of(Arc::clone(&core)), cors))
         .layer(middleware::from_fn_with_state(core, edge))
-}
-
-/// An error of the edge's own.
-pub fn plain_error(status: StatusCode, error: &'static str, description: &str) -> Response {
-    let description = description.to_owned();
-    let body = ErrorBody {
-        error: error.into(),
-        error_description: description.clone(),
-        detail: description,
-        denied_for: None,
-        policies: None,
-        reason: None,
-        scope: None,
-        safe_to_retry: None,
-    };
-    (status, axum::Json(body)).into_response()
 }
 
 /// The caller's trace, or a new one.
@@ -96,7 +87,7 @@ fn trace(core: &Core, headers: &HeaderMap, xray: Option<&XRay>) -> deputize_core
     Trace::enter(&core.random, parent, &texts("tracestate"), xray.map(|XRay(text)| text.as_str()))
 }
 
-/// A link of ours (`</api/…>; rel="next"`), for a service that is reached at a path.
+/// One of our links (`</api/…>; rel="next"`), for a service whose address has a path.
 fn below(path: &str, link: &HeaderValue) -> Option<HeaderValue> {
     let rest = link.to_str().ok()?.strip_prefix('<').filter(|_| !path.is_empty())?;
     HeaderValue::try_from(format!("<{path}{rest}")).ok()
@@ -107,12 +98,12 @@ async fn edge(State(core): State<Arc<Core>>, mut request: Request, next: Next) -
     let trace = trace(&core, request.headers(), request.extensions().get::<XRay>());
     let (id, trace) = match (core.random.uuid_at(now), trace) {
         (Ok(id), Ok(trace)) => (id, trace),
-        (Err(error), _) | (_, Err(error)) => return ApiError(error).into_response(),
+        (Err(error), _) | (_, Err(error)) => return ApiError::from(error).into_response(),
     };
     let origins = request.headers().get_all(header::ORIGIN);
     let origin = RequestOrigin::read(origins.iter().map(HeaderValue::as_bytes));
     let extensions = request.extensions();
-    let known = audit::Request {
+    let known = audit::RequestContext {
         id,
         source_ip: extensions.get::<SourceIp>().map(|SourceIp(ip)| *ip),
         received_at: Some(now),
@@ -142,7 +133,8 @@ async fn edge(State(core): State<Arc<Core>>, mut request: Request, next: Next) -
     .instrument(span)
     .await;
     let route = response.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
-    response.extensions_mut().insert(Served { request: known, route });
+    let is_upstreams_fault = response.extensions().get::<UpstreamsFault>().is_some();
+    response.extensions_mut().insert(Served { request: known, route, is_upstreams_fault });
     let headers = response.headers_mut();
     if let Some(link) = headers.get(header::LINK).and_then(|link| below(core.settings.path(), link)) {
         headers.insert(header::LINK, link);
@@ -155,7 +147,7 @@ async fn edge(State(core): State<Arc<Core>>, mut request: Request, next: Next) -
     response
 }
 
-/// Says which route it is, which is known once there is one: to the log, and in the answer's extensions.
+/// Adds the route's name, once it is known, to the log and to the answer's extensions.
 async fn named(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     if let Some(route) = &route {

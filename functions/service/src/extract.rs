@@ -18,7 +18,14 @@ use axum::{
 };
 use bytes::Bytes;
 pub use deputize_api::API_KEY_HEADER;
-use deputize_core::{Core, Error, audit, authenticate::Presented, caller::UserCaller, paging::PageRequest};
+use deputize_api::token::parameter;
+use deputize_core::{
+    Core, Error, audit,
+    authenticate::PresentedCredential,
+    caller::UserCaller,
+    error::{Told, because},
+    paging::PageRequest,
+};
 use http::{
     HeaderMap,
     header::{AUTHORIZATION, CONTENT_TYPE},
@@ -30,27 +37,27 @@ use serde::{
     de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use crate::ApiError;
+use crate::{ApiError, EdgeError};
 
-/// Bytes of a management or token request's body.
+/// The longest body of a management or token request, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// What the edge knows of the request (see [`crate::edge`]).
+/// What the edge knows about the request (see [`crate::edge`]).
 #[derive(Clone, Debug)]
-pub struct Context(pub audit::Request);
+pub struct Context(pub audit::RequestContext);
 
 impl<S: Sync> FromRequestParts<S> for Context {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let context = parts.extensions.get::<audit::Request>().cloned();
+        let context = parts.extensions.get::<audit::RequestContext>().cloned();
         Ok(Self(context.ok_or_else(|| Error::internal("a route outside the edge"))?))
     }
 }
 
-/// A caller's credential, with everything checked that needs no table.
+/// A caller's credential. All checks that need no table are done.
 #[derive(Debug)]
-pub struct Credential(pub Presented);
+pub struct Credential(pub PresentedCredential);
 
 impl<S> FromRequestParts<S> for Credential
 where
@@ -66,11 +73,11 @@ where
             Some(value) => Some(bearer(value)?),
             None => None,
         };
-        Ok(Self(core.present(bearer, api_key).await?))
+        Ok(Self(core.read_credential(bearer, api_key).await?))
     }
 }
 
-/// A header that must not occur twice: two proxies could disagree on which one counts.
+/// A header that must not occur twice: two proxies could disagree about which one counts.
 fn one_header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ApiError> {
     let mut values = headers.get_all(name).iter();
     let value = values.next();
@@ -78,13 +85,28 @@ fn one_header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>,
         return Err(Error::invalid(format!("The header {name} occurs twice")).into());
     }
     let text = value.map(|value| value.to_str()).transpose();
-    text.map_err(|_| Error::invalid(format!("The header {name} holds characters that it cannot")).into())
+    text.map_err(|error| {
+        let told = Told::new(format!("The header {name} holds characters that it cannot"));
+        Error::Invalid(told.because(error)).into()
+    })
 }
+
+/// The longest bearer token, in bytes. API Gateway takes 10,240 bytes of a request's line and headers (API
+/// Gateway Developer Guide, "Quotas for configuring and running a REST API"). CloudFront's headers and the
+/// client's need some of that. The limit is the same everywhere, so that what works locally works when it is
+/// deployed.
+pub const MAX_BEARER: usize = 7 * 1024;
 
 fn bearer(value: &str) -> Result<&str, ApiError> {
     let token = value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let token = token.map(|(_, token)| token.trim()).filter(|token| !token.is_empty());
-    Ok(token.ok_or_else(|| Error::unauthenticated("The Authorization header must be: Bearer <token>"))?)
+    let token =
+        token.ok_or_else(|| Error::unauthenticated("The Authorization header must be: Bearer <token>"))?;
+    if token.len() > MAX_BEARER {
+        let why = format!("The token is longer than the {MAX_BEARER} bytes that a header can hold");
+        return Err(Error::unauthenticated(why).into());
+    }
+    Ok(token)
 }
 
 /// The user who calls a management endpoint.
@@ -106,7 +128,8 @@ where
     }
 }
 
-/// A JSON body of at most [`MAX_BODY`] bytes. Unknown fields are ignored, a wrong type names its field.
+/// A JSON body of at most [`MAX_BODY`] bytes. An unknown field is refused ([`crate::unknown`]). The error for
+/// a wrong type names the field.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
 
@@ -137,7 +160,29 @@ impl<T: DeserializeOwned, S: Sync> OptionalFromRequest<S> for Json<T> {
     }
 }
 
-/// Parses JSON; the error names the field.
+/// No body, for an endpoint that takes none. Any other body would be ignored, although its sender meant
+/// something by it, so it is refused. `null` and `{}` mean nothing, so they are accepted with any content
+/// type.
+#[derive(Clone, Copy, Debug)]
+pub struct NoBody;
+
+impl<S: Sync> FromRequest<S> for NoBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: HttpRequest, _: &S) -> Result<Self, ApiError> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Nothing {}
+
+        let body = read_body(request, MAX_BODY).await?;
+        if !body.is_empty() && body.trim_ascii() != b"null" {
+            let Nothing {} = parse_json(&body)?;
+        }
+        Ok(Self)
+    }
+}
+
+/// Parses JSON. The error names the field.
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     // serde would fill a struct's fields from an array, in the order of their declaration.
     if body.trim_ascii_start().first() == Some(&b'[') {
@@ -145,15 +190,21 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let (path, inner) = (error.path().to_string(), error.inner());
+        let (path, inner) = (error.path().to_string(), error.into_inner());
+        if let Some(unknown) = crate::unknown::field(&path, &inner.to_string()) {
+            return unknown;
+        }
         let at = if path == "." { String::new() } else { format!("{path}: ") };
-        Error::Invalid(format!("{at}{inner}"))
+        Error::Invalid(Told::new(format!("{at}{inner}")).because(inner))
     })?;
-    deserializer.end().map_err(|error| Error::Invalid(format!("after the JSON body: {error}")))?;
+    deserializer
+        .end()
+        .map_err(|error| Error::Invalid(Told::new(format!("after the JSON body: {error}")).because(error)))?;
     Ok(parsed)
 }
 
-/// Reads an object inside a body, for `#[serde(deserialize_with)]`: as in [`parse_json`], an array is none.
+/// Reads an object inside a body, for `#[serde(deserialize_with)]`. As in [`parse_json`], an array is
+/// refused.
 pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
@@ -178,18 +229,18 @@ pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer.deserialize_any(Object(PhantomData))
 }
 
-/// Requires a `Content-Type`, whatever its parameters.
+/// Requires a `Content-Type`. Its parameters are ignored.
 pub fn require_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), ApiError> {
     let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case(wanted) {
         Ok(())
     } else {
-        Err(Error::UnsupportedMediaType(wanted).into())
+        Err(EdgeError::UnsupportedMediaType(wanted).into())
     }
 }
 
-/// How long a body may take to come.
+/// How long receiving a body may take.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
 
 /// Reads a body of at most `limit` bytes.
@@ -197,47 +248,60 @@ pub async fn read_body(request: HttpRequest, limit: usize) -> Result<Bytes, ApiE
     let body = Limited::new(request.into_body(), limit).collect();
     match tokio::time::timeout(BODY_WITHIN, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Error::TooLarge(limit).into()),
-        Ok(Err(_)) => Err(Error::invalid("The body broke off").into()),
-        Err(_) => Err(Error::invalid(format!("The body took longer than {BODY_WITHIN:?}")).into()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(EdgeError::TooLarge(limit).into()),
+        Ok(Err(error)) => Err(Error::Invalid(Told::new("The body broke off").because(error)).into()),
+        Err(late) => {
+            let told = Told::new(format!("The body took longer than {BODY_WITHIN:?}"));
+            Err(Error::Invalid(told.because(late)).into())
+        }
     }
 }
 
-/// A form body (`application/x-www-form-urlencoded`). RFC 6749 section 3.2: no parameter occurs twice, and
-/// one without a value counts as left out.
+/// A form body (`application/x-www-form-urlencoded`). RFC 6749 section 3.2: no parameter occurs twice, except
+/// those that other RFCs allow to be repeated. A parameter without a value counts as left out.
 #[derive(Debug)]
-pub struct Form(HashMap<String, zeroize::Zeroizing<String>>);
+pub struct Form(HashMap<String, Vec<zeroize::Zeroizing<String>>>);
+
+/// RFC 8707 section 2, RFC 8693 section 2.1.
+const REPEATABLE: [&str; 2] = [parameter::RESOURCE, parameter::AUDIENCE];
 
 impl Form {
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(|value| value.as_str())
+        self.all(name).next()
+    }
+
+    /// All values of a repeatable parameter.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.get(name).into_iter().flatten().map(|value| value.as_str())
     }
 }
 
-/// Form bodies answer in the token endpoint's words: a repeated parameter is `invalid_request`.
+/// Form bodies have the error codes of the token endpoint: a repeated parameter is `invalid_request`.
 impl<S: Sync> FromRequest<S> for Form {
     type Rejection = ApiError;
 
     async fn from_request(request: HttpRequest, _: &S) -> Result<Self, ApiError> {
         require_type(request.headers(), "application/x-www-form-urlencoded")?;
         let body = read_body(request, MAX_BODY).await?;
-        let mut fields = HashMap::new();
+        let mut fields = HashMap::<String, Vec<_>>::new();
         for (name, value) in form_urlencoded::parse(&body) {
             let value = zeroize::Zeroizing::new(value.into_owned());
             if value.is_empty() {
                 continue;
             }
             let name: String = name.chars().take(100).collect();
-            if fields.insert(name.clone(), value).is_some() {
+            if fields.contains_key(&name) && !REPEATABLE.contains(&&*name) {
                 let why = format!("The parameter {name} occurs twice");
-                return Err(deputize_core::TokenError::InvalidRequest(why).into());
+                return Err(deputize_core::TokenError::invalid_request(why).into());
             }
+            fields.entry(name).or_default().push(value);
         }
         Ok(Self(fields))
     }
 }
 
-/// The query string. Unknown parameters are ignored, a wrong type names its parameter.
+/// The query string. The error for a wrong type names the parameter. Unknown parameters are refused earlier,
+/// by [`crate::handlers!`], since several extractors read the same query.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<T>(pub T);
 
@@ -249,21 +313,21 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
         let mut seen = HashSet::new();
         for (name, _) in form_urlencoded::parse(query.as_bytes()) {
             if let Some(name) = seen.replace(name) {
-                return Err(Error::Invalid(format!("The parameter {name} occurs twice")).into());
+                return Err(Error::invalid(format!("The parameter {name} occurs twice")).into());
             }
         }
         match axum::extract::Query::<T>::try_from_uri(&parts.uri) {
             Ok(axum::extract::Query(value)) => Ok(Self(value)),
             Err(rejection) => {
-                // The source names the parameter; the rejection itself adds how axum calls it.
+                // The source names the parameter. The rejection's own text adds axum's name for it.
                 let why = rejection.source().map_or_else(|| rejection.body_text(), ToString::to_string);
-                Err(Error::Invalid(why).into())
+                Err(Error::Invalid(Told::new(why).because(rejection)).into())
             }
         }
     }
 }
 
-/// Path parameters. What does not parse names nothing that there is: 404.
+/// Path parameters. A value that does not parse names nothing that exists: 404.
 #[derive(Clone, Copy, Debug)]
 pub struct Path<T>(pub T);
 
@@ -276,7 +340,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
             Err(PathRejection::FailedToDeserializePathParams(_)) => {
                 Err(Error::NotFound("thing: the id in the path is malformed").into())
             }
-            Err(_) => Err(Error::internal("a route without its path parameters").into()),
+            Err(rejection) => {
+                Err(Error::internal(because("a route without its path parameters", rejection)).into())
+            }
         }
     }
 }
@@ -285,7 +351,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
 #[derive(Clone, Debug)]
 pub struct Paging(pub PageRequest);
 
-/// What [`Paging`] reads from the query, for the API description.
+/// The query parameters of [`Paging`], for the API description.
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PagingParams {
@@ -328,7 +394,7 @@ mod tests {
         struct Inner {
             name: String,
         }
-        let parse = |body: &str| parse_json::<Body>(body.as_bytes()).map_err(|error| error.0.to_string());
+        let parse = |body: &str| parse_json::<Body>(body.as_bytes()).map_err(|error| error.to_string());
         let inner = Some(Inner { name: "a".to_owned() });
         assert_eq!(parse(r#"{"inner":{"name":"a"}}"#), Ok(Body { inner }));
         for absent in ["{}", r#"{"inner":null}"#] {
@@ -351,12 +417,12 @@ mod tests {
         let request = HttpRequest::get(format!("/list?{query}")).body(axum::body::Body::empty()).unwrap();
         let mut parts = request.into_parts().0;
         let parsed = Query::<T>::from_request_parts(&mut parts, &()).await;
-        parsed.map(|Query(value)| value).map_err(|ApiError(error)| error.to_string())
+        parsed.map(|Query(value)| value).map_err(|error| error.to_string())
     }
 
     #[tokio::test]
-    async fn a_query_fills_its_optional_parameters_and_ignores_unknown_ones() {
-        let filter: Filter = query("server_id=demo%2Doauth&utm_source=mail").await.unwrap();
+    async fn a_query_fills_its_optional_parameters_and_leaves_others_to_others() {
+        let filter: Filter = query("server_id=demo%2Doauth&limit=1").await.unwrap();
         assert_eq!(filter.server_id.as_deref(), Some("demo-oauth"));
         assert_eq!(filter.agent_account_id, None);
         assert!(query::<Filter>("").await.unwrap().server_id.is_none());

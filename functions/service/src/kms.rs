@@ -18,14 +18,15 @@ use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use deputize_core::{
     Error, Result,
     clock::Clock,
+    error::because,
     table::{Key, retries, timeouts},
-    vault::{Answer, Cached, DataKey, KeyBytes, LocalRoot, RootKey, Vault},
+    vault::{Cached, DataKey, KeyBytes, LocalRoot, RootKey, Vault, VaultFuture},
 };
 use zeroize::Zeroizing;
 
 use crate::config::{KmsKey, Root, VaultConfig};
 
-/// The vault that a function is configured to have.
+/// The vault of a function's configuration.
 pub async fn vault(aws: &SdkConfig, config: &VaultConfig) -> Result<Vault> {
     let mut previous = Vec::with_capacity(config.previous.len());
     for one in &config.previous {
@@ -56,8 +57,8 @@ impl fmt::Debug for KmsRoot {
 }
 
 impl KmsRoot {
-    /// The key that an ARN names. For an alias KMS is asked which one that is, once: what is sealed names
-    /// the key, so that it opens wherever the alias leads later on, and this process keeps to the key.
+    /// The key of an ARN. For an alias, KMS is asked once which key it is. Sealed values name that key, so
+    /// they can be opened wherever the alias leads later. This process keeps using that key.
     pub async fn find(aws: &SdkConfig, key: &KmsKey) -> Result<Self> {
         let config = Builder::from(aws)
             .region(Region::new(key.region.clone()))
@@ -68,7 +69,7 @@ impl KmsRoot {
         let client = Client::from_conf(config);
         let arn = if key.is_alias {
             let described = client.describe_key().key_id(&key.arn).send().await;
-            let described = described.map_err(|error| failure("say which key an alias is", &error))?;
+            let described = described.map_err(|error| failure("say which key an alias is", error))?;
             described.key_metadata.and_then(|key| key.arn).ok_or_else(|| missing("the key's ARN"))?
         } else {
             key.arn.clone()
@@ -85,7 +86,7 @@ impl KmsRoot {
             .set_encryption_context(Some(context(item)))
             .send()
             .await
-            .map_err(|error| failure("make a data key", &error))?;
+            .map_err(|error| failure("make a data key", error))?;
         let plain = key_bytes(made.plaintext)?;
         let wrapped = made.ciphertext_blob.ok_or_else(|| missing("the wrapped data key"))?;
         Ok(DataKey { plain, wrapped: BASE64_STANDARD_NO_PAD.encode(wrapped) })
@@ -98,13 +99,13 @@ impl KmsRoot {
         let unwrapped = self
             .client
             .decrypt()
-            // Else KMS would take any key that the ciphertext names and that this function may use.
+            // Without this, KMS would use any key that the ciphertext names and that this function may use.
             .key_id(&self.arn)
             .ciphertext_blob(Blob::new(wrapped))
             .set_encryption_context(Some(context(item)))
             .send()
             .await
-            .map_err(|error| failure("unwrap a data key", &error))?;
+            .map_err(|error| failure("unwrap a data key", error))?;
         key_bytes(unwrapped.plaintext)
     }
 }
@@ -114,11 +115,11 @@ impl RootKey for KmsRoot {
         &self.id
     }
 
-    fn new_data_key<'a>(&'a self, item: &'a Key) -> Answer<'a, DataKey> {
+    fn new_data_key<'a>(&'a self, item: &'a Key) -> VaultFuture<'a, DataKey> {
         Box::pin(self.make(item))
     }
 
-    fn unwrap_data_key<'a>(&'a self, item: &'a Key, wrapped: &'a str) -> Answer<'a, KeyBytes> {
+    fn unwrap_data_key<'a>(&'a self, item: &'a Key, wrapped: &'a str) -> VaultFuture<'a, KeyBytes> {
         Box::pin(self.unwrap(item, wrapped))
     }
 }
@@ -134,28 +135,34 @@ fn key_bytes(plaintext: Option<Blob>) -> Result<KeyBytes> {
 }
 
 fn missing(what: &str) -> Error {
-    Error::Internal(format!("the KMS answered without {what}"))
+    Error::internal(format!("the KMS answered without {what}"))
 }
 
 /// What the SDK's errors mean to us: the KMS is unavailable, or it will not do this however often it is
 /// asked. By now it has been asked as often as [`retries`] allows.
-fn failure<E: ProvideErrorMetadata>(asked_to: &str, error: &SdkError<E, HttpResponse>) -> Error {
+fn failure<E>(asked_to: &str, error: SdkError<E, HttpResponse>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
     let text = |why: &str| format!("the KMS was asked to {asked_to}: {why}");
-    match error {
-        SdkError::ServiceError(refused) => {
-            let (code, message) = (refused.err().code(), refused.err().message());
-            let why = text(&format!("{}: {}", code.unwrap_or("unknown"), message.unwrap_or_default()));
+    let why = match error {
+        SdkError::ServiceError(service) => {
             // AWS KMS API Reference, "Common Errors": throttling is a 400.
-            if code == Some("ThrottlingException") || refused.raw().status().is_server_error() {
-                Error::unavailable(why)
-            } else {
-                Error::Internal(why)
-            }
+            let passes = service.err().code() == Some("ThrottlingException")
+                || service.raw().status().is_server_error();
+            let refused = service.into_err();
+            let (code, message) = (refused.code(), refused.message());
+            let why = text(&format!("{}: {}", code.unwrap_or("unknown"), message.unwrap_or_default()));
+            let why = because(why, refused);
+            return if passes { Error::unavailable(why) } else { Error::internal(why) };
         }
-        SdkError::ConstructionFailure(_) => Error::Internal(text("the request could not be built")),
-        SdkError::TimeoutError(_) => Error::unavailable(text("it timed out")),
-        SdkError::DispatchFailure(why) => Error::unavailable(text(&format!("it cannot be reached: {why:?}"))),
-        SdkError::ResponseError(_) => Error::unavailable(text("its answer broke off")),
-        _ => Error::unavailable(text("it failed in an unknown way")),
-    }
+        SdkError::ConstructionFailure(_) => {
+            return Error::internal(because(text("the request could not be built"), error));
+        }
+        SdkError::TimeoutError(_) => "it timed out",
+        SdkError::DispatchFailure(_) => "it cannot be reached",
+        SdkError::ResponseError(_) => "its answer broke off",
+        _ => "it failed in an unknown way",
+    };
+    Error::unavailable(because(text(why), error))
 }

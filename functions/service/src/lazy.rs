@@ -1,13 +1,13 @@
 //! An HTTP client that is made when it is first used.
 //!
-//! Making one reads and parses all certificates that the machine trusts. That is more work than everything else that
-//! a function does before it can take its first request, and few of the first requests need it.
+//! Making one reads and parses all certificates that the machine trusts. That is more work than everything else that a
+//! function does before it can take its first request, and few of the first requests need it. `SSL_CERT_FILE`, which
+//! the templates set, names the one file that holds them. Without it the files beside it, which are the same
+//! certificates, are read too.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
+use once_cell::sync::OnceCell;
 use reqwest::{Client, ClientBuilder, Error, redirect, retry};
 
 use crate::address::{AddressPolicy, GuardedResolver};
@@ -18,23 +18,17 @@ pub struct LazyClient(Arc<Lazy>);
 
 struct Lazy {
     configured: Box<dyn Fn(ClientBuilder) -> ClientBuilder + Send + Sync>,
-    made: OnceLock<Client>,
-    /// Held while it is being made: whoever wants it then waits for it, rather than do the same work.
-    making: Mutex<()>,
+    made: OnceCell<Client>,
 }
 
 impl LazyClient {
-    /// A client as it is configured here.
+    /// A client with this configuration.
     pub fn new(configured: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Lazy {
-            configured: Box::new(configured),
-            made: OnceLock::new(),
-            making: Mutex::new(()),
-        }))
+        Self(Arc::new(Lazy { configured: Box::new(configured), made: OnceCell::new() }))
     }
 
-    /// One for addresses that somebody else has chosen: they are decided on by what a connection is made to, nobody
-    /// leads it elsewhere, and what it sends, it sends once. Times are for `configured` to bound.
+    /// A client for addresses that another party has chosen. The address of the connection itself is checked,
+    /// redirects are not followed, and each request is sent only once. `configured` sets the time limits.
     pub fn guarded(
         addresses: AddressPolicy,
         configured: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
@@ -43,14 +37,14 @@ impl LazyClient {
             let client = client
                 .user_agent(concat!("deputize/", env!("CARGO_PKG_VERSION")))
                 .dns_resolver(Arc::new(GuardedResolver(addresses)))
-                // A proxy of the environment would connect where our address policy does not look.
+                // An environment's proxy would connect to addresses that the address policy does not see.
                 .no_proxy()
                 .redirect(redirect::Policy::none())
                 .referer(false)
-                // A tool must not run twice, and providers end a session whose refresh token they see again.
+                // A tool must not run twice, and a provider ends a session if it sees a refresh token twice.
                 .retry(retry::never())
                 .http1_only()
-                // A few compressed bytes could be many; nothing here asks for compression.
+                // A few compressed bytes could expand to many. Deputize asks for no compression.
                 .no_gzip()
                 .no_brotli()
                 .no_zstd()
@@ -59,18 +53,10 @@ impl LazyClient {
         })
     }
 
-    /// The client. Fails if TLS cannot be set up, and then tries again the next time.
+    /// The client. Callers that come at once wait for one. Fails if TLS cannot be set up, and then tries again the
+    /// next time.
     pub fn get(&self) -> Result<&Client, Error> {
-        let lazy = &*self.0;
-        if let Some(made) = lazy.made.get() {
-            return Ok(made);
-        }
-        let _making = lazy.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(made) = lazy.made.get() {
-            return Ok(made);
-        }
-        let made = (lazy.configured)(Client::builder()).build()?;
-        Ok(lazy.made.get_or_init(|| made))
+        self.0.made.get_or_try_init(|| (self.0.configured)(Client::builder()).build())
     }
 }
 

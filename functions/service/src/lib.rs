@@ -22,10 +22,11 @@ pub mod outbound;
 pub mod paged;
 pub mod response;
 pub mod routes;
+pub mod unknown;
 
 pub use self::{
     paged::Paged,
-    response::{ApiError, ErrorBody, Errors},
+    response::{ApiError, EdgeError, ErrorBody, Errors},
 };
 
 /// What a handler returns.

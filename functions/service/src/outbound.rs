@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use deputize_core::connections::http::{Answering, Http, HttpError};
+use deputize_core::{
+    connections::ASK_WITHIN,
+    network::{Http, HttpError, ResponseFuture},
+};
 use http::{Request, Response};
 use url::Url;
 
@@ -25,11 +28,11 @@ pub struct Times {
 
 impl Default for Times {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(3), total: Duration::from_secs(8) }
+        Self { connect: Duration::from_secs(3), total: ASK_WITHIN }
     }
 }
 
-/// HTTP within bounds: addresses by policy, no redirects, no proxy of the environment's, nothing compressed.
+/// HTTP with limits: addresses by policy, no redirects, no proxy from the environment, no compression.
 #[derive(Clone, Debug)]
 pub struct Outbound {
     client: LazyClient,
@@ -48,10 +51,10 @@ impl Outbound {
         let url = request.uri().to_string().parse().map_err(|_| refused("it is no URL"))?;
         self.check(&url)?;
         let request = request.try_into().map_err(|_| refused("it is no URL"))?;
-        let client = self.client.get().map_err(|error| failed(&error))?;
-        let mut answer = client.execute(request).await.map_err(|error| failed(&error))?;
+        let client = self.client.get().map_err(failed)?;
+        let mut answer = client.execute(request).await.map_err(failed)?;
         let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|error| failed(&error))? {
+        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > MAX_BYTES {
                 return Err(HttpError::TooLarge(MAX_BYTES));
             }
@@ -65,28 +68,29 @@ impl Outbound {
 }
 
 impl Http for Outbound {
-    fn send(&self, request: Request<Vec<u8>>) -> Answering<'_> {
+    fn send(&self, request: Request<Vec<u8>>) -> ResponseFuture<'_> {
         Box::pin(self.exchange(request))
     }
 
     fn check(&self, url: &Url) -> Result<(), HttpError> {
-        self.addresses.check_url(url).map_err(|refusal| HttpError::Refused(refusal.to_string()))
+        self.addresses.check_url(url).map_err(|refusal| HttpError::Refused(refusal.into()))
     }
 }
 
 fn refused(why: &str) -> HttpError {
-    HttpError::Refused(why.to_owned())
+    HttpError::Refused(why.into())
 }
 
-fn failed(error: &reqwest::Error) -> HttpError {
-    if let Some(refusal) = refusal_in(error) {
-        HttpError::Refused(refusal.to_string())
+fn failed(error: reqwest::Error) -> HttpError {
+    let error = error.without_url();
+    if let Some(refusal) = refusal_in(&error) {
+        HttpError::Refused(refusal.into())
     } else if error.is_connect() || error.is_builder() {
         // Not reached, be it in vain or in time.
-        HttpError::Unreachable
+        HttpError::Unreachable(error.into())
     } else if error.is_timeout() {
         HttpError::TimedOut
     } else {
-        HttpError::Interrupted
+        HttpError::Interrupted(error.into())
     }
 }

@@ -8,7 +8,7 @@ use deputize_core::paging::Listing;
 use http::{HeaderValue, Uri, header::LINK};
 use serde::Serialize;
 
-/// A page that knows where it was asked for.
+/// A page that knows the request's URI.
 #[derive(Debug)]
 pub struct Paged<T> {
     items: Vec<T>,
@@ -16,7 +16,7 @@ pub struct Paged<T> {
 }
 
 impl<T> Paged<T> {
-    /// `uri` is the request's own: the next page keeps its filters.
+    /// `uri` is the request's own, so that the next page has the same filters.
     pub fn new<U>(uri: &Uri, listing: Listing<U>, show: impl FnMut(U) -> T) -> Self {
         let link = listing.next.and_then(|cursor| {
             let query = uri.query().unwrap_or_default();

@@ -5,9 +5,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 pub use deputize_api::error::ErrorBody;
+use deputize_api::{error::code, reason::Reason};
 use deputize_core::{
     Error, TokenError,
-    error::UpstreamFailure,
+    error::{UpstreamFailure, chain},
     ids::PolicyId,
     policies::{Denial, DeniedFor},
 };
@@ -17,13 +18,75 @@ use http::{
 };
 use utoipa::IntoResponses;
 
+/// In an answer's extensions: an MCP server or an authorization server caused the error. For metrics.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UpstreamsFault;
+
 /// An error on its way to the caller.
-#[derive(Debug)]
-pub struct ApiError(pub Error);
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    #[error(transparent)]
+    Core(Error),
+    #[error(transparent)]
+    Edge(#[from] EdgeError),
+}
+
+/// What is wrong with a request as HTTP sees it, before it asks anything of the domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EdgeError {
+    /// The body is larger than this endpoint takes, in bytes.
+    #[error("The body is larger than {0} bytes")]
+    TooLarge(usize),
+    #[error("The body must be {0}")]
+    UnsupportedMediaType(&'static str),
+    /// With the methods that it has (RFC 9110 section 10.2.1), where that is not for the router to say.
+    #[error("This endpoint has no such method")]
+    MethodNotAllowed(Option<&'static str>),
+}
 
 impl<E: Into<Error>> From<E> for ApiError {
     fn from(error: E) -> Self {
-        Self(error.into())
+        Self::Core(error.into())
+    }
+}
+
+impl EdgeError {
+    fn classify(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, code::REQUEST_TOO_LARGE),
+            Self::UnsupportedMediaType(_) => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, code::UNSUPPORTED_MEDIA_TYPE)
+            }
+            Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, code::METHOD_NOT_ALLOWED),
+        }
+    }
+}
+
+impl ApiError {
+    /// Status and code.
+    pub fn classify(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Core(error) => classify(error),
+            Self::Edge(error) => error.classify(),
+        }
+    }
+
+    /// What exactly is wrong, for programs.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Core(error) => error.reason(),
+            Self::Edge(EdgeError::TooLarge(_)) => Reason::BodyTooLarge,
+            Self::Edge(EdgeError::UnsupportedMediaType(_)) => Reason::MediaTypeUnsupported,
+            Self::Edge(EdgeError::MethodNotAllowed(_)) => Reason::MethodNotAllowed,
+        }
+    }
+
+    /// Says to the log what no client is told.
+    pub fn log(&self) {
+        match self {
+            Self::Core(error) => log(error),
+            Self::Edge(error) => tracing::debug!(%error, "refused"),
+        }
     }
 }
 
@@ -32,61 +95,63 @@ impl<E: Into<Error>> From<E> for ApiError {
 pub enum Errors {
     /// The request is malformed; the text names the field.
     #[response(status = 400)]
-    BadRequest(#[to_schema] ErrorBody),
+    BadRequest(ErrorBody),
     /// No credential, or one that proves nothing (any more).
     #[response(status = 401)]
-    Unauthorized(#[to_schema] ErrorBody),
+    Unauthorized(ErrorBody),
     /// The caller may not do this.
     #[response(status = 403)]
-    Forbidden(#[to_schema] ErrorBody),
+    Forbidden(ErrorBody),
     /// There is no such thing, or none that the caller may know of.
     #[response(status = 404)]
-    NotFound(#[to_schema] ErrorBody),
+    NotFound(ErrorBody),
     /// The request contradicts the present state.
     #[response(status = 409)]
-    Conflict(#[to_schema] ErrorBody),
+    Conflict(ErrorBody),
     /// The body is too large.
     #[response(status = 413)]
-    TooLarge(#[to_schema] ErrorBody),
+    TooLarge(ErrorBody),
     /// The body is of another type than the endpoint takes.
     #[response(status = 415)]
-    UnsupportedMediaType(#[to_schema] ErrorBody),
+    UnsupportedMediaType(ErrorBody),
     /// The store is unavailable; the text says whether anything may have been changed. `Retry-After` says
     /// when to try again.
     #[response(status = 503)]
-    Unavailable(#[to_schema] ErrorBody),
+    Unavailable(ErrorBody),
 }
 
-/// Status and code of an error.
+/// An error's status and code.
 pub fn classify(error: &Error) -> (StatusCode, &'static str) {
     match error {
-        Error::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
-        Error::Anonymous => (StatusCode::UNAUTHORIZED, "unauthorized"),
-        Error::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "invalid_token"),
-        Error::Forbidden(_) | Error::PolicyDenied(_) => (StatusCode::FORBIDDEN, "access_denied"),
-        Error::HeldBack => (StatusCode::FORBIDDEN, "tool_held_back"),
-        Error::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
-        Error::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
-        Error::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "request_too_large"),
-        Error::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
-        Error::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
-        Error::NoCredentials => (StatusCode::UNAUTHORIZED, "no_credentials"),
-        Error::SessionNotFound => (StatusCode::UNAUTHORIZED, "session_not_found"),
-        Error::SessionExpired | Error::SessionInterrupted => (StatusCode::UNAUTHORIZED, "session_expired"),
-        Error::Upstream { kind: UpstreamFailure::Bad, .. } => (StatusCode::BAD_GATEWAY, "upstream_error"),
+        Error::Invalid(_) => (StatusCode::BAD_REQUEST, code::INVALID_REQUEST),
+        Error::Anonymous => (StatusCode::UNAUTHORIZED, code::UNAUTHORIZED),
+        Error::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, code::INVALID_TOKEN),
+        Error::Forbidden(_) | Error::PolicyDenied(_) => (StatusCode::FORBIDDEN, code::ACCESS_DENIED),
+        Error::HeldBack => (StatusCode::FORBIDDEN, code::TOOL_HELD_BACK),
+        Error::NotFound(_) => (StatusCode::NOT_FOUND, code::NOT_FOUND),
+        Error::Conflict(_) => (StatusCode::CONFLICT, code::CONFLICT),
+        Error::NoCredentials => (StatusCode::UNAUTHORIZED, code::NO_CREDENTIALS),
+        Error::SessionNotFound => (StatusCode::UNAUTHORIZED, code::SESSION_NOT_FOUND),
+        Error::SessionExpired | Error::SessionInterrupted | Error::SessionOfOtherClient => {
+            (StatusCode::UNAUTHORIZED, code::SESSION_EXPIRED)
+        }
+        Error::Upstream { kind: UpstreamFailure::Bad, .. } => (StatusCode::BAD_GATEWAY, code::UPSTREAM_ERROR),
         Error::Upstream { kind: UpstreamFailure::TimedOut, .. } => {
-            (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout")
+            (StatusCode::GATEWAY_TIMEOUT, code::UPSTREAM_TIMEOUT)
         }
         Error::Upstream { kind: UpstreamFailure::Refused, .. } => {
-            (StatusCode::BAD_REQUEST, "upstream_refused")
+            (StatusCode::BAD_REQUEST, code::UPSTREAM_REFUSED)
         }
-        Error::InsufficientScope { .. } => (StatusCode::FORBIDDEN, "insufficient_scope"),
+        Error::InsufficientScope { .. } => (StatusCode::FORBIDDEN, code::INSUFFICIENT_SCOPE),
         Error::Unavailable { .. }
         | Error::Undecided { .. }
         | Error::Unrecorded { .. }
-        | Error::ProviderUnavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
-        Error::NotBootstrapped => (StatusCode::SERVICE_UNAVAILABLE, "not_bootstrapped"),
-        Error::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
+        | Error::ProviderUnavailable { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, code::TEMPORARILY_UNAVAILABLE)
+        }
+        Error::NotBootstrapped => (StatusCode::SERVICE_UNAVAILABLE, code::NOT_BOOTSTRAPPED),
+        Error::StreamEnded { cause, .. } => (classify(cause).0, code::STREAM_ENDED),
+        Error::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, code::SERVER_ERROR),
         Error::Token(refusal) => {
             let status = match refusal {
                 TokenError::InvalidClient | TokenError::InvalidAssertion(_) => StatusCode::UNAUTHORIZED,
@@ -113,7 +178,8 @@ fn challenge(error: &Error, code: &str) -> HeaderValue {
         Error::Token(_) => HeaderValue::from_static(r#"Basic realm="deputize""#),
         Error::Anonymous => HeaderValue::from_static(r#"Bearer realm="deputize""#),
         _ => {
-            // Our own texts: no quotes or control characters in them, and if there are, no description.
+            // Our own texts, without quotes and control characters. If there are any, the description is left
+            // out.
             let full = format!(r#"Bearer realm="deputize", error="{code}", error_description="{error}""#);
             HeaderValue::from_str(&full)
                 .unwrap_or_else(|_| HeaderValue::from_static(r#"Bearer realm="deputize""#))
@@ -121,71 +187,107 @@ fn challenge(error: &Error, code: &str) -> HeaderValue {
     }
 }
 
+/// Says to the log what no client is told.
+pub fn log(error: &Error) {
+    match error {
+        Error::Internal(cause) => tracing::error!(cause = %chain(&**cause), "internal error"),
+        Error::NotBootstrapped => tracing::error!(%error, "not bootstrapped"),
+        Error::Unavailable { cause, .. }
+        | Error::Undecided { cause, .. }
+        | Error::ProviderUnavailable { cause, .. } => {
+            tracing::warn!(cause = %chain(&**cause), "unavailable");
+        }
+        Error::Unrecorded { cause, .. } => tracing::warn!(cause = %chain(&**cause), "unavailable"),
+        other => tracing::debug!(error = %chain(other), status = %classify(other).0, "refused"),
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let Self(error) = self;
-        let (status, code) = classify(&error);
-        match &error {
-            Error::Internal(cause) => tracing::error!(%cause, "internal error"),
-            Error::NotBootstrapped => tracing::error!(%error, "not bootstrapped"),
-            Error::Unavailable { cause, .. }
-            | Error::Undecided { cause, .. }
-            | Error::Unrecorded { cause, .. }
-            | Error::ProviderUnavailable { why: cause, .. } => {
-                tracing::warn!(%cause, "unavailable");
+        self.log();
+        match self {
+            Self::Core(error) => answer(&error),
+            Self::Edge(error) => {
+                let (status, code) = error.classify();
+                let mut response = plain_error(status, code, self.reason(), &error.to_string());
+                if let EdgeError::MethodNotAllowed(Some(allowed)) = error {
+                    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+                }
+                response
             }
-            other => tracing::debug!(error = %other, %status, "refused"),
         }
-        let description = error.to_string();
-        let detail = match &error {
-            Error::Token(_) => format!("{code}: {description}"),
-            _ => description.clone(),
-        };
-        let denial = match &error {
-            Error::PolicyDenied(denial) => Some(denial.clone()),
-            _ => None,
-        };
-        let (denied_for, policies, reason) = match denial {
-            Some(Denial { denied_for, policies, reason }) => {
-                let policies = policies.iter().map(PolicyId::to_string).collect();
-                (Some(name(denied_for).into()), Some(policies), Some(reason))
-            }
-            None => (None, None, None),
-        };
-        let scope = match &error {
-            Error::InsufficientScope { scope, .. } if !scope.is_empty() => Some(scope.clone()),
-            _ => None,
-        };
-        let safe_to_retry = match &error {
-            Error::Unavailable { .. } | Error::ProviderUnavailable { .. } => Some(true),
-            Error::Undecided { .. } | Error::Unrecorded { .. } => Some(false),
-            _ => None,
-        };
-        let body = ErrorBody {
-            error: code.into(),
-            error_description: description,
-            detail,
-            denied_for,
-            policies,
-            reason,
-            scope,
-            safe_to_retry,
-        };
-        let mut response = (status, Json(body)).into_response();
-        let headers = response.headers_mut();
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, challenge(&error, code));
-        }
-        if let Error::MethodNotAllowed(Some(allowed)) = error {
-            headers.insert(ALLOW, HeaderValue::from_static(allowed));
-        }
-        if let Error::Unavailable { retry_after, .. }
-        | Error::Undecided { retry_after, .. }
-        | Error::Unrecorded { retry_after, .. }
-        | Error::ProviderUnavailable { retry_after, .. } = error
-        {
-            headers.insert(RETRY_AFTER, retry_after.as_secs().max(1).into());
-        }
-        response
     }
+}
+
+/// An error of the edge's own.
+pub fn plain_error(status: StatusCode, error: &'static str, reason: Reason, description: &str) -> Response {
+    let description = description.to_owned();
+    let body = ErrorBody {
+        error: error.into(),
+        error_description: description.clone(),
+        detail: description,
+        reason: Some(reason.as_str().into()),
+        denied_for: None,
+        policies: None,
+        explanation: None,
+        scope: None,
+        safe_to_retry: None,
+    };
+    (status, Json(body)).into_response()
+}
+
+fn answer(error: &Error) -> Response {
+    let (status, code) = classify(error);
+    let description = error.to_string();
+    let detail = match error {
+        Error::Token(_) => format!("{code}: {description}"),
+        _ => description.clone(),
+    };
+    let denial = match error {
+        Error::PolicyDenied(denial) => Some(denial.clone()),
+        _ => None,
+    };
+    let (denied_for, policies, explanation) = match denial {
+        Some(Denial { denied_for, policies, reason }) => {
+            let policies = policies.iter().map(PolicyId::to_string).collect();
+            (Some(name(denied_for).into()), Some(policies), Some(reason))
+        }
+        None => (None, None, None),
+    };
+    let scope = match error {
+        Error::InsufficientScope { scope, .. } if !scope.is_empty() => Some(scope.clone()),
+        _ => None,
+    };
+    let safe_to_retry = match error {
+        Error::Unavailable { .. } | Error::ProviderUnavailable { .. } => Some(true),
+        Error::Undecided { .. } | Error::Unrecorded { .. } => Some(false),
+        _ => None,
+    };
+    let body = ErrorBody {
+        error: code.into(),
+        error_description: description,
+        detail,
+        reason: Some(error.reason().as_str().into()),
+        denied_for,
+        policies,
+        explanation,
+        scope,
+        safe_to_retry,
+    };
+    let mut response = (status, Json(body)).into_response();
+    if matches!(error, Error::Upstream { .. } | Error::ProviderUnavailable { .. }) {
+        response.extensions_mut().insert(UpstreamsFault);
+    }
+    let headers = response.headers_mut();
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, challenge(error, code));
+    }
+    if let Error::Unavailable { retry_after, .. }
+    | Error::Undecided { retry_after, .. }
+    | Error::Unrecorded { retry_after, .. }
+    | Error::ProviderUnavailable { retry_after, .. } = error
+    {
+        headers.insert(RETRY_AFTER, retry_after.as_secs().max(1).into());
+    }
+    response
 }

@@ -18,6 +18,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 #[doc(hidden)]
 pub mod macros {
+    pub use crate::unknown::{KnownQuery, names};
     pub use axum::routing::MethodRouter;
     pub use utoipa::Path;
     #[cfg(feature = "openapi")]
@@ -25,20 +26,33 @@ pub mod macros {
     pub use utoipa_axum::{PathItemExt, paste};
 }
 
-/// The handlers of one path, which all are `#[utoipa::path]`, by their names in this module.
+/// The handlers of one path, by their names in this module. All are `#[utoipa::path]`.
+///
+/// Each is followed by what it reads of the query: `list(ListFilter, PagingParams)`; nothing if that is left
+/// out. Any other query parameter is refused ([`crate::unknown`]). `token(..)` accepts any query, for
+/// endpoints whose standard requires that.
 #[macro_export]
 macro_rules! handlers {
-    ($first:ident $(, $more:ident)* $(,)?) => {{
-        use $crate::routes::macros::{MethodRouter, Path as _, PathItemExt as _, paste};
+    ($first:ident $(($($query:tt)*))? $(, $more:ident $(($($queries:tt)*))?)* $(,)?) => {{
+        use $crate::routes::macros::{KnownQuery, MethodRouter, Path as _, PathItemExt as _, names, paste};
         let methods = MethodRouter::new();
-        let methods = $crate::handlers!(@on methods, $first);
-        $(let methods = $crate::handlers!(@on methods, $more);)*
+        let methods = $crate::handlers!(@on methods, $first $(($($query)*))?);
+        $(let methods = $crate::handlers!(@on methods, $more $(($($queries)*))?);)*
         let path = paste! { [<__path_ $first>]::path() };
         $(debug_assert_eq!(path, paste! { [<__path_ $more>]::path() }, "handlers of one path");)*
         $crate::described!(path, methods, $first $(, $more)*)
     }};
+    (@on $methods:ident, $handler:ident (..)) => {
+        $crate::handlers!(@with $methods, $handler, $handler)
+    };
+    (@on $methods:ident, $handler:ident ($($query:ty),+)) => {
+        $crate::handlers!(@with $methods, $handler, KnownQuery::new($handler, || [$(names::<$query>()),+].concat()))
+    };
     (@on $methods:ident, $handler:ident) => {
-        paste! { [<__path_ $handler>]::methods() }
+        $crate::handlers!(@with $methods, $handler, KnownQuery::new($handler, Vec::new))
+    };
+    (@with $methods:ident, $name:ident, $handler:expr) => {
+        paste! { [<__path_ $name>]::methods() }
             .iter()
             .fold($methods, |methods, method| methods.on(method.to_method_filter(), $handler))
     };
@@ -62,7 +76,7 @@ macro_rules! described {
     };
 }
 
-/// What [`handlers!`] makes.
+/// The result of [`handlers!`].
 #[derive(Debug)]
 pub struct Handlers<S> {
     path: String,
@@ -87,7 +101,7 @@ impl<S> Handlers<S> {
     }
 }
 
-/// A function's routes, to be put [`crate::edge::around`].
+/// A function's routes. Put the edge around them: [`crate::edge::around`].
 pub struct Routes<S = ()> {
     router: Router<S>,
     #[cfg(feature = "openapi")]
@@ -115,7 +129,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         }
     }
 
-    /// Mounts handlers at the path of theirs.
+    /// Mounts handlers at their path.
     #[must_use]
     pub fn mount(mut self, handlers: Handlers<S>) -> Self {
         self.router = self.router.route(&handlers.path, handlers.methods);
@@ -126,7 +140,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
-    /// Mounts what is in no description.
+    /// Mounts a route that is not in the API description.
     #[must_use]
     pub fn route(mut self, path: &str, methods: MethodRouter<S>) -> Self {
         self.router = self.router.route(path, methods);
@@ -163,7 +177,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         }
     }
 
-    /// The document, and in it these routes.
+    /// Adds these routes to the document.
     #[cfg(feature = "openapi")]
     pub fn describe(&self, document: OpenApi) -> OpenApi {
         self.descriptions.iter().fold(document, |document, describe| describe(document))

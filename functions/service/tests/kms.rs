@@ -23,6 +23,7 @@ use axum::{Json, Router, routing::post};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use deputize_core::{
     Error, Result,
+    error::chain,
     ids::UserId,
     table::Key,
     vault::{Opened, Sealed, Vault},
@@ -31,7 +32,7 @@ use deputize_service::{config::VaultConfig, kms};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-/// A KMS at some address, in the one region that it has.
+/// A KMS at an address, with one region.
 struct Kms {
     url: String,
     process: Option<Child>,
@@ -47,7 +48,8 @@ impl Drop for Kms {
 }
 
 impl Kms {
-    /// The emulator cannot choose a port itself, and somebody may take the one that we choose: try again.
+    /// The emulator cannot choose a port itself, and another process may take the chosen one: then it tries
+    /// again.
     async fn emulated() -> Self {
         for _ in 0..5 {
             if let Some(kms) = Self::emulated_at(free_port()).await {
@@ -63,7 +65,7 @@ impl Kms {
         let process = Command::new(program)
             .env("GATEWAY_PORT", port.to_string())
             .env("BIND_HOST", "127.0.0.1")
-            // Another service's listener, at a fixed port.
+            // Disables another service's listener at a fixed port.
             .env("IOT_MTLS_ENABLED", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -82,7 +84,7 @@ impl Kms {
         Some(kms)
     }
 
-    /// One that answers every request the same.
+    /// A KMS that gives the same answer to every request.
     async fn answering(status: u16, body: Value) -> Self {
         let status = StatusCode::from_u16(status).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -106,12 +108,12 @@ impl Kms {
         Client::new(&self.aws())
     }
 
-    /// A new key's ARN.
+    /// The ARN of a new key.
     async fn key(&self) -> String {
         self.admin().create_key().send().await.unwrap().key_metadata.unwrap().arn.unwrap()
     }
 
-    /// A process whose environment has these variables.
+    /// Starts a process whose environment has these variables.
     async fn try_process(&self, variables: &[(&str, &str)]) -> Result<Vault> {
         let config = VaultConfig::from_lookup(&|name| {
             variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned())
@@ -150,7 +152,7 @@ fn opened(opened: Result<Opened>) -> (String, bool) {
 #[track_caller]
 fn internal<T>(refused: Result<T>) -> String {
     match refused.map(drop).unwrap_err() {
-        Error::Internal(cause) => cause,
+        Error::Internal(cause) => chain(&*cause),
         other => panic!("{other:?}"),
     }
 }
@@ -158,7 +160,7 @@ fn internal<T>(refused: Result<T>) -> String {
 #[track_caller]
 fn unavailable<T>(refused: Result<T>) -> String {
     match refused.map(drop).unwrap_err() {
-        Error::Unavailable { cause, .. } => cause,
+        Error::Unavailable { cause, .. } => chain(&*cause),
         other => panic!("{other:?}"),
     }
 }
@@ -251,7 +253,7 @@ async fn without_the_kms_what_was_opened_lately_still_opens_and_all_else_is_unav
 
 #[tokio::test]
 async fn a_kms_that_does_not_answer_is_given_up_after_three_seconds() {
-    // Connections wait in the kernel's queue, and nobody takes them.
+    // Connections stay in the kernel's queue, and no process accepts them.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let kms = Kms { url: format!("http://{}", listener.local_addr().unwrap()), process: None };
     let process = kms.process(&[(KMS_KEY, ARN)]).await;

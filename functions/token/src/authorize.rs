@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
+use deputize_api::path;
 use deputize_core::{Core, Error};
 use deputize_service::{ErrorBody, Result, handlers, routes::Routes};
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
-    Routes::new().mount(handlers!(authorize))
+    Routes::new().mount(handlers!(authorize(..)))
 }
 
 /// Nobody signs in here
@@ -16,7 +17,7 @@ pub(crate) fn routes() -> Routes<Arc<Core>> {
 /// of the request, and nobody is redirected anywhere.
 #[utoipa::path(
     get,
-    path = "/api/v1/oauth/authorize",
+    path = path::AUTHORIZE,
     tag = "tokens",
     responses((status = 400, description = "Always", body = ErrorBody)),
     security(()),

@@ -8,7 +8,7 @@ use deputize_service::{ApiError, Result, extract::Form};
 use http::{HeaderMap, header::AUTHORIZATION};
 use zeroize::Zeroizing;
 
-/// How the client says who it is, if it does. Doing so in two ways is an error (RFC 6749 section 2.3).
+/// The client's identification, if it sends one. Two ways in one request are an error (RFC 6749 section 2.3).
 pub(crate) fn client_auth(headers: &HeaderMap, form: &Form) -> Result<Option<ClientAuth>> {
     let (id, secret) = (form.get(parameter::CLIENT_ID), form.get(parameter::CLIENT_SECRET));
     let mut given = headers.get_all(AUTHORIZATION).iter();
@@ -48,10 +48,10 @@ fn assertion(form: &Form) -> Result<Option<&str>> {
 }
 
 fn invalid(why: impl Into<String>) -> ApiError {
-    TokenError::InvalidRequest(why.into()).into()
+    TokenError::invalid_request(why.into()).into()
 }
 
-/// As [`client_auth`], where a client must authenticate.
+/// Like [`client_auth`], where the client must authenticate.
 pub(crate) fn require_client_auth(headers: &HeaderMap, form: &Form) -> Result<ClientAuth> {
     Ok(client_auth(headers, form)?.ok_or(TokenError::InvalidClient)?)
 }
@@ -68,7 +68,7 @@ fn basic(header: &str) -> Option<(Zeroizing<String>, Zeroizing<String>)> {
         let pair = format!("v={text}");
         form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| Zeroizing::new(value.into_owned()))
     };
-    // Our ids and secrets hold nothing that form-encoding would change.
+    // Form-encoding would not change our ids and secrets.
     Some((decode(id)?, decode(secret)?))
 }
 

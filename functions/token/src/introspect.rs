@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use deputize_api::token::AssertionType;
+use deputize_api::{path, token::AssertionType};
 use deputize_core::{
     Core, TokenError,
     tokens::{self, VerifiedToken},
@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::client_auth::require_client_auth;
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
-    Routes::new().mount(handlers!(introspect))
+    Routes::new().mount(handlers!(introspect(..)))
 }
 
 #[derive(ToSchema)]
@@ -57,15 +57,16 @@ pub(crate) struct Introspection {
     client_id: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_type: Option<&'static str>,
-    /// In seconds since the Unix epoch, as is `iat`.
+    /// In seconds since the Unix epoch, as is `iat`. No later than what the token rests on ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     exp: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     iat: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sub: Option<Uuid>,
+    /// A text for one resource, a list for several.
     #[serde(skip_serializing_if = "Option::is_none")]
-    aud: Option<String>,
+    aud: Option<OneOrMany>,
     #[serde(skip_serializing_if = "Option::is_none")]
     iss: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,6 +74,23 @@ pub(crate) struct Introspection {
     /// Who acts for `sub` (RFC 8693 section 4.1).
     #[serde(skip_serializing_if = "Option::is_none")]
     act: Option<Actor>,
+}
+
+/// RFC 7662 section 2.2, RFC 7519 section 4.1.3.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl From<Vec<String>> for OneOrMany {
+    fn from(mut many: Vec<String>) -> Self {
+        match (many.pop(), many.is_empty()) {
+            (Some(one), true) => Self::One(one),
+            (last, _) => Self::Many(many.into_iter().chain(last).collect()),
+        }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -91,7 +109,7 @@ impl Introspection {
             exp: Some(token.expires_at),
             iat: Some(token.issued_at),
             sub: Some(user.unwrap_or(token.agent.0)),
-            aud: Some(token.audience.resource(&core.settings)),
+            aud: Some(token.audience.names(&core.settings).into()),
             iss: Some(core.settings.issuer.clone()),
             jti: Some(token.jti),
             act: user.map(|_| Actor { sub: token.agent.0 }),
@@ -104,7 +122,7 @@ impl Introspection {
 /// Live: a revoked delegation, secret or account makes the tokens that rest on it inactive at once.
 #[utoipa::path(
     post,
-    path = "/api/v1/oauth/introspect",
+    path = path::INTROSPECT,
     operation_id = "introspect_token",
     tag = "tokens",
     request_body(content = TokenToLookAt, content_type = "application/x-www-form-urlencoded"),
@@ -126,7 +144,7 @@ async fn introspect(
     form: Form,
 ) -> Result<Json<Introspection>> {
     let client = require_client_auth(&headers, &form)?;
-    let missing = || TokenError::InvalidRequest("The parameter token is missing".to_owned());
+    let missing = || TokenError::invalid_request("The parameter token is missing");
     let token = form.get("token").ok_or_else(missing)?;
     let token = tokens::introspect(&core, &request, client, token).await?;
     Ok(Json(token.map(|token| Introspection::of(&core, token)).unwrap_or_default()))

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use deputize_service::{config::Function, lambda};
 
-// One request at a time is all that Lambda gives a process.
+// Lambda gives a process one request at a time.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     lambda::run(Function::Token, |parts| Ok(deputize_token::router(parts.core).into())).await

@@ -8,11 +8,12 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use deputize_api::path;
 use deputize_core::{
     Core, Error,
     ids::ServerId,
     jwt::ALGORITHM_NAMES,
-    tokens::{Audience, PublicKey, SCOPE},
+    tokens::{PublicKey, Resource, SCOPE},
 };
 use deputize_service::{
     ErrorBody, Result,
@@ -26,18 +27,23 @@ use utoipa::ToSchema;
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
     Routes::new()
-        .mount(handlers!(authorization_server))
-        .mount(handlers!(openid_configuration))
-        .mount(handlers!(server))
-        .mount(handlers!(proxy))
-        .mount(handlers!(jwks))
-        .route("/.well-known/oauth-authorization-server/{*path}", get(of_issuer))
-        .route("/.well-known/openid-configuration/{*path}", get(of_openid_issuer))
-        .route("/.well-known/oauth-protected-resource/{*path}", get(of_resource))
+        .mount(handlers!(authorization_server(..)))
+        .mount(handlers!(openid_configuration(..)))
+        .mount(handlers!(server(..)))
+        .mount(handlers!(proxy(..)))
+        .mount(handlers!(jwks(..)))
+        .route(&below(path::ISSUER_METADATA), get(of_issuer))
+        .route(&below(path::OPENID_METADATA), get(of_openid_issuer))
+        .route(&below(path::RESOURCE_METADATA), get(of_resource))
 }
 
-/// How long a document may be kept. A rotated key is published before the first token that it signs is
-/// seen, and whoever meets an unknown `kid` asks again.
+/// Whatever is below a document's place.
+fn below(place: &str) -> String {
+    format!("{place}/{{*path}}")
+}
+
+/// How long a document may be cached. A rotated key is published before its first token is seen, and a
+/// verifier that sees an unknown `kid` asks again.
 const CACHE: &str = "public, max-age=300";
 
 /// RFC 8414 section 2.
@@ -65,7 +71,7 @@ pub(crate) struct AuthorizationServer {
 /// The authorization server's metadata
 #[utoipa::path(
     get,
-    path = "/.well-known/oauth-authorization-server",
+    path = path::ISSUER_METADATA,
     tag = "discovery",
     responses((status = 200, body = AuthorizationServer)),
     security(()),
@@ -81,7 +87,7 @@ async fn authorization_server(State(core): State<Arc<Core>>) -> impl IntoRespons
 /// that; the two fields that OpenID Connect Discovery requires beside RFC 8414's are there for its readers.
 #[utoipa::path(
     get,
-    path = "/.well-known/openid-configuration",
+    path = path::OPENID_METADATA,
     operation_id = "get_openid_configuration",
     tag = "discovery",
     responses((status = 200, body = AuthorizationServer)),
@@ -103,14 +109,14 @@ async fn openid_configuration(State(core): State<Arc<Core>>) -> impl IntoRespons
     ([(header::CACHE_CONTROL, CACHE)], Json(metadata))
 }
 
-/// The metadata of an issuer with a path, with its path at the end (RFC 8414 section 3.1), for whoever leads that
-/// address here. Other paths are nobody's.
+/// The metadata of an issuer with a path, with that path at the end of the URL (RFC 8414 section 3.1), if the
+/// operator routes that URL here. Other paths are 404.
 async fn of_issuer(State(core): State<Arc<Core>>, Path(path): Path<String>) -> Result<Response> {
     require_own(&core, &path)?;
     Ok(authorization_server(State(core)).await.into_response())
 }
 
-/// The same where OpenID Connect has it.
+/// The same at the address of OpenID Connect.
 async fn of_openid_issuer(State(core): State<Arc<Core>>, Path(path): Path<String>) -> Result<Response> {
     require_own(&core, &path)?;
     Ok(openid_configuration(State(core)).await.into_response())
@@ -124,13 +130,13 @@ fn require_own(core: &Core, path: &str) -> Result<()> {
     }
 }
 
-/// The same of a resource (RFC 9728 section 3.1).
+/// The same for a resource (RFC 9728 section 3.1).
 async fn of_resource(State(core): State<Arc<Core>>, Path(path): Path<String>) -> Result<Response> {
-    let resource = format!("{}/{path}", core.settings.origin());
-    match Audience::parse(&core.settings, &resource) {
-        // Under that name only, which is what its reader compares.
-        Some(audience) if audience.resource(&core.settings) == resource => {
-            Ok(protected_resource(&core, &audience).into_response())
+    let named = format!("{}/{path}", core.settings.origin());
+    match Resource::parse(&core.settings, &named) {
+        // Only under this name, since the reader compares it.
+        Some(resource) if resource.name(&core.settings) == named => {
+            Ok(protected_resource(&core, &resource).into_response())
         }
         _ => Err(Error::NotFound("endpoint").into()),
     }
@@ -139,12 +145,13 @@ async fn of_resource(State(core): State<Arc<Core>>, Path(path): Path<String>) ->
 fn described(core: &Core) -> AuthorizationServer {
     const METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
     let issuer = core.settings.issuer.clone();
+    let at = |path: &str| format!("{issuer}{path}");
     AuthorizationServer {
-        authorization_endpoint: format!("{issuer}/api/v1/oauth/authorize"),
-        token_endpoint: format!("{issuer}/api/v1/oauth/token"),
-        introspection_endpoint: format!("{issuer}/api/v1/oauth/introspect"),
-        revocation_endpoint: format!("{issuer}/api/v1/oauth/revoke"),
-        jwks_uri: format!("{issuer}/.well-known/jwks.json"),
+        authorization_endpoint: at(path::AUTHORIZE),
+        token_endpoint: at(path::TOKEN),
+        introspection_endpoint: at(path::INTROSPECT),
+        revocation_endpoint: at(path::REVOKE),
+        jwks_uri: at(path::JWKS),
         issuer,
         scopes_supported: [SCOPE],
         response_types_supported: [],
@@ -167,9 +174,9 @@ pub(crate) struct ProtectedResource {
     bearer_methods_supported: [&'static str; 1],
 }
 
-fn protected_resource(core: &Core, audience: &Audience) -> impl IntoResponse + use<> {
+fn protected_resource(core: &Core, resource: &Resource) -> impl IntoResponse + use<> {
     let metadata = ProtectedResource {
-        resource: audience.resource(&core.settings),
+        resource: resource.name(&core.settings),
         authorization_servers: [core.settings.issuer.clone()],
         scopes_supported: [SCOPE],
         bearer_methods_supported: ["header"],
@@ -182,7 +189,7 @@ fn protected_resource(core: &Core, audience: &Audience) -> impl IntoResponse + u
 /// The same for every server, whether there is one or not: it must not tell anybody which there are.
 #[utoipa::path(
     get,
-    path = "/.well-known/oauth-protected-resource/api/v1/proxy/{server_id}/mcp",
+    path = path::SERVER_METADATA,
     operation_id = "get_server_metadata",
     tag = "discovery",
     params(("server_id" = String, Path)),
@@ -193,20 +200,20 @@ fn protected_resource(core: &Core, audience: &Audience) -> impl IntoResponse + u
     security(()),
 )]
 async fn server(State(core): State<Arc<Core>>, Path(server): Path<ServerId>) -> impl IntoResponse {
-    protected_resource(&core, &Audience::Server(server))
+    protected_resource(&core, &Resource::Server(server))
 }
 
 /// The whole proxy's metadata as a protected resource
 #[utoipa::path(
     get,
-    path = "/.well-known/oauth-protected-resource/api/v1/proxy",
+    path = path::PROXY_METADATA,
     operation_id = "get_proxy_metadata",
     tag = "discovery",
     responses((status = 200, body = ProtectedResource)),
     security(()),
 )]
 async fn proxy(State(core): State<Arc<Core>>) -> impl IntoResponse {
-    protected_resource(&core, &Audience::Proxy)
+    protected_resource(&core, &Resource::Proxy)
 }
 
 /// A JWK Set (RFC 7517 section 5).
@@ -219,7 +226,7 @@ pub(crate) struct JwkSet {
 /// The public keys that agent tokens can be verified with
 #[utoipa::path(
     get,
-    path = "/.well-known/jwks.json",
+    path = path::JWKS,
     tag = "discovery",
     responses(
         (status = 200, body = JwkSet),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use deputize_api::path;
 use deputize_core::{Core, TokenError, tokens};
 use deputize_service::{
     ErrorBody, Result,
@@ -15,15 +16,15 @@ use http::{HeaderMap, StatusCode};
 use crate::{client_auth::require_client_auth, introspect::TokenToLookAt};
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
-    Routes::new().mount(handlers!(revoke))
+    Routes::new().mount(handlers!(revoke(..)))
 }
 
 /// Revoke a token
 ///
-/// It is refused from the next call on. A token that is no good anyhow is no error (RFC 7009 section 2.2).
+/// It is refused from the next call on, as is what it was exchanged for. A token that is no good anyhow is no error (RFC 7009 section 2.2).
 #[utoipa::path(
     post,
-    path = "/api/v1/oauth/revoke",
+    path = path::REVOKE,
     operation_id = "revoke_token",
     tag = "tokens",
     request_body(content = TokenToLookAt, content_type = "application/x-www-form-urlencoded"),
@@ -45,7 +46,7 @@ async fn revoke(
     form: Form,
 ) -> Result<StatusCode> {
     let client = require_client_auth(&headers, &form)?;
-    let missing = || TokenError::InvalidRequest("The parameter token is missing".to_owned());
+    let missing = || TokenError::invalid_request("The parameter token is missing");
     tokens::revoke(&core, &request, client, form.get("token").ok_or_else(missing)?).await?;
     Ok(StatusCode::OK)
 }

@@ -13,7 +13,7 @@ use deputize_api::{
 use deputize_core::{
     Core, Error, TokenError,
     secret::{presented, shown_once},
-    tokens::{self, ActorToken, Grant, issue, refuse},
+    tokens::{self, ActorToken, RequestedResource, TokenGrant, issue, refuse},
 };
 use deputize_service::{
     ApiError, ErrorBody, Result,
@@ -26,7 +26,7 @@ use http::{HeaderMap, header};
 use crate::client_auth::client_auth;
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
-    Routes::new().mount(handlers!(token))
+    Routes::new().mount(handlers!(token(..)))
 }
 
 /// Get an agent token
@@ -58,12 +58,16 @@ async fn token(
     let asked = form.and_then(|form| Ok((grant(&form)?, client_auth(&headers, &form)?, form)));
     let (grant, client, form) = match asked {
         Ok(asked) => asked,
-        Err(ApiError(Error::Token(refusal))) => return Err(refuse(&core, &request, refusal).await.into()),
+        Err(ApiError::Core(Error::Token(refusal))) => {
+            return Err(refuse(&core, &request, refusal).await.into());
+        }
         Err(no_token_request) => return Err(no_token_request),
     };
-    let issued_token_type = matches!(grant, Grant::TokenExchange { .. }).then_some(ACCESS_TOKEN);
-    let (scope, resource) = (form.get(parameter::SCOPE), form.get(parameter::RESOURCE));
-    let issued = issue(&core, &request, tokens::TokenRequest { client, grant, scope, resource }).await?;
+    let issued_token_type = matches!(grant, TokenGrant::TokenExchange { .. }).then_some(ACCESS_TOKEN);
+    let named = |parameter| form.all(parameter).map(move |name| RequestedResource { parameter, name });
+    let targets = named(parameter::RESOURCE).chain(named(parameter::AUDIENCE)).collect();
+    let scope = form.get(parameter::SCOPE);
+    let issued = issue(&core, &request, tokens::TokenRequest { client, grant, scope, targets }).await?;
     let response = TokenResponse {
         access_token: shown_once(&issued.access_token).to_owned(),
         issued_token_type: issued_token_type.map(Into::into),
@@ -75,23 +79,23 @@ async fn token(
     Ok(([(header::CACHE_CONTROL, "no-store"), (header::PRAGMA, "no-cache")], Json(response)))
 }
 
-/// What the request asks for a token with.
-fn grant(form: &Form) -> Result<Grant> {
+/// The grant of a token request.
+fn grant(form: &Form) -> Result<TokenGrant> {
     match required(form, parameter::GRANT_TYPE)? {
-        CLIENT_CREDENTIALS => Ok(Grant::ClientCredentials { actor: actor(form)? }),
+        CLIENT_CREDENTIALS => Ok(TokenGrant::ClientCredentials { actor: actor(form)? }),
         TOKEN_EXCHANGE => {
             let subject_token = required(form, parameter::SUBJECT_TOKEN)?;
             of_type(form, parameter::SUBJECT_TOKEN_TYPE, &[ACCESS_TOKEN])?;
             let actor_token = required(form, parameter::ACTOR_TOKEN)?;
-            // Only a user's own token: it shows that the user is there. A bare id would let whoever has got
-            // hold of an agent's token act for all who delegate to the agent.
+            // Only the user's own token, which proves that the user is present. With an id alone, anyone who
+            // has got hold of an agent's token could act for all users who delegate to the agent.
             of_type(form, parameter::ACTOR_TOKEN_TYPE, &[ACCESS_TOKEN])?;
             if let Some(wanted) = form.get(parameter::REQUESTED_TOKEN_TYPE)
                 && wanted != ACCESS_TOKEN
             {
                 return Err(invalid(format!("requested_token_type must be {ACCESS_TOKEN}")));
             }
-            Ok(Grant::TokenExchange {
+            Ok(TokenGrant::TokenExchange {
                 subject_token: presented(subject_token),
                 actor_token: presented(actor_token),
             })
@@ -129,5 +133,5 @@ fn of_type<'a>(form: &'a Form, name: &str, known: &[&str]) -> Result<&'a str> {
 }
 
 fn invalid(why: impl Into<String>) -> deputize_service::ApiError {
-    TokenError::InvalidRequest(why.into()).into()
+    TokenError::invalid_request(why.into()).into()
 }

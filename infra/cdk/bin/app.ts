@@ -1,11 +1,13 @@
-// One stack with one Deputize in it, configured by context: `cdk deploy -c domainName=deputize.example.com …`.
-// The names are those of the SAM template's parameters.
+// One stack with one Deputize, configured by context: `cdk deploy -c domainName=deputize.example.com …`. The names
+// are those of the SAM template's parameters.
 
 import { App, Stack, Validations, aws_lambda as lambda } from "aws-cdk-lib";
 import { AwsSolutionsChecks } from "cdk-nag";
+import type { IConstruct } from "constructs";
 import { fileURLToPath } from "node:url";
 
 import { Deputize, type DeputizeProps } from "../lib/deputize.js";
+import { EdgeStack } from "../lib/edge.js";
 
 const app = new App();
 
@@ -37,12 +39,31 @@ function domain(): DeputizeProps["domain"] {
   return { name, certificateArn, hostedZoneId: text("hostedZoneId") };
 }
 
+/** `audit=400,grants=90`, in the functions' own format. The functions check it. */
+function retentionDays(): DeputizeProps["retentionDays"] {
+  const parts = text("retentionDays")?.split(",").map((part) => part.split("="));
+  return parts && Object.fromEntries(parts.map(([kept, days]) => [kept, Number(days)]));
+}
+
 const known = { arm64: lambda.Architecture.ARM_64, x86_64: lambda.Architecture.X86_64 };
 const architecture = text("architecture") ?? "arm64";
 if (!(architecture in known)) throw new Error(`-c architecture=${architecture}: arm64 or x86_64 is wanted`);
 const trusted = text("trustedIssuers");
 
-const stack = new Stack(app, text("stackName") ?? "deputize", {
+const stackName = text("stackName") ?? "deputize";
+// A function's name has at most 64 characters, and the longest one here is `<stack>-delegations`.
+if (stackName.length > 52) throw new Error(`-c stackName=${stackName}: 52 characters at most, for functions' names`);
+
+// For a deployment outside of us-east-1: `cdk deploy deputize-edge -c edgeStack=true`. Its outputs are the other
+// stack's edgeFunctionArn and webAclArn.
+if (flag("edgeStack")) {
+  new EdgeStack(app, `${stackName}-edge`, {
+    description: "Deputize's part at CloudFront: AI agents act for people, and never beyond them",
+    wafRateLimit: number("wafRateLimit"),
+  });
+}
+
+const stack = new Stack(app, stackName, {
   description: "Deputize: AI agents act for people, and never beyond them",
 });
 const deputize = new Deputize(stack, "Deputize", {
@@ -50,7 +71,11 @@ const deputize = new Deputize(stack, "Deputize", {
   architecture: known[architecture as keyof typeof known],
   trustedIssuers: trusted && JSON.parse(trusted),
   allowedOrigins: text("allowedOrigins")?.split(","),
+  sharedGrants: text("sharedGrants") as DeputizeProps["sharedGrants"],
+  retentionDays: retentionDays(),
   allowPrivateUpstreams: flag("allowPrivateUpstreams"),
+  cloudFront: flag("cloudFront"),
+  edge: { functionArn: text("edgeFunctionArn"), webAclArn: text("webAclArn") },
   domain: domain(),
   publicUrl: text("publicUrl"),
   alarmEmail: text("alarmEmail"),
@@ -60,6 +85,8 @@ const deputize = new Deputize(stack, "Deputize", {
   memorySize: number("memorySize"),
   throttling: { rate: number("throttlingRate") ?? 1000, burst: number("throttlingBurst") ?? 500 },
   reservedConcurrency: number("reservedConcurrency"),
+  proxyConcurrency: number("proxyConcurrency"),
+  sessionStreams: text("sessionStreams") === "off" ? "off" : number("sessionStreams"),
   provisionedConcurrency: number("provisionedConcurrency"),
   release: text("release"),
   wafRateLimit: number("wafRateLimit"),
@@ -67,12 +94,28 @@ const deputize = new Deputize(stack, "Deputize", {
 });
 
 Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
-for (const [rule, reason] of [
-  ["APIG1", "Access logs need a role for the whole account and region, which a stack must not set; functions log each request, and decisions are in the audit trail."],
-  ["APIG2", "Each function validates its requests, with the code that also runs locally; a model at the gateway would be a second opinion."],
-  ["APIG3", "A web ACL is optional (wafRateLimit): it costs as much as a small deployment does otherwise."],
-  ["APIG6", "Execution logs would hold credentials and tools' arguments, which nothing here logs."],
-] as const) {
-  Validations.of(deputize.api).acknowledge({ id: `AwsSolutions::AwsSolutions-${rule}`, reason });
+const acknowledge = (of: IConstruct, reasons: Record<string, string>) => {
+  for (const [rule, reason] of Object.entries(reasons)) {
+    Validations.of(of).acknowledge({ id: `AwsSolutions::AwsSolutions-${rule}`, reason });
+  }
+};
+acknowledge(deputize.api, {
+  APIG1:
+    "Access logs need a role for the whole account and region, which a stack must not set; functions log each request, and decisions are in the audit trail.",
+  APIG2:
+    "Each function validates its requests, with the code that also runs locally; a model at the gateway would be a second opinion.",
+  APIG3: "A web ACL is optional (wafRateLimit): it costs as much as a small deployment does otherwise.",
+  APIG6: "Execution logs would hold credentials and tools' arguments, which nothing here logs.",
+});
+if (deputize.distribution && deputize.distributionSecret) {
+  acknowledge(deputize.distribution, {
+    CFR1: "Agents and the people they act for may be anywhere; whoever wants to refuse countries has a web ACL for it.",
+    CFR2: "A web ACL is optional (wafRateLimit): it costs as much as a small deployment does otherwise.",
+    CFR3: "Access logs need a bucket that outlives the stack; functions log each request, and decisions are in the audit trail.",
+    CFR4: "Without a domain the certificate is CloudFront's own, and with it the versions of TLS are CloudFront's to choose; with a domain it is TLSv1.2_2021.",
+  });
+  acknowledge(deputize.distributionSecret, {
+    SMG4: "It opens nothing but the way past CloudFront, and both ends get it from the stack; a rotation would have to deploy it anew.",
+  });
 }
 app.synth();

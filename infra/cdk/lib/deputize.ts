@@ -1,58 +1,79 @@
-// Deputize on AWS as a construct: the same stack as infra/sam/template.yaml, which tests/infra compares it with.
+// Deputize on AWS as a construct: the same stack as infra/sam/template.yaml. tests/infra compares the two.
 
 import {
   Aws,
+  CfnCondition,
   CfnOutput,
+  CfnRule,
   Duration,
+  Fn,
   RemovalPolicy,
   Stack,
   aws_apigateway as apigateway,
+  aws_cloudfront as cloudfront,
   aws_dynamodb as dynamodb,
   aws_iam as iam,
   aws_kms as kms,
   aws_lambda as lambda,
   aws_logs as logs,
   aws_route53 as route53,
+  aws_secretsmanager as secretsmanager,
   aws_sns as sns,
   aws_wafv2 as wafv2,
 } from "aws-cdk-lib";
 import { Construct } from "constructs";
-import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
+import { type Edge, makeEdgeFunction, makeWebAcl } from "./edge.js";
 import { permissions } from "./permissions.js";
 import { FUNCTIONS, type FunctionName, definition } from "./routes.js";
-import { title, watch } from "./watching.js";
+import { AUDITED, monitor, title } from "./monitoring.js";
 
-/** What users' JWTs are trusted from; `functions/core/src/issuers.rs` says what each field means. */
+/** An issuer of users' JWTs. `functions/core/src/issuers.rs` says what each field means. */
 export interface TrustedIssuer {
   issuer: string;
   jwks_uri?: string;
   audiences?: string[];
   any_audience?: boolean;
-  link_by_email?: boolean;
+  link_by_email?: boolean | "new" | "any";
   provision?: boolean;
 }
 
 export interface DeputizeProps {
-  /** The folder with `deputize-token/bootstrap.zip` and the others, as `infra/build` makes it. */
+  /** The folder with `deputize-token/bootstrap.zip` and the others, made by `infra/build`. */
   readonly packages: string;
-  /** What they were built for. Default: `arm64`. */
+  /** The architecture for which they were built. Default: `arm64`. */
   readonly architecture?: lambda.Architecture;
-  /** The OpenID Connect issuers whose JWTs are users'. */
+  /** The OpenID Connect issuers whose JWTs prove users. */
   readonly trustedIssuers?: TrustedIssuer[];
   /** Origins of web pages that may call the service. */
   readonly allowedOrigins?: string[];
+  /** Who shares session grants with new agent accounts: anyone with a session, or an account's owner and admins. Default: `anyone`. */
+  readonly sharedGrants?: "anyone" | "managers";
+  /** For how many days the table keeps ended items; 0 for ever. Default: audit 400, all others 90. */
+  readonly retentionDays?: { audit?: number; api_keys?: number; delegations?: number; grants?: number };
   /** Whether MCP servers and their authorization servers may have private addresses. Default: no. */
   readonly allowPrivateUpstreams?: boolean;
-  /** Where the service is to be reached, and the certificate for it. Default: at API Gateway's own address. */
+  /**
+   * Whether CloudFront is in front. It gives the service a host at whose root it is, and lets MCP clients find out
+   * how to get a token. Default: yes.
+   */
+  readonly cloudFront?: boolean;
+  /**
+   * Outside of us-east-1: what CloudFront needs from there, the outputs of an `EdgeStack`. Default: no web ACL, and
+   * 401 answers without `WWW-Authenticate`. In us-east-1 the construct makes both itself.
+   */
+  readonly edge?: Edge;
+  /**
+   * The service's domain, and its certificate (in us-east-1; without CloudFront, in this region). Default: the
+   * address that AWS gives.
+   */
   readonly domain?: { name: string; certificateArn: string; hostedZoneId?: string };
-  /** Where the service is reached, if a host of yours is in front of it. */
+  /** The service's address, if a host of yours is in front of it. */
   readonly publicUrl?: string;
-  /** Who is told when an alarm goes off. */
+  /** The address that is notified when an alarm goes off. */
   readonly alarmEmail?: string;
-  /** How many requests that a function refuses in 5 minutes set off its alarm. Default: 100. */
+  /** How many requests a function refuses in 5 minutes before its alarm goes off. Default: 100. */
   readonly deniedThreshold?: number;
   /** Default: `info`. */
   readonly logLevel?: "error" | "warn" | "info" | "debug";
@@ -60,27 +81,45 @@ export interface DeputizeProps {
   readonly logRetention?: logs.RetentionDays;
   /** Memory of each function in MB. Default: 512. */
   readonly memorySize?: number;
-  /** Requests a second, and at once, that API Gateway lets in. Default: 1000 and 500. */
+  /** How many requests API Gateway lets in, per second and at the same time. Default: 1000 and 500. */
   readonly throttling?: { rate: number; burst: number };
-  /** Executions at once that each function has for itself and cannot exceed. Default: the account's common pool. */
+  /**
+   * How many executions each function except the proxy reserves and cannot exceed. Default: the account's common
+   * pool.
+   */
   readonly reservedConcurrency?: number;
-  /** Execution environments that the token function and the proxy keep ready. Default: none. */
+  /**
+   * How many executions the proxy reserves and cannot exceed, so that its streams leave enough for the other
+   * functions; 0 for the account's common pool. The account must have 100 more. Default: 400.
+   */
+  readonly proxyConcurrency?: number;
+  /**
+   * How many seconds a stream of messages that an MCP server sends on its own lasts, up to 840. An abandoned one is
+   * billed to its end. Default: 120.
+   */
+  readonly sessionStreams?: number | "off";
+  /** How many execution environments of the token function and the proxy are kept ready. Default: none. */
   readonly provisionedConcurrency?: number;
-  /** Names the version that provisioned environments run. Default: a hash of the packages and the configuration. */
+  /** A text in the description of the functions for which agents wait. Default: `1`. */
   readonly release?: string;
-  /** Requests in 5 minutes after which a web ACL blocks an address. Default: no web ACL. */
+  /**
+   * How many requests in 5 minutes make a web ACL block an address. With CloudFront outside of us-east-1, the
+   * `EdgeStack` sets it. Default: no web ACL.
+   */
   readonly wafRateLimit?: number;
   /** Whether the table refuses to be deleted. Default: yes. */
   readonly deletionProtection?: boolean;
 }
 
 const STAGE = "live";
-/** The functions that agents wait for. */
+/** The functions for which agents wait. */
 const WAITED_FOR: readonly FunctionName[] = ["token", "proxy"];
-/** API Gateway waits 29 s for what it does not stream. */
-const TIMEOUT = Duration.seconds(29);
-/** Amazon Linux's, in one file; else all files of their folder are read as well, at each start. */
+/** API Gateway waits 29 s for an answer that it does not stream. A cold start needs a part of that. */
+const TIMEOUT = Duration.seconds(25);
+/** Amazon Linux's certificates in one file. Otherwise all files of their folder are read as well, at each start. */
 const CERTIFICATES = "/etc/pki/tls/certs/ca-bundle.crt";
+/** Route 53's zone of all CloudFront distributions. */
+const ZONE_OF_ALL_DISTRIBUTIONS = "Z2FDTNDATAQYW2";
 const STREAMING_TIMEOUT = Duration.minutes(15);
 
 export class Deputize extends Construct {
@@ -89,9 +128,14 @@ export class Deputize extends Construct {
   readonly vaultKey: kms.Key;
   readonly api: apigateway.SpecRestApi;
   readonly functions: Record<FunctionName, lambda.Function>;
+  /** CloudFront's distribution, unless it is turned off, and the secret that it shows to the API. */
+  readonly distribution?: cloudfront.CfnDistribution;
+  readonly distributionSecret?: secretsmanager.CfnSecret;
+  private readonly isBehindCloudFront: boolean;
 
   constructor(scope: Construct, id: string, props: DeputizeProps) {
     super(scope, id);
+    this.isBehindCloudFront = props.cloudFront ?? true;
     this.table = this.makeTable(props);
     this.vaultKey = new kms.Key(this, "VaultKey", {
       description: `What ${Aws.STACK_NAME} seals stored secrets under`,
@@ -100,20 +144,28 @@ export class Deputize extends Construct {
       removalPolicy: RemovalPolicy.RETAIN,
     });
 
-    // Functions are named in the API's definition, not referred to: their environment has the API's address.
+    // The API's definition names the functions and does not refer to them, since their environment has the API's
+    // address.
     const api = this.makeApi(props);
     this.api = api;
+    const gateway = `${api.restApiId}.execute-api.${Aws.REGION}.${Aws.URL_SUFFIX}`;
+    if (this.isBehindCloudFront) {
+      this.distributionSecret = this.makeDistributionsSecret();
+      this.distribution = this.makeDistribution(api, gateway, this.distributionSecret, props);
+    }
     this.url =
       props.publicUrl ??
       (props.domain
         ? `https://${props.domain.name}`
-        : `https://${api.restApiId}.execute-api.${Aws.REGION}.${Aws.URL_SUFFIX}/${STAGE}`);
+        : this.distribution
+          ? `https://${this.distribution.attrDomainName}`
+          : `https://${gateway}/${STAGE}`);
     const made = FUNCTIONS.map((name) => [name, this.makeFunction(name, api, props)]);
     this.functions = Object.fromEntries(made) as Record<FunctionName, lambda.Function>;
 
     if (props.domain) this.makeDomain(api, props.domain);
-    if (props.wafRateLimit) this.makeWebAcl(api, props.wafRateLimit);
-    watch(this, {
+    if (props.wafRateLimit && !this.distribution) this.makeGatewaysWebAcl(api, props.wafRateLimit);
+    monitor(this, {
       apiName: Aws.STACK_NAME,
       stageName: STAGE,
       tableName: this.table.tableName,
@@ -135,7 +187,7 @@ export class Deputize extends Construct {
     });
   }
 
-  /** What functions/core/src/table/key.rs says is in it. */
+  /** functions/core/src/table/key.rs lists its items. */
   private makeTable(props: DeputizeProps): dynamodb.Table {
     const { STRING } = dynamodb.AttributeType;
     const table = new dynamodb.Table(this, "Table", {
@@ -145,10 +197,9 @@ export class Deputize extends Construct {
       timeToLiveAttribute: "ttl",
       pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
       deletionProtection: props.deletionProtection ?? true,
-      encryption: dynamodb.TableEncryption.AWS_MANAGED,
       removalPolicy: RemovalPolicy.RETAIN,
     });
-    for (const by of ["agent", "user", "server"]) {
+    for (const by of AUDITED) {
       table.addGlobalSecondaryIndex({
         indexName: `audit_by_${by}`,
         partitionKey: { name: `audit_${by}`, type: STRING },
@@ -159,7 +210,7 @@ export class Deputize extends Construct {
     return table;
   }
 
-  /** A REST API, since HTTP APIs neither stream responses nor wait longer than 30 s. */
+  /** A REST API: HTTP APIs neither stream responses nor wait longer than 30 s. */
   private makeApi(props: DeputizeProps): apigateway.SpecRestApi {
     const invoked = (name: FunctionName) => {
       const alias = props.provisionedConcurrency && WAITED_FOR.includes(name) ? `:${STAGE}` : "";
@@ -168,10 +219,10 @@ export class Deputize extends Construct {
     const api = new apigateway.SpecRestApi(this, "Api", {
       restApiName: Aws.STACK_NAME,
       apiDefinition: apigateway.ApiDefinition.fromInline(
-        definition(Aws.STACK_NAME, Aws.REGION, Aws.PARTITION, invoked),
+        definition(Aws.STACK_NAME, Aws.REGION, Aws.PARTITION, invoked, this.isBehindCloudFront),
       ),
       endpointTypes: [apigateway.EndpointType.REGIONAL],
-      disableExecuteApiEndpoint: props.domain !== undefined,
+      disableExecuteApiEndpoint: props.domain !== undefined && !this.isBehindCloudFront,
       cloudWatchRole: false,
       deployOptions: {
         stageName: STAGE,
@@ -180,7 +231,7 @@ export class Deputize extends Construct {
         dataTraceEnabled: false,
       },
     });
-    // An output of the gateway's own address, which a domain turns off.
+    // An output with the gateway's own address, which a domain turns off.
     api.node.tryRemoveChild("Endpoint");
     return api;
   }
@@ -205,57 +256,183 @@ export class Deputize extends Construct {
     const zip = join(props.packages, `deputize-${name}`, "bootstrap.zip");
     const environment: Record<string, string> = {
       DEPUTIZE_URL: this.url,
+      DEPUTIZE_CALLER_ADDRESS: this.isBehindCloudFront ? "cloudfront" : "gateway",
       DEPUTIZE_TABLE: this.table.tableName,
       DEPUTIZE_TRUSTED_ISSUERS: props.trustedIssuers ? JSON.stringify(props.trustedIssuers) : "",
       DEPUTIZE_ALLOWED_ORIGINS: (props.allowedOrigins ?? []).join(","),
       DEPUTIZE_LOG: props.logLevel ?? "info",
+      DEPUTIZE_RETENTION_DAYS: Object.entries(props.retentionDays ?? {})
+        .map(([kept, days]) => `${kept}=${days}`)
+        .join(","),
       SSL_CERT_FILE: CERTIFICATES,
     };
     if (name !== "delegations") environment["DEPUTIZE_VAULT_KMS_KEY"] = this.vaultKey.keyArn;
     if (name === "grants" || name === "proxy") {
       environment["DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS"] = String(props.allowPrivateUpstreams ?? false);
     }
+    if (name === "proxy") environment["DEPUTIZE_SESSION_STREAMS"] = String(props.sessionStreams ?? 120);
+    if (name === "admin") environment["DEPUTIZE_SHARED_GRANTS"] = props.sharedGrants ?? "anyone";
     const made = new lambda.Function(this, `${title(name)}Function`, {
       functionName,
-      description: DESCRIPTIONS[name],
+      description: DESCRIPTIONS[name] + (WAITED_FOR.includes(name) ? ` (release ${props.release ?? "1"})` : ""),
       runtime: lambda.Runtime.PROVIDED_AL2023,
       handler: "bootstrap",
       code: lambda.Code.fromAsset(zip),
       architecture: props.architecture ?? lambda.Architecture.ARM_64,
       memorySize: props.memorySize ?? 512,
       timeout: name === "proxy" ? STREAMING_TIMEOUT : TIMEOUT,
-      reservedConcurrentExecutions: props.reservedConcurrency || undefined,
-      // Its policy is whole: nothing is to be added to it.
+      reservedConcurrentExecutions:
+        (name === "proxy" ? (props.proxyConcurrency ?? 400) : props.reservedConcurrency) || undefined,
+      // Its policy is complete: CDK must not add to it.
       role: role.withoutPolicyUpdates(),
       logGroup,
       environment,
+      currentVersionOptions: { removalPolicy: RemovalPolicy.RETAIN },
     });
-    let invoked = made.functionArn;
-    if (props.provisionedConcurrency && WAITED_FOR.includes(name)) {
-      const release = props.release ?? releaseOf(zip, props);
-      const version = new lambda.CfnVersion(this, `${title(name)}Version`, {
-        functionName: made.functionName,
-        description: `release ${release}`,
+    const permit = (id: string, invoked: string) =>
+      new lambda.CfnPermission(this, `${title(name)}${id}`, {
+        functionName: invoked,
+        action: "lambda:InvokeFunction",
+        principal: "apigateway.amazonaws.com",
+        sourceArn: `arn:${Aws.PARTITION}:execute-api:${Aws.REGION}:${Aws.ACCOUNT_ID}:${api.restApiId}/${STAGE}/*`,
       });
-      version.applyRemovalPolicy(RemovalPolicy.RETAIN);
+    permit("Permission", made.functionArn);
+    if (props.provisionedConcurrency && WAITED_FOR.includes(name)) {
       const alias = new lambda.CfnAlias(this, `${title(name)}Alias`, {
         functionName: made.functionName,
-        functionVersion: version.attrVersion,
+        // A new one whenever the package or the configuration changes, and only then.
+        functionVersion: made.currentVersion.version,
         name: STAGE,
         provisionedConcurrencyConfig: { provisionedConcurrentExecutions: props.provisionedConcurrency },
       });
-      invoked = alias.ref;
+      // In addition to the function's permission, so that both can be invoked during a switch from one to the other.
+      permit("AliasPermission", alias.ref);
     }
-    new lambda.CfnPermission(this, `${title(name)}Permission`, {
-      functionName: invoked,
-      action: "lambda:InvokeFunction",
-      principal: "apigateway.amazonaws.com",
-      sourceArn: `arn:${Aws.PARTITION}:execute-api:${Aws.REGION}:${Aws.ACCOUNT_ID}:${api.restApiId}/${STAGE}/*`,
-    });
     return made;
   }
 
+  /**
+   * Proves to the gateway that a request came through the distribution. So no caller can go around a web ACL, and the
+   * caller's address from CloudFront can be trusted.
+   */
+  private makeDistributionsSecret(): secretsmanager.CfnSecret {
+    return new secretsmanager.CfnSecret(this, "DistributionSecret", {
+      description: `What CloudFront shows to the API of ${Aws.STACK_NAME}`,
+      generateSecretString: { passwordLength: 64, excludePunctuation: true },
+    });
+  }
+
+  /**
+   * A host whose root is the service, without buying a domain. MCP clients find the documents below `/.well-known`
+   * there. It caches nothing and passes everything on; streams as they come.
+   */
+  private makeDistribution(
+    api: apigateway.SpecRestApi,
+    gateway: string,
+    secret: secretsmanager.CfnSecret,
+    props: DeputizeProps,
+  ): cloudfront.CfnDistribution {
+    // Edge functions and CloudFront's web ACLs exist only in this region.
+    const isHere = new CfnCondition(this, "IsEdgeHere", { expression: Fn.conditionEquals(Aws.REGION, "us-east-1") });
+    const made = makeEdgeFunction(this);
+    for (const resource of made.resources) resource.cfnOptions.condition = isHere;
+    const acl = props.wafRateLimit ? makeWebAcl(this, "CLOUDFRONT", props.wafRateLimit) : undefined;
+    if (acl) {
+      acl.cfnOptions.condition = isHere;
+      new CfnRule(this, "AWebAclOfCloudFrontsIsInUsEast1", {
+        assertions: [
+          {
+            assert: Fn.conditionEquals(Aws.REGION, "us-east-1"),
+            assertDescription: "In this region wafRateLimit is for an EdgeStack, whose output is for edge.webAclArn",
+          },
+        ],
+      });
+    }
+    const ofHere = (value: unknown, otherwise: unknown) =>
+      Fn.conditionIf(isHere.logicalId, value, otherwise || Aws.NO_VALUE);
+    // Within a condition, CloudFormation's own names are needed.
+    const runs = (version: string) => [{ EventType: "origin-response", LambdaFunctionARN: version }];
+
+    const shown = `{{resolve:secretsmanager:${secret.ref}}}`;
+    const key = new apigateway.CfnApiKey(this, "DistributionKey", {
+      name: `${Aws.STACK_NAME}-cloudfront`,
+      enabled: true,
+      value: shown,
+    });
+    // An API accepts a key only as part of a plan.
+    const plan = new apigateway.CfnUsagePlan(this, "DistributionPlan", {
+      usagePlanName: `${Aws.STACK_NAME}-cloudfront`,
+      apiStages: [{ apiId: api.restApiId, stage: api.deploymentStage.stageName }],
+    });
+    new apigateway.CfnUsagePlanKey(this, "DistributionPlanKey", {
+      keyId: key.ref,
+      keyType: "API_KEY",
+      usagePlanId: plan.ref,
+    });
+
+    return new cloudfront.CfnDistribution(this, "Distribution", {
+      distributionConfig: {
+        enabled: true,
+        comment: Aws.STACK_NAME,
+        httpVersion: "http2and3",
+        // Policies can refer to callers' addresses, which so far were always IPv4.
+        ipv6Enabled: false,
+        aliases: props.domain && [props.domain.name],
+        viewerCertificate: props.domain && {
+          acmCertificateArn: props.domain.certificateArn,
+          sslSupportMethod: "sni-only",
+          minimumProtocolVersion: "TLSv1.2_2021",
+        },
+        webAclId: acl ? ofHere(acl.attrArn, props.edge?.webAclArn).toString() : props.edge?.webAclArn,
+        origins: [
+          {
+            id: "api",
+            domainName: gateway,
+            originPath: `/${STAGE}`,
+            // The longest time that CloudFront can wait for the first byte, and for each later one.
+            customOriginConfig: {
+              originProtocolPolicy: "https-only",
+              originSslProtocols: ["TLSv1.2"],
+              originReadTimeout: 120,
+            },
+            originCustomHeaders: [{ headerName: "x-api-key", headerValue: shown }],
+          },
+        ],
+        defaultCacheBehavior: {
+          targetOriginId: "api",
+          viewerProtocolPolicy: "https-only",
+          allowedMethods: ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"],
+          cachePolicyId: cloudfront.CachePolicy.CACHING_DISABLED.cachePolicyId,
+          originRequestPolicyId: cloudfront.OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER.originRequestPolicyId,
+          compress: false,
+          lambdaFunctionAssociations: ofHere(
+            runs(made.versionArn),
+            props.edge?.functionArn && runs(props.edge.functionArn),
+          ),
+        },
+      },
+    });
+  }
+
   private makeDomain(api: apigateway.SpecRestApi, domain: NonNullable<DeputizeProps["domain"]>) {
+    const target = this.distribution
+      ? { dnsName: this.distribution.attrDomainName, hostedZoneId: ZONE_OF_ALL_DISTRIBUTIONS }
+      : this.makeGatewaysDomain(api, domain);
+    if (domain.hostedZoneId) {
+      new route53.CfnRecordSet(this, "DomainRecord", {
+        hostedZoneId: domain.hostedZoneId,
+        name: domain.name,
+        type: "A",
+        aliasTarget: target,
+      });
+    }
+    new CfnOutput(this, "DomainTarget", {
+      description: "What the domain's CNAME record leads to, if its DNS is not in HostedZoneId",
+      value: target.dnsName,
+    });
+  }
+
+  private makeGatewaysDomain(api: apigateway.SpecRestApi, domain: NonNullable<DeputizeProps["domain"]>) {
     const made = new apigateway.CfnDomainName(this, "Domain", {
       domainName: domain.name,
       regionalCertificateArn: domain.certificateArn,
@@ -267,50 +444,11 @@ export class Deputize extends Construct {
       restApiId: api.restApiId,
       stage: api.deploymentStage.stageName,
     });
-    if (domain.hostedZoneId) {
-      new route53.CfnRecordSet(this, "DomainRecord", {
-        hostedZoneId: domain.hostedZoneId,
-        name: domain.name,
-        type: "A",
-        aliasTarget: { dnsName: made.attrRegionalDomainName, hostedZoneId: made.attrRegionalHostedZoneId },
-      });
-    }
-    new CfnOutput(this, "DomainTarget", {
-      description: "What the domain's CNAME record leads to, if its DNS is not in HostedZoneId",
-      value: made.attrRegionalDomainName,
-    });
+    return { dnsName: made.attrRegionalDomainName, hostedZoneId: made.attrRegionalHostedZoneId };
   }
 
-  /** Addresses only. Rules that read bodies would take tools' arguments, which may be code, for attacks. */
-  private makeWebAcl(api: apigateway.SpecRestApi, limit: number) {
-    const visibility = (metricName: string) => ({
-      metricName,
-      cloudWatchMetricsEnabled: true,
-      sampledRequestsEnabled: false,
-    });
-    const acl = new wafv2.CfnWebACL(this, "WebAcl", {
-      scope: "REGIONAL",
-      defaultAction: { allow: {} },
-      visibilityConfig: visibility("deputize"),
-      rules: [
-        {
-          name: "rate",
-          priority: 0,
-          action: { block: { customResponse: { responseCode: 429 } } },
-          statement: { rateBasedStatement: { aggregateKeyType: "IP", limit, evaluationWindowSec: 300 } },
-          visibilityConfig: visibility("rate"),
-        },
-        {
-          name: "reputation",
-          priority: 1,
-          overrideAction: { none: {} },
-          statement: {
-            managedRuleGroupStatement: { vendorName: "AWS", name: "AWSManagedRulesAmazonIpReputationList" },
-          },
-          visibilityConfig: visibility("reputation"),
-        },
-      ],
-    });
+  private makeGatewaysWebAcl(api: apigateway.SpecRestApi, limit: number) {
+    const acl = makeWebAcl(this, "REGIONAL", limit);
     const stage = api.deploymentStage.stageName;
     new wafv2.CfnWebACLAssociation(this, "WebAclAssociation", {
       resourceArn: `arn:${Aws.PARTITION}:apigateway:${Aws.REGION}::/restapis/${api.restApiId}/stages/${stage}`,
@@ -355,8 +493,3 @@ const DESCRIPTIONS: Record<FunctionName, string> = {
   proxy: "Calls MCP servers, as far as delegation and policies allow",
   admin: "Users, agent accounts, servers, policies, signing keys, the audit trail",
 };
-
-/** A version of a function never changes, so that whatever changes makes another one. */
-function releaseOf(zip: string, props: DeputizeProps): string {
-  return createHash("sha256").update(readFileSync(zip)).update(JSON.stringify(props)).digest("hex").slice(0, 16);
-}

@@ -1,6 +1,6 @@
-// What each function may do to the table and to the vault's key, by the partition keys that
-// functions/core/src/table/key.rs lists. A partition holds all kinds of items that begin with its key: leading keys
-// cannot tell a user from their session.
+// What each function may do to the table and to the vault's key, by the partition keys in
+// functions/core/src/table/key.rs. A partition holds all kinds of items that begin with its key: leading keys cannot
+// distinguish a user from their session.
 
 import { aws_iam as iam } from "aws-cdk-lib";
 
@@ -11,26 +11,32 @@ interface Access {
   list: string[];
   write: string[];
   remove?: string[];
+  /** The items that a change requires without writing them: usually those that prove its caller. */
+  check?: string[];
   /** Appends audit events outside of transactions. */
   records?: boolean;
   /** Queries the trail's indexes. */
   searches?: boolean;
-  /** What it seals and opens with the vault's key: the item's partition key is in the encryption context. */
+  /** What it seals and opens with the vault's key, by the item's partition key in the encryption context. */
   seal?: string[];
   open?: string[];
 }
 
-// Whoever has a user for a caller reads these, and stores who comes for the first time.
+// Functions that users call read these, and store users who come for the first time.
 const CALLERS = ["USER#*", "EMAIL#*", "IDENTITY#*", "CONTROL#*"];
 const NEWCOMERS = ["USER#*", "USERS", "EMAIL#*", "IDENTITY#*"];
+// A change is made only while its caller is still the same. These items prove it: the user, their API key, or their
+// subject.
+const STANDING = ["USER#*", "IDENTITY#*"];
 
 const ACCESS: Record<FunctionName, Access> = {
   token: {
     read: [...CALLERS, "AGENT#*", "SERVER#*", "REVOKED#*", "ASSERTION#*"],
     list: ["SIGNING_KEYS"],
-    write: ["REVOKED#*", "ASSERTION#*", "SIGNING_KEYS", "AUDIT#*"],
+    // A user's JWT as actor_token may be the first one of its subject, which is then bound to the user.
+    write: ["USER#*", "IDENTITY#*", "REVOKED#*", "ASSERTION#*", "SIGNING_KEYS", "AUDIT#*"],
     records: true,
-    // Seals only what a previous key of the vault had sealed.
+    // Only seals again what a previous key of the vault had sealed.
     seal: ["SIGNING_KEYS"],
     open: ["SIGNING_KEYS"],
   },
@@ -38,14 +44,16 @@ const ACCESS: Record<FunctionName, Access> = {
     read: [...CALLERS, "AGENT#*", "DELEGATION#*", "SERVER#*"],
     list: ["AGENT#*", "USER#*", "SIGNING_KEYS"],
     write: [...NEWCOMERS, "AGENT#*", "DELEGATION#*", "AUDIT#*"],
+    check: [...STANDING, "AGENT#*"],
   },
   grants: {
     read: [...CALLERS, "AGENT#*", "GRANT#*", "SERVER#*", "CONNECTING#*"],
-    list: ["AGENT#*", "SIGNING_KEYS"],
+    list: ["AGENT#*", "SERVER#*", "SIGNING_KEYS"],
     write: [...NEWCOMERS, "AGENT#*", "GRANT#*", "SERVER#*", "CONNECTING#*", "AUDIT#*"],
+    check: STANDING,
     remove: ["USER#*", "SERVER#*", "CONNECTING#*"],
     records: true,
-    // Stores the sessions that it makes, and never looks into one.
+    // Stores new sessions, and never opens one.
     seal: ["USER#*", "SERVER#*", "CONNECTING#*"],
     open: ["SERVER#*", "CONNECTING#*"],
   },
@@ -53,6 +61,7 @@ const ACCESS: Record<FunctionName, Access> = {
     read: [...CALLERS, "AGENT#*", "SERVER#*", "REVOKED#*", "MCP_SESSION_KEYS"],
     list: ["POLICIES", "SIGNING_KEYS"],
     write: [...NEWCOMERS, "SERVER#*", "MCP_SESSION_KEYS", "AUDIT#*"],
+    check: STANDING,
     remove: ["SERVER#*"],
     records: true,
     seal: ["USER#*", "MCP_SESSION_KEYS"],
@@ -72,7 +81,8 @@ const ACCESS: Record<FunctionName, Access> = {
       "SIGNING_KEYS",
       "AUDIT#*",
     ],
-    remove: ["USER#*", "POLICIES", "SIGNING_KEYS"],
+    check: STANDING,
+    remove: ["USER#*", "IDENTITY#*", "POLICIES", "SIGNING_KEYS"],
     searches: true,
     seal: ["SIGNING_KEYS", "SERVER#*"],
   },
@@ -92,7 +102,7 @@ export function permissions(name: FunctionName, arns: { table: string; key: stri
     if (keys.length === 0) return;
     const conditions = {
       "ForAllValues:StringLike": { "dynamodb:LeadingKeys": keys },
-      // Of no values, all are as wanted.
+      // With no values, all values count as matching.
       Null: { "dynamodb:LeadingKeys": "false" },
     };
     statements.push(
@@ -117,6 +127,7 @@ export function permissions(name: FunctionName, arns: { table: string; key: stri
     );
   }
   table("Write", "PutItem", access.write);
+  table("Check", "ConditionCheckItem", access.check);
   table("Remove", "DeleteItem", access.remove);
   table("Record", "BatchWriteItem", access.records ? ["AUDIT#*"] : []);
   vault("Seal", "GenerateDataKey", access.seal);

@@ -1,5 +1,5 @@
-// Which function answers at which path. Each folder says where the rest of it goes, so that it does not matter how
-// the gateway looks further up.
+// Which function answers at which path. Each folder has a route for the rest of its paths, so the result does not
+// depend on how the gateway matches the folders above it.
 
 export const FUNCTIONS = ["token", "delegations", "grants", "proxy", "admin"] as const;
 export type FunctionName = (typeof FUNCTIONS)[number];
@@ -36,11 +36,55 @@ export const ROUTES: Record<string, FunctionName> = {
   "/api/v1/servers/{id}/connection": "grants",
 };
 
-// How long API Gateway waits for a response that it streams: as long as it can.
+// The gateway's own answers have the form of our errors. Any page may read them, since they reveal nothing.
+const SAID = "$context.error.messageString";
+const answered = (
+  error: string,
+  reason: string,
+  { text = SAID, headers = {} }: { text?: string; headers?: object } = {},
+) => ({
+  responseParameters: {
+    "gatewayresponse.header.Access-Control-Allow-Origin": "'*'",
+    "gatewayresponse.header.Access-Control-Expose-Headers": "'retry-after,x-request-id'",
+    "gatewayresponse.header.Cache-Control": "'no-store'",
+    "gatewayresponse.header.x-request-id": "context.requestId",
+    ...headers,
+  },
+  responseTemplates: {
+    "application/json": `{"error":"${error}","error_description":${text},"detail":${text},"reason":"${reason}"}`,
+  },
+});
+const GATEWAYS_OWN = {
+  DEFAULT_4XX: answered("invalid_request", "request_invalid"),
+  DEFAULT_5XX: answered("server_error", "function_failed"),
+  INTEGRATION_FAILURE: answered("temporarily_unavailable", "function_failed"),
+  INTEGRATION_TIMEOUT: answered("timed_out", "timed_out"),
+  INVALID_API_KEY: answered("access_denied", "wrong_address", {
+    text: '"Come by the address that the service says it has, not by this one"',
+  }),
+  REQUEST_TOO_LARGE: answered("request_too_large", "body_too_large"),
+  THROTTLED: answered("too_many_requests", "rate_limited", { headers: { "gatewayresponse.header.Retry-After": "'1'" } }),
+  WAF_FILTERED: answered("access_denied", "request_blocked"),
+};
+
+// How long API Gateway waits for a streamed response: the maximum.
 const STREAMS_FOR_MILLIS = 900_000;
 
-/** The API as OpenAPI. `invoked` is the ARN by which the gateway invokes a function. */
-export function definition(title: string, region: string, partition: string, invoked: (name: FunctionName) => string) {
+/**
+ * The API as OpenAPI. `invoked` is the ARN by which the gateway invokes a function. Behind CloudFront, each method
+ * requires the key that CloudFront sends, so that no caller gets around it. The key does not say who calls.
+ */
+export function definition(
+  title: string,
+  region: string,
+  partition: string,
+  invoked: (name: FunctionName) => string,
+  isBehindCloudFront: boolean,
+) {
+  const asked = isBehindCloudFront && { security: [{ distribution: [] }] };
+  const known = isBehindCloudFront && {
+    components: { securitySchemes: { distribution: { type: "apiKey", name: "x-api-key", in: "header" } } },
+  };
   const integration = (name: FunctionName) => {
     const streams = name === "proxy";
     const action = streams ? "response-streaming-invocations" : "invocations";
@@ -54,7 +98,13 @@ export function definition(title: string, region: string, partition: string, inv
   };
   const paths = Object.entries(ROUTES).map(([path, name]) => [
     path,
-    { "x-amazon-apigateway-any-method": { "x-amazon-apigateway-integration": integration(name) } },
+    { "x-amazon-apigateway-any-method": { ...asked, "x-amazon-apigateway-integration": integration(name) } },
   ]);
-  return { openapi: "3.0.1", info: { title, version: "1" }, paths: Object.fromEntries(paths) };
+  return {
+    openapi: "3.0.1",
+    info: { title, version: "1" },
+    ...known,
+    "x-amazon-apigateway-gateway-responses": GATEWAYS_OWN,
+    paths: Object.fromEntries(paths),
+  };
 }

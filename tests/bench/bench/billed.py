@@ -1,4 +1,4 @@
-"""What Lambda would bill for an answer of a warm function, with a table that answers at once."""
+"""What Lambda would bill for the answer of a warm function, with a table that answers without delay."""
 
 import math
 from pathlib import Path
@@ -43,7 +43,7 @@ def measure(server_binary: Path, plan: Plan) -> tuple[list[Row], dict]:
 
 
 def _billed(durations: list[float]) -> float:
-    """On average; Lambda bills each invocation by the whole millisecond."""
+    """The average. Lambda bills each invocation by the whole millisecond."""
     return sum(map(math.ceil, durations)) / len(durations)
 
 

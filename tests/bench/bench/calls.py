@@ -17,8 +17,8 @@ OURS = ["M2M call", "OBO call", "user-key call", MCP]
 TARGET_ADDED_MS = 1.0
 TARGET_SHARE = 0.1
 
-# Busy connections pause about this long between calls. Without it the upstream would be saturated, and
-# what is added to a call would drown in its queue.
+# Busy connections pause about this long between calls. Otherwise the upstream would be saturated, and its
+# queue would hide what a proxy adds to a call.
 THINK_MS = 10
 SHAPES = {"one at a time": Load(0, 1), "4 connections": Load(0, 4, THINK_MS)}
 

@@ -110,7 +110,7 @@ def _added(per_call: dict[str, dict[str, dict[str, list[float]]]]) -> list[Row]:
 
 
 def _median_difference(ours: list[float], bare: list[float]) -> float:
-    """Of each call and the one beside it, so that what else the machine does meets both."""
+    """The difference of each call and the one beside it, so that other work of the machine affects both."""
     return median(a - b for a, b in zip(ours, bare, strict=True))
 
 

@@ -1,5 +1,5 @@
-"""Cold starts: from the start of a process to its first poll and to its first answer, each function beside the
-smallest one; and what it is fetched as, and holds in memory."""
+"""Cold starts: the time from the start of a process to its first poll and to its first answer, for each function and
+for the smallest possible one. Also the size of each package, and the memory in use."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ WARM_CALLS = 200
 
 @dataclass
 class Starts:
-    """Of one binary; times in ms."""
+    """The starts of one binary. Times are in ms."""
 
     first_poll: list[float] = field(default_factory=list)
     first_answer: list[float] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Starts:
         polled = function.api.wait_for_first_poll()
         self.first_poll.append((polled - function.started) * 1000)
         self.cpu_to_first_poll.append(functions.on_cpu_ms(function))
-        # The poll waits for this event; the time until it was handed out is ours and not the function's.
+        # The poll waits for this event. The time until then is the benchmark's, not the function's.
         invocation = functions.ask(function, request)
         waited = invocation.handed_out - polled
         self.first_answer.append((invocation.answered - function.started - waited) * 1000)
@@ -48,10 +48,12 @@ def measure(server_binary: Path, plan: Plan) -> tuple[list[Row], dict]:
         asked = {functions.binary(name): deployment.requests[FIRST[name]] for name in FUNCTIONS}
         hello = Request("GET", "/")
         asked = {HELLO: hello, HELLO_TABLE: hello, **asked}
-        # First, as it also warms up what the functions call: a start is theirs alone, and Node's first answers are slow.
+        # First, since it also warms up what the functions call: Node's first answers are slow, and a start
+        # must not include them.
         warm = {name: _warm_mib(deployment, name, request) for name, request in asked.items()}
         starts = {name: Starts() for name in asked}
-        # In turn, so that what else the machine does meets all alike. The first round only fills the page cache.
+        # In turn, so that other work of the machine affects all alike. The first round only fills the page
+        # cache.
         for turn in range(plan.cold_starts + 1):
             for name, request in asked.items():
                 with deployment.start(name) as function:

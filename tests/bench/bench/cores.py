@@ -1,4 +1,4 @@
-"""Which core runs what: the process under test has one for itself, load and upstream share another."""
+"""Which core runs which process: the process under test has its own; load and upstream share another."""
 
 import os
 import sys

@@ -77,7 +77,7 @@ class Deputize:
     # Administration
 
     def register(self, upstream_url: str) -> str:
-        """Registers the MCP server once, permits everybody to call its tools, and returns its id."""
+        """Registers the MCP server once, permits everyone to call its tools, and returns its id."""
         if upstream_url not in self._registered:
             self._registered[upstream_url] = self._register(upstream_url)
         return self._registered[upstream_url]
@@ -92,7 +92,7 @@ class Deputize:
         return server["id"]
 
     def management(self) -> dict[str, Request]:
-        """What a user looks at, by what it is."""
+        """The lists and items that a user looks at, by name."""
         account = f"{self.url}/api/v1/agent-accounts/{self.env['AGENT_ACCOUNT_ID']}"
         paths = {
             "list of delegations": f"{account}/delegations",
@@ -125,7 +125,7 @@ def started(
     flags: tuple[str, ...] = (),
     environment: dict[str, str] | None = None,
 ):
-    """The server on a data directory of its own, on the disk where `target` is, not in memory."""
+    """The server with its own data directory, on the disk of `target`, not in memory."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
     data = Path(tempfile.mkdtemp(prefix=f"data-{name}-", dir=OUTPUT))
     try:
@@ -151,6 +151,6 @@ def _read_env(path: Path) -> dict[str, str]:
 
 
 def expect_echo(result: dict) -> None:
-    """A tool's error comes with status 200, which the load generator would take for success."""
+    """A tool's error has status 200, which the load generator would count as a success."""
     if result.get("isError") or result["content"][0]["text"] != ECHO_ARGUMENTS["message"]:
         raise RuntimeError(f"the echo tool answered {json.dumps(result)}")

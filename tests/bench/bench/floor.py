@@ -1,4 +1,4 @@
-"""What a token cannot cost less than: one signature, one hash of the secret and one read."""
+"""The least that a token can cost: one signature, one hash of the secret and one read."""
 
 import json
 import subprocess

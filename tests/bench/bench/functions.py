@@ -1,5 +1,5 @@
-"""The functions as they are deployed, on this machine: release binaries behind a Runtime API, on one table. Beside them,
-built by the same command, the smallest functions that there can be."""
+"""The functions as deployed, on this machine: release binaries behind a Runtime API, on one table. For comparison,
+the smallest possible functions, built by the same command."""
 
 import os
 from contextlib import ExitStack, contextmanager
@@ -29,7 +29,7 @@ class Deployment:
     """By what is asked; those of `FIRST` are what a function is first asked."""
 
     def start(self, binary: str) -> Function:
-        """A new process, alone on the core of what is measured."""
+        """A new process, alone on the core for measured processes."""
         return Function(binary, self.environment, SERVER_CORE)
 
 
@@ -57,7 +57,7 @@ def binary(function: str) -> str:
 
 
 def missing() -> str | None:
-    """What has to be built first."""
+    """What must be built first."""
     try:
         for name in [*map(binary, FUNCTIONS), HELLO, HELLO_TABLE]:
             archive(name)
@@ -73,7 +73,7 @@ def deployment(server_binary: Path):
         _, table_url = stack.enter_context(processes.table())
         flags = ("--dynamodb-url", table_url)
         server = stack.enter_context(deputize.started(server_binary, "deputize-beside", flags=flags))
-        # The Runtime API, which is this process, shares its core with everything else that is not measured.
+        # The Runtime API is this process. It shares its core with everything that is not measured.
         stack.callback(os.sched_setaffinity, 0, os.sched_getaffinity(0))
         os.sched_setaffinity(0, {LOAD_CORE})
         yield Deployment(
@@ -99,7 +99,7 @@ def _requests(server: Deputize, echo_server_id: str) -> dict[str, Request]:
 
 
 def ask(function: Function, request: Request) -> Invocation:
-    """Waits for the whole answer, which must be a good one."""
+    """Waits for the complete answer, which must be a success."""
     invocation = function.invoke(rest_api(request))
     answered = answer(invocation)
     if answered.status != 200:
@@ -108,6 +108,6 @@ def ask(function: Function, request: Request) -> Invocation:
 
 
 def on_cpu_ms(function: Function) -> float:
-    """Of all threads: what does not depend on who else wants the core."""
+    """The processor time of all threads. It does not depend on other processes that want the core."""
     tasks = Path(f"/proc/{function.process.pid}/task")
     return sum(int((tasks / task / "schedstat").read_text().split()[0]) for task in os.listdir(tasks)) / 1e6

@@ -1,4 +1,4 @@
-"""Single requests with the standard library, for setting things up; the load is wrk's."""
+"""Single requests with the standard library, to set things up. wrk makes the load."""
 
 import json
 import urllib.error
@@ -6,7 +6,7 @@ import urllib.parse
 import urllib.request
 from dataclasses import dataclass, field
 
-# Loopback only: a proxy from the environment must not get in between.
+# Loopback only: a proxy from the environment must not be used.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 

@@ -1,4 +1,4 @@
-"""Load by wrk: one thread on the load's own core, a bounded time, and no answer outside 2xx allowed."""
+"""Load by wrk: one thread on the load's own core, for a limited time. Every answer must be 2xx."""
 
 import json
 import os
@@ -68,7 +68,7 @@ def run(request: Request, load: Load) -> Sample:
 
 
 def interleaved(requests: dict[str, Request], load: Load, repetitions: int) -> dict[str, Measured]:
-    """A B C, A B C, ...: what drifts on the machine meanwhile drifts for all of them."""
+    """A B C, A B C, ...: a drift of the machine affects all of them alike."""
     samples: dict[str, list[Sample]] = {name: [] for name in requests}
     for _ in range(repetitions):
         for name, request in requests.items():

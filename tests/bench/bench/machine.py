@@ -1,4 +1,4 @@
-"""What the numbers were measured on, and with which versions."""
+"""The machine on which the numbers were measured, and the versions."""
 
 import datetime
 import json

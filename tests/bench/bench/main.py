@@ -1,4 +1,4 @@
-"""Measures everything in turn, prints the table and writes it down."""
+"""Measures everything in turn, prints the table and writes it to a file."""
 
 import argparse
 import dataclasses
@@ -35,7 +35,7 @@ PARTS = ("tokens", "calls", "stream", "table", "client", "cold", "billed", "scal
 
 
 class Bench:
-    """The rows so far. A part that fails gets a row that says so, and the others still run."""
+    """The rows so far. A part that fails gets a row that says so, and the other parts still run."""
 
     def __init__(self):
         self.rows: list[Row] = []
@@ -125,7 +125,7 @@ def _measure(binary: Path | None, plan: Plan, parts: set[str]) -> Bench:
             if server and {"tokens", "calls"} <= parts:
                 bench.part("memory", _memory, server, idle, token_figures, call_figures)
         if binary and "table" in parts:
-            # Counting capacity costs time, so it has a server of its own.
+            # Counting capacity costs time, so this uses a separate server.
             with deputize.started(binary, "deputize-measured", flags=("--measure",)) as measured:
                 bench.part("table", table_costs.measure, measured, upstream_url, plan)
         if binary and "client" in parts:

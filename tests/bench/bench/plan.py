@@ -1,4 +1,4 @@
-"""How much is measured: the whole benchmark, or a quick look whether it works."""
+"""How much is measured: the whole benchmark, or a quick check that it works."""
 
 from dataclasses import dataclass
 

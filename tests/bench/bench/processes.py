@@ -1,4 +1,4 @@
-"""Long-running processes: started, waited for until ready, and always stopped."""
+"""Long-running processes: starts them, waits until they are ready, and always stops them."""
 
 import os
 import re
@@ -16,7 +16,7 @@ READY_WITHIN_SECONDS = 60
 
 
 class Process:
-    """A child that says `listening on <url>` on standard output when it is ready."""
+    """A child process that prints `listening on <url>` on standard output when it is ready."""
 
     def __init__(self, name: str, core: int, command: list, environment: dict | None = None):
         self.name = name
@@ -38,7 +38,7 @@ class Process:
         ready = threading.Event()
 
         def read() -> None:
-            # Reads on after the ready line: a full pipe would stop the child.
+            # Goes on reading after the ready line: a full pipe would stop the child.
             for line in self.child.stdout:
                 if not found and (match := READY.search(line)):
                     found.append(match[1])
@@ -96,7 +96,7 @@ def upstream(host: str = "127.0.0.1"):
 
 
 def table():
-    """A DynamoDB in memory that several processes can use."""
+    """An in-memory DynamoDB for several processes."""
     return running("table", LOAD_CORE, [TABLE])
 
 

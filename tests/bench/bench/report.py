@@ -1,4 +1,4 @@
-"""Rows, and the one table made of them."""
+"""Rows, and the table that is made of them."""
 
 from dataclasses import asdict, dataclass
 

@@ -1,4 +1,4 @@
-"""The same latency with a million delegations and grants in the table as with a thousand."""
+"""Whether latency stays the same with a million delegations and grants in the table as with a thousand."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Installs what the benchmark needs and the machine lacks; a second run finds everything in place."""
+"""Installs what the benchmark needs and the machine does not have. A second run finds everything installed."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ def needed_by(parts: set[str]) -> None:
 
 
 def chromium() -> str | None:
-    """The browser that is measured in, if there is one."""
+    """The browser for measurements, if there is one."""
     names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
     return next((found for name in names if name and (found := shutil.which(name))), None)
 
@@ -46,7 +46,7 @@ def _node_packages() -> None:
     stamp = HERE / "node_modules" / ".bench-stamp"
     if _is_newer(stamp, HERE / "package-lock.json") and NODE.exists():
         return
-    # Node 22 itself is one of them: its install script fetches the binary, and package.json allows it.
+    # Node 22 itself is one of them: its install script downloads the binary, and package.json allows it.
     _step("Node packages, Node 22 among them", ["npm", "ci", "--no-fund", "--no-audit"])
     if not NODE.exists():
         sys.exit(f"bench: npm did not run the install script of `node` (is ignore-scripts set?): no {NODE}")

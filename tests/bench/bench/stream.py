@@ -1,4 +1,4 @@
-"""How long an event of a stream is under way: from the server's sending it to the client's reading it."""
+"""How long an event of a stream takes, from the server's sending it to the client's reading it."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""What a token and a call cost in DynamoDB: requests and units, as the server's SDK client counted."""
+"""The cost of a token and of a call in DynamoDB: requests and units, as counted by the server's SDK client."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ def measure(server: Deputize, upstream_url: str, plan: Plan) -> tuple[list[Row],
     server.grant("CAROL_API_KEY", oauth_server_id, shared=True)
     count("OBO call of an OAuth server, shared grant", _any_tool(server, oauth_server_id))
 
-    # These have no target; their costs are a part of the bill.
+    # These have no target, but they are a part of the bill.
     for name, request in server.management().items():
         costs[name] = cost = _per_request(server, request, plan.counted_requests)
         rows.append(replace(_row(name, cost), target="", met=None))
@@ -54,7 +54,7 @@ def _mcp_echo(server: Deputize, server_id: str) -> Request:
 
 
 def _any_tool(server: Deputize, server_id: str) -> Request:
-    """A call of the OAuth server's first tool that only reads, with arguments that its schema accepts."""
+    """A call of the OAuth server's first read-only tool, with arguments that its schema accepts."""
     credential = server.on_behalf_of_alice()
     tools = server.tools(server_id, credential)
     tool = next((tool for tool in tools if tool["name"].startswith(("list", "get", "search"))), tools[0])

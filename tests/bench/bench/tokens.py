@@ -1,4 +1,4 @@
-"""Tokens a second, on one core each: ours, and oidc-provider's."""
+"""Tokens a second, each on one core: Deputize and oidc-provider."""
 
 import base64
 import json
@@ -44,7 +44,7 @@ def _peer_request(url: str) -> http.Request:
 
 
 def _expect_es256(name: str, request: http.Request) -> None:
-    """Both sides must do the same work: an opaque or RSA token would be another benchmark."""
+    """Both sides must do the same work. Opaque or RSA tokens would make it another benchmark."""
     header = request.send()["access_token"].split(".")[0]
     algorithm = json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))["alg"]
     if algorithm != "ES256":

@@ -1,5 +1,5 @@
-// Measures the client package beside the MCP client with oauth4webapi, and beside bare fetch: the same job by each. What
-// to do comes as JSON on standard input, the figures go as JSON to standard output.
+// Measures the npm package, the MCP client with oauth4webapi, and bare fetch with the same job. The instructions come
+// as JSON on standard input; the figures go as JSON to standard output.
 
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { createServer } from "node:http";
@@ -19,7 +19,7 @@ const { job, tool, args, rounds, calls, port, pkg, output } = asked;
 
 // --- What is measured ----------------------------------------------------------------------------------
 
-/** Each job bundled and minified for a runtime, by the conditions of its bundlers. */
+/** Each job, bundled and minified for a runtime with the conditions of its bundlers. */
 async function bundled(runtime, conditions, platform) {
   const outdir = join(output, runtime);
   await build({
@@ -51,7 +51,7 @@ const inWorkerd = await bundled("workerd", ["workerd", "worker", "browser"], "br
 // --- Size ----------------------------------------------------------------------------------------------
 
 const brotli = (path) => brotliCompressSync(readFileSync(path)).length;
-/** All that a page loads of the package as it ships, without a bundler. */
+/** Everything that a page loads of the shipped package without a bundler. */
 const shipped = readdirSync(pkg).filter((file) => /\.(js|wasm)$/.test(file) && !/^(node|workerd)\.js$/.test(file));
 const size = {
   shipped: shipped.reduce((sum, file) => sum + brotli(join(pkg, file)), 0),
@@ -64,7 +64,7 @@ const size = {
 
 const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm" };
 
-/** Isolated from other origins, which makes the browser's clock fine enough. */
+/** Isolated from other origins, which makes the browser's clock precise enough. */
 function servePages() {
   const server = createServer((request, response) => {
     const isolated = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
@@ -79,7 +79,7 @@ const pages = await servePages();
 const browser = await chromium.launch({ executablePath: asked.chromium, args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"] });
 
 async function inNewPage(run, told) {
-  // A context of its own: nothing is cached.
+  // A separate context, so that nothing is cached.
   const context = await browser.newContext();
   try {
     const page = await context.newPage();
@@ -102,8 +102,8 @@ const firstInPage = (name) =>
   );
 
 /**
- * Calls by each in turn, one at a time: milliseconds of each call, and of the processor for it where that is known. Runs in
- * a page, and here.
+ * Calls by each in turn, one at a time: the milliseconds of each call, and its processor time if that is known. Runs
+ * in a page, and here.
  */
 async function interleaved({ start, jobs, job, tool, args, calls, warmUp }) {
   const made = jobs.map((name, at) => ({ name, ...start[at](job), took: [], onCpu: [] }));
@@ -112,7 +112,7 @@ async function interleaved({ start, jobs, job, tool, args, calls, warmUp }) {
     return used && (used.user + used.system) / 1000;
   };
   for (let turn = -warmUp; turn < calls; turn += 1) {
-    // Who is first changes, so that neither has the other's leavings.
+    // The order alternates, so that neither side always runs after the other.
     const order = turn % 2 === 0 ? made : [...made].reverse();
     for (const each of order) {
       const before = onCpu();
@@ -147,7 +147,7 @@ async function callsInNode() {
 
 // --- workerd -------------------------------------------------------------------------------------------
 
-/** A worker that makes a new isolate for each request, of one of the bundles, and passes the request on. */
+/** A worker that makes a new isolate of one of the bundles for each request, and passes the request on. */
 function workers() {
   const main = `import { start } from "./job.js";
     export default { fetch: async (request, { job, tool, args }) => Response.json(await start(job).call(tool, args)) };`;
@@ -190,7 +190,7 @@ async function firstInWorkerd(name) {
 
 async function firsts(measure) {
   const took = Object.fromEntries(JOBS.map((name) => [name, []]));
-  // The first round fills the disk's cache, and does not count.
+  // The first round fills the disk's cache and does not count.
   for (let round = 0; round <= rounds; round += 1) {
     for (const name of JOBS) {
       const millis = await measure(name);

@@ -14,8 +14,8 @@ from fastmcp.server import create_proxy
 
 
 async def serve(target) -> None:
-    # asyncio sets TCP_NODELAY only on sockets that name their protocol; without it every answer would
-    # wait 40 ms for a delayed acknowledgement, which would be this file's fault and not FastMCP's.
+    # asyncio sets TCP_NODELAY only on sockets that name their protocol. Without it, every answer would wait
+    # 40 ms for a delayed acknowledgement. That would be this file's fault, not FastMCP's.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen(128)

@@ -1,5 +1,5 @@
-// The token peer: oidc-provider issuing ES256 JWT access tokens (RFC 9068) by client_credentials,
-// from its in-memory adapter. Everything that a benchmark could blame is off: no dev views, no logging.
+// The token peer: oidc-provider issues ES256 JWT access tokens (RFC 9068) by client_credentials, from its in-memory
+// adapter. Everything that could slow it down is off: no dev views, no logging.
 import { generateKeyPairSync } from 'node:crypto';
 import Provider from 'oidc-provider';
 
@@ -24,7 +24,7 @@ const provider = new Provider('http://127.0.0.1', {
   features: {
     clientCredentials: { enabled: true },
     devInteractions: { enabled: false },
-    // A token for a resource server is what makes it a JWT instead of an opaque string.
+    // A token for a resource server is a JWT; others would be opaque.
     resourceIndicators: {
       enabled: true,
       defaultResource: () => resource,

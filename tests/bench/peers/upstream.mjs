@@ -1,6 +1,5 @@
-// The MCP server behind every proxy: a tool that does no work, so that what is left is the way to it, and one
-// that streams.
-// It answers both eras, and keeps no session.
+// The MCP server behind every proxy: a tool that does no work, so that only the way to it is measured, and one that
+// streams. It answers both eras and keeps no session.
 import { createServer } from 'node:http';
 import { isIPv6 } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -24,7 +23,7 @@ const handler = createMcpHandler(() => {
   server.registerTool('echo', { description: 'Says it again', inputSchema }, ({ message }) => ({
     content: [{ type: 'text', text: message }],
   }));
-  // Each event says when it was sent, so that whoever reads it knows how long it was under way.
+  // Each event contains the time of sending, so that its reader knows how long it took.
   server.registerTool('tick', { description: 'Says the time, step by step', inputSchema: ticks }, async ({ steps }, context) => {
     const progressToken = context.mcpReq._meta.progressToken;
     for (let step = 1; step <= steps; step += 1) {

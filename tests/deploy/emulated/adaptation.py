@@ -1,10 +1,10 @@
-"""What `ministack` cannot do with the template, put in its own terms.
+"""Replaces the parts of the template that `ministack` does not support.
 
-- It imports no `x-amazon-apigateway-any-method`: each method is written out.
-- It does not stream through API Gateway: the proxy is invoked like the others (and told so by
-  `DEPUTIZE_STREAM_RESPONSES`). The release binary streams in tests/lambda, to a Runtime API of the tests' own.
+- It does not import `x-amazon-apigateway-any-method`, so each method is written out.
+- It does not stream through API Gateway, so the proxy's integration is like the others. `gateway.py` streams instead.
+- It has no alarms with several metrics, so an alarm has only the first one.
 
-All else of the template goes to CloudFormation as it is.
+The rest of the template goes to CloudFormation unchanged.
 """
 
 from __future__ import annotations
@@ -20,11 +20,15 @@ _METHODS = ("get", "post", "put", "delete", "patch", "head", "options")
 
 def adapted(template: dict[str, Any]) -> dict[str, Any]:
     template = copy.deepcopy(template)
-    paths = template["Resources"]["Api"]["Properties"]["Body"]["paths"]
-    for of in paths.values():
+    [api] = (of for of in template["Resources"].values() if of["Type"] == "AWS::ApiGateway::RestApi")
+    for of in api["Properties"]["Body"]["paths"].values():
         operation = of.pop(_ANY)
         operation[_INTEGRATION] = _buffered(operation[_INTEGRATION])
         of |= {method: operation for method in _METHODS}
+    for of in template["Resources"].values():
+        if of["Type"] == "AWS::CloudWatch::Alarm" and (metrics := of["Properties"].pop("Metrics", None)):
+            first = next(metric["MetricStat"] for metric in metrics if "MetricStat" in metric)
+            of["Properties"] |= first["Metric"] | {"Period": first["Period"], "Statistic": first["Stat"]}
     return template
 
 

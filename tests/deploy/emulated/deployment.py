@@ -16,12 +16,14 @@ from harness.secrets_ledger import LEDGER
 from harness.server import Server
 from templates import FUNCTIONS
 
+# Short, so that a test can see the end of a stream.
+SESSION_STREAMS_SECONDS = 4
 _BATCH = 25  # items of a BatchWriteItem
 
 
 @dataclass
 class Deployment:
-    """Looks to tests like a server: it has a `url`, a `demo_env_file` and a `demo`."""
+    """Has the interface of a server: `url`, `demo_env_file` and `demo`."""
 
     emulator: Emulator
     stack: DeployedStack
@@ -38,11 +40,15 @@ class Deployment:
         forwarder = Forwarder()
         issuer = f"{forwarder.url}/demo/issuer"
         trusted = {"issuer": issuer, "audiences": ["deputize"], "link_by_email": True, "provision": True}
-        # Issuers are the operator's to choose: their keys may come from this machine.
+        # The operator chooses the issuers, so their keys may come from this machine.
         port = free_port()
         trusted["jwks_uri"] = f"http://127.0.0.1:{port}/demo/issuer/jwks.json"
-        parameters = {"AllowPrivateUpstreams": "true", "TrustedIssuers": json.dumps([trusted])}
-        stack = DeployedStack.create(emulator, parameters)
+        parameters = {
+            "AllowPrivateUpstreams": "true",
+            "TrustedIssuers": json.dumps([trusted]),
+            "SessionStreams": str(SESSION_STREAMS_SECONDS),
+        }
+        stack = DeployedStack.create(emulator, parameters, folder)
         upstream = Server.start(
             folder / "upstream",
             port=port,
@@ -70,7 +76,7 @@ class Deployment:
         return DemoEnv.source(self.demo_env_file)
 
     def as_new(self) -> Deployment:
-        """The table as it was when all was made, and new processes, which remember nothing."""
+        """Restores the table to its first state, and starts new processes with empty memories."""
         now = self._items()
         writes = [{"PutRequest": {"Item": item}} for key, item in self._as_made.items() if now.get(key) != item]
         gone = now.keys() - self._as_made.keys()
@@ -90,7 +96,7 @@ class Deployment:
         return {(item["pk"]["S"], item["sk"]["S"]): item for page in pages for item in page["Items"]}
 
     def denied(self) -> list[str]:
-        """What IAM has refused so far, to whom."""
+        """What IAM has refused so far, and to which function."""
         return [f"{name}: {request}" for name in FUNCTIONS for request in self.stack.guards[name].denied]
 
     def stop(self) -> None:

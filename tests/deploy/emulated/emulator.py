@@ -19,7 +19,7 @@ import botocore.session
 import httpx
 
 REGION = "eu-central-1"
-# Requests without credentials, such as those to the API, are of this account.
+# Requests without credentials, such as those to the API, belong to this account.
 ACCOUNT = "000000000000"
 _DEADLINE_SECONDS = 60
 
@@ -31,7 +31,7 @@ def free_port() -> int:
 
 
 def credentials() -> dict[str, str]:
-    """Of an operator. Whoever calls with this access key is in the account of that number."""
+    """An operator's credentials. A caller with this access key belongs to the account of that number."""
     return {
         "AWS_ACCESS_KEY_ID": ACCOUNT,
         "AWS_SECRET_ACCESS_KEY": "test",
@@ -69,7 +69,7 @@ class Emulator:
             "GATEWAY_PORT": str(port),
             "BIND_HOST": "127.0.0.1",
             "LAMBDA_EXECUTOR": "local",
-            # Another service's listener, at a fixed port.
+            # Disables another service's listener at a fixed port.
             "IOT_MTLS_ENABLED": "0",
             # Functions inherit it.
             "AWS_ENDPOINT_URL": url,

@@ -1,4 +1,4 @@
-"""The one deployment of a test session, and what tests of it are given."""
+"""The one deployment of a test session, and the fixtures of its tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from emulated.deployment import Deployment
 
 @cache
 def shared() -> Deployment:
-    """Made when it is first wanted: it takes half a minute."""
+    """Made when it is first needed, since it takes half a minute."""
     deployment = Deployment.make(Path(tempfile.mkdtemp()))
     atexit.register(deployment.stop)
     return deployment
@@ -23,10 +23,10 @@ def shared() -> Deployment:
 
 @pytest.fixture
 def server() -> Iterator[Deployment]:
-    """The deployment, for a test that changes something. It is as new again afterwards."""
+    """The deployment, for a test that changes something. It is restored afterwards."""
     deployment = shared()
     yield deployment
-    # Before anything else: no function was refused what it needs.
+    # Checked first: no function was refused anything that it needs.
     refused = deployment.denied()
     deployment.as_new()
     assert refused == [], "the functions' policies do not suffice"
@@ -34,5 +34,5 @@ def server() -> Iterator[Deployment]:
 
 @pytest.fixture(scope="session")
 def unchanged_server() -> Deployment:
-    """The same, for tests that only ask for tokens and read."""
+    """The same, for tests that only get tokens and read."""
     return shared()

@@ -1,8 +1,8 @@
-"""IAM before DynamoDB and KMS.
+"""IAM in front of DynamoDB and KMS.
 
-`ministack` evaluates no conditions, and ours say most: which partitions, and which items' keys. So each function is
-given an address of its own here for both services. What comes there is judged by the policy that the template gives
-that function's role, and either goes on to the emulator or is answered as AWS would.
+`ministack` evaluates no conditions, but ours are essential: they name the allowed partitions and items' keys. So
+each function gets its own address here for both services. The policy of that function's role in the template
+judges each request. It is then passed on to the emulator, or answered as AWS would.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from policies import Policy, Request, on_the_table
 
 @dataclass(frozen=True)
 class Resources:
-    """What the template's `${Table.Arn}` and `${VaultKey.Arn}` are in this deployment."""
+    """The values of the template's `${Table.Arn}` and `${VaultKey.Arn}` in this deployment."""
 
     table: str
     key_arn: str
@@ -33,7 +33,7 @@ class Resources:
 
 @dataclass
 class Guard:
-    """The way of one function to DynamoDB and KMS."""
+    """One function's connection to DynamoDB and KMS."""
 
     function: str
     policy: Policy
@@ -66,13 +66,13 @@ class Guard:
             yield from _of_the_table(operation, body, self.resources)
         else:
             context = {f"kms:EncryptionContext:{name}": (of,) for name, of in body.get("EncryptionContext", {}).items()}
-            # In the order that `allowed` counts by.
+            # In the order by which `allowed` counts.
             context = dict(sorted(context.items()))
             yield Request(f"kms:{operation}", self.resources.key(body.get("KeyId", "")), context)
 
 
 def _of_the_table(operation: str, body: dict[str, Any], resources: Resources) -> Iterator[Request]:
-    """What IAM is asked: the transaction's parts each for themselves, a batch as a whole."""
+    """The questions to IAM: one for each part of a transaction, and one for a whole batch."""
 
     def one(action: str, table: str, *keys: str) -> Request:
         return on_the_table(action, *keys, table=resources.table_arn(table))
@@ -102,7 +102,7 @@ def _of_the_table(operation: str, body: dict[str, Any], resources: Resources) ->
 
 
 def _queried_partition(body: dict[str, Any]) -> str:
-    """The value that the first condition, the partition key's, compares with."""
+    """The value of the first condition, which is the partition key's."""
     name, _, rest = body["KeyConditionExpression"].partition("=")
     name = body.get("ExpressionAttributeNames", {}).get(name.strip(), name.strip())
     assert name in ("pk", "audit_agent", "audit_user", "audit_server"), name

@@ -1,4 +1,4 @@
-"""The demo organization in a deployment, made over the management API by the people in it.
+"""The demo organization in a deployment, made over the management API by its users.
 
 Their MCP servers, sign-in issuer and authorization server are the local server's, which is another party here.
 """
@@ -27,7 +27,7 @@ class Organization:
         self._users: dict[str, dict[str, str]] = {}
 
     def make(self, admin_key: str) -> dict[str, str]:
-        """Makes all of it; the first admin is Alice. The variables of the cookbook."""
+        """Makes all of it. The first admin is Alice. Returns the cookbook's variables."""
         alice = self._client({"x-runlayer-api-key": admin_key})
         for name in PEOPLE[1:]:
             done(alice.post("/api/v1/users", json={"email": email(name), "name": name.capitalize()}))
@@ -101,14 +101,15 @@ class Organization:
             done(alice.post("/api/v1/policies", json={"name": name, "text": text}))
 
     def _connect(self, name: str) -> None:
-        """The whole way through the demo's authorization server, as a person would click it."""
+        """The complete way through the demo's authorization server, as a user would click it."""
         user = self._as(name)
         begun = done(user.post("/api/v1/servers/demo-oauth/connect", json={})).json()
         come_back(user, allowed(begun["authorization_url"], name, self._demo.DEMO_PASSWORD))
 
 
 def allowed(authorization_url: str, name: str, password: str) -> str:
-    """Signs in at the demo's authorization server and allows all that is asked; where the browser is sent then."""
+    """Signs in at the demo's authorization server and allows everything. Returns the address to which the browser is
+    sent."""
     page = done(httpx.get(authorization_url))
     scopes = re.findall(r'type="checkbox" name="([^"]+)"', page.text)
     answer = {"user": email(name), "password": password, "decision": "allow"}

@@ -1,6 +1,6 @@
-"""An address of this machine that functions connect to: a private one, since they refuse loopback ones.
+"""A private address of this machine, for functions to connect to, since they refuse loopback addresses.
 
-What comes there is forwarded to a server on the loopback interface.
+Connections to it are forwarded to a server on the loopback interface.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import socket
 import subprocess
 import threading
 
-# Of nobody (RFC 4193); given to the loopback interface if the machine has no private address.
+# A made-up address (RFC 4193). It is added to the loopback interface if the machine has no private address.
 _OUR_OWN = "fd64:6570:7574::1"
 
 
@@ -44,7 +44,7 @@ def _is_ours(text: str) -> bool:
 
 
 class Forwarder:
-    """Accepts connections at a private address from the beginning, and passes them on once it knows whereto."""
+    """Accepts connections at a private address from the beginning, and forwards them once it knows the target."""
 
     def __init__(self) -> None:
         address = private_address()

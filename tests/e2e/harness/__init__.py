@@ -1,4 +1,4 @@
-"""What the Python suites share: the real binary as a process, its demo.env, and a thin client.
+"""What the Python suites share: the real binary as a process, its demo.env, and a small client.
 
-`tests/cookbook` and `tests/schemathesis` import it too; each suite's `conftest.py` puts it on the path.
+`tests/cookbook` and `tests/schemathesis` import it too. Each suite's `conftest.py` puts it on the path.
 """

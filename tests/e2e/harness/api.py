@@ -1,4 +1,4 @@
-"""A thin client of the public API: one httpx client for each caller, and the few calls many tests make."""
+"""A small client of the public API: an httpx client for each caller, and the few calls that many tests make."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def caller(server: Server, *, api_key: str | None = None, token: str | None = No
 
 
 def done(response: httpx.Response) -> httpx.Response:
-    """The response, if it is a success; otherwise fails with what the server says."""
+    """The response, if it is a success. Otherwise fails with the server's text."""
     assert response.is_success, (
         f"{response.request.method} {response.request.url}: {response.status_code} {response.text}"
     )
@@ -70,12 +70,12 @@ def call_tool(client: httpx.Client, server_id: str, tool_name: str, **arguments:
 
 
 def list_repos(client: httpx.Client, demo: DemoEnv) -> httpx.Response:
-    """The demo tool that everybody may call."""
+    """The demo tool that everyone may call."""
     return call_tool(client, demo.SERVER_ID, "list_repos", org="acme-corp")
 
 
 def list_channels(client: httpx.Client, demo: DemoEnv) -> httpx.Response:
-    """The tool of the OAuth-protected demo server that says whose credentials reached it."""
+    """The tool of the OAuth-protected demo server that answers whose credentials it got."""
     return call_tool(client, demo.SLACK_SERVER_ID, "list_channels")
 
 

@@ -1,4 +1,4 @@
-"""A deployment's table and keys, as CloudFormation makes them: what `deputize bootstrap` finds."""
+"""A deployment's table and keys, as CloudFormation makes them, for `deputize bootstrap`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def create_table(dynamodb: str, *, name: str = TABLE, partition: str = "pk") -> 
 
 
 class Operator:
-    """Who has rights on a deployment's table and root key."""
+    """An operator with rights on a deployment's table and root key."""
 
     def __init__(self, dynamodb: str) -> None:
         self.root_key = secrets.token_bytes(32)
@@ -80,7 +80,7 @@ class Operator:
         )
 
     def bootstrap(self, *arguments: str, **environment: str) -> Exit:
-        """Runs it to its end. Its standard output is the admin's key, so only the rest is watched for secrets."""
+        """Runs it to its end. Its standard output is the admin's key, so only the rest is searched for secrets."""
         process = self.start(*arguments, **environment)
         stdout, stderr = process.communicate(timeout=START_DEADLINE_SECONDS)
         if key := stdout.strip():

@@ -1,4 +1,4 @@
-"""A person's browser: Chromium, through `tests/upstreams/browser.mjs`."""
+"""A user's browser: Chromium, through `tests/upstreams/browser.mjs`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.output import Output
 from harness.paths import REPOSITORY
 from harness.server import STOP_DEADLINE_SECONDS
 
-# Each command has its own bound in browser.mjs; this one is for a driver that has died.
+# Each command has its own time limit in browser.mjs. This one is for a driver that has died.
 _ANSWER_DEADLINE_SECONDS = 60
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -25,7 +25,7 @@ def chromium() -> str:
 
 
 class Browser:
-    """One browser with one page, without a history. `with Browser() as browser:` ends it."""
+    """A browser with one page and without a history. `with Browser() as browser:` closes it."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -70,7 +70,7 @@ class Browser:
         return answer["done"]
 
     def open(self, url: str) -> int:
-        """Answers the status."""
+        """Returns the status."""
         return self._do("open", url)
 
     def fill(self, selector: str, text: str) -> None:
@@ -80,15 +80,15 @@ class Browser:
         self._do("click", selector)
 
     def wait_for(self, selector: str) -> None:
-        """Until there is such an element, and it is seen."""
+        """Waits until there is a visible element."""
         self._do("wait_for", selector)
 
     def text(self, selector: str = "body") -> str:
-        """What is read there."""
+        """The text of an element."""
         return self._do("text", selector)
 
     def call(self, function: str, value: Any) -> Any:
-        """What one of the page's functions answers."""
+        """The result of one of the page's functions."""
         return self._do("call", function, value)
 
     @property
@@ -106,16 +106,16 @@ class Browser:
         self._do("resize", width, height)
 
     def fits(self) -> bool:
-        """Whether nothing of the page is beside the window."""
+        """Whether the whole page fits into the width of the window."""
         return self._do("fits")
 
     def add_cookie(self, url: str, name: str, value: str) -> None:
         self._do("add_cookie", {"url": url, "name": name, "value": value})
 
     def answers(self) -> list[dict[str, Any]]:
-        """All that the browser was told so far: url, status, headers, body."""
+        """All answers that the browser has got so far: url, status, headers, body."""
         return self._do("answers")
 
     def complaints(self) -> list[str]:
-        """What the console says is wrong: a style that the page's policy forbids, for example."""
+        """The errors in the console: for example a style that the page's policy forbids."""
         return self._do("complaints")

@@ -1,4 +1,4 @@
-"""Connecting people to the protected MCP server, without a browser."""
+"""Connecting users to the protected MCP server, without a browser."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ when {{ resource in Server::"{CHAT}" }};"""
 
 
 def register_chat(server: Server, protected: Protected, **more: Any) -> None:
-    """Alice registers the protected server as `chat`, and permits everybody to call it."""
+    """Alice registers the protected server as `chat`, and permits everyone to call it."""
     alice = caller(server, api_key=server.demo.ALICE_API_KEY)
     body = {"id": CHAT, "name": "Chat", "url": protected.mcp, "auth": "oauth"}
     done(alice.post("/api/v1/servers", json=body | more))
@@ -31,7 +31,7 @@ def register_chat(server: Server, protected: Protected, **more: Any) -> None:
 
 
 def begin(user: httpx.Client, *, scope: str | None = None) -> str:
-    """Begins to connect the user: the address to open in a browser."""
+    """Begins to connect the user. Returns the URL to open in a browser."""
     body = {} if scope is None else {"json": {"scope": scope}}
     begun = done(user.post(f"/api/v1/servers/{CHAT}/connect", **body)).json()
     assert begun.keys() == {"authorization_url", "expires_in"}
@@ -40,7 +40,8 @@ def begin(user: httpx.Client, *, scope: str | None = None) -> str:
 
 
 def answer_consent(authorization_url: str, login: str, *, answer: str = "allow") -> str:
-    """What a person does at the authorization server: signs in and answers. Where the browser is sent."""
+    """Acts as a user at the authorization server: signs in and answers. Returns the address to which the browser is
+    sent."""
     with httpx.Client(verify=False) as browser:
         response = browser.get(authorization_url)
         for _ in range(_MOST_STEPS):
@@ -59,14 +60,14 @@ def answer_consent(authorization_url: str, login: str, *, answer: str = "allow")
 
 
 def come_back(browser: httpx.Client, callback: str) -> httpx.Response:
-    """Opens the callback at the process that the client talks to, whatever the deployment's address."""
+    """Opens the callback at the process that the client uses, whatever the deployment's address is."""
     LEDGER.add_callback(callback)
     parts = urlsplit(callback)
     return browser.get(f"{parts.path}?{parts.query}")
 
 
 def connect(user: httpx.Client, login: str, *, scope: str | None = None) -> None:
-    """The whole way of a user who has the account `login` at the authorization server."""
+    """The complete way of a user who has the account `login` at the authorization server."""
     page = done(come_back(user, answer_consent(begin(user, scope=scope), login)))
     assert "Connected" in page.text
 
@@ -76,13 +77,13 @@ def connection(user: httpx.Client) -> dict[str, Any]:
 
 
 def wait_until_it_expires_within(user: httpx.Client, *, seconds: float) -> None:
-    """Until the user's access token has no more than so long to live."""
+    """Waits until the user's access token is valid for at most this long."""
     then = datetime.fromisoformat(connection(user)["expires_at"]) - timedelta(seconds=seconds)
     wait_until(f"the access token expires within {seconds} s", lambda: datetime.now(UTC) > then)
 
 
 def connect_until_expired(user: httpx.Client, login: str, protected: Protected) -> None:
-    """Connects the user with an access token that has expired now; the next ones last."""
+    """Connects the user with an access token that has already expired. Later ones last."""
     protected.change(access_token_ttl=SHORT)
     connect(user, login)
     protected.change(access_token_ttl=LONG)
@@ -94,7 +95,7 @@ def whoami(client: httpx.Client) -> httpx.Response:
 
 
 def acting_as(result: httpx.Response) -> str:
-    """As whom a call of `whoami` arrived at the protected server."""
+    """The user as whom a call of `whoami` arrived at the protected server."""
     name = done(result).json()["structuredContent"]["acting_as"]
     assert text_of(result) == f"acting as {name}"
     return name

@@ -1,4 +1,4 @@
-"""`demo.env`: the file that the local server writes, read the way its users read it, by `source`."""
+"""`demo.env`: the file that the local server writes, read as its users read it, by `source`."""
 
 from __future__ import annotations
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from harness.output import Output
 from harness.server import READY_LINE, START_DEADLINE_SECONDS, STOP_DEADLINE_SECONDS, Server, binary
 
-# Where the deployment is reached, by whatever spreads requests over the processes: here the tests do.
+# The deployment's address. A load balancer would be there; here the tests distribute the requests.
 PUBLIC_URL = "http://127.0.0.1:8787"
 
 
 @contextmanager
 def table() -> Iterator[str]:
-    """The address of a DynamoDB that several processes can use."""
+    """The address of a DynamoDB for several processes."""
     engine = binary().parent / "examples" / "dynamodb"
     assert engine.exists(), f"no {engine}: run `cargo build -p deputize-local --examples` first"
     process = subprocess.Popen(
@@ -43,7 +43,7 @@ def table() -> Iterator[str]:
 
 @contextmanager
 def deployment(directory: Path, processes: int) -> Iterator[list[Server]]:
-    """So many processes. The first has made the demo organization, so it is the one with a `demo.env`."""
+    """This many processes. The first has made the demo organization, so it has the `demo.env`."""
     with ExitStack() as stack:
         shared = ["--dynamodb-url", stack.enter_context(table()), "--url", PUBLIC_URL]
         first = stack.enter_context(Server.start(directory / "1", flags=shared))

@@ -18,21 +18,22 @@ from harness.output import Output
 from harness.paths import REPOSITORY
 from harness.runtime_api import DEADLINE_SECONDS, Invocation, RuntimeApi
 
-# Debian's, Amazon Linux's.
+# Debian's and Amazon Linux's.
 _CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 FUNCTIONS = ("token", "delegations", "grants", "proxy", "admin")
 
 
 def archive(name: str) -> Path:
-    """What is deployed."""
+    """The deployed archive."""
     target = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
-    archive = target / "lambda" / name / "bootstrap.zip"
+    archive = Path(os.environ.get("DEPUTIZE_PACKAGES", target / "lambda")) / name / "bootstrap.zip"
     assert archive.exists(), f"no {archive}: run infra/build first"
     return archive
 
 
 def executable(name: str) -> Path:
-    """The executable in it, unpacked beside it; or, to try something out, one in DEPUTIZE_FUNCTIONS."""
+    """The executable in it, unpacked beside it. With DEPUTIZE_FUNCTIONS, the one in that folder, to try something
+    out."""
     if elsewhere := os.environ.get("DEPUTIZE_FUNCTIONS"):
         return Path(elsewhere) / name
     packed = archive(name)
@@ -45,7 +46,7 @@ def executable(name: str) -> Path:
 
 
 def environment(url: str, data_dir: Path, table_url: str) -> dict[str, str]:
-    """The variables with which a function is one deployment with a local server on the same table."""
+    """The variables that make a function one deployment with a local server on the same table."""
     issuer = {
         "issuer": f"{url}/demo/issuer",
         "jwks_uri": f"{url}/demo/issuer/jwks.json",
@@ -60,14 +61,15 @@ def environment(url: str, data_dir: Path, table_url: str) -> dict[str, str]:
         "DEPUTIZE_TRUSTED_ISSUERS": json.dumps([issuer]),
         "DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS": "true",
         "AWS_ENDPOINT_URL_DYNAMODB": table_url,
-        # As in the templates, but where this machine has it: one file with all certificates.
+        # As in the templates, but at this machine's path: one file with all certificates.
         "SSL_CERT_FILE": next(path for path in _CERTIFICATES if Path(path).exists()),
     }
 
 
 @contextmanager
 def _on(core: int | None) -> Iterator[None]:
-    """A child inherits the cores of the thread that starts it; `taskset` would be another program's start."""
+    """A child inherits the cores of the thread that starts it. `taskset` would also measure the start of another
+    program."""
     if core is None:
         yield
         return
@@ -80,12 +82,12 @@ def _on(core: int | None) -> Iterator[None]:
 
 
 class Function:
-    """`with Function(name, variables) as function:` ends it whatever happens. On one core alone, if one is given."""
+    """`with Function(name, variables) as function:` always ends it. It runs on one core, if one is given."""
 
     def __init__(self, name: str, variables: Mapping[str, str], core: int | None = None) -> None:
         self.api = RuntimeApi()
         self.output = Output()
-        # No more than Lambda gives, and nothing of this machine's: its proxies, its AWS profile.
+        # Only what Lambda sets, and nothing of this machine: neither its proxies nor its AWS profile.
         lambdas_own = {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "AWS_LAMBDA_RUNTIME_API": self.api.address,
@@ -120,14 +122,14 @@ class Function:
         return self.api.invoke(event, seconds)
 
     def resident_mib(self, figure: str = "VmHWM") -> float:
-        """At its highest, unless another figure of /proc/PID/status is asked for."""
+        """The highest value, unless another figure of /proc/PID/status is asked for."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         found = re.search(rf"{figure}:\s+(\d+) kB", status)
         assert found
         return int(found[1]) / 1024
 
     def exit_code(self, seconds: float = DEADLINE_SECONDS) -> int:
-        """Of a function that is meant to end by itself."""
+        """For a function that should end by itself."""
         code = self.process.wait(seconds)
         self.output.finish()
         return code

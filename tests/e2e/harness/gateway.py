@@ -24,7 +24,7 @@ _PRELUDE_END = b"\0" * 8
 
 @dataclass(frozen=True)
 class Request:
-    """An HTTP request on its way to a function."""
+    """An HTTP request to a function."""
 
     method: str
     path: str
@@ -104,7 +104,7 @@ def http_api(request: Request, stage: str = "$default", encoded: bool = False) -
 
 
 def function_url(request: Request, encoded: bool = False) -> dict[str, Any]:
-    """A Lambda function URL: the HTTP API's format, with a host of Lambda's own."""
+    """A Lambda function URL: the HTTP API's format, with one of Lambda's hosts."""
     event = http_api(request, encoded=encoded)
     host = "abcdefghijklmnopqrstuvwxyz123456.lambda-url.eu-central-1.on.aws"
     event["headers"]["host"] = host
@@ -126,7 +126,7 @@ def _body(request: Request, encoded: bool) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the gateway would send."""
+    """The answer that the gateway would send."""
 
     status: int
     headers: dict[str, str]
@@ -141,7 +141,7 @@ def is_streamed(invocation: Invocation) -> bool:
 
 
 def answer(invocation: Invocation) -> Answer:
-    """The whole answer, however it was sent."""
+    """The complete answer, streamed or not."""
     body = invocation.body()
     if is_streamed(invocation):
         prelude, _, rest = body.partition(_PRELUDE_END)

@@ -1,16 +1,16 @@
-"""What a process prints."""
+"""The output of a process."""
 
 from __future__ import annotations
 
 import threading
 from typing import IO
 
-# How long what has been printed may take to be read, once the process has ended.
+# How long reading the rest of the output may take, after the process has ended.
 _FINISH_SECONDS = 20
 
 
 class Output:
-    """Everything that one process prints, line by line, readable while the process runs."""
+    """Everything that a process prints, line by line, readable while it runs."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
@@ -35,7 +35,7 @@ class Output:
             self._changed.notify_all()
 
     def line_starting_with(self, prefix: str, deadline_seconds: float) -> str | None:
-        """The first such line, as soon as it is printed; None when the streams end or time is up."""
+        """The first such line, as soon as it is printed. None when the streams end or the time is over."""
 
         def found() -> str | None:
             return next((line for line in self._lines if line.startswith(prefix)), None)
@@ -45,7 +45,7 @@ class Output:
             return found()
 
     def line(self, number: int, deadline_seconds: float) -> str | None:
-        """That line, from 0, as soon as it is printed; None when the streams end or time is up."""
+        """The line of this number, from 0, as soon as it is printed. None when the streams end or the time is over."""
         with self._changed:
             self._changed.wait_for(
                 lambda: len(self._lines) > number or not self._open_streams, deadline_seconds

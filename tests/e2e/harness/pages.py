@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.browser import Browser
 
-# What a page's script does: it asks, and reads what the browser lets it read.
+# The page's script: it sends a request, and reads what the browser lets it read.
 _PAGE = b"""<!doctype html><meta charset="utf-8"><title>A page</title><link rel="icon" href="data:,"><script>
 async function ask([url, options]) {
   try {
@@ -59,5 +59,5 @@ class Pages:
 
 
 def ask(browser: Browser, url: str, **options: Any) -> dict[str, Any]:
-    """What the page that the browser shows can read of an answer, or that it was blocked."""
+    """What the browser's page can read of an answer, or that it was blocked."""
     return browser.call("ask", [url, options])

@@ -1,5 +1,5 @@
-"""An address of this machine's that is in a private network, for MCP servers that a deployed function is to reach: it
-never connects to loopback, where on Lambda the Runtime API listens."""
+"""A private address of this machine, for MCP servers that a deployed function must reach. Functions never connect to
+loopback, where on Lambda the Runtime API listens."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from harness.server import START_DEADLINE_SECONDS, STOP_DEADLINE_SECONDS
 from harness.waiting import wait_until
 
 _TIMEOUT_SECONDS = 30
-# An access token's life in seconds: over soon, or not within a test.
+# An access token's life in seconds: very short, or longer than a test.
 SHORT, LONG = 1, 3600
 
 
@@ -70,32 +70,33 @@ class Protected:
             self._stderr.finish()
 
     def state(self) -> dict[str, Any]:
-        """What has happened: `state` in protected-server.mjs."""
+        """The history: `state` in protected-server.mjs."""
         return self._control.get("/").raise_for_status().json()
 
     def change(self, **what: Any) -> None:
-        """Changes what happens from now on: `change` in protected-server.mjs."""
+        """Changes the behaviour from now on: `change` in protected-server.mjs."""
         self._control.post("/", json=what).raise_for_status()
 
     def secrets(self) -> list[tuple[str, str]]:
-        """All tokens and client secrets that the authorization server has given so far."""
+        """All tokens and client secrets that the authorization server has given out so far."""
         return [tuple(pair) for pair in self._control.get("/secrets").raise_for_status().json()]
 
     def refreshes(self) -> dict[str, int]:
-        """How many refreshes the authorization server has answered, by outcome."""
+        """How many refreshes the authorization server has answered, by result."""
         return self.state()["token_requests"].get("refresh_token", {})
 
     def unseen(self, fault: str) -> int:
-        """How many token requests went wrong before the authorization server saw them."""
+        """How many token requests failed before the authorization server saw them."""
         return self.state()["unseen_token_requests"].get(fault, 0)
 
     def families(self, account: str) -> list[tuple[bool, int]]:
-        """Each of the account's consents that gave refresh tokens: is it alive, and how often refreshed."""
+        """Each of the account's consents that gave refresh tokens: whether it is alive, and how often it was
+        refreshed."""
         families = self.state()["families"]
         return [(f["alive"], f["rotations"]) for f in families if f["account"] == account]
 
     def wait_until_held(self, requests: int) -> None:
-        """Until so many token requests are held."""
+        """Waits until this many token requests are held."""
         wait_until(
             f"{requests} token requests are held", lambda: self.state()["held_token_requests"] == requests
         )

@@ -1,4 +1,4 @@
-"""An address in front of another one, as a function's way to AWS: what comes there is looked at, and passed on."""
+"""An address in front of another one, for a function's connection to AWS. Requests can be inspected and passed on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOOPBACK = "127.0.0.1"
 
 
 class Relay:
-    """`answer` is what a POST is answered; it may `forward` it. With a certificate (and its key) it speaks TLS."""
+    """`answer` answers each POST, and may `forward` it. With a certificate and its key, the relay speaks TLS."""
 
     def __init__(
         self, upstream: str, answer: Callable[[Headers, bytes], Answer], certificate: Path | None = None
@@ -81,5 +81,5 @@ def _tls(listener: socket.socket, certificate: Path) -> ssl.SSLSocket:
 
 
 def target(headers: Headers) -> str:
-    """`DynamoDB_20120810.Query`, for one."""
+    """For example `DynamoDB_20120810.Query`."""
     return next(value for name, value in headers.items() if name.lower() == "x-amz-target")

@@ -26,7 +26,7 @@ DEADLINE_SECONDS = 30
 
 @dataclass
 class Invocation:
-    """One event and what came of it. Times are of `time.perf_counter`."""
+    """An event and its result. Times are those of `time.perf_counter`."""
 
     event: bytes
     seconds: float
@@ -60,7 +60,7 @@ class Invocation:
             yield part
 
     def body(self) -> bytes:
-        """The whole answer, once it has ended."""
+        """The whole answer, after it has ended."""
         with self._changed:
             self._wait(lambda: self._ended)
             assert self.error is None, f"a function error: {self.error}"
@@ -72,7 +72,7 @@ class Invocation:
         return (self.ended - self.handed_out) * 1000
 
     def trailers(self) -> dict[str, str]:
-        """What a stream ended with: an error, if it broke off."""
+        """The end of a stream: an error, if it broke off."""
         self.body()
         return self._trailers
 
@@ -98,7 +98,7 @@ class Invocation:
 
 
 class RuntimeApi:
-    """Listens on loopback; `address` is for the process's AWS_LAMBDA_RUNTIME_API."""
+    """Listens on loopback. `address` is the process's AWS_LAMBDA_RUNTIME_API."""
 
     def __init__(self) -> None:
         self.first_poll = 0.0
@@ -119,7 +119,7 @@ class RuntimeApi:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def invoke(self, event: dict | bytes, seconds: float = DEADLINE_SECONDS) -> Invocation:
-        """Hands an event out to the next poll. A dict is sent as JSON."""
+        """Hands an event to the next poll. A dict is sent as JSON."""
         raw = event if isinstance(event, bytes) else json.dumps(event).encode()
         invocation = Invocation(raw, seconds)
         self._invocations[invocation.id] = invocation
@@ -134,7 +134,7 @@ class RuntimeApi:
         return self.first_poll
 
     def process_ended(self) -> None:
-        """Whoever waits for the process waits in vain."""
+        """Ends every wait for the process."""
         with self._changed:
             self._gone = True
             self._changed.notify_all()
@@ -163,7 +163,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
-        """A process that is killed hangs up; whoever waits for its answer is told so."""
+        """A killed process disconnects. Callers who wait for its answer are told."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Every secret that a suite sees, and everything that the servers print: the two must never meet."""
+"""Every secret that a suite sees, and everything that the servers print. No secret may be in the output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-# Fields of responses that carry a secret, whatever the endpoint.
+# Fields of responses that contain a secret, at every endpoint.
 _SECRET_FIELDS = {"access_token", "refresh_token", "client_secret", "secret", "api_key", "key"}
 _LONG_ENOUGH_TO_BE_A_SECRET = 20
 
@@ -21,7 +21,7 @@ _SHAPES = (("a JWT", _JWT), ("an API key", _API_KEY), ("a client secret", _CLIEN
 
 
 def secrets_in(document: object) -> Iterator[tuple[str, str]]:
-    """Walks a JSON document and yields each secret in it with the name of its field."""
+    """Walks through a JSON document, and yields each secret in it with the name of its field."""
     if isinstance(document, dict):
         for name, value in document.items():
             if (
@@ -43,24 +43,24 @@ class SecretsLedger:
         self._outputs: list[Callable[[], str]] = []
 
     def watch(self, output: Callable[[], str]) -> None:
-        """Adds a server's output, given as a function because it still grows."""
+        """Adds a server's output. It is a function, since the output still grows."""
         self._outputs.append(output)
 
     def add(self, name: str, value: str) -> None:
         self._secrets[value] = name
         if _JWT.fullmatch(value):
-            # A log that cuts the header off still leaks the token; the signature alone identifies it.
+            # A log that cuts the header off still leaks the token. The signature alone identifies it.
             self._secrets[value.rsplit(".", 1)[1]] = f"signature of {name}"
 
     def add_key(self, name: str, key: bytes) -> None:
-        """A key of bytes, in the forms that it could be printed in."""
+        """A key of bytes, in all forms in which it could be printed."""
         self.add(name, key.hex())
         self.add(name, base64.b64encode(key).decode().rstrip("="))
         self.add(name, base64.urlsafe_b64encode(key).decode().rstrip("="))
         self.add(name, ", ".join(str(byte) for byte in key))
 
     def add_callback(self, url: str) -> None:
-        """What an authorization server's answer carries: each is good for one connection."""
+        """The values in an authorization server's answer. Each is good for one connection."""
         query = parse_qs(urlsplit(url).query)
         self.add_all((name, value) for name in ("code", "state") for value in query.get(name, []))
 
@@ -87,7 +87,7 @@ class SecretsLedger:
         return "\n".join(output() for output in self._outputs)
 
     def leaks_in(self, text: str) -> list[str]:
-        """Names what was leaked, without repeating the secret itself."""
+        """The names of leaked secrets, without the secrets themselves."""
         known = [name for value, name in self._secrets.items() if value in text]
         shaped = [f"something that looks like {kind}" for kind, pattern in _SHAPES if pattern.search(text)]
         return known + shaped

@@ -1,4 +1,4 @@
-"""The `deputize` binary as a process: start it, wait for its ready line, read what it prints, end it."""
+"""The `deputize` binary as a process: starts it, waits for its ready line, reads its output, ends it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from harness.paths import REPOSITORY
 from harness.secrets_ledger import LEDGER
 
 READY_LINE = "listening on "
-# A start takes well under a second; the margin is for a machine that is also compiling.
+# A start takes well under a second. The margin is for a machine that is also compiling.
 START_DEADLINE_SECONDS = 60
 STOP_DEADLINE_SECONDS = 20
 
-# Every line that our own crates can log: whatever a server does in a test, no secret may be in any.
+# Every line that our own crates can log. No secret may be in any of them, whatever a test does.
 CRATES = ("core", "service", "token", "delegations", "grants", "proxy", "admin", "local")
 ALL_OF_OURS = ",".join(["info", "rmcp=warn", "deputize=trace", *(f"deputize_{c}=trace" for c in CRATES)])
 
 
 def binary() -> Path:
-    """The binary under test: what `tests/run` has built (DEPUTIZE_BIN), otherwise the newest build."""
+    """The binary under test: the one that `tests/run` has built (DEPUTIZE_BIN), otherwise the newest build."""
     if chosen := os.environ.get("DEPUTIZE_BIN"):
         return Path(chosen)
     builds = [REPOSITORY / "target" / profile / "deputize" for profile in ("debug", "release")]
@@ -36,7 +36,7 @@ def binary() -> Path:
 
 @dataclass
 class Server:
-    """One running server. `with Server.start(data_dir) as server:` ends it whatever happens."""
+    """A running server. `with Server.start(data_dir) as server:` always ends it."""
 
     data_dir: Path
     process: subprocess.Popen[bytes]
@@ -86,19 +86,19 @@ class Server:
 
     @property
     def demo(self) -> DemoEnv:
-        """The demo organization's variables, as a shell that has sourced `demo.env` sees them."""
+        """The demo organization's variables, as in a shell that has sourced `demo.env`."""
         return DemoEnv.source(self.demo_env_file)
 
     def output(self) -> str:
         return self.stdout.text() + self.stderr.text()
 
     def kill(self) -> None:
-        """Ends the process as a power cut would (SIGKILL), with nothing flushed or finished."""
+        """Ends the process like a power failure (SIGKILL): nothing is flushed or finished."""
         self.process.kill()
         self._reap()
 
     def stop(self) -> None:
-        """Asks the process to end (SIGTERM), and checks that it does so by itself."""
+        """Asks the process to end (SIGTERM), and checks that it does."""
         self.process.terminate()
         self._reap()
 
@@ -125,7 +125,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Exit:
-    """How a start that was meant to fail has ended."""
+    """The end of a start that should fail."""
 
     code: int
     stdout: str

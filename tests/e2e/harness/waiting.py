@@ -12,7 +12,7 @@ _POLL_SECONDS = 0.01
 
 
 def wait_until(what: str, condition: Callable[[], T], deadline_seconds: float = 10) -> T:
-    """Returns the condition's first truthy value; fails with `what` when the deadline has passed."""
+    """Returns the condition's first truthy value. Fails with `what` at the deadline."""
     deadline = time.monotonic() + deadline_seconds
     while True:
         if value := condition():

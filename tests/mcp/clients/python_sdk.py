@@ -17,7 +17,7 @@ from steps import ELICITED, ROOT, SAMPLED, Session, main, reference
 
 
 class Memory:
-    """Where the SDK keeps tokens."""
+    """The SDK's storage for tokens."""
 
     tokens = client = None
 

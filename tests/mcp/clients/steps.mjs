@@ -1,9 +1,9 @@
-// What the TypeScript clients have in common: a script of steps comes as JSON on standard input, and what each
-// step came to goes as JSON to standard output. `clients/steps.py` is the same for Python.
+// What the TypeScript clients have in common: a script of steps comes as JSON on standard input, and the result of
+// each step goes as JSON to standard output. `clients/steps.py` is the same for Python.
 
 import { text } from "node:stream/consumers";
 
-/** What answers the requests of servers. */
+/** The answers to servers' requests. */
 export const ANSWERS = {
   "elicitation/create": () => ({ action: "accept", content: { name: "Ada" } }),
   "sampling/createMessage": () => ({
@@ -16,7 +16,7 @@ export const ANSWERS = {
 
 export const CAPABILITIES = { elicitation: {}, sampling: {}, roots: {} };
 
-/** Runs the script that standard input holds by the client that `connect(script)` makes. */
+/** Runs the script on standard input with the client that `connect(script)` makes. */
 export async function main(connect) {
   const script = JSON.parse(await text(process.stdin));
   const report = { steps: [] };

@@ -1,6 +1,5 @@
-"""What the Python clients have in common, as `steps.mjs` is for TypeScript: a script of steps comes as JSON on
-standard input, and what each step came to goes as JSON to standard output.
-"""
+"""What the Python clients have in common, like `steps.mjs` for TypeScript: a script of steps comes as JSON on
+standard input, and the result of each step goes as JSON to standard output."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from typing import Any
 import mcp_types as types
 from pydantic import BaseModel
 
-# What answers the requests of servers.
+# The answer to servers' requests.
 ELICITED = {"name": "Ada"}
 SAMPLED = "sampled by the client"
 ROOT = "file:///tmp"
@@ -24,7 +23,7 @@ Verb = Callable[..., Awaitable[BaseModel]]
 
 
 class Progress:
-    """A progress callback that remembers."""
+    """A progress callback that keeps what it gets."""
 
     def __init__(self) -> None:
         self.seen: list[dict[str, Any]] = []
@@ -34,7 +33,7 @@ class Progress:
 
 
 class Session:
-    """A connected client: who is at the other end, and what it can be told to do."""
+    """A connected client: the server's identity, and the actions that the client can do."""
 
     def __init__(self, version: str | None, server: str | None, verbs: dict[str, Verb]) -> None:
         self.connected = {"version": version, "server": server}
@@ -76,7 +75,7 @@ def _now() -> float:
 
 
 def reference(ref: dict[str, Any]) -> types.PromptReference | types.ResourceTemplateReference:
-    """What `complete` is about."""
+    """The subject of `complete`."""
     kind = types.PromptReference if ref["type"] == "ref/prompt" else types.ResourceTemplateReference
     return kind.model_validate(ref)
 

@@ -1,4 +1,4 @@
-// The official TypeScript SDK 1.x, which knows the handshake revisions only.
+// The official TypeScript SDK 1.x, which only knows the handshake revisions.
 
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";

@@ -4,7 +4,7 @@ import { Client, ClientCredentialsProvider, StreamableHTTPClientTransport } from
 import { ANSWERS, CAPABILITIES, main } from "./steps.mjs";
 
 main(async ({ url, token, client_id: clientId, client_secret: clientSecret, mode }) => {
-  // A token by hand, or none: then the client has to find out by itself where to get one.
+  // A given token, or none. Without one, the client must find out by itself where to get one.
   const credentials = { clientId, clientSecret, expectedIssuer: new URL(url).origin };
   const access = token
     ? { requestInit: { headers: { authorization: `Bearer ${token}` } } }

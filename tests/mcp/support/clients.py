@@ -1,4 +1,4 @@
-"""Real MCP clients as processes: told by a script of steps what to do, they report what came of each."""
+"""Real MCP clients as processes. A script of steps says what to do, and they report the result of each step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HANDSHAKE_ERA = "handshake"
 
 @dataclass(frozen=True)
 class Client:
-    """A client, and the era that it speaks."""
+    """A client and its era."""
 
     program: str
     mode: str

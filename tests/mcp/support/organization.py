@@ -1,4 +1,4 @@
-"""The demo organization with upstream servers that its agent may use, and a few things that it may not."""
+"""The demo organization with upstream servers that its agent may use, and a few things that it may not do."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from harness.server import Server
 
 MODERN = "modern"
 HANDSHAKE = "everything"
-# The server that the conformance suite tests, by the eras that it speaks there.
+# The conformance suite's server, by its eras.
 CONFORMANCE_MODERN = "conformance-modern"
 CONFORMANCE = "conformance-handshake"
 CONFORMANCE_BOTH = "conformance-both"
-# The first two once more; at these, only tools are permitted.
+# The first two servers again. At these, only tools are permitted.
 MODERN_TOOLS = "modern-tools"
 HANDSHAKE_TOOLS = "everything-tools"
 
@@ -34,7 +34,7 @@ class Organization:
 
     @classmethod
     def found(cls, server: Server, upstreams: dict[str, str]) -> Organization:
-        """Registers the servers (URLs by id) and the policies; `…-tools` permit tools only."""
+        """Registers the servers (URLs by id) and the policies. At `…-tools` only tools are permitted."""
         demo = server.demo
         with caller(server, api_key=demo.ALICE_API_KEY) as admin:
             for server_id, url in upstreams.items():

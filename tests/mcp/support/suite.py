@@ -1,4 +1,4 @@
-"""The MCP conformance suite as a process, and what its checks came to."""
+"""The MCP conformance suite as a process, and the results of its checks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Checks = dict[tuple[str, str], str]
 
 
 def run(url: str, version: str, output: Path) -> Checks:
-    """The worst status of each check, by its scenario and id, of all the suite has for this revision."""
+    """The worst status of each check, by scenario and id, in the suite's scenarios for this revision."""
     done = subprocess.run(
         [_NODE, _SUITE, "server", "--url", url, "--suite", "all", "--spec-version", version]
         + ["--timeout", str(_SCENARIO_MS), "--output-dir", output],
@@ -51,14 +51,14 @@ def run(url: str, version: str, output: Path) -> Checks:
 
 
 def worse(checks: Checks, than: Checks) -> dict[tuple[str, str], str]:
-    """The checks of which less has come, with what has."""
+    """The checks with a worse result, and that result."""
     found = {}
     for key, good in than.items():
         came = checks.get(key, "absent")
         if came == "absent" or _STATUSES.index(came) > _STATUSES.index(good):
             found[key] = came
     for key, came in checks.items():
-        # Such as a scenario's giving up before its checks.
+        # For example, a scenario that stopped before its checks.
         if key not in than and came not in ("SUCCESS", "SKIPPED"):
             found[key] = came
     return found
@@ -66,7 +66,7 @@ def worse(checks: Checks, than: Checks) -> dict[tuple[str, str], str]:
 
 @contextmanager
 def authorized(target: str, token: str) -> Iterator[str]:
-    """Where requests get a token on their way to the target: the suite has no way to send one."""
+    """A URL that adds a token to requests on their way to the target, since the suite cannot send one."""
     process = subprocess.Popen(
         ["node", _MCP / "authorizing-forwarder.mjs"],
         env=os.environ | {"TARGET": target, "TOKEN": token},

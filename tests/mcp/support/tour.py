@@ -1,4 +1,4 @@
-"""What every client does at each server, and what has to come of it."""
+"""What every client does at each server, and the expected results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Check = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Stop:
-    """A step of the tour: what the client is told to do, and what its report about it must be."""
+    """A step of the tour: the client's instruction, and the expected report."""
 
     name: str
     step: dict[str, Any]
@@ -28,7 +28,7 @@ class Stop:
 
 
 def _names(of: str, present: set[str], absent: set[str]) -> Check:
-    """A list has these names (or URIs), and not those."""
+    """The list contains these names (or URIs), and not those."""
 
     def check(came: dict[str, Any]) -> None:
         listed = {item.get("uriTemplate") or item.get("uri") or item["name"] for item in came["result"][of]}
@@ -55,7 +55,7 @@ def _structured(**expected: Any) -> Check:
 
 
 def _kinds(*expected: str) -> Check:
-    """The kinds of content, in their order."""
+    """The kinds of content, in order."""
 
     def check(came: dict[str, Any]) -> None:
         assert [block["type"] for block in came["result"]["content"]] == list(expected)
@@ -272,7 +272,7 @@ TOURS: dict[str, list[Stop]] = {
 
 @dataclass(frozen=True)
 class Cannot:
-    """What cannot come of a step, why, and what comes of it instead."""
+    """A step that cannot work, why, and the result instead."""
 
     era: str
     server: str

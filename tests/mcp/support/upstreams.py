@@ -35,7 +35,7 @@ def modern_server(host: str = "127.0.0.1") -> Iterator[Upstream]:
 def handshake_server() -> Iterator[Upstream]:
     """The reference server of the handshake revisions, with sessions."""
     everything = "node_modules/@modelcontextprotocol/server-everything/dist/index.js"
-    # It cannot choose a port itself, and somebody may take the one that is chosen for it: then another.
+    # It cannot choose a port itself, and another process may take the chosen one. Then another port is tried.
     for _ in range(5):
         port = free_port()
         with _node([everything, "streamableHttp"], PORT=str(port)) as output:
@@ -47,7 +47,7 @@ def handshake_server() -> Iterator[Upstream]:
 
 @contextmanager
 def conformance_server() -> Iterator[Upstream]:
-    """What the conformance suite asks of a server, of each era at a path of its own."""
+    """The conformance suite's server: each era at its own path."""
     with _node(["conformance-server.mjs"]) as output:
         ready = output.line_starting_with("listening on ", _DEADLINE_SECONDS)
         assert ready, f"the conformance server did not start:\n{output.text()}"

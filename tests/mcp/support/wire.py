@@ -1,4 +1,4 @@
-"""MCP as bytes over HTTP, for what no real client would do, and for seeing when each byte comes."""
+"""MCP as bytes over HTTP: for requests that no real client sends, and to see when each byte comes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Event:
 
 
 def events(response: httpx.Response) -> Iterator[Event]:
-    """The events of a stream as they come. One without data is only a place to resume from."""
+    """The events of a stream as they come. An event without data only marks a position to resume from."""
     event_id, data, fresh = None, [], False
     for line in response.iter_lines():
         if line.startswith("id:"):
@@ -43,7 +43,7 @@ def events(response: httpx.Response) -> Iterator[Event]:
 
 
 def messages(response: httpx.Response) -> Iterator[dict[str, Any]]:
-    """The messages of a response, be it JSON or a stream."""
+    """The messages of a response, which is JSON or a stream."""
     if response.headers["content-type"].startswith("text/event-stream"):
         yield from (event.message for event in events(response) if event.data)
     else:
@@ -52,7 +52,7 @@ def messages(response: httpx.Response) -> Iterator[dict[str, Any]]:
 
 
 def answer(response: httpx.Response) -> dict[str, Any]:
-    """The response to the request, after all that came before it."""
+    """The response to the request, after all earlier messages."""
     for message in messages(response):
         if "method" not in message:
             return message
@@ -124,13 +124,13 @@ class HandshakeSession:
             return client.post(self.url, json={"jsonrpc": "2.0", "method": method})
 
     def respond(self, request_id: Any, result: dict[str, Any]) -> httpx.Response:
-        """Answers a request of the server's."""
+        """Answers a request of the server."""
         with self._client() as client:
             return client.post(self.url, json={"jsonrpc": "2.0", "id": request_id, "result": result})
 
     @contextmanager
     def listen(self, last_event_id: str | None = None) -> Iterator[httpx.Response]:
-        """What the server says by itself; or, after an event, the rest of the stream that it was in."""
+        """The server's own messages. After an event: the rest of the stream of that event."""
         headers = {} if last_event_id is None else {"last-event-id": last_event_id}
         with self._client() as client, client.stream("GET", self.url, headers=headers) as response:
             yield response

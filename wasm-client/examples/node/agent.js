@@ -28,7 +28,7 @@ async function main([user, name = "list_repos", json = '{"org": "acme-corp"}']) 
   console.log(`May call at ${server}: ${tools.map((tool) => tool.name).join(", ") || "nothing"}`);
 
   const result = await acting.callTool(server, name, args);
-  // Servers repeat what is for programs as a text.
+  // Servers often repeat structured content as text.
   const repeated = JSON.stringify(result.structuredContent);
   for (const { type, text } of result.content) if (text !== repeated) console.log(type === "text" ? text : `(${type})`);
   if (result.isError) throw new Usage(`${name} failed`);
@@ -42,7 +42,7 @@ function argumentsOf(json) {
   }
 }
 
-/** What is for the person at the shell to mend. */
+/** An error that the user at the shell can fix. */
 class Usage extends Error {}
 
 try {
@@ -50,7 +50,7 @@ try {
 } catch (error) {
   process.exitCode = 1;
   if (error instanceof DeputizeError) {
-    console.error(`${error.detail}${error.reason ? ` (for the ${error.deniedFor}: ${error.reason})` : ""}`);
+    console.error(`${error.detail}${error.explanation ? ` (for the ${error.deniedFor}: ${error.explanation})` : ""}`);
     if (error.hint) console.error(`→ ${error.hint}`);
     if (error.requestId) console.error(`  ${error.status} ${error.code}, request ${error.requestId}`);
   } else if (error instanceof Usage || error instanceof TypeError) {

@@ -2,7 +2,7 @@
 
 import { element, problem, say } from "./dom.js";
 
-/** A button that becomes the link to where the user signs in. */
+/** A button that becomes a link to the address where the user signs in. */
 export function connectButton(session, serverId, scope) {
   const made = element("button", { type: "button" }, `Connect to ${session.serverName(serverId)}`);
   made.addEventListener("click", async () => {
@@ -22,7 +22,7 @@ export function connectButton(session, serverId, scope) {
   return made;
 }
 
-/** What is offered with an error that connecting would mend. */
+/** The button to offer with an error that connecting would fix. */
 export function offers(session, serverId) {
   return ({ code, scope }) =>
     ["session_not_found", "session_expired", "no_credentials", "insufficient_scope"].includes(code)

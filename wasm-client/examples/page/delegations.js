@@ -1,8 +1,8 @@
-// Which agents act for the user: a list, taking back, and letting another one.
+// Which agents act for the user: lists them, revokes one, adds one.
 
 import { badge, button, confirmed, date, element, fill, nothing, once, say } from "./dom.js";
 
-/** `changed` is told of the agents that act for the user now. */
+/** `changed` is called with the agents that act for the user now. */
 export function showDelegations(place, session, changed) {
   const again = () => showDelegations(place, session, changed);
   return fill(place, "Looking up who acts for you…", async () => {

@@ -1,8 +1,8 @@
-// What the page is made of. Texts are only ever set as text, so nothing that a server says becomes markup.
+// The elements of the page. Texts are only ever set as text, so nothing that a server says becomes markup.
 
 import { DeputizeError } from "deputize";
 
-/** An element; attributes that begin with "on" are listeners, those that are false or undefined are left out. */
+/** An element. Attributes that begin with "on" are listeners; those that are false or undefined are left out. */
 export function element(name, attributes, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes ?? {})) {
@@ -15,7 +15,7 @@ export function element(name, attributes, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
-/** Tells it to whoever does not see the page change. */
+/** Announces a text to users who do not see the page change. */
 export function say(text) {
   byId("said").textContent = text;
 }
@@ -24,16 +24,16 @@ export const waiting = (text) => element("p", { class: "waiting" }, text);
 export const nothing = (text) => element("p", { class: "nothing" }, text);
 export const badge = (text, kind = "") => element("span", { class: `badge ${kind}` }, text);
 
-/** What went wrong, what to do about it, and by what the audit trail knows it. */
+/** An error: what happened, what to do about it, and its id in the audit trail. */
 export function problem(error, ...actions) {
-  const { detail, hint, code, status, requestId, retryAfter, deniedFor, reason } = error;
+  const { detail, hint, code, status, requestId, retryAfter, deniedFor, explanation } = error;
   const known = error instanceof DeputizeError;
   return element(
     "div",
     { class: "problem" },
     element("p", { class: "what" }, known ? detail : String(error?.message ?? error)),
     hint && element("p", { class: "hint" }, hint),
-    deniedFor && element("p", { class: "hint" }, `Denied for the ${deniedFor}${reason ? `: ${reason}` : ""}`),
+    deniedFor && element("p", { class: "hint" }, `Denied for the ${deniedFor}${explanation ? `: ${explanation}` : ""}`),
     retryAfter !== undefined && element("p", { class: "hint" }, `Try again in ${retryAfter} s`),
     actions.length > 0 && element("div", { class: "actions" }, actions),
     known && element("p", { class: "facts" }, [status, code].filter(Boolean).join(" "), requestId && asked(requestId)),
@@ -48,14 +48,14 @@ function asked(requestId) {
   return element("span", {}, "request ", element("code", {}, requestId), " ", element("button", { type: "button", class: "link", onclick: copy, "aria-label": "Copy the request id" }, "Copy"));
 }
 
-/** A button that does something which takes time; what goes wrong is shown in `place`, with `actions` to mend it. */
+/** A button for something that takes time. Errors are shown in `place`, with the `actions` that could fix them. */
 export function button(text, kind, place, run, attributes, actions) {
   const made = element("button", { type: "button", class: kind, ...attributes }, text);
   made.addEventListener("click", () => once(made, place, run, actions));
   return made;
 }
 
-/** Runs it unless it runs already. Answers whether it went well. */
+/** Runs it unless it is running already. Answers whether it succeeded. */
 export async function once(control, place, run, actions = () => []) {
   if (control.getAttribute("aria-busy") === "true") return false;
   control.setAttribute("aria-busy", "true");
@@ -72,8 +72,8 @@ export async function once(control, place, run, actions = () => []) {
 }
 
 /**
- * Fills a place with what it takes time to get; who began last wins. What is there already stays until then, if `keep`
- * says so, and whoever is at one of its controls stays at its successor.
+ * Fills a place with something that takes time to get. The last call wins. With `keep`, the present content stays
+ * until then, and the focus moves from one of its controls to that control's successor.
  */
 export async function fill(place, text, get, { keep = false, actions = () => [] } = {}) {
   const turn = Symbol();
@@ -98,7 +98,7 @@ export async function fill(place, text, get, { keep = false, actions = () => [] 
   (successor || place).focus();
 }
 
-/** Asks before something is taken back. */
+/** Asks for confirmation before something is revoked. */
 export function confirmed(title, text) {
   const dialog = byId("confirm");
   byId("confirm-title").textContent = title;

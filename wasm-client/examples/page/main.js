@@ -1,4 +1,4 @@
-// Signing in and out. The credential is in this page's memory, and nowhere else.
+// Signing in and out. The credential is only in this page's memory.
 
 import { byId, once, say } from "./dom.js";
 import { showDelegations } from "./delegations.js";
@@ -53,7 +53,7 @@ function signedIn(session) {
   byId("email").textContent = session.me.email ?? session.me.name ?? session.me.id;
   show(true);
   const grants = byId("grants");
-  // Whom one delegates to is whom one grants sessions to.
+  // The agents to which a user delegates are those to which they grant sessions.
   showDelegations(byId("delegations"), session, (agents) => showGrants(grants, session, agents));
   showTools(byId("tools"), session);
   byId("title").focus();

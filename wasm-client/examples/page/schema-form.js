@@ -1,4 +1,5 @@
-// A form for a tool's arguments, from the JSON Schema of its input. What has no field of its own is written as JSON.
+// A form for a tool's arguments, from the JSON Schema of its input. Values without a field of their own are written
+// as JSON.
 
 import { element } from "./dom.js";
 
@@ -45,7 +46,7 @@ function controlFor(property, attributes) {
       return { control, value: ({ value }) => (value === "" ? undefined : Number(value)) };
     }
     case "boolean": {
-      // Not `required`, which would mean that it must be ticked.
+      // Not `required`: that would mean that it must be ticked.
       const control = element("input", { ...attributes, required: false, type: "checkbox", checked: initial === true });
       return { control, value: ({ checked }) => (checked || attributes.required || initial !== undefined ? checked : undefined) };
     }
@@ -56,7 +57,7 @@ function controlFor(property, attributes) {
   }
 }
 
-/** JSON of somebody's typing. */
+/** JSON that the user has typed. */
 export function parse(text, what) {
   try {
     return JSON.parse(text);

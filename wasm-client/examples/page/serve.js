@@ -1,4 +1,4 @@
-// A static server, for those who have none at hand. DEPUTIZE_URL is the service, if it is not the one in index.html.
+// A static server, in case there is no other. DEPUTIZE_URL is the service, if it is not the one in index.html.
 
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";

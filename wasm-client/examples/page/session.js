@@ -1,4 +1,4 @@
-// Who is signed in: the client with their credentials, and the names of what they see.
+// The signed-in user: their client, and the names of what they see.
 
 import { AgentClient, DeputizeError } from "deputize";
 
@@ -14,9 +14,9 @@ export class Session {
     this.client = new AgentClient({ url, credentials: { [kind]: secret } });
   }
 
-  /** Proves the credential, and learns who it is and which servers there are. */
+  /** Proves the credential, and reads which user it is and which servers there are. */
   async begin() {
-    // The client first: what is wrong with a credential, it says with what to do about it.
+    // The client goes first: its errors say what to do about a wrong credential.
     await this.client.delegations.list(undefined, { limit: 1 });
     [this.me, this.servers] = await Promise.all([this.#get("/api/v1/me"), this.#get("/api/v1/servers")]);
     for (const agent of await this.#get("/api/v1/agent-accounts")) this.#agents.set(agent.id, agent);
@@ -31,7 +31,7 @@ export class Session {
     return [...this.#agents.values()];
   }
 
-  /** Learns the name of an agent account, if it is to be known. */
+  /** Reads the name of an agent account, if the user may see it. */
   async agent(id) {
     if (!this.#agents.has(id)) {
       const unknown = { id, name: `Agent ${id.slice(0, 8)}…` };
@@ -40,7 +40,7 @@ export class Session {
     return this.#agents.get(id);
   }
 
-  // What is no concern of an agent's client: accounts and servers by their names.
+  // Requests that the package does not make: accounts and servers by their names.
   async #get(path) {
     const answer = await fetch(this.#url + path, { headers: this.#headers, credentials: "omit" });
     const body = await answer.json().catch(() => ({}));

@@ -1,4 +1,4 @@
-// Calling a tool: the server, the tool, its arguments, and what came of it.
+// Calling a tool: the server, the tool, its arguments, and the result.
 
 import { offers } from "./connect.js";
 import { badge, element, fill, nothing, problem, say } from "./dom.js";
@@ -42,7 +42,7 @@ function toolForm(session, serverId, tool) {
       try {
         json.value = JSON.stringify(read(), null, 2);
       } catch {
-        // What is not JSON yet is written here.
+        // The user can write JSON here, starting from an empty object.
         json.value = "{}";
       }
     }
@@ -75,7 +75,7 @@ function toolForm(session, serverId, tool) {
       stop.hidden = true;
     }
   });
-  // Fields that must be filled in must not be asked for while they are hidden.
+  // While required fields are hidden, the browser must not ask for them.
   swap.addEventListener("click", () => (form.noValidate = !jsonField.hidden));
 
   const { readOnlyHint, destructiveHint } = tool.annotations ?? {};
@@ -85,7 +85,7 @@ function toolForm(session, serverId, tool) {
 
 function resultOf(result, millis) {
   const data = result.structuredContent;
-  // Servers repeat it as a text, for clients that do not know it.
+  // Servers repeat it as text, for clients that do not read structured content.
   const pieces = (result.content ?? []).filter((piece) => !(data && piece.type === "text" && isSame(piece.text, data)));
   const parts = pieces.map((piece) =>
     piece.type === "text"

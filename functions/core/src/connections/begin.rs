@@ -1,4 +1,8 @@
-//! The way to the authorization server: discovery, registration, and a request that only its own answer fits.
+//! The way to the authorization server: `POST /api/v1/servers/{id}/connect`.
+//!
+//! The server's metadata is discovered (`discovery`), and the client chosen or registered ([`registration`]). Issuer,
+//! resource and PKCE must be right. Then the request is stored under the hash of its `state`: the user who began, the
+//! issuer, the sealed PKCE verifier, an expiry of ten minutes. Only an answer that fits all of these is accepted.
 
 use std::time::Duration;
 
@@ -20,36 +24,36 @@ use crate::{
     secret::{SecretHash, random_text},
     servers::{Server, ServerAuth},
     sessions::Session,
-    table::{Change, Entity, Key},
+    table::{CommitError, Entity, Key, retry_on_conflict},
     vault::Sealed,
 };
 
 /// How long a user has to sign in and consent.
 pub const BEGUN_FOR: Duration = Duration::from_secs(600);
 
-/// How long discovery and registration may take in all.
+/// How long discovery and registration may take together.
 const WITHIN: Duration = Duration::from_secs(20);
 
-/// A connection that has been begun.
+/// A connection that has begun.
 #[derive(Debug)]
-pub struct Begun {
-    /// Where the user's browser is to go.
+pub struct BegunConnection {
+    /// The URL to open in the user's browser.
     pub authorization_url: String,
-    /// What the browser that began proves itself with when it comes back.
+    /// A secret for the browser that began. It proves itself with it when it comes back.
     pub binding: SecretString,
-    /// Names the connection, without being its `state`.
+    /// Names the connection. It does not reveal the `state`.
     pub id: String,
 }
 
-/// A connection under way, found by its `state`.
+/// A connection that has begun, found by its `state`.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Connecting {
+pub(super) struct PendingConnection {
     pub(super) user_id: UserId,
     pub(super) server_id: ServerId,
-    /// The server's address when it began.
+    /// The server's address when the connection began.
     pub(super) server_url: String,
     pub(super) resource: String,
-    /// RFC 9207: whose answer it must be.
+    /// The issuer that must answer (RFC 9207).
     pub(super) issuer: String,
     pub(super) client_id: String,
     pub(super) redirect_uri: String,
@@ -61,25 +65,30 @@ pub(super) struct Connecting {
     pub(super) expires_at: Timestamp,
 }
 
-impl Entity for Connecting {
+impl Entity for PendingConnection {
     const KIND: &'static str = "OAuth connection under way";
 }
 
-/// Begins to connect the caller to a server. `scope` is asked for beside what the server asks for and what
-/// the caller's present session has.
+/// Begins to connect the caller to a server. `scope` is requested in addition to what the server asks for and
+/// what the caller's present session has.
 pub async fn begin(
     core: &Core,
     caller: &UserCaller,
     server: &ServerId,
     scope: Option<&str>,
-) -> Result<Begun> {
+) -> Result<BegunConnection> {
     if scope.is_some_and(|scope| !is_scope(scope)) {
         return Err(Error::invalid("scope must be scope values separated by spaces (RFC 6749 section 3.3)"));
     }
     let begun = tokio::time::timeout(WITHIN, begin_in_time(core, caller, server, scope)).await;
     begun.unwrap_or_else(|_| {
         let detail = "The MCP server and its authorization server took too long".to_owned();
-        Err(Error::Upstream { kind: crate::error::UpstreamFailure::TimedOut, detail })
+        Err(Error::Upstream {
+            kind: crate::error::UpstreamFailure::TimedOut,
+            detail,
+            may_have_run: false,
+            cause: None,
+        })
     })
 }
 
@@ -88,7 +97,7 @@ async fn begin_in_time(
     caller: &UserCaller,
     server_id: &ServerId,
     scope: Option<&str>,
-) -> Result<Begun> {
+) -> Result<BegunConnection> {
     let session_key = Key::session(caller.user.id, server_id);
     let mut found = core.table.read(vec![Key::server(server_id), session_key.clone()]).await?;
     let server = found.take::<Server>(&Key::server(server_id))?.filter(|server| server.active);
@@ -102,7 +111,8 @@ async fn begin_in_time(
     let registered_at = server.oauth_client.as_ref().map(|client| client.issuer.as_str());
     let discovered = discovery::discover(&*core.http, &url, registered_at).await?;
     let provider = discovered.provider;
-    // Without it, some give no refresh token; where it is not known, it must not be asked for.
+    // Some providers give a refresh token only with this scope. Where it is not known, it must not be
+    // requested.
     let offline = provider.scopes_supported.iter().any(|scope| scope == "offline_access");
     let granted = session.as_ref().and_then(|session| session.scope.as_deref());
     let scope = union(&[discovered.scope.as_deref(), granted, scope, offline.then_some("offline_access")]);
@@ -115,10 +125,10 @@ async fn begin_in_time(
     let mut request = authorization_url(&registration, &verifier, &state, scope.as_deref())?;
     request.query_pairs_mut().append_pair("resource", &discovered.resource);
     if offline {
-        // OpenID Connect Core section 11: offline access is given with the user's consent only.
+        // OpenID Connect Core section 11: offline access needs the user's consent.
         request.query_pairs_mut().append_pair("prompt", "consent");
     }
-    let connecting = Connecting {
+    let connecting = PendingConnection {
         user_id: caller.user.id,
         server_id: server.id,
         server_url: server.url,
@@ -132,13 +142,29 @@ async fn begin_in_time(
         expires_at: core.clock.now().plus(BEGUN_FOR),
     };
     let id = connection_id(&key);
-    let mut change = Change::new();
-    change.create_expiring(key, &connecting, connecting.expires_at)?;
-    core.table.commit(change).await.map_err(fresh_id)?;
-    Ok(Begun { authorization_url: request.into(), binding: SecretString::from(binding.as_str()), id })
+    retry_on_conflict(|| async {
+        let mut change = caller.change()?;
+        change.create_expiring(key.clone(), &connecting, connecting.expires_at)?;
+        let created = core.table.commit(change).await;
+        match created {
+            // The item does not exist, so no other writer was faster: two transactions of the store collided.
+            Err(CommitError::ConditionFailed)
+                if core.table.read_one::<PendingConnection>(key.clone()).await?.is_none() =>
+            {
+                created
+            }
+            created => Ok(created.map_err(fresh_id)?),
+        }
+    })
+    .await?;
+    Ok(BegunConnection {
+        authorization_url: request.into(),
+        binding: SecretString::from(binding.as_str()),
+        id,
+    })
 }
 
-/// A short name for a connection that says nothing of its `state`: what its cookie is called.
+/// A short name for a connection, for its cookie. It does not reveal the `state`.
 pub(super) fn connection_id(key: &Key) -> String {
     key.pk.chars().rev().take(16).collect()
 }

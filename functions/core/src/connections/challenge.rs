@@ -2,7 +2,7 @@
 
 use http_auth::ChallengeParser;
 
-/// The parameters of a `Bearer` challenge that steer us (RFC 6750 section 3, RFC 9728 section 5.1).
+/// The parameters of a `Bearer` challenge that matter to Deputize (RFC 6750 section 3, RFC 9728 section 5.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Challenge {
     pub resource_metadata: Option<String>,
@@ -11,7 +11,7 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// The `Bearer` challenge in a header; an empty one if there is none that can be read.
+    /// The `Bearer` challenge in a header. Empty if the header has none, or cannot be parsed.
     pub fn parse(header: &str) -> Self {
         let challenges = ChallengeParser::new(header).map_while(Result::ok);
         let mut bearer = challenges.filter(|challenge| challenge.scheme.eq_ignore_ascii_case("bearer"));
@@ -27,17 +27,17 @@ impl Challenge {
         }
     }
 
-    /// The scope that a token lacks, if that is what the challenge says.
+    /// The missing scope, if the challenge says that the token lacks one.
     pub fn insufficient_scope(&self) -> Option<&str> {
         (self.error.as_deref() == Some("insufficient_scope"))
             .then(|| self.scope.as_deref().unwrap_or_default())
     }
 }
 
-/// The longest scope that is taken from anybody, in bytes.
+/// The longest scope that is accepted, in bytes.
 const MAX_SCOPE: usize = 1_000;
 
-/// Whether a text is a scope: RFC 6749 section 3.3's characters, and not endless.
+/// Whether a text is a scope: the characters of RFC 6749 section 3.3, and a bounded length.
 pub(super) fn is_scope(text: &str) -> bool {
     let fits = |byte: u8| matches!(byte, b' ' | 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
     !text.trim().is_empty() && text.len() <= MAX_SCOPE && text.bytes().all(fits)

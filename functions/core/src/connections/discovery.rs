@@ -1,25 +1,28 @@
 //! From an MCP server to the authorization server that gives tokens for it
 //! ([authorization server discovery](https://modelcontextprotocol.io/specification/2026-07-28/basic/authorization/authorization-server-discovery)).
+//!
+//! The server is asked without a token. Its 401 says where its metadata is; otherwise the well-known addresses are
+//! tried. The metadata names the authorization server, whose own metadata is looked for in the specification's order.
 
-use ::http::{Method, Request, StatusCode, header};
+use http::{Method, Request, StatusCode, header};
 use serde::Deserialize;
 use url::Url;
 
 use super::{
     Challenge,
-    http::{Http, HttpError, NoDocument, document},
-    provider::Provider,
+    metadata::{Provider, bad},
     quoted,
 };
 use crate::error::{Error, Result, UpstreamFailure};
+use crate::network::{Http, HttpError, NoDocument, document};
 
-/// What is known of a protected MCP server.
+/// What discovery has found out about a protected MCP server.
 #[derive(Debug)]
 pub(super) struct Discovered {
     pub(super) provider: Provider,
-    /// What to name in `resource` (RFC 8707): the server, as it names itself.
+    /// The server's own name, for `resource` (RFC 8707).
     pub(super) resource: String,
-    /// What to ask for: the challenge's scope, else the metadata's.
+    /// The scope to request: the challenge's, else the metadata's.
     pub(super) scope: Option<String>,
 }
 
@@ -33,8 +36,8 @@ struct ResourceMetadata {
     scopes_supported: Vec<String>,
 }
 
-/// Asks the server for its authorization server. `issuer` is the one where we are registered already: it is
-/// preferred, and believed if the server has no metadata at all.
+/// Asks the server for its authorization server. `issuer` is the one where Deputize is registered already. It
+/// is preferred, and used if the server has no metadata at all.
 pub(super) async fn discover(http: &dyn Http, server: &Url, issuer: Option<&str>) -> Result<Discovered> {
     http.check(server).map_err(|error| error.from("the MCP server"))?;
     let challenge = challenge(http, server).await?;
@@ -64,10 +67,10 @@ pub(super) async fn discover(http: &dyn Http, server: &Url, issuer: Option<&str>
     Ok(Discovered { provider, resource: metadata.resource, scope })
 }
 
-/// The challenge to a request without a token. A server that lets it pass has none.
+/// The server's challenge to a request without a token. Empty if the server accepts the request.
 async fn challenge(http: &dyn Http, server: &Url) -> Result<Challenge> {
-    // Of the stateless revision, so that no session is begun anywhere. Authorization comes before the
-    // protocol: who does not speak it answers 401 all the same.
+    // A request of the stateless revision, so that no session begins at the server. Authorization is checked
+    // before the protocol: a server that does not speak this revision answers 401 too.
     let body = br#"{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"deputize","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}}}"#;
     let request = Request::builder()
         .method(Method::POST)
@@ -80,7 +83,7 @@ async fn challenge(http: &dyn Http, server: &Url) -> Result<Challenge> {
         .map_err(Error::internal)?;
     let response = match http.send(request).await {
         Ok(response) => response,
-        // An answer that is too long is no challenge; the well-known addresses may still serve.
+        // An answer that is too long is not a challenge. The well-known addresses may still work.
         Err(HttpError::TooLarge(_)) => return Ok(Challenge::default()),
         Err(error) => return Err(error.from("the MCP server")),
     };
@@ -94,7 +97,7 @@ async fn challenge(http: &dyn Http, server: &Url) -> Result<Challenge> {
         .unwrap_or_default())
 }
 
-/// The server's metadata, from where the challenge says, else from the well-known addresses.
+/// The server's metadata, from the address in the challenge, else from the well-known addresses.
 async fn resource_metadata(
     http: &dyn Http,
     server: &Url,
@@ -120,7 +123,8 @@ async fn resource_metadata(
             Err(NoDocument::Absent) => continue,
             Err(failed) => return Err(no_document(failed, "the MCP server's protected resource metadata")),
         };
-        // RFC 9728 section 3.3: metadata of another resource would have us hand out its tokens.
+        // RFC 9728 section 3.3: with another resource's metadata, Deputize would send this server that
+        // resource's tokens.
         if !is_resource_of(&metadata.resource, server) {
             return Err(bad(format!(
                 "The MCP server's metadata is about another resource: {}",
@@ -132,8 +136,8 @@ async fn resource_metadata(
     Ok(None)
 }
 
-/// Whether `resource` names the server: itself, or, at the same origin, a path that it is below, for
-/// servers that protect all that they have as one.
+/// Whether `resource` is the server itself or, at the same origin, a path above it. Some servers protect
+/// everything that they have as one resource.
 fn is_resource_of(resource: &str, server: &Url) -> bool {
     let Ok(resource) = resource.parse::<Url>() else { return false };
     let path = resource.path().trim_end_matches('/');
@@ -143,7 +147,7 @@ fn is_resource_of(resource: &str, server: &Url) -> bool {
         && server.path().strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The server's address as a resource identifier: without a fragment, and without a slash that says nothing.
+/// The server's address as a resource identifier: without a fragment and without a trailing slash.
 fn canonical(server: &Url) -> String {
     let mut server = server.clone();
     server.set_fragment(None);
@@ -154,7 +158,8 @@ fn canonical(server: &Url) -> String {
     }
 }
 
-/// An authorization server's metadata, from the well-known addresses in the prescribed order.
+/// An authorization server's metadata, from the well-known addresses in the order that the specification
+/// prescribes.
 async fn provider(http: &dyn Http, issuer: &str) -> Result<Provider> {
     const WHAT: &str = "the authorization server's metadata";
     let url = issuer.parse::<Url>().ok().filter(|url| url.query().is_none() && url.fragment().is_none());
@@ -202,12 +207,13 @@ fn no_document(failed: NoDocument, what: &str) -> Error {
     match failed {
         NoDocument::Absent => bad(format!("There is no such document: {what}")),
         NoDocument::Http(error) => error.from(what),
-        NoDocument::Malformed(why) => bad(format!("There is something wrong with {what}: {why}")),
+        NoDocument::Malformed(why) => Error::Upstream {
+            kind: UpstreamFailure::Bad,
+            detail: format!("There is something wrong with {what}: {why}"),
+            may_have_run: false,
+            cause: Some(why),
+        },
     }
-}
-
-pub(super) fn bad(detail: impl Into<String>) -> Error {
-    Error::Upstream { kind: UpstreamFailure::Bad, detail: detail.into() }
 }
 
 #[cfg(test)]

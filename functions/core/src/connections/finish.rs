@@ -1,35 +1,49 @@
-//! The way back from the authorization server: whose connection it is, whose answer it is, and the code's
-//! exchange for tokens.
+//! The way back from the authorization server: `GET /api/v1/oauth/callback`.
 //!
-//! An authorization URL can be handed to somebody else: who then signs in and consents would connect *their*
-//! account for the one who began. So the browser that comes back must be that of the user who began. It
-//! shows that by the cookie that the beginning set, or by the user's own credential; a browser with neither
-//! (the URL was asked for by a script) is first shown who is being connected to what, and asked.
+//! The order of checks:
+//!
+//! 1. The issuer (RFC 9207), before anything else of the answer is believed or shown.
+//! 2. Whose browser it is.
+//! 3. The `state` is deleted. Only one of several answers can do that.
+//! 4. The code is exchanged. Session and event are one transaction.
+//!
+//! **Whose browser.** An authorization URL can be sent to another person, who would then connect *their* account for
+//! the user who began. So the browser that comes back must show the cookie that the beginning set, or send the user's
+//! own credential. A browser with neither (a script asked for the URL) is first shown which user is being connected to
+//! which server, and asked to confirm.
+//!
+//! **Faults.** Before the `state` is deleted, the browser can come again, and a KMS that cannot be reached is noticed
+//! by then. After that, a browser that goes away is connected all the same, since the exchange is a task of its own
+//! (`tasks`). If the process dies, or the store cannot be reached for 6 s, the user begins again. A code or tokens that
+//! were not stored expire at the provider.
 
-use secrecy::ExposeSecret;
+use zeroize::Zeroizing;
 
 use super::{
-    begin::{Connecting, connection_id},
-    discovery::bad,
-    provider::{self, Exchange, NotGranted},
+    begin::{PendingConnection, connection_id},
+    delete_once,
+    metadata::bad,
+    provider::{self, AuthorizationGrant, TokenRequestError},
     quoted,
-    registration::{self, Registration},
+    registration::{self, Client, Registration},
 };
 use crate::{
     Core,
-    audit::{Action, Event, Request},
+    audit::{Action, Event, RequestContext},
     error::{Error, Result, UpstreamFailure},
     ids::UserId,
     secret::SecretHash,
     servers::Server,
     sessions::{self, NewSession},
-    table::{Attempt, Change, Key, Stored},
+    table::{Key, Stored, Table},
+    tasks::TaskContext,
     users::User,
+    vault::Sealer,
 };
 
 /// What a browser brings back (RFC 6749 section 4.1.2, RFC 9207 section 2).
 #[derive(Debug, Default)]
-pub struct Answer<'a> {
+pub struct AuthorizationResponse<'a> {
     pub state: &'a str,
     pub code: Option<&'a str>,
     pub iss: Option<&'a str>,
@@ -37,26 +51,26 @@ pub struct Answer<'a> {
     pub error_description: Option<&'a str>,
 }
 
-/// How the browser shows that it is the beginner's.
+/// How the browser proves that it is the one in which the connection began.
 #[derive(Clone, Copy, Debug)]
 pub enum Proof<'a> {
-    /// A user's own credential came with the request.
+    /// The request has a user's own credential.
     User(UserId),
-    /// The cookie that the beginning set.
+    /// The cookie that was set when the connection began.
     Binding(&'a str),
-    /// Whoever looks at the page has read whose connection it is, and agreed.
+    /// The user has read on the page whose connection it is, and agreed.
     Confirmed,
     Nothing,
 }
 
-/// What came of it.
+/// The result of [`finish`].
 #[derive(Debug)]
-pub enum Finished {
+pub enum ConnectionOutcome {
     Connected {
         server: String,
         account: String,
     },
-    /// Ask whoever looks at the page whether this is theirs.
+    /// Ask the user who looks at the page whether this connection is theirs.
     ToConfirm {
         server: String,
         account: String,
@@ -64,10 +78,10 @@ pub enum Finished {
     },
 }
 
-/// The longest `state`, `iss` or `code` that is looked at, in bytes.
+/// The longest `state`, `iss` or `code` that is accepted, in bytes.
 const MAX_PARAMETER: usize = 4096;
 
-/// What the cookie of a connection is called that comes back with this `state`.
+/// The name of the cookie for the connection that comes back with this `state`.
 pub fn cookie_id(state: &str) -> String {
     connection_id(&Key::connecting(state))
 }
@@ -75,16 +89,16 @@ pub fn cookie_id(state: &str) -> String {
 /// Finishes a connection, once.
 pub async fn finish(
     core: &Core,
-    request: &Request,
-    answer: Answer<'_>,
+    request: &RequestContext,
+    answer: AuthorizationResponse<'_>,
     proof: Proof<'_>,
-) -> Result<Finished> {
-    let Answer { state, code, iss, .. } = &answer;
+) -> Result<ConnectionOutcome> {
+    let AuthorizationResponse { state, code, iss, .. } = &answer;
     if [Some(*state), *code, *iss].into_iter().flatten().any(|text| text.len() > MAX_PARAMETER) {
         return Err(Error::invalid("The authorization server's answer is too long"));
     }
     let key = Key::connecting(state);
-    let connecting = core.table.read_one::<Connecting>(key.clone()).await?;
+    let connecting = core.table.read_one::<PendingConnection>(key.clone()).await?;
     let connecting =
         connecting.filter(|connecting| connecting.expires_at > core.clock.now()).ok_or_else(used)?;
     let (user_key, server_key) = (Key::user(connecting.user_id), Key::server(&connecting.server_id));
@@ -95,7 +109,7 @@ pub async fn finish(
     let user =
         user.ok_or_else(|| Error::forbidden("The account that began this has been deactivated"))?.value;
 
-    // RFC 9207 section 2.4, and before anything in the answer is believed or shown, an error too.
+    // RFC 9207 section 2.4. It comes before anything of the answer is believed or shown, also of an error.
     let registration = found.take::<Registration>(&client_key)?;
     let registration = registration.filter(|registration| registration.client_id == connecting.client_id);
     let registration = registration.ok_or_else(used)?;
@@ -104,25 +118,29 @@ pub async fn finish(
         None => !registration.provider.authorization_response_iss_parameter_supported,
     };
     if !issuer_matches {
-        consume(core, &key, &connecting).await?;
+        consume(&core.table, &key, &connecting).await?;
         let why = "The answer is not from the authorization server that was asked, so it was not used; connect \
                    again, and tell your administrator if this happens again";
-        return refused(core, request, &connecting, Error::invalid(why)).await;
+        return refused(&core.task_context(), request, &connecting, Error::invalid(why)).await;
     }
     let server = found
         .take::<Server>(&server_key)?
         .filter(|server| server.active && server.url == connecting.server_url);
     let server =
         server.ok_or_else(|| Error::invalid("The server has been changed meanwhile; connect again"))?.value;
+    if !registration.is_of(&server) {
+        let why = "The server's oauth_client has been changed meanwhile; connect again";
+        return Err(Error::invalid(why));
+    }
 
     let is_beginner = match proof {
-        // Nothing comes of an error, so it does not matter who brings it.
+        // An error changes nothing, so any browser may bring it.
         _ if answer.error.is_some() => true,
         Proof::User(user) => user == connecting.user_id,
         Proof::Binding(binding) => SecretHash::of(binding.as_bytes()).matches(&connecting.binding),
         Proof::Confirmed => true,
         Proof::Nothing => {
-            return Ok(Finished::ToConfirm {
+            return Ok(ConnectionOutcome::ToConfirm {
                 server: server.name,
                 account: account(&user),
                 provider: connecting.value.issuer,
@@ -132,18 +150,29 @@ pub async fn finish(
     if !is_beginner {
         return Err(Error::forbidden("Somebody else began this connection; begin your own"));
     }
-    consume(core, &key, &connecting).await?;
-    let session = match code.filter(|code| answer.error.is_none() && !code.is_empty()) {
-        Some(granted) => exchange(core, &key, &connecting, &registration, &server, granted).await,
-        None => Err(declined(&answer)),
+    let Some(granted) = code.filter(|code| answer.error.is_none() && !code.is_empty()) else {
+        consume(&core.table, &key, &connecting).await?;
+        return refused(&core.task_context(), request, &connecting, declined(&answer)).await;
     };
-    let session = match session {
-        Ok(session) => session,
-        Err(error) => return refused(core, request, &connecting, error).await,
+    // The KMS is called now: as long as the `state` exists, the browser can try again.
+    let opened = core.vault.open(&key, &connecting.verifier).await?.value;
+    let session_key = Key::session(user.id, &server.id);
+    let exchange = CodeExchange {
+        context: core.task_context(),
+        request: request.clone(),
+        client: registration.client(&core.vault, &server).await?,
+        verifier: Zeroizing::new(std::str::from_utf8(&opened).map_err(Error::internal)?.to_owned()),
+        code: Zeroizing::new((*granted).to_owned()),
+        sealer: core.vault.sealer(&session_key).await?,
+        key,
+        connecting,
+        registration,
+        server,
     };
-    let event = event(core, request, &connecting)?.note(session.scope.as_deref().unwrap_or("no scope named"));
-    sessions::store_with(core, user.id, &server, session, Some(&event)).await?;
-    Ok(Finished::Connected { server: server.name, account: account(&user) })
+    let server = exchange.server.name.clone();
+    // The browser may disconnect, but the provider accepts a code only once.
+    core.tasks.run("finishing a connection", exchange.run()).await?;
+    Ok(ConnectionOutcome::Connected { server, account: account(&user) })
 }
 
 fn account(user: &User) -> String {
@@ -158,19 +187,13 @@ fn used() -> Error {
     Error::invalid("This connection has been used already, or has expired; connect again")
 }
 
-/// Takes the connection out of the table. Of two answers with its `state`, one succeeds.
-async fn consume(core: &Core, key: &Key, connecting: &Stored<Connecting>) -> Result<()> {
-    let mut change = Change::new();
-    change.delete(key, connecting.rev)?;
-    match core.table.commit(change).await {
-        Ok(()) => Ok(()),
-        Err(Attempt::Raced) => Err(used()),
-        Err(Attempt::Failed(error)) => Err(error),
-    }
+/// Deletes the connection from the table. Of two answers with the same `state`, one succeeds.
+async fn consume(table: &Table, key: &Key, connecting: &Stored<PendingConnection>) -> Result<()> {
+    if delete_once::<PendingConnection>(table, key, connecting.rev).await? { Ok(()) } else { Err(used()) }
 }
 
-/// The answer was an error (RFC 6749 section 4.1.2.1), or nothing.
-fn declined(answer: &Answer<'_>) -> Error {
+/// The answer was an error (RFC 6749 section 4.1.2.1), or had no code.
+fn declined(answer: &AuthorizationResponse<'_>) -> Error {
     let Some(error) = answer.error else {
         return Error::invalid("The authorization server's answer has no code");
     };
@@ -178,68 +201,98 @@ fn declined(answer: &Answer<'_>) -> Error {
         return Error::invalid("Access was declined at the authorization server, so nothing was connected");
     }
     let description = answer.error_description.map(|text| format!(": {}", quoted(text))).unwrap_or_default();
-    Error::Invalid(format!("The authorization server answered {}{description}", quoted(error)))
+    Error::invalid(format!("The authorization server answered {}{description}", quoted(error)))
 }
 
-async fn exchange(
-    core: &Core,
-    key: &Key,
-    connecting: &Connecting,
-    registration: &Stored<Registration>,
-    server: &Server,
-    authorization_code: &str,
-) -> Result<NewSession> {
-    let client = registration.client(core, server).await?;
-    let verifier = core.vault.open(key, &connecting.verifier).await?.value;
-    let verifier = std::str::from_utf8(&verifier).map_err(Error::internal)?;
-    let grant = Exchange::Code { code: authorization_code, verifier, redirect_uri: &connecting.redirect_uri };
-    let endpoint = &registration.provider.token_endpoint;
-    let asked = provider::ask_for_tokens(&core.http, endpoint, &client, &connecting.resource, grant).await;
-    let granted = match asked {
-        Ok(granted) => granted,
-        Err(NotGranted::InvalidGrant) => {
-            return Err(bad("The authorization server does not take its own code any more; connect again"));
-        }
-        Err(NotGranted::InvalidClient) => {
-            registration::forget(core, &server.id, registration).await?;
-            return Err(bad(
-                "The authorization server does not know this service as a client; connect again",
-            ));
-        }
-        Err(NotGranted::Refused(why)) => {
-            return Err(bad(format!("The authorization server refused to give tokens: {why}")));
-        }
-        Err(NotGranted::Down { why, timed_out, .. }) => {
-            let kind = if timed_out { UpstreamFailure::TimedOut } else { UpstreamFailure::Bad };
-            let detail = format!("The authorization server gave no tokens: {why}; connect again");
-            return Err(Error::Upstream { kind, detail });
-        }
-    };
-    let now = core.clock.now();
-    let access_token = granted.access_token.expose_secret().to_owned().into();
-    Ok(NewSession {
-        access_token,
-        refresh_token: granted.refresh_token,
-        issued_at: now,
-        expires_at: granted.expires_in.map(|lifetime| now.plus(lifetime)),
-        // RFC 6749 section 5.1: without one, it is what was asked for.
-        scope: granted.scope.or_else(|| connecting.scope.clone()),
-        provider: Some(sessions::ProviderRef {
-            issuer: connecting.issuer.clone(),
-            client_id: connecting.client_id.clone(),
-            resource: connecting.resource.clone(),
-        }),
-    })
+/// The exchange of the code for tokens, from the deletion of the `state` to the stored session.
+struct CodeExchange {
+    context: TaskContext,
+    request: RequestContext,
+    key: Key,
+    connecting: Stored<PendingConnection>,
+    registration: Stored<Registration>,
+    server: Server,
+    client: Client,
+    verifier: Zeroizing<String>,
+    code: Zeroizing<String>,
+    sealer: Sealer,
 }
 
-fn event(core: &Core, request: &Request, connecting: &Connecting) -> Result<Event> {
-    let event = Event::new(core, request, Action::ConnectionCreate)?;
+impl CodeExchange {
+    async fn run(self) -> Result<()> {
+        let Self { context, request, connecting, server, sealer, .. } = &self;
+        consume(&context.table, &self.key, connecting).await?;
+        let session = match self.granted().await {
+            Ok(session) => session,
+            Err(error) => return refused(context, request, connecting, error).await,
+        };
+        let scope = session.scope.as_deref().unwrap_or("no scope named");
+        let event = event(context, request, connecting)?.note(scope);
+        sessions::store_with(context, connecting.user_id, server, session, sealer, Some(&event)).await?;
+        Ok(())
+    }
+
+    async fn granted(&self) -> Result<NewSession> {
+        let Self { context, connecting, registration, server, client, .. } = self;
+        let redirect_uri = &connecting.redirect_uri;
+        let grant = AuthorizationGrant::Code { code: &self.code, verifier: &self.verifier, redirect_uri };
+        let endpoint = &registration.provider.token_endpoint;
+        let asked =
+            provider::ask_for_tokens(&context.http, endpoint, client, &connecting.resource, grant).await;
+        let granted = match asked {
+            Ok(granted) => granted,
+            Err(TokenRequestError::InvalidGrant) => {
+                return Err(bad(
+                    "The authorization server does not take its own code any more; connect again",
+                ));
+            }
+            Err(TokenRequestError::InvalidClient) => {
+                registration::forget(&context.table, &server.id, registration).await;
+                return Err(bad(
+                    "The authorization server does not know this service as a client; connect again",
+                ));
+            }
+            Err(TokenRequestError::Refused(why)) => {
+                return Err(bad(format!("The authorization server refused to give tokens: {why}")));
+            }
+            Err(TokenRequestError::Down { why, timed_out, .. }) => {
+                let kind = if timed_out { UpstreamFailure::TimedOut } else { UpstreamFailure::Bad };
+                let detail = format!("The authorization server gave no tokens: {why}; connect again");
+                return Err(Error::Upstream { kind, detail, may_have_run: false, cause: Some(why) });
+            }
+        };
+        let now = context.clock.now();
+        Ok(NewSession {
+            access_token: granted.access_token,
+            refresh_token: granted.refresh_token,
+            issued_at: now,
+            expires_at: granted.expires_in.map(|lifetime| now.plus(lifetime)),
+            // RFC 6749 section 5.1: if the answer has no scope, it is the requested one.
+            scope: granted.scope.or_else(|| connecting.scope.clone()),
+            provider: Some(sessions::ProviderRef {
+                issuer: connecting.issuer.clone(),
+                client_id: connecting.client_id.clone(),
+                resource: connecting.resource.clone(),
+            }),
+        })
+    }
+}
+
+fn event(context: &TaskContext, request: &RequestContext, connecting: &PendingConnection) -> Result<Event> {
+    let event = Event::of(&context.clock, &context.random, request, Action::ConnectionCreate)?;
     let event = Event { user_id: Some(connecting.user_id), ..event };
     Ok(event.server(connecting.server_id.clone()).about("connection", &connecting.server_id))
 }
 
-/// Records that a connection came to nothing.
-async fn refused<T>(core: &Core, request: &Request, connecting: &Connecting, error: Error) -> Result<T> {
-    core.table.append(&event(core, request, connecting)?.failed(error.to_string())).await?;
+/// Records that a connection failed. Its `state` is used up, so a store that fails does not leave everything
+/// as it was.
+async fn refused<T>(
+    context: &TaskContext,
+    request: &RequestContext,
+    connecting: &PendingConnection,
+    error: Error,
+) -> Result<T> {
+    let event = event(context, request, connecting)?.failed(error.to_string());
+    context.table.append(&event).await.map_err(Error::undecided)?;
     Err(error)
 }

@@ -1,72 +1,79 @@
-//! New tokens for old.
+//! New tokens for old ones.
 //!
-//! A provider that rotates refresh tokens takes each once, and ends the whole session if it sees one again.
-//! So one caller at a time asks, across all processes: who holds the *lease*, which is taken by a conditional
-//! write to the session. Others go on with the old access token while it lasts, and then wait for the
-//! winner's result.
+//! A provider that rotates refresh tokens accepts each once, and ends the whole session if it sees one again. So one
+//! caller at a time refreshes, across all processes: the holder of the *lease*, which is taken by a conditional write
+//! to the session ([`super::lease`]). Other callers use the old access token while it lasts. Then they look for the
+//! result every 30 to 157 ms, for at most 33 s.
+//!
+//! A session is refreshed in the last minute of its access token, or in the last quarter of a shorter life. It is also
+//! refreshed when the server refuses the token before its time, once a minute at most.
 //!
 //! | when | what is there | what follows |
 //! | --- | --- | --- |
-//! | the winner dies before the provider was asked | its lease | the next caller takes over when it ends |
-//! | … after the provider consumed the token | its lease | the next one is refused, and the error says why |
-//! | the provider is down | the session as it was | 503, and nobody asks it for moments |
+//! | the holder dies before the provider was asked | the old tokens, its lease | the next caller refreshes when the lease ends, after 25 s |
+//! | … after the provider consumed the token | the same | the next caller is refused; the 401 says that a refresh was interrupted, and the session has ended. **The user must connect again:** the new tokens are lost |
+//! | the holder's caller closes the connection | its lease | the refresh goes on: it is a task of its own |
+//! | the KMS is down | the session as it was | 503; the provider was not asked |
+//! | the provider is down, or answers with anything but tokens or `invalid_grant` | the session as it was | 503, or the old token while it lasts; the provider is not asked for 2 s |
 //! | the provider refuses the token | the session, ended | 401 until its owner connects again |
-//! | the store is down when the result comes | its lease | it is tried for as long as the lease lasts |
+//! | our client there is another one now | the session as it was | 401; no request was made, and no secret was sent |
+//! | the store is down when the result comes | its lease | it is tried for 6 s; then the new tokens are lost, and the log says whose |
+//! | the session is written to meanwhile | its lease, and the same tokens | the result is written over that |
+//! | … and it is another connection's now, or gone | that | the result is dropped |
+//!
+//! If the provider did not answer, it may have consumed the token. That is noted in the session, so that a later
+//! `invalid_grant` can be explained.
 
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
-use tokio::time::{Instant, sleep};
-use uuid::Uuid;
+use futures::future::try_join3;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    provider::{self, Exchange, Granted, NotGranted},
-    registration::{self, Registration},
+    lease::{ASK_WITHIN, LeaseHolder, REFRESH_WITHIN, WAIT, Written},
+    provider::{self, AuthorizationGrant, IssuedTokens, TokenRequestError},
+    registration::{self, Client, Registration},
 };
 use crate::{
     Core,
-    audit::{Action, Event, Request},
+    audit::{Action, Event, RequestContext},
     clock::Timestamp,
-    error::{Error, Result},
+    error::{Cause, Error, Result, chain},
     servers::Server,
-    sessions::{Ended, Lease, NewTokens, Session, Standing},
-    table::{Attempt, Change, Key, Stored},
+    sessions::{AccessTokenState, Ended, NewTokens, ProviderRef, Session, pause},
+    table::{Key, Stored, Table},
+    tasks::TaskContext,
+    vault::Sealer,
 };
 
-/// How long a lease lasts. Longer than the provider is waited for and the result is then tried to be stored,
-/// so that nobody else uses the refresh token meanwhile.
-const LEASE: Duration = Duration::from_secs(15);
-/// How long the winner tries to store what it got.
-const STORE_WITHIN: Duration = Duration::from_secs(5);
-/// How long others wait for the winner, or for its lease to end and their own refresh.
-const WAIT: Duration = Duration::from_secs(24);
-/// How long a provider that could not be asked is left alone.
+/// How long a provider that could not be reached is not asked again.
 const BACK_OFF: Duration = Duration::from_secs(2);
-/// A server that refuses a token, and then the one that was got in its place, has another reason than the
-/// token's age: it is not refreshed for again before this.
+/// If a server refuses a token and then also its replacement, the reason is not the token's age. No refresh
+/// follows for this long.
 const REJECTED_AGAIN: Duration = Duration::from_secs(60);
 
-/// Why new tokens are wanted.
+/// Why new tokens are needed.
 pub(crate) enum Need<'a> {
     /// The access token must be good now.
     Good,
-    /// The server has just refused the access token of this session, as it was read then.
+    /// The server has just refused the access token of this session.
     Other { than: &'a Session },
 }
 
 impl Need<'_> {
-    fn standing(&self, session: &Session, core: &Core) -> Standing {
+    fn access_token_state(&self, session: &Session, core: &Core) -> AccessTokenState {
         match self {
-            Self::Other { than } if session.has_tokens_of(than) => Standing::Over,
-            _ => session.standing(core.clock.now()),
+            Self::Other { than } if session.has_tokens_of(than) => AccessTokenState::Over,
+            _ => session.access_token_state(core.clock.now()),
         }
     }
 }
 
 /// The session with an access token that can be used.
-pub(crate) async fn fresh(
+pub(crate) async fn ensure_fresh(
     core: &Core,
-    request: &Request,
+    request: &RequestContext,
     server: &Server,
     mut session: Stored<Session>,
     need: Need<'_>,
@@ -80,192 +87,245 @@ pub(crate) async fn fresh(
         }
     }
     let key = Key::session(session.user_id, &session.server_id);
-    let me = core.random.uuid()?;
+    let holder = LeaseHolder { context: core.task_context(), key: key.clone(), id: core.random.uuid()? };
     let started = Instant::now();
     loop {
-        session.check(server, core.clock.now())?;
-        let standing = need.standing(&session, core);
-        if standing == Standing::Good || !session.renewable {
+        let now = core.clock.now();
+        session.check(server, now)?;
+        let access_token_state = need.access_token_state(&session, core);
+        if access_token_state == AccessTokenState::Good || !session.renewable {
             return Ok(session);
         }
-        let now = core.clock.now();
         let held_by = session.lease.as_ref().filter(|lease| lease.until > now).map(|lease| lease.holder);
+        let is_others = held_by.is_some_and(|by| by != holder.id);
         let left_alone = session.retry_at.is_some_and(|at| at > now);
-        match held_by {
-            Some(holder) if holder == me => {
-                let rejected = matches!(need, Need::Other { .. }).then_some(now);
-                return refresh(core, request, server, session, standing, rejected).await;
-            }
-            // What still works is used while somebody renews it, or cannot.
-            _ if standing == Standing::Ending && (held_by.is_some() || left_alone) => return Ok(session),
-            None if left_alone => return Err(provider_down("it could not be asked moments ago")),
-            None => {
-                if let Some(held) = acquire(core, &key, &session, me).await? {
-                    session = held;
-                    continue;
-                }
-            }
-            Some(_) => {}
+        // An access token that still works is used while it is being renewed, or cannot be renewed.
+        let works = access_token_state == AccessTokenState::Ending;
+        if works && (is_others || left_alone || !is_time_for(REFRESH_WITHIN, request)) {
+            return Ok(session);
         }
-        if started.elapsed() > WAIT {
+        if started.elapsed() > WAIT || !is_time_for(Duration::ZERO, request) {
             return Err(Error::unavailable("an OAuth session is being refreshed for too long"));
         }
-        sleep(pause(core)?).await;
+        if !is_others {
+            if left_alone {
+                return Err(provider_down("it could not be asked moments ago"));
+            }
+            if !is_time_for(REFRESH_WITHIN, request) {
+                return Err(Error::unavailable("the request has too little time left for a refresh"));
+            }
+            let refresh = Refresh {
+                holder: holder.clone(),
+                request: request.clone(),
+                works,
+                rejected_at: matches!(need, Need::Other { .. }).then_some(now),
+            };
+            let refreshed = async {
+                // Before anything is written: a caller who finds that it is impossible delays no other
+                // caller.
+                our_client(&core.table, &session).await?;
+                core.tasks.run("refreshing an OAuth session", refresh.run(session.clone())).await
+            };
+            match refreshed.await {
+                Ok(Written::Done(session)) => {
+                    session.check(server, core.clock.now())?;
+                    return Ok(session);
+                }
+                Ok(Written::Overtaken(there)) => session = there.ok_or(Error::SessionNotFound)?,
+                Err(Error::SessionOfOtherClient | Error::Unavailable { .. } | Error::Undecided { .. })
+                    if works =>
+                {
+                    return Ok(session);
+                }
+                Err(error) => return Err(error),
+            }
+            // Another process has the lease, or the user has connected again. The next read shows it.
+            continue;
+        }
+        sleep(pause(&core.random)?).await;
         session = core.table.read_one(key.clone()).await?.ok_or(Error::SessionNotFound)?;
     }
 }
 
-/// 30 to 157 ms.
-fn pause(core: &Core) -> Result<Duration> {
-    let [jitter] = core.random.bytes::<1>()?;
-    Ok(Duration::from_millis(30 + u64::from(jitter) / 2))
+/// Whether the platform leaves a request this much time.
+fn is_time_for(work: Duration, request: &RequestContext) -> bool {
+    let now = std::time::Instant::now();
+    request.work_until.is_none_or(|until| now.checked_add(work).is_some_and(|end| end <= until))
 }
 
-/// Tries to get the lease. `None`: somebody else was faster, or it is not known; reading again will tell.
-async fn acquire(core: &Core, key: &Key, was: &Stored<Session>, me: Uuid) -> Result<Option<Stored<Session>>> {
-    let mut held = was.value.clone();
-    // A lease that ended on its own: nobody knows how far its holder came.
-    held.in_doubt |= held.lease.is_some();
-    held.lease = Some(Lease { holder: me, until: core.clock.now().plus(LEASE) });
-    held.retry_at = None;
-    let mut change = Change::new();
-    change.replace(key.clone(), &held, was.rev)?;
-    match core.table.commit(change).await {
-        Ok(()) => Ok(Some(Stored { rev: was.rev + 1, value: held })),
-        Err(Attempt::Raced | Attempt::Failed(Error::Undecided { .. })) => Ok(None),
-        Err(Attempt::Failed(error)) => Err(error),
+/// Whether a session's owner must connect again.
+pub async fn has_ended(core: &Core, session: &Session) -> Result<bool> {
+    let now = core.clock.now();
+    if session.has_ended(now) || session.access_token_state(now) != AccessTokenState::Over {
+        return Ok(session.has_ended(now));
+    }
+    match our_client(&core.table, session).await {
+        Ok(_) => Ok(false),
+        Err(Error::SessionOfOtherClient) => Ok(true),
+        Err(error) => Err(error),
     }
 }
 
-/// Asks the provider, by whoever holds the lease.
-async fn refresh(
-    core: &Core,
-    request: &Request,
-    server: &Server,
-    held: Stored<Session>,
-    standing: Standing,
+/// Our client at the provider that gave a session's tokens.
+#[derive(Debug)]
+struct OurClient {
+    server: Server,
+    from: ProviderRef,
+    registration: Stored<Registration>,
+}
+
+/// Our client as it is now. A refresh token is bound to its client (RFC 6749 section 6); no other client can
+/// use it.
+async fn our_client(table: &Table, session: &Session) -> Result<OurClient> {
+    let from = session.provider.clone().ok_or(Error::SessionExpired)?;
+    let (server_key, key) =
+        (Key::server(&session.server_id), Registration::key(&session.server_id, &from.issuer));
+    let mut found = table.read(vec![server_key.clone(), key.clone()]).await?;
+    let server = found.take::<Server>(&server_key)?.ok_or(Error::SessionNotFound)?.value;
+    let registration = found.take::<Registration>(&key)?;
+    let registration = registration
+        .filter(|registration| registration.client_id == from.client_id && registration.is_of(&server))
+        .ok_or(Error::SessionOfOtherClient)?;
+    Ok(OurClient { server, from, registration })
+}
+
+/// Everything for asking the provider and for storing its answer.
+struct Ready {
+    ours: OurClient,
+    client: Client,
+    token: SecretString,
+    sealer: Sealer,
+}
+
+/// A refresh, from taking the lease to storing the answer.
+struct Refresh {
+    holder: LeaseHolder,
+    request: RequestContext,
+    /// Whether the old access token can still be used.
+    works: bool,
+    /// When the server refused the access token, if that is the reason for the refresh.
     rejected_at: Option<Timestamp>,
-) -> Result<Stored<Session>> {
-    let asked = match ask(core, server, &held).await {
-        Ok(asked) => asked,
-        Err(error) => {
-            // The provider was not asked: let others try.
-            give_back(core, &held, held.in_doubt, None).await;
-            return Err(error);
-        }
-    };
-    match asked {
-        Ok(granted) => {
-            let now = core.clock.now();
-            let new = NewTokens {
-                access_token: &granted.access_token,
-                refresh_token: granted.refresh_token.as_ref(),
-                issued_at: now,
-                expires_at: granted.expires_in.map(|lifetime| now.plus(lifetime)),
-                scope: granted.scope.clone(),
-                rejected_at,
-            };
-            let renewed = held.renewed(core, new).await?;
-            let event = event(core, request, &held)?;
-            keep(core, held, renewed, &event).await
-        }
-        Err(NotGranted::InvalidGrant) => {
-            let ended = if held.in_doubt { Ended::Interrupted } else { Ended::Refused };
-            let mut over = held.value.clone();
-            (over.lease, over.ended) = (None, Some(ended));
-            let event =
-                event(core, request, &held)?.failed("The authorization server refused the refresh token");
-            let kept = keep(core, held, over, &event).await?;
-            kept.check(server, core.clock.now())?;
-            Ok(kept)
-        }
-        Err(NotGranted::Down { why, reached, .. }) => {
-            give_back(core, &held, held.in_doubt || reached, Some(core.clock.now().plus(BACK_OFF))).await;
-            // What still works is used.
-            if standing == Standing::Ending { Ok(held) } else { Err(provider_down(&why)) }
-        }
-        Err(refusal) => {
-            give_back(core, &held, held.in_doubt, Some(core.clock.now().plus(BACK_OFF))).await;
-            if standing == Standing::Ending {
-                return Ok(held);
-            }
-            let why = match refusal {
-                NotGranted::Refused(why) => why,
-                _ => "it does not know this service as a client; the session's owner must connect again, or an \
-                      admin correct oauth_client"
-                    .to_owned(),
-            };
-            Err(super::discovery::bad(format!(
-                "The authorization server refused to renew the session: {why}"
-            )))
-        }
-    }
 }
 
-/// The outer error: the provider was not asked.
-async fn ask(core: &Core, server: &Server, held: &Stored<Session>) -> Result<Result<Granted, NotGranted>> {
-    let from = held.provider.as_ref().ok_or(Error::SessionExpired)?;
-    let key = Registration::key(&server.id, &from.issuer);
-    let registration = core.table.read_one::<Registration>(key).await?;
-    // A refresh token is bound to its client (RFC 6749 section 6): another one cannot use it.
-    let registration = registration.filter(|registration| registration.client_id == from.client_id);
-    let Some(registration) = registration else { return Ok(Err(NotGranted::InvalidGrant)) };
-    let client = registration.client(core, server).await?;
-    let token = held.refresh_token(core).await?;
-    let grant = Exchange::Refresh { token: token.expose_secret() };
-    let endpoint = &registration.provider.token_endpoint;
-    let asked = provider::ask_for_tokens(&core.http, endpoint, &client, &from.resource, grant).await;
-    if let Err(NotGranted::InvalidClient) = &asked {
-        registration::forget(core, &server.id, &registration).await?;
-    }
-    Ok(asked)
-}
-
-/// Stores what came of a refresh. What the provider gave cannot be had again, so this does not give up easily.
-async fn keep(core: &Core, held: Stored<Session>, result: Session, event: &Event) -> Result<Stored<Session>> {
-    let key = Key::session(held.user_id, &held.server_id);
-    let started = Instant::now();
-    loop {
-        let mut change = Change::new();
-        change.replace(key.clone(), &result, held.rev)?.record(event)?;
-        let error = match core.table.commit(change).await {
-            Ok(()) => return Ok(Stored { rev: held.rev + 1, value: result }),
-            Err(Attempt::Raced) => {
-                // Ours of an earlier attempt whose answer was lost; else a new connection, which counts.
-                return core.table.read_one(key).await?.ok_or(Error::SessionNotFound);
-            }
-            Err(Attempt::Failed(error)) => error,
+impl Refresh {
+    async fn run(self, was: Stored<Session>) -> Result<Written> {
+        let held = match self.holder.take(was).await? {
+            Written::Done(held) => held,
+            overtaken @ Written::Overtaken(_) => return Ok(overtaken),
         };
-        if started.elapsed() > STORE_WITHIN {
-            let (user, server) = (held.user_id, &held.server_id);
-            tracing::error!(%user, %server, %error, "a refreshed OAuth session could not be stored");
-            return Err(error);
+        // The KMS is called now. After the provider's answer, only the store can fail.
+        let ready = match self.ready(&held).await {
+            Ok(ready) => ready,
+            Err(error) => {
+                self.holder.give_back(&held, held.in_doubt, None).await;
+                return Err(error);
+            }
+        };
+        match self.holder.in_time(held).await? {
+            Written::Done(held) => self.exchange(held, ready).await,
+            overtaken @ Written::Overtaken(_) => Ok(overtaken),
         }
-        sleep(pause(core)?).await;
+    }
+
+    async fn ready(&self, held: &Stored<Session>) -> Result<Ready> {
+        let TaskContext { table, vault, .. } = &self.holder.context;
+        // Read again after the lease was taken, since the request depends on it.
+        let ours = our_client(table, held).await?;
+        let client = ours.registration.client(vault, &ours.server);
+        let (client, token, sealer) =
+            try_join3(client, held.refresh_token(vault), vault.sealer(&self.holder.key)).await?;
+        Ok(Ready { ours, client, token, sealer })
+    }
+
+    /// Asks the provider, and stores its answer.
+    async fn exchange(&self, held: Stored<Session>, ready: Ready) -> Result<Written> {
+        let context = &self.holder.context;
+        match self.ask(&ready).await {
+            Ok(granted) => {
+                let now = context.clock.now();
+                let new = NewTokens {
+                    id: context.random.uuid()?,
+                    access_token: granted.access_token,
+                    // RFC 6749 section 6: if the answer has no refresh token, the old one stays good.
+                    refresh_token: granted.refresh_token.unwrap_or_else(|| ready.token.clone()),
+                    issued_at: now,
+                    expires_at: granted.expires_in.map(|lifetime| now.plus(lifetime)),
+                    scope: granted.scope,
+                    rejected_at: self.rejected_at,
+                };
+                let renewed = |now: &Session| now.renewed(&ready.sealer, &new);
+                stored(&held, self.holder.exchange(&held, renewed, &self.event(&held)?).await)
+            }
+            Err(TokenRequestError::InvalidGrant) => {
+                let event = self.event(&held)?.failed("The authorization server refused the refresh token");
+                let over = |now: &Session| {
+                    let mut over = now.clone();
+                    let how = if now.in_doubt { Ended::Interrupted } else { Ended::Refused };
+                    (over.lease, over.ended) = (None, Some(how));
+                    Ok(over)
+                };
+                stored(&held, self.holder.end(&held, over, &event).await)
+            }
+            Err(refusal) => self.token_request_failed(held, &ready.ours, refusal).await,
+        }
+    }
+
+    async fn ask(&self, ready: &Ready) -> Result<IssuedTokens, TokenRequestError> {
+        let OurClient { from, registration, .. } = &ready.ours;
+        let grant = AuthorizationGrant::Refresh { token: ready.token.expose_secret() };
+        let endpoint = &registration.provider.token_endpoint;
+        let http = &self.holder.context.http;
+        let asked = provider::ask_for_tokens(http, endpoint, &ready.client, &from.resource, grant);
+        timeout(ASK_WITHIN, asked).await.unwrap_or_else(|_| Err(TokenRequestError::silent()))
+    }
+
+    /// Gives the lease back after a refusal or a missing answer. As far as is known, the session is as it was
+    /// before.
+    async fn token_request_failed(
+        &self,
+        held: Stored<Session>,
+        ours: &OurClient,
+        refusal: TokenRequestError,
+    ) -> Result<Written> {
+        if let TokenRequestError::InvalidClient = refusal {
+            let OurClient { server, registration, .. } = ours;
+            registration::forget(&self.holder.context.table, &server.id, registration).await;
+        }
+        let in_doubt = held.in_doubt || matches!(refusal, TokenRequestError::Down { reached: true, .. });
+        let retry_at = self.holder.context.clock.now().plus(BACK_OFF);
+        self.holder.give_back(&held, in_doubt, Some(retry_at)).await;
+        if self.works {
+            return Ok(Written::Done(held));
+        }
+        let why = match refusal {
+            TokenRequestError::Down { why, .. } => return Err(provider_down(why)),
+            TokenRequestError::Refused(why) => why,
+            TokenRequestError::InvalidClient | TokenRequestError::InvalidGrant => {
+                "it does not know this service as a client; the session's owner must connect again, or an admin \
+                 correct oauth_client"
+                    .to_owned()
+            }
+        };
+        Err(super::metadata::bad(format!("The authorization server refused to renew the session: {why}")))
+    }
+
+    fn event(&self, held: &Session) -> Result<Event> {
+        let context = &self.holder.context;
+        let event = Event::of(&context.clock, &context.random, &self.request, Action::ConnectionRefresh)?;
+        let event = Event { user_id: Some(held.user_id), ..event };
+        Ok(event.server(held.server_id.clone()).about("connection", &held.server_id))
     }
 }
 
-/// Gives the lease back with nothing gained. If that fails, it ends by itself.
-async fn give_back(core: &Core, held: &Stored<Session>, in_doubt: bool, retry_at: Option<Timestamp>) {
-    let key = Key::session(held.user_id, &held.server_id);
-    let mut session = held.value.clone();
-    (session.lease, session.in_doubt, session.retry_at) = (None, in_doubt, retry_at);
-    let mut change = Change::new();
-    let written = match change.replace(key, &session, held.rev) {
-        Ok(_) => core.table.commit(change).await,
-        Err(error) => Err(error.into()),
-    };
-    if let Err(Attempt::Failed(error)) = written {
-        tracing::warn!(%error, "the lease on an OAuth session was not given back; it ends by itself");
+/// Logs that new tokens could not be stored. They are lost.
+fn stored(held: &Session, written: Result<Written>) -> Result<Written> {
+    if let Err(error) = &written {
+        let (user, server) = (held.user_id, &held.server_id);
+        tracing::error!(%user, %server, error = %chain(error), "a refreshed OAuth session could not be stored");
     }
+    written
 }
 
-fn event(core: &Core, request: &Request, held: &Session) -> Result<Event> {
-    let event = Event::new(core, request, Action::ConnectionRefresh)?;
-    let event = Event { user_id: Some(held.user_id), ..event };
-    Ok(event.server(held.server_id.clone()).about("connection", &held.server_id))
-}
-
-fn provider_down(why: &str) -> Error {
-    Error::ProviderUnavailable { retry_after: BACK_OFF, why: why.to_owned() }
+fn provider_down(why: impl Into<Cause>) -> Error {
+    Error::ProviderUnavailable { retry_after: BACK_OFF, cause: why.into() }
 }

@@ -1,25 +1,30 @@
 //! Which client we are at an authorization server
 //! ([client registration](https://modelcontextprotocol.io/specification/2026-07-28/basic/authorization/client-registration)).
 //!
-//! In this order: the client that an admin has registered there; our Client ID Metadata Document, if the
-//! server takes such; a client that we register by RFC 7591, once for an MCP server and an issuer. A client
-//! is used with the issuer that it is registered at, and with no other.
+//! In this order: the client that an admin has registered there; our Client ID Metadata Document, if the server accepts
+//! one; a client that we register by RFC 7591 and keep, for this MCP server and this issuer. A client is used with the
+//! issuer that it is registered at, and with no other.
 
-use ::http::{Method, Request, StatusCode, header};
+use deputize_api::path;
+use http::{Method, Request, Response, StatusCode, header};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{CALLBACK_PATH, CLIENT_METADATA_PATH, discovery::bad, provider::Provider, quoted};
+use super::{
+    delete_once,
+    metadata::{Provider, bad},
+    quoted,
+};
 use crate::{
     Core, Settings,
     clock::Timestamp,
-    error::{Error, Result},
+    error::{Error, Result, chain},
     ids::ServerId,
     servers::Server,
-    table::{Attempt, Change, Entity, Key, Stored},
-    vault::Sealed,
+    table::{Change, CommitError, Entity, Key, Partition, Stored, Table, retry_on_conflict},
+    vault::{Sealed, Sealer, Vault},
 };
 
 /// How a client authenticates at the token endpoint (RFC 7591 section 2).
@@ -53,20 +58,20 @@ impl AuthMethod {
 /// Where a client comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Origin {
-    /// An admin registered it; its secret is the server's.
+pub(super) enum ClientSource {
+    /// An admin registered it. Its secret is stored with the server.
     Preregistered,
     MetadataDocument,
     /// RFC 7591.
     Dynamic,
 }
 
-/// Our client at an authorization server, for one MCP server, and what is known of the former.
+/// Our client at an authorization server for one MCP server, and the authorization server's metadata.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Registration {
     pub(super) provider: Provider,
     pub(super) client_id: String,
-    pub(super) origin: Origin,
+    pub(super) origin: ClientSource,
     pub(super) auth_method: AuthMethod,
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<Sealed>,
@@ -80,7 +85,7 @@ impl Entity for Registration {
     const KIND: &'static str = "OAuth client";
 }
 
-/// A client, ready to authenticate.
+/// A client with its secret, ready to authenticate.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) id: String,
@@ -93,14 +98,24 @@ impl Registration {
         Key::oauth_client(server, issuer)
     }
 
+    /// Whether it is still the server's client. One that an admin has registered is, as long as the server
+    /// has the same `client_id` and issuer.
+    pub(super) fn is_of(&self, server: &Server) -> bool {
+        self.origin != ClientSource::Preregistered
+            || server.has_oauth_client(&self.provider.issuer, &self.client_id)
+    }
+
     /// The client with its secret.
-    pub(super) async fn client(&self, core: &Core, server: &Server) -> Result<Client> {
+    pub(super) async fn client(&self, vault: &Vault, server: &Server) -> Result<Client> {
         let secret = match self.origin {
-            Origin::Preregistered => server.oauth_client_secret(core).await?,
-            Origin::MetadataDocument | Origin::Dynamic => match &self.secret {
+            // The server's present secret, only if it was given for this client at this issuer.
+            ClientSource::Preregistered => {
+                server.oauth_client_secret(vault, &self.provider.issuer, &self.client_id).await?
+            }
+            ClientSource::MetadataDocument | ClientSource::Dynamic => match &self.secret {
                 Some(sealed) => {
                     let key = Self::key(&server.id, &self.provider.issuer);
-                    Some(text(&core.vault.open(&key, sealed).await?.value)?)
+                    Some(text(&vault.open(&key, sealed).await?.value)?)
                 }
                 None => None,
             },
@@ -118,16 +133,16 @@ fn text(bytes: &[u8]) -> Result<SecretString> {
     Ok(SecretString::from(text))
 }
 
-/// Where authorization servers send browsers back to.
+/// The URL to which authorization servers send browsers back.
 pub fn redirect_uri(settings: &Settings) -> String {
-    format!("{}{CALLBACK_PATH}", settings.issuer)
+    format!("{}{}", settings.issuer, path::CALLBACK)
 }
 
-/// What we say of ourselves to an authorization server, whether it fetches it or is sent it.
+/// Our client metadata, for servers that fetch it and for those to which it is sent.
 pub fn client_metadata(settings: &Settings) -> serde_json::Value {
     let redirect_uri = redirect_uri(settings);
-    // OpenID Connect Dynamic Client Registration section 2: a web client's redirects are https.
-    let application_type = if redirect_uri.starts_with("https://") { "web" } else { "native" };
+    // OpenID Connect Dynamic Client Registration section 2: a web client's redirect URIs are https.
+    let application_type = if settings.is_https() { "web" } else { "native" };
     json!({
         "client_name": "Deputize",
         "client_uri": settings.issuer,
@@ -139,7 +154,7 @@ pub fn client_metadata(settings: &Settings) -> serde_json::Value {
     })
 }
 
-/// Our Client ID Metadata Document, and its address: our `client_id` wherever such are taken.
+/// Our Client ID Metadata Document. Its address is our `client_id` at servers that support it.
 pub fn client_id_document(settings: &Settings) -> serde_json::Value {
     let mut document = client_metadata(settings);
     document["client_id"] = client_id_url(settings).into();
@@ -147,10 +162,10 @@ pub fn client_id_document(settings: &Settings) -> serde_json::Value {
 }
 
 fn client_id_url(settings: &Settings) -> String {
-    format!("{}{CLIENT_METADATA_PATH}", settings.issuer)
+    format!("{}{}", settings.issuer, path::CLIENT_METADATA)
 }
 
-/// Our client for `server` at `provider`: the one that is kept, or a new one, which is then kept.
+/// Our client for `server` at `provider`: the stored one, or a new one, which is then stored.
 pub(super) async fn register(core: &Core, server: &Server, provider: Provider) -> Result<Registration> {
     let key = Registration::key(&server.id, &provider.issuer);
     let kept = core.table.read_one::<Registration>(key.clone()).await?;
@@ -169,7 +184,7 @@ pub(super) async fn register(core: &Core, server: &Server, provider: Provider) -
             };
             Registration {
                 client_id: client.client_id.clone(),
-                origin: Origin::Preregistered,
+                origin: ClientSource::Preregistered,
                 auth_method,
                 secret: None,
                 secret_expires_at: None,
@@ -178,33 +193,29 @@ pub(super) async fn register(core: &Core, server: &Server, provider: Provider) -
                 provider,
             }
         }
-        // A document of ours can only be had by https.
-        None if provider.client_id_metadata_document_supported
-            && core.settings.issuer.starts_with("https://") =>
-        {
-            Registration {
-                client_id: client_id_url(&core.settings),
-                origin: Origin::MetadataDocument,
-                auth_method: AuthMethod::None,
-                secret: None,
-                secret_expires_at: None,
-                redirect_uri,
-                registered_at: now,
-                provider,
-            }
-        }
+        // Servers can only fetch our document by https.
+        None if provider.client_id_metadata_document_supported && core.settings.is_https() => Registration {
+            client_id: client_id_url(&core.settings),
+            origin: ClientSource::MetadataDocument,
+            auth_method: AuthMethod::None,
+            secret: None,
+            secret_expires_at: None,
+            redirect_uri,
+            registered_at: now,
+            provider,
+        },
         None => match &kept {
-            Some(kept) if kept.origin == Origin::Dynamic && kept.is_good(&redirect_uri, now) => {
+            Some(kept) if kept.origin == ClientSource::Dynamic && kept.is_good(&redirect_uri, now) => {
                 Registration { provider, ..kept.value.clone() }
             }
-            _ => register_dynamically(core, server, provider, redirect_uri).await?,
+            _ => return register_dynamically(core, server, provider, redirect_uri, kept).await,
         },
     };
-    keep(core, key, registration, kept).await
+    keep(&core.table, key, registration, kept).await
 }
 
-/// Keeps a public client that an authorization server knows already, with the server's metadata (RFC 8414).
-/// For one that comes with the deployment and is never asked first.
+/// Stores a public client that an authorization server knows already, with that server's metadata (RFC 8414).
+/// For a client that comes with the deployment and needs no registration.
 pub async fn adopt(core: &Core, server: &Server, client_id: &str, metadata: serde_json::Value) -> Result<()> {
     let provider: Provider = serde_json::from_value(metadata).map_err(Error::internal)?;
     let key = Registration::key(&server.id, &provider.issuer);
@@ -212,19 +223,36 @@ pub async fn adopt(core: &Core, server: &Server, client_id: &str, metadata: serd
     let registration = Registration {
         provider,
         client_id: client_id.to_owned(),
-        origin: Origin::Dynamic,
+        origin: ClientSource::Dynamic,
         auth_method: AuthMethod::None,
         secret: None,
         secret_expires_at: None,
         redirect_uri: redirect_uri(&core.settings),
         registered_at: core.clock.now(),
     };
-    keep(core, key, registration, kept).await.map(drop)
+    keep(&core.table, key, registration, kept).await.map(drop)
 }
 
-/// Keeps a registration. Of two that are made at once, the first is kept and used by both.
+/// How many of our clients are stored for an MCP server, each at another authorization server. The MCP server
+/// itself names its authorization server, so it can only displace its own clients.
+const MAX_CLIENTS: usize = 20;
+
+/// Removes the oldest clients of an MCP server to make room for another. Users with a session by one of them
+/// connect again.
+async fn make_room(table: &Table, change: &mut Change, server: &Key) -> Result<()> {
+    // Boxed, as it is seldom: every future that could wait for it would hold its state.
+    let mut all = Box::pin(table.query_all::<Registration>(&Partition::oauth_clients(server))).await?;
+    all.sort_unstable_by_key(|client| std::cmp::Reverse(client.registered_at));
+    for client in all.iter().skip(MAX_CLIENTS - 1) {
+        let key = Key { sk: Key::oauth_client_sort_key(&client.provider.issuer), ..server.clone() };
+        change.delete(&key, client.rev)?;
+    }
+    Ok(())
+}
+
+/// Stores a registration. Of two that are made at the same time, the first is stored and used by both.
 async fn keep(
-    core: &Core,
+    table: &Table,
     key: Key,
     registration: Registration,
     kept: Option<Stored<Registration>>,
@@ -238,43 +266,57 @@ async fn keep(
     {
         return Ok(registration);
     }
-    let mut change = Change::new();
-    change.write(key.clone(), &registration, kept.as_ref())?;
-    match core.table.commit(change).await {
-        Ok(()) => Ok(registration),
-        Err(Attempt::Raced) => {
-            let faster = core.table.read_one::<Registration>(key).await?;
-            Ok(faster.map_or(registration, |faster| faster.value))
+    let rev = |stored: &Option<Stored<Registration>>| stored.as_ref().map(|stored| stored.rev);
+    retry_on_conflict(|| async {
+        let mut change = Change::new();
+        if kept.is_none() {
+            make_room(table, &mut change, &key).await?;
         }
-        Err(Attempt::Failed(error)) => Err(error),
+        change.write(key.clone(), &registration, kept.as_ref())?;
+        match table.commit(change).await {
+            Ok(()) => Ok(registration.clone()),
+            Err(CommitError::ConditionFailed) => match table.read_one::<Registration>(key.clone()).await? {
+                // No other writer was faster: two transactions of the store collided.
+                there if rev(&there) == rev(&kept) => Err(CommitError::ConditionFailed),
+                Some(faster) => Ok(faster.value),
+                // The provider does not know the client, and another process has removed it in the meantime.
+                None if kept.as_ref().is_some_and(|kept| kept.client_id == registration.client_id) => {
+                    Err(Error::unavailable("an OAuth client was forgotten while it was asked for").into())
+                }
+                None => {
+                    let mut change = Change::new();
+                    make_room(table, &mut change, &key).await?;
+                    change.create(key.clone(), &registration)?;
+                    table.commit(change).await?;
+                    Ok(registration.clone())
+                }
+            },
+            Err(failed) => Err(failed),
+        }
+    })
+    .await
+}
+
+/// Removes a client that its authorization server no longer knows, so that the next connection registers
+/// again. Several processes may do this at the same time. If it fails, the next use of the client finds out
+/// again.
+pub(super) async fn forget(table: &Table, server: &ServerId, registration: &Stored<Registration>) {
+    if registration.origin != ClientSource::Dynamic {
+        return;
+    }
+    let key = Registration::key(server, &registration.provider.issuer);
+    if let Err(error) = delete_once::<Registration>(table, &key, registration.rev).await {
+        tracing::warn!(%server, error = %chain(&error), "an OAuth client that is unknown at its provider was not forgotten");
     }
 }
 
-/// Forgets a client that its authorization server does not know any more, so that the next connection
-/// registers anew. Others who have found out the same are no harm.
-pub(super) async fn forget(
-    core: &Core,
-    server: &ServerId,
-    registration: &Stored<Registration>,
-) -> Result<()> {
-    if registration.origin != Origin::Dynamic {
-        return Ok(());
-    }
-    let mut change = Change::new();
-    change.delete(&Registration::key(server, &registration.provider.issuer), registration.rev)?;
-    match core.table.commit(change).await {
-        Ok(()) | Err(Attempt::Raced) => Ok(()),
-        Err(Attempt::Failed(error)) => Err(error),
-    }
-}
-
-/// What an authorization server answers a registration with (RFC 7591 section 3.2.1).
+/// An authorization server's answer to a registration (RFC 7591 section 3.2.1).
 #[derive(Deserialize)]
 struct Registered {
     client_id: String,
     #[serde(default)]
     client_secret: Option<Zeroizing<String>>,
-    /// In seconds since the epoch; 0 for never.
+    /// Seconds since the epoch; 0 if it does not expire.
     #[serde(default)]
     client_secret_expires_at: Option<i64>,
     #[serde(default)]
@@ -293,6 +335,7 @@ async fn register_dynamically(
     server: &Server,
     provider: Provider,
     redirect_uri: String,
+    kept: Option<Stored<Registration>>,
 ) -> Result<Registration> {
     let Some(endpoint) = &provider.registration_endpoint else {
         return Err(bad(format!(
@@ -301,7 +344,7 @@ async fn register_dynamically(
             quoted(&provider.issuer)
         )));
     };
-    // With a secret where that is possible: a refresh token that leaks is then of no use alone.
+    // With a secret where possible: then a leaked refresh token alone is of no use.
     let methods = [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost, AuthMethod::None];
     let method = AuthMethod::supported(&provider, &methods);
     let method = method
@@ -315,7 +358,40 @@ async fn register_dynamically(
         .header(header::ACCEPT, "application/json")
         .body(metadata.to_string().into_bytes())
         .map_err(Error::internal)?;
-    let response = core.http.send(request).await.map_err(|error| error.from("the registration endpoint"))?;
+    // Once the server has made a client, it is stored even if the caller disconnects. Otherwise each such
+    // caller would leave one more client there. That its secret can be sealed is known before it is made.
+    let key = Registration::key(&server.id, &provider.issuer);
+    let sealer = core.vault.sealer(&key).await?;
+    let context = core.task_context();
+    core.tasks
+        .run("registering an OAuth client", async move {
+            let response = context.http.send(request).await;
+            let response = response.map_err(|error| error.from("the registration endpoint"))?;
+            let made = registered(&response, method, &sealer)?;
+            let registration = Registration {
+                client_id: made.client_id,
+                origin: ClientSource::Dynamic,
+                auth_method: made.auth_method,
+                secret: made.secret,
+                secret_expires_at: made.secret_expires_at,
+                redirect_uri,
+                registered_at: context.clock.now(),
+                provider,
+            };
+            keep(&context.table, key, registration, kept).await
+        })
+        .await
+}
+
+/// A client that the server has just made.
+struct Made {
+    client_id: String,
+    auth_method: AuthMethod,
+    secret: Option<Sealed>,
+    secret_expires_at: Option<Timestamp>,
+}
+
+fn registered(response: &Response<Vec<u8>>, asked_for: AuthMethod, sealer: &Sealer) -> Result<Made> {
     if !matches!(response.status(), StatusCode::CREATED | StatusCode::OK) {
         let refused = serde_json::from_slice::<RegistrationRefused>(response.body());
         let why = refused.map_or_else(
@@ -327,7 +403,7 @@ async fn register_dynamically(
     let registered: Registered = serde_json::from_slice(response.body())
         .map_err(|_| bad("The authorization server's answer to a registration is none"))?;
     let auth_method = match registered.token_endpoint_auth_method.as_deref() {
-        None => method,
+        None => asked_for,
         Some("none") => AuthMethod::None,
         Some("client_secret_basic") => AuthMethod::ClientSecretBasic,
         Some("client_secret_post") => AuthMethod::ClientSecretPost,
@@ -335,21 +411,12 @@ async fn register_dynamically(
             return Err(bad("The authorization server wants a client authentication that we do not know"));
         }
     };
-    let key = Registration::key(&server.id, &provider.issuer);
     let secret = match &registered.client_secret {
-        Some(secret) => Some(core.vault.seal(&key, secret.as_bytes()).await?),
+        Some(secret) => Some(sealer.seal(secret.as_bytes())?),
         None if auth_method == AuthMethod::None => None,
         None => return Err(bad("The authorization server registered a client without its secret")),
     };
     let expires = registered.client_secret_expires_at.filter(|seconds| *seconds > 0);
-    Ok(Registration {
-        client_id: registered.client_id,
-        origin: Origin::Dynamic,
-        auth_method,
-        secret,
-        secret_expires_at: expires.map(Timestamp::from_seconds),
-        redirect_uri,
-        registered_at: core.clock.now(),
-        provider,
-    })
+    let secret_expires_at = expires.map(Timestamp::from_seconds);
+    Ok(Made { client_id: registered.client_id, auth_method, secret, secret_expires_at })
 }

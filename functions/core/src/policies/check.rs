@@ -2,19 +2,19 @@
 
 use serde_json::value::RawValue;
 
-use super::{CallFacts, Decision, Deed, engine::Principals};
+use super::{CallFacts, Decision, Operation, engine::Principals};
 use crate::{
     Core,
-    agents::AgentAccount,
     caller::UserCaller,
+    entities::agent_account::AgentAccount,
+    entities::server::Server,
+    entities::user::User,
     error::{Error, Result},
     ids::{AgentAccountId, ServerId, UserId},
-    servers::Server,
     table::Key,
-    users::User,
 };
 
-/// Who would call what. An agent account alone, a user alone, or an agent account on behalf of a user.
+/// The call to check: by an agent account alone, by a user alone, or by an agent account on behalf of a user.
 #[derive(Debug)]
 pub struct CheckRequest {
     pub agent_account_id: Option<AgentAccountId>,
@@ -26,14 +26,14 @@ pub struct CheckRequest {
     pub client_name: Option<String>,
 }
 
-/// The decision, and the version of the policies that it rests on.
+/// The decision, and the version of the policies that made it.
 #[derive(Debug)]
 pub struct Explanation {
     pub decision: Decision,
     pub policies_version: u64,
 }
 
-/// Decides as a call would, for an admin, or for users about themselves.
+/// Decides as for a real call. For admins, and for users about themselves.
 pub async fn check(core: &Core, caller: &UserCaller, request: CheckRequest) -> Result<Explanation> {
     if request.agent_account_id.is_some() || request.user_id != Some(caller.user.id) {
         caller.require_admin()?;
@@ -61,7 +61,7 @@ pub async fn check(core: &Core, caller: &UserCaller, request: CheckRequest) -> R
     let compiled = core.latest_policies().await?;
     let facts = CallFacts {
         server: &server,
-        deed: Deed::CallTool(&request.tool_name),
+        operation: Operation::CallTool(&request.tool_name),
         arguments: request.arguments.as_deref(),
         source_ip: request.source_ip,
         client_name: request.client_name.as_deref(),

@@ -1,38 +1,44 @@
 //! Compiled policies, and deciding with them.
 
-use std::{collections::HashSet, net::IpAddr, str::FromStr, sync::LazyLock};
+use std::{
+    collections::HashSet,
+    net::IpAddr,
+    str::FromStr,
+    sync::{Arc, LazyLock},
+};
 
 use cedar_policy::{
-    Authorizer, Context, Decision as CedarDecision, Entities, Entity, EntityId, EntityTypeName, EntityUid,
-    PolicySet, RestrictedExpression, Schema, ValidationMode, Validator,
+    AuthorizationError, Authorizer, CedarSchemaError, Context, Decision as CedarDecision, Entities, Entity,
+    EntityId, EntityTypeName, EntityUid, ParseErrors, PolicySet, RestrictedExpression, Schema,
+    ValidationMode, Validator, authorization_errors::PolicyEvaluationError,
 };
+use deputize_api::reason::Reason;
 use miette::Diagnostic;
-use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
     MAX_POLICY_LENGTH, Policy,
-    spellings::{Names as ArgumentNames, Spellings},
+    reads::{GuardedPolicy, Objection, Reads, TagSource},
 };
 use crate::{
-    agents::AgentAccount,
-    arguments::Arguments,
-    error::{Error, Result},
+    denial::{Denial, DeniedFor},
+    entities::agent_account::AgentAccount,
+    entities::server::Server,
+    entities::user::{Role, User},
+    error::{Error, Result, Told},
     ids::{PolicyId, UserId},
-    servers::Server,
-    users::{Role, User},
+    policies::arguments::{Arguments, Reading, Tags, Unreadable},
 };
 
 const SCHEMA_TEXT: &str = include_str!("schema.cedarschema");
 
 /// What policies are checked against when they are saved. No decision needs it, and to parse it is several times
 /// the work of a function's first decision.
-static SCHEMA: LazyLock<Result<Schema, String>> = LazyLock::new(|| {
-    Schema::from_cedarschema_str(SCHEMA_TEXT).map(|(schema, _)| schema).map_err(|error| error.to_string())
-});
+static SCHEMA: LazyLock<Result<Schema, Arc<CedarSchemaError>>> =
+    LazyLock::new(|| Schema::from_cedarschema_str(SCHEMA_TEXT).map(|(schema, _)| schema).map_err(Arc::new));
 
-/// The names that every decision needs, parsed once. Like the schema they are constants of ours: that they
-/// parse is tested, and a build in which they do not refuses every call.
+/// The names that every decision needs, parsed once. They are constants, like the schema. A test checks that
+/// they parse; if they did not, every call would be refused.
 struct Names {
     group: EntityTypeName,
     agent: EntityTypeName,
@@ -50,9 +56,9 @@ struct Names {
     integers: EntityUid,
 }
 
-static NAMES: LazyLock<Result<Names, String>> = LazyLock::new(|| {
-    let name = |text| EntityTypeName::from_str(text).map_err(|error| error.to_string());
-    let uid = |text| EntityUid::from_str(text).map_err(|error: cedar_policy::ParseErrors| error.to_string());
+static NAMES: LazyLock<Result<Names, Arc<ParseErrors>>> = LazyLock::new(|| {
+    let name = |text| EntityTypeName::from_str(text).map_err(Arc::new);
+    let uid = |text| EntityUid::from_str(text).map_err(Arc::new);
     Ok(Names {
         group: name("Group")?,
         agent: name("Agent")?,
@@ -72,15 +78,15 @@ static NAMES: LazyLock<Result<Names, String>> = LazyLock::new(|| {
 });
 
 fn names() -> Result<&'static Names> {
-    NAMES.as_ref().map_err(Error::internal)
+    NAMES.as_ref().map_err(|error| Error::internal(Arc::clone(error)))
 }
 
 fn named(type_name: &EntityTypeName, id: impl AsRef<str>) -> EntityUid {
     EntityUid::from_type_name_and_id(type_name.clone(), EntityId::new(id))
 }
 
-/// Has Cedar make what it makes once, which is most of the work of a process's first decision. Should it fail, that
-/// decision will say so.
+/// Makes Cedar do its one-time work now. That is most of the work of a process's first decision. If this
+/// fails, that decision reports it.
 pub fn prepare() {
     let _ = parse(PolicyId(uuid::Uuid::nil()), "permit(principal, action, resource);");
     let _ = names().and_then(|names| {
@@ -89,46 +95,57 @@ pub fn prepare() {
     });
 }
 
-/// Checks a policy's text: one policy, no template, valid against the schema, its arguments named.
+/// Checks a policy's text: one policy, not a template, valid against the schema, with the names of arguments
+/// in quotes.
 pub(super) fn validate(id: PolicyId, text: &str) -> Result<()> {
     if text.len() > MAX_POLICY_LENGTH {
-        return Err(Error::invalid(format!("text: longer than {MAX_POLICY_LENGTH} bytes")));
+        return Err(Error::Invalid(Told::of(
+            Reason::PolicyInvalid,
+            format!("text: longer than {MAX_POLICY_LENGTH} bytes"),
+        )));
     }
     let policy = parse(id, text)?;
+    let refused = |objection: Objection| {
+        Err(Error::Invalid(Told::of(Reason::PolicyInvalid, format!("text: {}", objection.why()))))
+    };
+    let objection = GuardedPolicy::of(policy.clone())?.objection;
+    // Otherwise the error would say that the attribute does not exist, and not why.
+    if let Some(objection @ Objection::AgentName) = objection {
+        return refused(objection);
+    }
     let mut set = PolicySet::new();
-    set.add(policy.clone()).map_err(Error::internal)?;
-    let schema = SCHEMA.as_ref().map_err(Error::internal)?.clone();
+    set.add(policy).map_err(Error::internal)?;
+    let schema = SCHEMA.as_ref().map_err(|error| Error::internal(Arc::clone(error)))?.clone();
     let result = Validator::new(schema).validate(&set, ValidationMode::Strict);
-    // The first in the text: the validator gives them in an order that differs from run to run.
+    // The first error in the text: the validator's own order differs from run to run.
     match result.validation_errors().min_by_key(|error| (offset(*error), error.to_string())) {
-        None if ArgumentNames::of(&policy)?.any_computed => Err(Error::invalid(
-            "text: hasTag and getTag take the name of an argument in quotes, and no expression in its place",
-        )),
-        None => Ok(()),
-        Some(error) => Err(Error::invalid(format!("text: {}{error}", place(text, error)))),
+        None => objection.map_or(Ok(()), refused),
+        Some(error) => {
+            let told = Told::of(Reason::PolicyInvalid, format!("text: {}{error}", place(text, error)));
+            Err(Error::Invalid(told.because(error.clone())))
+        }
     }
 }
 
 fn parse(id: PolicyId, text: &str) -> Result<cedar_policy::Policy> {
     let id = cedar_policy::PolicyId::new(id.to_string());
     cedar_policy::Policy::parse(Some(id), text).map_err(|errors| {
-        let error = errors.iter().next();
-        match error {
-            Some(error) => {
-                let help = error.help().map(|help| format!(" ({help})")).unwrap_or_default();
-                Error::invalid(format!("text: {}{error}{help}", place(text, error)))
-            }
-            None => Error::invalid("text: not a Cedar policy"),
-        }
+        let told = errors.iter().next().map(|error| {
+            let help = error.help().map(|help| format!(" ({help})")).unwrap_or_default();
+            format!("text: {}{error}{help}", place(text, error))
+        });
+        let told =
+            Told::of(Reason::PolicyInvalid, told.unwrap_or_else(|| "text: not a Cedar policy".to_owned()));
+        Error::Invalid(told.because(errors))
     })
 }
 
-/// Where an error is in its text, in bytes.
+/// The byte offset of an error in its text.
 fn offset(error: &dyn Diagnostic) -> Option<usize> {
     error.labels().and_then(|mut labels| labels.next()).map(|label| label.offset())
 }
 
-/// `line L, column C: ` of an error, both counted from 1.
+/// `line L, column C: ` for an error, both counted from 1.
 fn place(text: &str, error: &dyn Diagnostic) -> String {
     let Some(offset) = offset(error) else { return String::new() };
     let before = text.get(..offset).unwrap_or(text);
@@ -139,16 +156,16 @@ fn place(text: &str, error: &dyn Diagnostic) -> String {
 
 /// All policies of one version.
 #[derive(Debug)]
-pub struct Compiled {
+pub struct CompiledPolicies {
     pub version: u64,
     set: PolicySet,
-    /// Of the arguments that they speak of.
-    spellings: Spellings,
+    /// The arguments that they read.
+    reads: Reads,
 }
 
-/// What somebody wants to do at a server.
+/// What a caller wants to do at a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deed<'a> {
+pub enum Operation<'a> {
     /// By the tool's name.
     CallTool(&'a str),
     /// By the resource's URI.
@@ -159,8 +176,8 @@ pub enum Deed<'a> {
     SendRequest(&'a str),
 }
 
-impl Deed<'_> {
-    /// What it is done to.
+impl Operation<'_> {
+    /// The name of its object.
     pub fn name(&self) -> &str {
         match self {
             Self::CallTool(name)
@@ -184,15 +201,15 @@ impl Deed<'_> {
 #[derive(Clone, Debug)]
 pub struct CallFacts<'a> {
     pub server: &'a Server,
-    pub deed: Deed<'a>,
-    /// The arguments as they came; `None` for a tool that is only being listed.
+    pub operation: Operation<'a>,
+    /// The arguments as they came; `None` if a tool is only being listed.
     pub arguments: Option<&'a RawValue>,
     pub source_ip: Option<IpAddr>,
     pub client_name: Option<&'a str>,
 }
 
-/// Who must be permitted: an agent account alone, an agent account and its user each on their own, or a
-/// user alone.
+/// Who must be permitted: an agent account alone, an agent account and its user, each separately, or a user
+/// alone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Principals<'a> {
     Agent(&'a AgentAccount),
@@ -202,67 +219,57 @@ pub(crate) enum Principals<'a> {
 
 #[derive(Clone, Debug)]
 pub enum Decision {
-    /// All principals are permitted; by these policies.
+    /// All principals are permitted, by these policies.
     Permitted(Vec<PolicyId>),
     Denied(Denial),
 }
 
-/// Why a call is denied.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Denial {
-    /// For whom: the first principal that may not.
-    pub denied_for: DeniedFor,
-    /// The policies that forbid it; empty if none permits it.
-    pub policies: Vec<PolicyId>,
-    pub reason: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeniedFor {
-    Agent,
-    User,
-}
-
-impl Compiled {
+impl CompiledPolicies {
     pub fn new(version: u64, policies: &[Policy]) -> Result<Self> {
         let mut set = PolicySet::new();
-        let mut names = Vec::new();
-        for policy in policies {
-            let policy = parse(policy.id, &policy.text)?;
-            names.extend(ArgumentNames::of(&policy)?.literal);
-            set.add(policy).map_err(Error::internal)?;
+        let mut reads = Reads::default();
+        for Policy { id, text, .. } in policies {
+            let guarded = GuardedPolicy::of(parse(*id, text)?)?;
+            if let Some(objection) = guarded.objection {
+                // It was saved under older rules. Its conditions on names still hold; everything else in it
+                // denies.
+                let why = objection.why();
+                tracing::warn!(policy = %id, why, "a policy could not be saved like this any more: write it anew");
+            }
+            guarded.reads.iter().for_each(|tag| reads.add(tag));
+            set.add(guarded.policy).map_err(Error::internal)?;
         }
-        Ok(Self { version, set, spellings: Spellings::of_all(names) })
+        Ok(Self { version, set, reads })
     }
 
-    /// Whether all principals may make the call. Each is judged on its own; the result is the intersection.
+    /// Whether all principals may make the call. Each is judged separately, and all must be permitted.
     ///
-    /// Where arguments are called as policies call them but for their case, only the server knows whether it
-    /// takes them for those. So both readings are judged, and both must be permitted.
+    /// An argument's name may differ in case from a policy's, and a number may be one that some readers
+    /// round. Only the server knows how it reads them. So each reading is judged, and all must be permitted.
     pub(crate) fn decide(&self, principals: Principals<'_>, facts: &CallFacts<'_>) -> Result<Decision> {
-        let arguments = facts.arguments.map(Arguments::read).transpose()?.unwrap_or_default();
-        let permitted = match self.decide_on(principals, facts, &arguments)? {
-            Decision::Permitted(permitted) => permitted,
-            denied @ Decision::Denied(_) => return Ok(denied),
+        let arguments = match facts.arguments {
+            Some(raw) => Arguments::read(raw, &self.reads)?,
+            None => Arguments::default(),
         };
-        let Some(respelled) = arguments.respelled(&self.spellings) else {
-            return Ok(Decision::Permitted(permitted));
-        };
-        Ok(match self.decide_on(principals, facts, &respelled)? {
-            Decision::Permitted(again) => Decision::Permitted(merged(permitted, again)),
-            Decision::Denied(Denial { denied_for, policies, reason }) => {
-                let reason = format!("{reason}, if the server ignores the case of the arguments' names");
-                Decision::Denied(Denial { denied_for, policies, reason })
+        let mut permitting = Vec::new();
+        for reading in Reading::ALL {
+            let Some(tags) = arguments.tags(reading) else { continue };
+            match self.decide_on(principals, facts, &tags)? {
+                Decision::Permitted(policies) => permitting = merged(permitting, policies),
+                Decision::Denied(Denial { denied_for, policies, reason }) => {
+                    let reason = reason + reading.caveat();
+                    return Ok(Decision::Denied(Denial { denied_for, policies, reason }));
+                }
             }
-        })
+        }
+        Ok(Decision::Permitted(permitting))
     }
 
     fn decide_on(
         &self,
         principals: Principals<'_>,
         facts: &CallFacts<'_>,
-        arguments: &Arguments,
+        tags: &Tags<'_>,
     ) -> Result<Decision> {
         let mut permitting = Vec::new();
         let (agent, user) = match principals {
@@ -271,13 +278,13 @@ impl Compiled {
             Principals::User(user) => (None, Some(user)),
         };
         if let Some(agent) = agent {
-            match self.decide_one(DeniedFor::Agent, agent_entity(agent)?, user, facts, arguments)? {
+            match self.decide_one(DeniedFor::Agent, agent_entity(agent)?, user, facts, tags)? {
                 Decision::Permitted(policies) => permitting = policies,
                 denied @ Decision::Denied(_) => return Ok(denied),
             }
         }
         if let Some(user) = user {
-            match self.decide_one(DeniedFor::User, user_entity(user)?, None, facts, arguments)? {
+            match self.decide_one(DeniedFor::User, user_entity(user)?, None, facts, tags)? {
                 Decision::Permitted(policies) => permitting = merged(permitting, policies),
                 denied @ Decision::Denied(_) => return Ok(denied),
             }
@@ -291,25 +298,26 @@ impl Compiled {
         principal: Entity,
         on_behalf_of: Option<&User>,
         facts: &CallFacts<'_>,
-        arguments: &Arguments,
+        tags: &Tags<'_>,
     ) -> Result<Decision> {
         let names = names()?;
-        let (action, kind) = facts.deed.action_and_kind(names);
-        let resource = named(kind, format!("{}/{}", facts.server.id, facts.deed.name()));
+        let (action, kind) = facts.operation.action_and_kind(names);
+        let resource = named(kind, format!("{}/{}", facts.server.id, facts.operation.name()));
         let context = context(facts, on_behalf_of.map(|user| user.id))?;
         let request =
             cedar_policy::Request::new(principal.uid(), action.clone(), resource.clone(), context, None)
                 .map_err(Error::internal)?;
         let on_behalf_of = on_behalf_of.map(user_entity).transpose()?;
-        let entities = entities([Some(principal), on_behalf_of], resource, facts, arguments)?;
+        let entities = entities([Some(principal), on_behalf_of], resource, facts, tags)?;
         let response = Authorizer::new().is_authorized(&request, &self.set, &entities);
         let ids = response.diagnostics().reason().filter_map(|id| AsRef::<str>::as_ref(id).parse().ok());
         let mut policies: Vec<PolicyId> = ids.collect();
         policies.sort_unstable();
-        // Cedar leaves a policy that fails to evaluate out. If that one forbids, leaving it out would permit.
-        if let Some(error) = response.diagnostics().errors().next() {
-            let reason = format!("a policy could not be evaluated: {error}");
-            return Ok(Decision::Denied(Denial { denied_for: who, policies: Vec::new(), reason }));
+        // Cedar skips a policy whose evaluation fails. If that policy forbids, skipping it would permit.
+        let failed = response.diagnostics().errors();
+        let failed = failed.map(|AuthorizationError::PolicyEvaluationError(error)| error);
+        if let Some(error) = failed.min_by(|one, other| one.policy_id().cmp(other.policy_id())) {
+            return Ok(Decision::Denied(refused(who, error, tags)));
         }
         Ok(match response.decision() {
             CedarDecision::Allow => Decision::Permitted(policies),
@@ -321,7 +329,20 @@ impl Compiled {
     }
 }
 
-/// What permits, by one judgement and another.
+/// The denial after a policy's evaluation failed.
+fn refused(who: DeniedFor, error: &PolicyEvaluationError, tags: &Tags<'_>) -> Denial {
+    let why = error.inner().to_string();
+    let (policies, reason) = match tags.unreadable.iter().find(|value| value.is_told_by(&why)) {
+        Some(value) => {
+            let id = error.policy_id();
+            (AsRef::<str>::as_ref(id).parse().into_iter().collect(), format!("the policy {id} {value}"))
+        }
+        None => (Vec::new(), format!("a policy could not be evaluated: {error}")),
+    };
+    Denial { denied_for: who, policies, reason }
+}
+
+/// The policies that permit, of two judgements.
 fn merged(mut policies: Vec<PolicyId>, others: Vec<PolicyId>) -> Vec<PolicyId> {
     policies.extend(others);
     policies.sort_unstable();
@@ -382,21 +403,30 @@ fn entities(
     people: [Option<Entity>; 2],
     resource: EntityUid,
     facts: &CallFacts<'_>,
-    arguments: &Arguments,
+    tags: &Tags<'_>,
 ) -> Result<Entities> {
     let names = names()?;
     let server = named(&names.server, facts.server.id.as_str());
     let named_as = |name: &str| [("name".to_owned(), text(name))].into();
-    let resource = Entity::new(resource, named_as(facts.deed.name()), HashSet::from([server.clone()]))
+    let resource = Entity::new(resource, named_as(facts.operation.name()), HashSet::from([server.clone()]))
         .map_err(Error::internal)?;
     let server =
         Entity::new(server, named_as(&facts.server.name), HashSet::new()).map_err(Error::internal)?;
-    let texts = arguments.texts().map(|(name, value)| (name.to_owned(), text(value)));
-    let texts = Entity::new_with_tags(names.arguments.clone(), [], [], texts).map_err(Error::internal)?;
+    let texts = tags.texts.iter().map(|(name, value)| ((*name).to_owned(), text(value)));
+    let integers = tags.integers.iter();
+    let integers = integers.map(|(name, value)| ((*name).to_owned(), RestrictedExpression::new_long(*value)));
+    let markers = |wanted: TagSource| {
+        let markers = tags.unreadable.iter().flat_map(Unreadable::markers);
+        markers
+            .filter(move |(of, _)| *of == wanted)
+            .map(|(_, marker)| (marker, RestrictedExpression::new_bool(true)))
+    };
+    let texts =
+        Entity::new_with_tags(names.arguments.clone(), [], [], texts.chain(markers(TagSource::Arguments)))
+            .map_err(Error::internal)?;
     let integers =
-        arguments.integers().map(|(name, value)| (name.to_owned(), RestrictedExpression::new_long(value)));
-    let integers =
-        Entity::new_with_tags(names.integers.clone(), [], [], integers).map_err(Error::internal)?;
+        Entity::new_with_tags(names.integers.clone(), [], [], integers.chain(markers(TagSource::Integers)))
+            .map_err(Error::internal)?;
     let people = people.into_iter().flatten();
     Entities::from_entities(people.chain([resource, server, texts, integers]), None).map_err(Error::internal)
 }

@@ -1,31 +1,34 @@
 //! Many callers' requests in one round trip.
 //!
-//! A request that finds the line free goes out at once, so a lone request (a Lambda's) waits for nothing.
-//! Requests that come while as many round trips as allowed are under way share the next one. Since a
-//! batch leaves only after all its requests have come, a strongly consistent read is as fresh for each of
-//! them as one of its own would be.
+//! If a round trip is free, a request goes out at once, after the other requests that are ready now. So a lone request
+//! (on Lambda) waits for nothing. Requests that come while the allowed number of round trips is under way share the
+//! next one: up to 100 keys, or up to 25 audit events. A batch leaves only after all its requests have come. So a
+//! strongly consistent read is as fresh for each of them as one of its own.
+//!
+//! The embedded engine answers one request at a time, so it gets one round trip at a time. AWS gets 32.
 
 use std::{
     collections::VecDeque,
+    error::Error as StdError,
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use tokio::sync::oneshot;
 
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 
-/// A kind of request that can share a round trip.
+/// A kind of request of which several can share a round trip.
 pub(super) trait Batch: Send + Sync + 'static {
     type Request: Send + 'static;
     type Answer: Send + 'static;
 
-    /// How much weight one round trip carries, in [`Self::weight`]'s unit.
+    /// The most weight of one round trip, in the unit of [`Self::weight`].
     const CAPACITY: usize;
 
     fn weight(request: &Self::Request) -> usize;
 
-    /// One answer for each request, in order; or one failure for all.
+    /// One answer for each request, in order, or one failure for all.
     fn run(
         &self,
         requests: Vec<Self::Request>,
@@ -36,17 +39,33 @@ pub(super) trait Batch: Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub(super) enum Failure {
     /// The request was refused, and not carried out.
-    Refused(String),
+    Refused(SharedCause),
     /// Whether the request was carried out is unknown.
-    Lost(String),
-    Internal(String),
+    Lost(SharedCause),
+    Internal(SharedCause),
+}
+
+pub(super) type SharedCause = Arc<dyn StdError + Send + Sync>;
+
+impl Failure {
+    pub(super) fn refused(cause: impl Into<Cause>) -> Self {
+        Self::Refused(cause.into().into())
+    }
+
+    pub(super) fn lost(cause: impl Into<Cause>) -> Self {
+        Self::Lost(cause.into().into())
+    }
+
+    pub(super) fn internal(cause: impl Into<Cause>) -> Self {
+        Self::Internal(cause.into().into())
+    }
 }
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Refused(cause) | Failure::Lost(cause) => Error::unavailable(cause),
-            Failure::Internal(cause) => Error::Internal(cause),
+            Failure::Internal(cause) => Error::internal(cause),
         }
     }
 }
@@ -59,10 +78,10 @@ struct Shared<B: Batch> {
     line: Mutex<Line<B>>,
 }
 
-/// Requests that share a round trip, and where each one's answer goes.
+/// Requests that share a round trip, and the receivers of their answers.
 type Boarded<B> = (Vec<<B as Batch>::Request>, Vec<Answering<B>>);
 
-/// Where a request's answer goes.
+/// The receiver of a request's answer.
 type Answering<B> = oneshot::Sender<Result<<B as Batch>::Answer, Failure>>;
 
 struct Line<B: Batch> {
@@ -92,7 +111,7 @@ impl<B: Batch> Coalescer<B> {
             starts
         };
         if starts {
-            // A task of its own: the caller may go away, the others in the batch must not.
+            // A separate task: if the caller stops waiting, the other requests of the batch must go on.
             tokio::spawn(Arc::clone(&self.0).serve());
         }
         match receiver.await {
@@ -105,8 +124,8 @@ impl<B: Batch> Coalescer<B> {
 impl<B: Batch> Shared<B> {
     async fn serve(self: Arc<Self>) {
         loop {
-            // Whoever is ready to ask, asks first: where an answer takes no waiting (an embedded store's), or
-            // there is one core, nobody else would ever come in time to share.
+            // First let every other ready task add its request. With an embedded store, which answers without
+            // waiting, or on one core, no other task could otherwise join the batch.
             tokio::task::yield_now().await;
             let Some((requests, senders)) = self.next_batch() else { return };
             match self.batch.run(requests).await {
@@ -124,7 +143,7 @@ impl<B: Batch> Shared<B> {
         }
     }
 
-    /// What goes into the next round trip; `None` frees this one's place in the line.
+    /// The requests for the next round trip. `None` frees the place in the line.
     fn next_batch(&self) -> Option<Boarded<B>> {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         let mut weight = 0;
@@ -165,7 +184,7 @@ mod tests {
             self.0.fetch_add(1, Ordering::SeqCst);
             self.1.acquire().await.unwrap().forget();
             if requests.contains(&13) {
-                return Err(Failure::Refused("13".to_owned()));
+                return Err(Failure::refused("13"));
             }
             Ok(requests.into_iter().map(|n| n * 2).collect())
         }

@@ -1,42 +1,49 @@
 //! What the SDK's errors mean to us: the store is unavailable, somebody else was faster, or a defect.
 
+use std::error::Error as StdError;
+
 use aws_sdk_dynamodb::{
     error::{ProvideErrorMetadata, SdkError},
     operation::transact_write_items::TransactWriteItemsError,
 };
 
-use super::coalesce::Failure;
+use super::coalesce::{Failure, SharedCause};
+use crate::error::because;
 
-/// By the SDK's time the request has been tried as often as [`super::retries`] allows.
-pub(super) fn failure<E, R>(error: &SdkError<E, R>) -> Failure
+/// What the last attempt came to. Of a read or an audit event nothing depends on how those before it ended.
+pub(super) fn failure<E, R>(error: SdkError<E, R>) -> Failure
 where
-    E: ProvideErrorMetadata + std::fmt::Debug,
-    R: std::fmt::Debug,
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
 {
-    match error {
+    let text = match error {
         SdkError::ServiceError(service) => {
-            let code = service.err().code().unwrap_or("unknown");
-            let message = service.err().message().unwrap_or_default();
-            let text = format!("{code}: {message}");
-            match code {
+            let refused = service.into_err();
+            let code = refused.code().unwrap_or("unknown");
+            let kind = match code {
                 "InternalServerError"
                 | "InternalFailure"
                 | "ServiceUnavailable"
                 | "ServiceUnavailableException"
-                | "TransactionInProgressException" => Failure::Lost(text),
-                code if is_throttle(code) => Failure::Refused(text),
-                _ => Failure::Internal(text),
-            }
+                | "TransactionInProgressException" => Failure::lost,
+                code if is_throttle(code) => Failure::refused,
+                _ => Failure::internal,
+            };
+            let text = format!("{code}: {}", refused.message().unwrap_or_default());
+            return kind(because(text, refused));
         }
-        SdkError::ConstructionFailure(_) => Failure::Internal("a request could not be built".to_owned()),
-        SdkError::TimeoutError(_) => Failure::Lost("the store timed out".to_owned()),
-        SdkError::DispatchFailure(why) => Failure::Lost(format!("the store cannot be reached: {why:?}")),
-        SdkError::ResponseError(_) => Failure::Lost("the store's answer broke off".to_owned()),
-        _ => Failure::Lost("the store failed in an unknown way".to_owned()),
-    }
+        SdkError::ConstructionFailure(_) => {
+            return Failure::internal(because("a request could not be built", error));
+        }
+        SdkError::TimeoutError(_) => "the store timed out",
+        SdkError::DispatchFailure(_) => "the store cannot be reached",
+        SdkError::ResponseError(_) => "the store's answer broke off",
+        _ => "the store failed in an unknown way",
+    };
+    Failure::lost(because(text, error))
 }
 
-/// Codes of requests that were turned away for now (Amazon DynamoDB Developer Guide, "Error handling").
+/// Error codes for requests that may be repeated later (Amazon DynamoDB Developer Guide, "Error handling").
 fn is_throttle(code: &str) -> bool {
     matches!(
         code,
@@ -49,25 +56,41 @@ fn is_throttle(code: &str) -> bool {
     )
 }
 
-/// Why a transaction was cancelled.
+/// Why an attempt at a transaction did not succeed.
 pub(super) enum Cancelled {
-    /// A condition did not hold, or another transaction had the item.
-    Raced,
+    /// A condition did not hold.
+    ConditionFailed,
+    /// What the caller rests on has changed.
+    CallerChanged,
+    /// Another transaction had one of the items. That says nothing of the conditions.
+    TransactionConflict(SharedCause),
     Failed(Failure),
 }
 
-pub(super) fn cancelled<R: std::fmt::Debug>(error: &SdkError<TransactWriteItemsError, R>) -> Cancelled {
-    if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() {
-        let codes: Vec<&str> = cancelled.cancellation_reasons().iter().filter_map(|r| r.code()).collect();
-        let passing = |code: &&str| matches!(*code, "ThrottlingError" | "ProvisionedThroughputExceeded");
-        let lost = |code: &&str| matches!(*code, "ConditionalCheckFailed" | "TransactionConflict");
-        return if codes.iter().any(lost) {
-            Cancelled::Raced
-        } else if codes.iter().any(passing) {
-            Cancelled::Failed(Failure::Refused(format!("transaction cancelled: {codes:?}")))
-        } else {
-            Cancelled::Failed(Failure::Internal(format!("transaction cancelled: {codes:?}")))
-        };
+/// `of_caller`: how many of the transaction's first items say who its caller is.
+pub(super) fn cancelled<R: std::fmt::Debug + Send + Sync + 'static>(
+    error: SdkError<TransactWriteItemsError, R>,
+    of_caller: usize,
+) -> Cancelled {
+    let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error()
+    else {
+        return Cancelled::Failed(failure(error));
+    };
+    // One reason for each item, in order. "None" for items without a problem.
+    let codes: Vec<&str> =
+        cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap_or("None")).collect();
+    let any = |wanted: &[&str]| codes.iter().any(|code| wanted.contains(code));
+    let text = format!("transaction cancelled: {codes:?}");
+    if codes.iter().take(of_caller).any(|code| *code == "ConditionalCheckFailed") {
+        Cancelled::CallerChanged
+    } else if any(&["ConditionalCheckFailed"]) {
+        // Also beside a conflict over another item: this item was checked and is not as it was read.
+        Cancelled::ConditionFailed
+    } else if any(&["TransactionConflict"]) {
+        Cancelled::TransactionConflict(SharedCause::from(because(text, error)))
+    } else if any(&["ThrottlingError", "ProvisionedThroughputExceeded"]) {
+        Cancelled::Failed(Failure::refused(because(text, error)))
+    } else {
+        Cancelled::Failed(Failure::internal(because(text, error)))
     }
-    Cancelled::Failed(failure(error))
 }

@@ -1,39 +1,43 @@
 //! Every kind of item, and its key.
 //!
-//! | item | partition key | sort key |
-//! | --- | --- | --- |
-//! | user | `USER#{user}` | `USER` |
-//! | … the user's API key | `USER#{user}` | `KEY#{key}` |
-//! | … OAuth session at a server | `USER#{user}` | `SESSION#{server}` |
-//! | … agent accounts owned (entry) | `USER#{user}` | `AGENT#{agent}` |
-//! | … delegations made (entry) | `USER#{user}` | `DELEGATION#{agent}` |
-//! | user by email (pointer) | `EMAIL#{email}` | `USER` |
-//! | user by issuer and subject (pointer) | `IDENTITY#{sha256}` | `USER` |
-//! | agent account, with its secrets and keys | `AGENT#{agent}` | `AGENT` |
-//! | … a delegation to it | `AGENT#{agent}` | `DELEGATION#{user}` |
-//! | … a user's session grant | `AGENT#{agent}` | `GRANT#{user}#{server}` |
-//! | … the grants' pair | `AGENT#{agent}` | `PAIR#{server}` |
-//! | delegation by id (pointer) | `DELEGATION#{id}` | `DELEGATION` |
-//! | grant by id (pointer) | `GRANT#{id}` | `GRANT` |
-//! | MCP server | `SERVER#{server}` | `SERVER` |
-//! | … its approved tools | `SERVER#{server}` | `PINS#{version}` |
-//! | … our OAuth client at an issuer | `SERVER#{server}` | `CLIENT#{sha256}` |
-//! | OAuth connection under way | `CONNECTING#{sha256}` | `CONNECTING` |
-//! | policy | `POLICIES` | `POLICY#{id}` |
-//! | control versions (copies) | `CONTROL#{n}` | `CONTROL` |
-//! | token signing key | `SIGNING_KEYS` | `KEY#{kid}` |
-//! | MCP session key | `MCP_SESSION_KEYS` | `{week}` |
-//! | revoked token | `REVOKED#{jti}` | `REVOKED` |
-//! | used client assertion | `ASSERTION#{agent}#{sha256}` | `ASSERTION` |
-//! | audit event | `AUDIT#{day}#{shard}` | `{event}` |
-//! | lists of all users, agents, servers (entries) | `USERS`, `AGENTS`, `SERVERS` | `{id}` |
+//! | item | partition key | sort key | how many, or how long |
+//! | --- | --- | --- | --- |
+//! | user | `USER#{user}` | `USER` | as many as admins make and issuers provision |
+//! | … the user's API key | `USER#{user}` | `KEY#{key}` | 100; goes after its end |
+//! | … OAuth session at a server | `USER#{user}` | `SESSION#{server}` | one for each server |
+//! | … agent accounts owned (entry) | `USER#{user}` | `AGENT#{agent}` | one for each account |
+//! | … delegations made (entry) | `USER#{user}` | `DELEGATION#{agent}` | one for each account; goes with the delegation |
+//! | user by email (pointer) | `EMAIL#{canonical form}` | `USER` | one for each user |
+//! | user by issuer and subject (pointer) | `IDENTITY#{sha256}` | `USER` | 10 for each user |
+//! | agent account, with its secrets and keys | `AGENT#{agent}` | `AGENT` | as many as admins make |
+//! | … a delegation to it | `AGENT#{agent}` | `DELEGATION#{user}` | one for each user; goes after its end |
+//! | … a user's session grant | `AGENT#{agent}` | `GRANT#{user}#{server}` | one for each user and server; goes after its end |
+//! | … the grants' pair | `AGENT#{agent}` | `PAIR#{server}` | one for each server; never goes |
+//! | … what began a generation of theirs | `AGENT#{agent}` | `PROMOTION#{server}#{generation}` | goes after a while |
+//! | delegation by id (pointer) | `DELEGATION#{id}` | `DELEGATION` | goes with the delegation |
+//! | grant by id (pointer) | `GRANT#{id}` | `GRANT` | goes with the grant |
+//! | MCP server | `SERVER#{server}` | `SERVER` | as many as admins make |
+//! | … its approved tools | `SERVER#{server}` | `PINS#{version}` | one, with 2,000 tools |
+//! | … our OAuth client at an issuer | `SERVER#{server}` | `CLIENT#{sha256}` | 20 |
+//! | OAuth connection under way | `CONNECTING#{sha256}` | `CONNECTING` | 10 minutes |
+//! | policy | `POLICIES` | `POLICY#{id}` | 2,000 |
+//! | control versions (copies) | `CONTROL#{n}` | `CONTROL` | 16 |
+//! | list of trusted issuers | `CONTROL#ISSUERS` | `{sha256}` | as many as an operator stores |
+//! | token signing key | `SIGNING_KEYS` | `KEY#{kid}` | 10, and those that a rotation drops |
+//! | MCP session key | `MCP_SESSION_KEYS` | `{week}` | three weeks |
+//! | revoked token | `REVOKED#{jti}` | `REVOKED` | as long as what it ends could live |
+//! | used client assertion | `ASSERTION#{agent}#{sha256}` | `ASSERTION` | as long as it would be believed |
+//! | audit event | `AUDIT#{day}#{shard}` | `{event}` | goes after a while |
+//! | lists of all users, agents, servers (entries) | `USERS`, `AGENTS`, `SERVERS` | `{id}` | one for each |
 //!
-//! An *entry* or a *pointer* holds ids only, and is written in the same transaction as the item it leads
-//! to. Lists query entries and then read the items, both strongly consistently, so that a list shows what
-//! its caller has just changed. Only the audit log has secondary indexes.
+//! What goes, and when, is told in [`crate::retention`].
+//!
+//! Pointers and entries are explained in [`super`]. Keys begin with their kind, so IAM can limit a function to the
+//! kinds that it works with (`dynamodb:LeadingKeys`).
 
 use crate::{
     clock::{Timestamp, uuid_time},
+    email::Email,
     ids::{AgentAccountId, ApiKeyId, DelegationId, EventId, GrantId, PolicyId, ServerId, UserId},
     secret::sha256_hex,
 };
@@ -69,9 +73,15 @@ impl Key {
         Self::new(format!("USER#{user}"), format!("DELEGATION#{agent}"))
     }
 
-    /// `email` must be normalized (see [`crate::users::Email`]).
-    pub fn user_by_email(email: &crate::users::Email) -> Self {
-        Self::new(format!("EMAIL#{email}"), "USER")
+    pub fn user_by_email(email: &Email) -> Self {
+        Self::new(format!("EMAIL#{}", email.canonical()), "USER")
+    }
+
+    /// Where a pointer by email may lead from, the deciding one first. Addresses beyond ASCII were at the lower case
+    /// of how they were written, before they had a canonical form.
+    pub fn users_by_email(email: &Email) -> impl Iterator<Item = Self> {
+        let former = email.former().map(|former| Self::new(format!("EMAIL#{former}"), "USER"));
+        std::iter::once(Self::user_by_email(email)).chain(former)
     }
 
     pub fn user_by_identity(issuer: &str, subject: &str) -> Self {
@@ -95,6 +105,10 @@ impl Key {
         Self::new(format!("AGENT#{agent}"), format!("PAIR#{server}"))
     }
 
+    pub fn promotion(agent: AgentAccountId, server: &ServerId, generation: u64) -> Self {
+        Self::new(format!("AGENT#{agent}"), format!("PROMOTION#{server}#{generation}"))
+    }
+
     pub fn delegation_by_id(id: DelegationId) -> Self {
         Self::new(format!("DELEGATION#{id}"), "DELEGATION")
     }
@@ -112,10 +126,14 @@ impl Key {
     }
 
     pub fn oauth_client(server: &ServerId, issuer: &str) -> Self {
-        Self::new(format!("SERVER#{server}"), format!("CLIENT#{}", sha256_hex(issuer.as_bytes())))
+        Self::new(format!("SERVER#{server}"), Self::oauth_client_sort_key(issuer))
     }
 
-    /// By the hash of its `state`, so that whoever reads the table cannot finish it.
+    pub fn oauth_client_sort_key(issuer: &str) -> String {
+        format!("CLIENT#{}", sha256_hex(issuer.as_bytes()))
+    }
+
+    /// By the hash of its `state`, so that a reader of the table cannot finish the connection.
     pub fn connecting(state: &str) -> Self {
         Self::new(format!("CONNECTING#{}", sha256_hex(state.as_bytes())), "CONNECTING")
     }
@@ -124,12 +142,17 @@ impl Key {
         Self::new("POLICIES", format!("POLICY#{id}"))
     }
 
-    /// How many copies of the control versions there are. Every call reads one, and one partition serves
-    /// 3,000 strongly consistent reads a second; a change writes all, in one transaction.
+    /// How many copies of the control item there are. Every call reads one, and one partition serves 3,000
+    /// strongly consistent reads a second. A change writes all of them in one transaction.
     pub const CONTROL_COPIES: u8 = 16;
 
     pub fn control(copy: u8) -> Self {
         Self::new(format!("CONTROL#{}", copy % Self::CONTROL_COPIES), "CONTROL")
+    }
+
+    /// By the hash that a deployment's configuration names.
+    pub fn trusted_issuers(hash: &str) -> Self {
+        Self::new("CONTROL#ISSUERS", hash)
     }
 
     pub fn signing_key(kid: &str) -> Self {
@@ -144,8 +167,8 @@ impl Key {
         Self::new(format!("REVOKED#{jti}"), "REVOKED")
     }
 
-    /// By the hash of its `jti`, which is the client's own text. Each in a partition of its own: one takes
-    /// 1,000 writes a second.
+    /// By the hash of the `jti`, since the client chooses its text. Each is in a partition of its own, since
+    /// one partition takes 1,000 writes a second.
     pub fn used_assertion(client: AgentAccountId, jti: &str) -> Self {
         Self::new(format!("ASSERTION#{client}#{}", sha256_hex(jti.as_bytes())), "ASSERTION")
     }
@@ -162,18 +185,80 @@ impl Key {
         Self::new("SERVERS", server.to_string())
     }
 
-    /// How many partitions a day's events are spread over; one takes 1,000 small writes a second.
+    /// How many partitions hold a day's events. One takes 1,000 small writes a second.
     pub const AUDIT_SHARDS: u8 = 16;
 
     pub fn audit_partition(day: Timestamp, shard: u8) -> String {
         format!("AUDIT#{}#{shard:x}", &day.to_string()[..10])
     }
 
-    /// The partition follows from the id, so that an id alone is enough to continue a list after it.
+    /// The id determines the partition. So an id is enough to continue a list after it.
     pub fn audit_event(id: EventId) -> Self {
         let day = uuid_time(id.0).unwrap_or(Timestamp::from_millis(0));
         let shard = id.0.as_bytes()[15] % Self::AUDIT_SHARDS;
         Self::new(Self::audit_partition(day, shard), id.to_string())
+    }
+}
+
+/// Items that are listed together: those of a partition, or those of them whose sort keys begin with something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    pub pk: String,
+    pub prefix: String,
+}
+
+impl Partition {
+    fn new(pk: impl Into<String>, prefix: impl Into<String>) -> Self {
+        Self { pk: pk.into(), prefix: prefix.into() }
+    }
+
+    pub fn users() -> Self {
+        Self::new("USERS", "")
+    }
+
+    pub fn agents() -> Self {
+        Self::new("AGENTS", "")
+    }
+
+    pub fn servers() -> Self {
+        Self::new("SERVERS", "")
+    }
+
+    pub fn policies() -> Self {
+        Self::new("POLICIES", "POLICY#")
+    }
+
+    pub fn signing_keys() -> Self {
+        Self::new("SIGNING_KEYS", "KEY#")
+    }
+
+    pub fn api_keys_of(user: UserId) -> Self {
+        Self::new(format!("USER#{user}"), "KEY#")
+    }
+
+    pub fn agents_of(owner: UserId) -> Self {
+        Self::new(format!("USER#{owner}"), "AGENT#")
+    }
+
+    pub fn delegations_by(user: UserId) -> Self {
+        Self::new(format!("USER#{user}"), "DELEGATION#")
+    }
+
+    pub fn delegations_to(agent: AgentAccountId) -> Self {
+        Self::new(format!("AGENT#{agent}"), "DELEGATION#")
+    }
+
+    pub fn grants_by(agent: AgentAccountId, grantor: UserId) -> Self {
+        Self::new(format!("AGENT#{agent}"), format!("GRANT#{grantor}#"))
+    }
+
+    pub fn pairs(agent: AgentAccountId) -> Self {
+        Self::new(format!("AGENT#{agent}"), "PAIR#")
+    }
+
+    /// Those of the server that an item is about.
+    pub fn oauth_clients(server: &Key) -> Self {
+        Self::new(&*server.pk, "CLIENT#")
     }
 }
 

@@ -1,4 +1,21 @@
 //! Strongly consistent batch reads, and paginated queries.
+//!
+//! **What a read shows of a change.** DynamoDB isolates neither a `BatchGetItem` nor a `Query` from a transaction under
+//! way: each item is shown as it was before, or as it is after. A change that was *acknowledged* before the read began
+//! is in it, whole. So a call that begins after a revocation sees it. Only a change *during* a call can be seen in
+//! part, and then both the state before and the state after are right. A mix matters only if it leads to a decision
+//! that neither state would. That needs two items of one transaction that are judged together:
+//!
+//! | judged together | what a mix would do | protection |
+//! | --- | --- | --- |
+//! | the version, and the policies or keys read for it | old ones would be kept as the new version | the digest in the control item ([`crate::control`]) |
+//! | a grant and its pair | a grant ahead of its pair, or shared and not in force: its owner would act with another sharer's account, or be told that there is no grant | no change leaves them so, so both are read again ([`crate::session_grants`]) |
+//! | a grant and its pair, otherwise | one of the two as before, one as after: the same credentials as before or after | none is needed |
+//! | a pointer and its user, a server and its approved tools | the pointer leads to no user yet, or the tools are not there yet | 401 or 503; no caller is admitted |
+//! | items that a change has read and writes | | its conditions fail, and it is decided again |
+//!
+//! All other items that a call reads are changed alone: the account with its secrets and keys, the user, the
+//! delegation, the server, the session, the note of a revoked token.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,16 +33,17 @@ use super::{
     coalesce::{Batch, Failure},
     failure::failure,
     item::{Entity, Item, Stored, from_item, key_attributes, key_of},
+    key::Partition,
     stats::Stats,
 };
 use crate::error::{Error, Result};
 
-/// What a batch read found.
+/// The result of a batch read.
 #[derive(Debug, Default)]
 pub struct Found(HashMap<Key, Arc<Item>>);
 
 impl Found {
-    /// Takes the entity at `key` out; `None` if there is none.
+    /// Removes and returns the entity at `key`. `None` if it does not exist.
     pub fn take<T: Entity>(&mut self, key: &Key) -> Result<Option<Stored<T>>> {
         self.0.remove(key).map(|item| from_item(Arc::unwrap_or_clone(item))).transpose()
     }
@@ -34,6 +52,9 @@ impl Found {
         self.0.contains_key(key)
     }
 }
+
+/// Items on a page, unless the caller asks for fewer. Also the most: what one `BatchGetItem` reads.
+pub const PAGE_SIZE: usize = 100;
 
 impl Table {
     /// Reads up to 100 items, strongly consistently, in one round trip.
@@ -49,7 +70,7 @@ impl Table {
         self.read(vec![key.clone()]).await?.take(&key)
     }
 
-    /// Reads many items of a kind, in the order of `keys`, leaving out those that are not there.
+    /// Reads many items of one kind, in the order of `keys`, without those that do not exist.
     pub async fn read_all<T: Entity>(&self, keys: &[Key]) -> Result<Vec<Stored<T>>> {
         let mut all = Vec::with_capacity(keys.len());
         for keys in keys.chunks(ReadBatch::CAPACITY) {
@@ -61,8 +82,23 @@ impl Table {
         Ok(all)
     }
 
-    /// One page of a partition, sorted by sort key. An index holds keys only: what they lead to is read from the
-    /// table, and what is not there any more is left out.
+    /// All items of a list, a page after the other. Each item is as of its own moment:
+    /// what is judged together needs more than this (see [`crate::control`]).
+    pub async fn query_all<T: Entity>(&self, list: &Partition) -> Result<Vec<Stored<T>>> {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let query = Query::partition(&list.pk, PAGE_SIZE).prefix(list.prefix.as_str()).after(after);
+            let page = self.query::<T>(query).await?;
+            all.extend(page.items);
+            after = page.next;
+            if after.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// One page of a partition, sorted by sort key. An index holds only keys: the items are then read from
+    /// the table, without those that no longer exist.
     pub async fn query<T: Entity>(&self, query: Query<'_>) -> Result<Page<T>> {
         let options = &self.0.options;
         let (index, attribute) = match query.index {
@@ -102,7 +138,7 @@ impl Table {
             }
             request = request.set_exclusive_start_key(Some(start));
         }
-        let output = request.send().await.map_err(|error| Error::from(failure(&error)))?;
+        let output = request.send().await.map_err(|error| Error::from(failure(error)))?;
         self.0.stats.count("Query", output.consumed_capacity());
         let next = output.last_evaluated_key.as_ref().and_then(key_of);
         let found = output.items.unwrap_or_default();
@@ -114,7 +150,7 @@ impl Table {
     }
 }
 
-/// A page to ask for.
+/// The page to read.
 #[derive(Clone, Debug)]
 pub struct Query<'a> {
     index: Option<AuditIndex>,
@@ -138,7 +174,7 @@ impl<'a> Query<'a> {
         Self { index: None, partition, range: Range::All, after: None, limit, newest_first: false }
     }
 
-    /// A partition of a secondary index, which may lag behind the table by moments.
+    /// A partition of a secondary index. It may be a few moments behind the table.
     pub fn index(index: AuditIndex, partition: &'a str, limit: usize) -> Self {
         Self { index: Some(index), ..Self::partition(partition, limit) }
     }
@@ -148,7 +184,7 @@ impl<'a> Query<'a> {
         Self { range: Range::Prefix(prefix.into()), ..self }
     }
 
-    /// Both bounds belong to the range.
+    /// The bounds are inclusive.
     #[must_use]
     pub fn between(self, low: impl Into<String>, high: impl Into<String>) -> Self {
         Self { range: Range::Between(low.into(), high.into()), ..self }
@@ -169,7 +205,7 @@ impl<'a> Query<'a> {
 #[derive(Debug)]
 pub struct Page<T> {
     pub items: Vec<Stored<T>>,
-    /// Where the next page begins after, if there may be one.
+    /// The key after which the next page begins, if there may be one.
     pub next: Option<Key>,
 }
 
@@ -177,7 +213,7 @@ pub(super) fn consumed_capacity(options: &TableOptions) -> Option<ReturnConsumed
     options.measure.then_some(ReturnConsumedCapacity::Total)
 }
 
-/// `BatchGetItem`, shared by whoever reads at the same time.
+/// `BatchGetItem`, shared by reads at the same time.
 pub(super) struct ReadBatch {
     client: Client,
     options: TableOptions,
@@ -198,7 +234,7 @@ impl ReadBatch {
                 .set_keys(Some(left))
                 .consistent_read(true)
                 .build()
-                .map_err(|error| Failure::Internal(error.to_string()))?;
+                .map_err(Failure::internal)?;
             let output = self
                 .client
                 .batch_get_item()
@@ -206,7 +242,7 @@ impl ReadBatch {
                 .set_return_consumed_capacity(consumed_capacity(&self.options))
                 .send()
                 .await
-                .map_err(|error| failure(&error))?;
+                .map_err(failure)?;
             self.stats.count("BatchGetItem", output.consumed_capacity());
             for item in output.responses.unwrap_or_default().into_values().flatten() {
                 if let Some(key) = key_of(&item) {
@@ -225,14 +261,14 @@ impl ReadBatch {
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
-        Err(Failure::Refused("the store left keys unread".to_owned()))
+        Err(Failure::refused("the store left keys unread"))
     }
 }
 
 impl Batch for ReadBatch {
     type Request = Vec<Key>;
     type Answer = HashMap<Key, Arc<Item>>;
-    /// Keys in one `BatchGetItem` (DynamoDB API Reference).
+    /// The most keys in one `BatchGetItem` (DynamoDB API Reference).
     const CAPACITY: usize = 100;
 
     fn weight(keys: &Vec<Key>) -> usize {

@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::{
 use super::key::AuditIndex;
 use crate::error::{Error, Result};
 
-/// Creates the table unless it is there.
+/// Creates the table if it does not exist.
 pub async fn create_table(client: &Client, name: &str) -> Result<()> {
     let mut request = client
         .create_table()
@@ -32,7 +32,7 @@ pub async fn create_table(client: &Client, name: &str) -> Result<()> {
         let index = GlobalSecondaryIndex::builder()
             .index_name(index.name())
             .set_key_schema(Some(key_schema(index.attribute())?))
-            // What an entry leads to is read from the table. A table whose indexes hold more works just as well.
+            // The items are read from the table. A table whose indexes hold more works too.
             .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
             .build()
             .map_err(Error::internal)?;
@@ -45,7 +45,7 @@ pub async fn create_table(client: &Client, name: &str) -> Result<()> {
         {
             Ok(())
         }
-        Err(error) => Err(super::failure::failure(&error).into()),
+        Err(error) => Err(super::failure::failure(error).into()),
     }
 }
 

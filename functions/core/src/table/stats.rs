@@ -13,7 +13,7 @@ pub struct Stats(Mutex<StatsSnapshot>);
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct StatsSnapshot {
-    /// By operation. One that the SDK repeats counts once.
+    /// By operation. A request that the SDK repeats counts once.
     pub requests: BTreeMap<&'static str, u64>,
     /// Capacity units consumed by reads, where [`super::TableOptions::measure`] is set.
     pub read_units: f64,

@@ -1,11 +1,20 @@
-//! Clients that prove themselves by signing (`private_key_jwt`: RFC 7523 sections 2.2 and 3, OpenID Connect
-//! Core section 9).
+//! Clients that prove themselves by signing (`private_key_jwt`: RFC 7523 sections 2.2 and 3, OpenID Connect Core
+//! section 9).
 //!
-//! An assertion is good once. That is for a conditional write to say, since any process may see it again:
-//! a note of its `jti`, in the transaction that stores what the request came to. So it costs no round trip
-//! beside that one, and a request whose event was not stored has used nothing up. The note is made only after
-//! the signature has been checked, and it is the client's own: nobody can use up another's `jti`.
+//! An account has up to five public keys in its item, so they are read with the account. An assertion usually names no
+//! key (the MCP SDKs' do not), so each key that fits its algorithm is tried. An assertion must be for this service and
+//! no other, and must end within 5 minutes.
+//!
+//! **An assertion is good once.** Any process may see it again, so a conditional write decides. It creates a note of
+//! the `jti`, at the client's id and the hash of the `jti`. The write is in the transaction with the audit event, so it
+//! costs no round trip. (An introspection has no event, so there it is alone.) It follows from this:
+//!
+//! - A forged assertion uses nothing up, since the signature is checked first.
+//! - No client can use up another's `jti`, since the note is the client's own.
+//! - An assertion whose event was not stored is still good.
+//! - If DynamoDB repeats a request whose first answer was lost, that is no replay.
 
+use deputize_api::path;
 use jsonwebtoken::dangerous::insecure_decode_claims;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
@@ -13,19 +22,23 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use crate::{
     Core, Settings,
     agents::AgentAccount,
+    audit::Event,
     clock::Timestamp,
-    error::{Result, TokenError},
+    error::{Cause, Result, TokenError},
     ids::{AgentAccountId, ClientKeyId},
-    jwt::{self, Header, LEEWAY, Refused, Times},
-    table::{Attempt, Change, Entity, Key, settle},
+    jwt::{self, Header, JwtError, LEEWAY, Times},
+    table::{Change, CommitError, Entity, Key, retry_on_conflict},
 };
 
-/// How far ahead an assertion's end may lie, in seconds: for as long a note of it must be kept.
+/// How many seconds ahead an assertion's `exp` may be. It must be remembered for as long.
 const MAX_AHEAD: i64 = 300;
+/// The allowed `typ` of an assertion: what today's clients write, and the type that is planned for assertions
+/// (draft-ietf-oauth-rfc7523bis). Anything else that a client signs with its key is not an assertion.
+const TYPES: [&str; 2] = ["jwt", "client-authentication+jwt"];
 /// The longest `jti`, in bytes.
 const MAX_JTI: usize = 255;
 
-/// An assertion that says what one for us must say. Nothing is proven yet.
+/// An assertion whose claims are right for this service. Nothing is proven yet.
 #[derive(Debug)]
 pub(super) struct Assertion {
     pub client: AgentAccountId,
@@ -39,7 +52,7 @@ pub(super) struct Assertion {
 struct Claims {
     iss: String,
     sub: String,
-    #[serde(deserialize_with = "jwt::one_or_many")]
+    #[serde(deserialize_with = "jwt::OneOrMany::deserialize")]
     aud: Vec<String>,
     #[serde(flatten)]
     times: Times,
@@ -47,13 +60,13 @@ struct Claims {
     jti: Option<String>,
 }
 
-fn refused(why: &(impl ToString + ?Sized)) -> TokenError {
-    TokenError::InvalidAssertion(why.to_string())
+fn refused(why: impl Into<Cause>) -> TokenError {
+    TokenError::InvalidAssertion(why.into())
 }
 
 impl Assertion {
-    /// Checks everything that needs no table and no key. It can only refuse: what is read here counts once
-    /// [`Self::proven_key`] has found who signed it.
+    /// Checks everything that needs no table and no key. It can only refuse. The claims count once
+    /// [`Self::proven_key`] has found the key that signed them.
     pub(super) fn read(
         settings: &Settings,
         now: Timestamp,
@@ -61,11 +74,12 @@ impl Assertion {
         text: SecretString,
     ) -> Result<Self, TokenError> {
         if text.expose_secret().len() > jwt::MAX_LENGTH {
-            return Err(refused(&Refused::Malformed));
+            return Err(refused(JwtError::Malformed));
         }
         let claims: Claims =
-            insecure_decode_claims(text.expose_secret()).map_err(|_| refused(&Refused::Malformed))?;
-        let header = jwt::header(text.expose_secret()).map_err(|why| refused(&why))?;
+            insecure_decode_claims(text.expose_secret()).map_err(|_| refused(JwtError::Malformed))?;
+        let header = jwt::header(text.expose_secret()).map_err(refused)?;
+        header.require_type(&TYPES).map_err(refused)?;
         let client = claims.sub.parse::<AgentAccountId>().ok().filter(|_| claims.iss == claims.sub);
         let client = client.ok_or_else(|| refused("its iss and sub must both be the client's id"))?;
         // RFC 7521 section 4.2.
@@ -73,9 +87,9 @@ impl Assertion {
             return Err(refused("its sub is not the client_id that was sent"));
         }
         if claims.aud.is_empty() || !claims.aud.iter().all(|audience| is_us(settings, audience)) {
-            return Err(refused(&Refused::WrongAudience));
+            return Err(refused(JwtError::WrongAudience));
         }
-        claims.times.check(now).map_err(|why| refused(&why))?;
+        claims.times.check(now).map_err(refused)?;
         if claims.times.exp > now.as_seconds().saturating_add(MAX_AHEAD + LEEWAY) {
             return Err(refused("it must expire within 5 minutes"));
         }
@@ -84,10 +98,10 @@ impl Assertion {
         Ok(Self { client, header, jti, expires_at: claims.times.exp, text })
     }
 
-    /// The live key of the account that has signed this. Unmodified MCP clients name no key, so all that fit
-    /// are tried.
+    /// The account's live key that has signed this. Many MCP clients name no key, so all fitting keys are
+    /// tried.
     pub(super) fn proven_key(&self, account: &AgentAccount, now: Timestamp) -> Result<Option<ClientKeyId>> {
-        let Header { algorithm, kid } = &self.header;
+        let Header { algorithm, kid, .. } = &self.header;
         for key in account.keys.iter().filter(|key| key.is_live(now)) {
             let is_meant = kid.as_ref().is_none_or(|kid| *kid == key.kid)
                 && key.alg.as_deref().is_none_or(|alg| Some(alg) == jwt::name_of(*algorithm))
@@ -104,24 +118,24 @@ impl Assertion {
         Ok(None)
     }
 
-    /// What makes it good once only.
-    pub(super) fn once(&self) -> Once {
-        // Longer than it is believed, by the clocks of any of our machines.
+    /// What makes sure that it is used only once.
+    pub(super) fn assertion_use(&self) -> AssertionUse {
+        // Longer than any of our machines accepts it, by its own clock.
         let until = Timestamp::from_seconds(self.expires_at.saturating_add(2 * LEEWAY));
-        Once { key: Key::used_assertion(self.client, &self.jti), until }
+        AssertionUse { key: Key::used_assertion(self.client, &self.jti), until }
     }
 }
 
-/// Our issuer or the token endpoint, and nothing else: an assertion that is good elsewhere too could come
-/// from there. Some clients write a URL without a path with a slash, which is the same URL (RFC 3986 section
-/// 6.2.3).
+/// Whether this is our issuer or the token endpoint. Nothing else is accepted: an assertion that is good
+/// elsewhere could come from there. Some clients add a slash to a URL without a path; that is the same URL
+/// (RFC 3986 section 6.2.3).
 fn is_us(settings: &Settings, audience: &str) -> bool {
     let issuer = &*settings.issuer;
     audience.strip_suffix('/').unwrap_or(audience) == issuer
-        || audience.strip_prefix(issuer).is_some_and(|path| path == "/api/v1/oauth/token")
+        || audience.strip_prefix(issuer).is_some_and(|rest| rest == path::TOKEN)
 }
 
-/// Says that an assertion has been used, for as long as it could be believed.
+/// Says that an assertion has been used, for as long as it could be accepted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct UsedAssertion {
     expires_at: Timestamp,
@@ -131,40 +145,54 @@ impl Entity for UsedAssertion {
     const KIND: &'static str = "used client assertion";
 }
 
-/// A proven assertion that has to be noted as used before anything is answered.
+/// A proven assertion. It must be stored as used before the request is answered.
 #[derive(Debug)]
-pub(super) struct Once {
+pub(super) struct AssertionUse {
     key: Key,
     until: Timestamp,
 }
 
-impl Once {
+impl AssertionUse {
     async fn is_used(&self, core: &Core) -> Result<bool> {
         let used = core.table.read_one::<UsedAssertion>(self.key.clone()).await?;
         Ok(used.is_some_and(|used| core.clock.now() < used.expires_at))
     }
 }
 
+/// Stores the event; with an assertion, in the transaction that notes it as used.
+pub(super) async fn store(core: &Core, event: &Event, assertion_use: Option<&AssertionUse>) -> Result<()> {
+    match assertion_use {
+        None => core.table.append(event).await,
+        Some(_) => commit(core, assertion_use, |change| change.record(event).map(drop)).await,
+    }
+}
+
+pub(super) fn denied(event: Event, refusal: &TokenError) -> Event {
+    event.denied(format!("{}: {refusal}", refusal.code()))
+}
+
 /// Makes a change and notes the assertion as used, both or neither. Of two requests with the same assertion,
 /// one fails here.
 pub(super) async fn commit(
     core: &Core,
-    once: Option<&Once>,
+    assertion_use: Option<&AssertionUse>,
     fill: impl Fn(&mut Change) -> Result<()>,
 ) -> Result<()> {
-    settle(|| async {
+    retry_on_conflict(|| async {
         let mut change = Change::new();
         fill(&mut change)?;
-        if let Some(Once { key, until }) = once {
+        if let Some(AssertionUse { key, until }) = assertion_use {
             let note = UsedAssertion { expires_at: *until };
             change.create_anew(key.clone(), &note, *until, core.clock.now())?;
         }
         if change.is_empty() {
             return Ok(());
         }
-        match (core.table.commit(change).await, once) {
-            // Only what is there now tells a used assertion from two changes that met.
-            (Err(Attempt::Raced), Some(once)) if once.is_used(core).await? => {
+        match (core.table.commit(change).await, assertion_use) {
+            // Otherwise the note has expired by the clock of the process that wrote it.
+            (Err(CommitError::ConditionFailed), Some(assertion_use))
+                if assertion_use.is_used(core).await? =>
+            {
                 Err(refused("it has been used already; sign a new one for each request").into())
             }
             (done, _) => done,

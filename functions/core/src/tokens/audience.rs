@@ -1,19 +1,29 @@
-//! Where a token is good: at every server, or at one (RFC 8707).
+//! Where a token is good: at every server, or at some (RFC 8707).
+//!
+//! `aud` is the whole proxy, or up to 20 servers. [`Audience`] is the one place that says which servers an audience
+//! covers. Elsewhere the token is refused before the table is read.
+//!
+//! `resource` and `audience` mean the same, and each may be repeated: the token is for all that they name, once each.
+//! An exchange stays within what its subject was narrowed to.
+
+use std::collections::BTreeSet;
+
+use deputize_api::path;
 
 use crate::{Settings, ids::ServerId};
 
 /// A protected resource (RFC 9728 section 1.2).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Audience {
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Resource {
     /// The whole proxy.
     Proxy,
     /// One server.
     Server(ServerId),
 }
 
-impl Audience {
-    /// The resource that a text names. A server may be named with or without its endpoint for MCP. Scheme and
-    /// host are the same in any case (RFC 3986 section 6.2.2.1); nothing else is.
+impl Resource {
+    /// The resource that a text names. A server's name may include its MCP endpoint or not. Only scheme and
+    /// host ignore case (RFC 3986 section 6.2.2.1).
     pub fn parse(settings: &Settings, text: &str) -> Option<Self> {
         let proxy = &*settings.audience;
         let host = proxy.find("://")? + 3;
@@ -30,8 +40,8 @@ impl Audience {
         server.strip_suffix("/mcp").unwrap_or(server).parse().ok().map(Self::Server)
     }
 
-    /// The resource's one name: what clients ask for, and what a token says.
-    pub fn resource(&self, settings: &Settings) -> String {
+    /// Its canonical name, in requests and in tokens.
+    pub fn name(&self, settings: &Settings) -> String {
         match self {
             Self::Proxy => settings.audience.clone(),
             Self::Server(server) => format!("{}/{server}/mcp", settings.audience),
@@ -40,22 +50,57 @@ impl Audience {
 
     /// Where its metadata is (RFC 9728 section 3.1).
     pub fn metadata_url(&self, settings: &Settings) -> String {
-        let resource = self.resource(settings);
-        let path = resource.strip_prefix(&*settings.issuer).unwrap_or_default();
-        format!("{}/.well-known/oauth-protected-resource{path}", settings.issuer)
+        let resource = self.name(settings);
+        let below = resource.strip_prefix(&*settings.issuer).unwrap_or_default();
+        format!("{}{}{below}", settings.issuer, path::RESOURCE_METADATA)
+    }
+}
+
+/// How many servers a token can name. For more, use the whole proxy or another token.
+pub const MAX_RESOURCES: usize = 20;
+
+/// The resources that a token is for, at least one. If the whole proxy is among them, it is the only one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audience(BTreeSet<Resource>);
+
+impl Audience {
+    pub fn proxy() -> Self {
+        Self(BTreeSet::from([Resource::Proxy]))
     }
 
-    /// Whether a token for this is good at a server: the one place that says so.
-    pub fn covers(&self, server: &ServerId) -> bool {
-        match self {
-            Self::Proxy => true,
-            Self::Server(only) => only == server,
+    /// From these resources, without repetitions. `None` if there are none or too many.
+    pub fn of(resources: impl IntoIterator<Item = Resource>) -> Option<Self> {
+        let resources: BTreeSet<_> = resources.into_iter().collect();
+        if resources.contains(&Resource::Proxy) {
+            return Some(Self::proxy());
         }
+        (1..=MAX_RESOURCES).contains(&resources.len()).then_some(Self(resources))
     }
 
-    /// Whether a token for `other` is good nowhere but where a token for this is.
+    /// The resources' names, sorted.
+    pub fn names(&self, settings: &Settings) -> Vec<String> {
+        self.0.iter().map(|resource| resource.name(settings)).collect()
+    }
+
+    /// The servers that are named individually.
+    pub(super) fn servers(&self) -> impl Iterator<Item = &ServerId> {
+        self.0.iter().filter_map(|resource| match resource {
+            Resource::Proxy => None,
+            Resource::Server(server) => Some(server),
+        })
+    }
+
+    /// Whether a token for this is good at a server. This is the only place that decides it.
+    pub fn covers(&self, server: &ServerId) -> bool {
+        self.0.iter().any(|resource| match resource {
+            Resource::Proxy => true,
+            Resource::Server(only) => only == server,
+        })
+    }
+
+    /// Whether every resource of `other` is covered by this.
     pub(super) fn includes(&self, other: &Self) -> bool {
-        *self == Self::Proxy || self == other
+        self.0.contains(&Resource::Proxy) || other.0.is_subset(&self.0)
     }
 }
 
@@ -63,15 +108,15 @@ impl Audience {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> Option<Audience> {
-        Audience::parse(&Settings::at("https://deputize.test:8443"), text)
+    fn parsed(text: &str) -> Option<Resource> {
+        Resource::parse(&Settings::at("https://deputize.test:8443"), text)
     }
 
     #[test]
     fn a_resource_is_read_back_from_its_name() {
         let settings = Settings::at("https://deputize.test:8443");
-        for audience in [Audience::Proxy, Audience::Server("demo".parse().unwrap())] {
-            assert_eq!(Audience::parse(&settings, &audience.resource(&settings)), Some(audience));
+        for resource in [Resource::Proxy, Resource::Server("demo".parse().unwrap())] {
+            assert_eq!(Resource::parse(&settings, &resource.name(&settings)), Some(resource));
         }
     }
 
@@ -82,10 +127,10 @@ mod tests {
             "https://deputize.test:8443/api/v1/proxy/demo",
             "HTTPS://Deputize.TEST:8443/api/v1/proxy/demo/mcp",
         ] {
-            assert_eq!(parsed(text), Some(Audience::Server("demo".parse().unwrap())), "{text}");
+            assert_eq!(parsed(text), Some(Resource::Server("demo".parse().unwrap())), "{text}");
         }
-        // A server may have the name of the endpoint.
-        let mcp = Some(Audience::Server("mcp".parse().unwrap()));
+        // A server can have the same name as the endpoint.
+        let mcp = Some(Resource::Server("mcp".parse().unwrap()));
         assert_eq!(parsed("https://deputize.test:8443/api/v1/proxy/mcp"), mcp);
         assert_eq!(parsed("https://deputize.test:8443/api/v1/proxy/mcp/mcp"), mcp);
     }
@@ -121,13 +166,33 @@ mod tests {
         }
     }
 
+    fn of(servers: &[&str]) -> Audience {
+        Audience::of(servers.iter().map(|server| Resource::Server(server.parse().unwrap()))).unwrap()
+    }
+
     #[test]
-    fn a_token_for_one_server_covers_no_other() {
-        let (demo, other): (crate::ids::ServerId, _) = ("demo".parse().unwrap(), "other".parse().unwrap());
-        let (one, all) = (Audience::Server(demo.clone()), Audience::Proxy);
+    fn a_token_for_some_servers_covers_no_other() {
+        let (demo, other): (ServerId, ServerId) = ("demo".parse().unwrap(), "other".parse().unwrap());
+        let (one, two, all) = (of(&["demo"]), of(&["other", "demo"]), Audience::proxy());
         assert!(all.covers(&demo) && all.covers(&other) && one.covers(&demo));
+        assert!(two.covers(&demo) && two.covers(&other) && !two.covers(&"third".parse().unwrap()));
         assert!(!one.covers(&other));
-        assert!(all.includes(&one) && all.includes(&all) && one.includes(&one));
-        assert!(!one.includes(&all) && !one.includes(&Audience::Server(other)));
+        assert!(all.includes(&one) && all.includes(&two) && all.includes(&all) && one.includes(&one));
+        assert!(two.includes(&one) && two.includes(&two));
+        assert!(!one.includes(&all) && !one.includes(&two) && !two.includes(&all));
+        assert!(!one.includes(&of(&["other"])) && !two.includes(&of(&["demo", "third"])));
+    }
+
+    #[test]
+    fn each_resource_counts_once_and_the_whole_proxy_is_all_of_them() {
+        assert_eq!(of(&["demo", "demo"]), of(&["demo"]));
+        let with_all = [Resource::Server("demo".parse().unwrap()), Resource::Proxy];
+        assert_eq!(Audience::of(with_all), Some(Audience::proxy()));
+        let many = |count: usize| {
+            Audience::of((0..count).map(|n| Resource::Server(format!("s{n}").parse().unwrap())))
+        };
+        assert_eq!(many(0), None);
+        assert_eq!(many(MAX_RESOURCES).map(|audience| audience.servers().count()), Some(MAX_RESOURCES));
+        assert_eq!(many(MAX_RESOURCES + 1), None);
     }
 }

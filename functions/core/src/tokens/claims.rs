@@ -1,45 +1,79 @@
-//! What an agent token says (RFC 9068; RFC 8693 section 4.1 for `act`), and reading one back.
+//! What an agent token says (RFC 9068, `typ: at+jwt`), and reading one back.
+//!
+//! An OBO token's `sub` is the user, and its `act.sub` the agent (RFC 8693 section 4.1). Beside the registered claims a
+//! token has these, each if it applies:
+//!
+//! | claim | is |
+//! | --- | --- |
+//! | `client_secret_id`, `client_key_id` | the client's credential that the token was issued under |
+//! | `delegation_id` | the delegation that an OBO token depends on |
+//! | `exchanged_from` | the token that it was exchanged for |
+//! | `account_epoch`, `user_epoch` | how often the account or the user had been disabled by then |
+//!
+//! **How long.** At most 3,600 s, and never longer than what the token depends on, if that ends: the delegation, the
+//! secret or key. A user's JWT sets no end. It shows that the user is present when the token is requested; the
+//! delegation says what the user allows.
+//!
+//! An exchanged token names its subject. The note on the subject is one more item of its calls' one read. So revoking a
+//! leaked token ends the tokens that it was exchanged for. The note is kept for a token's lifetime longer than the
+//! subject itself, because the subject may be exchanged in its last second.
+
+use std::time::Duration;
 
 use aws_lc_rs::signature::{self, UnparsedPublicKey};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use deputize_api::reason::Reason;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{audience::Audience, keyring::Keyring};
+use super::{
+    TYPE,
+    audience::{Audience, Resource},
+    keyring::Keyring,
+};
 use crate::{
     Settings,
     agents::ClientCredential,
     clock::Timestamp,
-    error::Error,
+    epoch::Epoch,
+    error::{Error, Told},
     ids::{AgentAccountId, ClientKeyId, DelegationId, SecretId, ServerId, UserId},
+    jwt,
 };
-
-/// The header's `typ` (RFC 9068 section 2.1).
-pub(super) const TYPE: &str = "at+jwt";
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Claims {
     pub iss: String,
-    /// A resource of ours: all of the proxy, or one server.
-    pub aud: String,
-    /// The agent account, or the user who is acted for.
+    /// Resources of ours: all of the proxy, or servers. A text if it is one, else a list (RFC 7519 section 4.1.3).
+    #[serde(with = "jwt::OneOrMany")]
+    pub aud: Vec<String>,
+    /// The agent account, or the user for whom it acts.
     pub sub: Uuid,
     pub client_id: AgentAccountId,
     pub jti: Uuid,
     pub iat: i64,
     pub exp: i64,
     pub scope: String,
-    /// Who acts for `sub`.
+    /// The agent that acts for `sub`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub act: Option<ActorClaim>,
-    /// The delegation that the token rests on: it dies with it.
+    /// The delegation that the token rests on. The token ends with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delegation_id: Option<DelegationId>,
-    /// The client secret that the token was issued under, or the key: it dies with it.
+    /// The client secret or the key under which the token was issued. The token ends with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_secret_id: Option<SecretId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_key_id: Option<ClientKeyId>,
+    /// The `jti` of the token that was exchanged for this one. Revoking that token ends this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchanged_from: Option<Uuid>,
+    /// How often the account had been disabled: once it is again, the token is good no more.
+    #[serde(default, skip_serializing_if = "Epoch::is_first")]
+    pub account_epoch: Epoch,
+    /// The same of the user.
+    #[serde(default, skip_serializing_if = "Epoch::is_first")]
+    pub user_epoch: Epoch,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,8 +81,8 @@ pub(super) struct ActorClaim {
     pub sub: AgentAccountId,
 }
 
-/// A token whose signature, issuer and times hold, and whose audience is a resource of ours. Whether what it
-/// rests on still stands is for the table to say.
+/// A token with a valid signature, issuer, times and audience. Whether what it rests on is still valid is in
+/// the table.
 #[derive(Clone, Debug)]
 pub struct VerifiedToken {
     pub kid: String,
@@ -56,20 +90,38 @@ pub struct VerifiedToken {
     pub audience: Audience,
     pub agent: AgentAccountId,
     pub credential: ClientCredential,
+    /// The account's epoch in which it was issued.
+    pub epoch: Epoch,
     pub on_behalf_of: Option<(UserId, DelegationId)>,
+    /// The user's epoch in which it was issued; 0 if it is on nobody's behalf.
+    pub user_epoch: Epoch,
     pub scope: String,
     pub issued_at: i64,
     pub expires_at: i64,
+    /// The `jti` of the token that was exchanged for it.
+    pub exchanged_from: Option<Uuid>,
 }
 
 impl VerifiedToken {
-    /// Refuses a token that is good at other servers only. As one that is no token there (RFC 9068 section
-    /// 4): a client that gets a 401 asks for one that is.
+    /// Refuses a token that has expired since it was verified.
+    pub(crate) fn require_unexpired(&self, now: Timestamp) -> Result<(), Error> {
+        if now.as_seconds() < self.expires_at {
+            Ok(())
+        } else {
+            Err(Error::Unauthenticated(Told::by(Reason::TokenExpired, AgentTokenError::Expired)))
+        }
+    }
+
+    /// Refuses a token that is good only at other servers. The answer is a 401 (RFC 9068 section 4), after
+    /// which clients ask for a token for this server.
     pub(crate) fn require_for(&self, server: &ServerId) -> Result<(), Error> {
         if self.audience.covers(server) {
             Ok(())
         } else {
-            Err(Error::unauthenticated(Refused::WrongAudience.to_string()))
+            Err(Error::Unauthenticated(Told::by(
+                Reason::TokenForOtherAudience,
+                AgentTokenError::WrongAudience,
+            )))
         }
     }
 }
@@ -81,14 +133,14 @@ struct Header {
     typ: Option<String>,
     #[serde(default)]
     kid: Option<String>,
-    /// Extensions that must be understood (RFC 7515 section 4.1.11). We understand none.
+    /// Extensions that must be understood (RFC 7515 section 4.1.11). Deputize understands none.
     #[serde(default)]
     crit: Option<serde::de::IgnoredAny>,
 }
 
-/// Why a token is not one of ours, or no longer good. The texts are answered.
+/// Why a token is not from this service, or no longer good. The texts are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum AgentTokenError {
     #[error("The token is malformed")]
     Malformed,
     #[error("The token is not an agent token")]
@@ -107,56 +159,71 @@ pub enum Refused {
     NotYetValid,
 }
 
+impl AgentTokenError {
+    pub(crate) fn reason(self) -> Reason {
+        match self {
+            Self::Expired => Reason::TokenExpired,
+            Self::WrongAudience => Reason::TokenForOtherAudience,
+            Self::UnknownKey => Reason::TokenRevoked,
+            _ => Reason::TokenRefused,
+        }
+    }
+}
+
 /// Clocks of two machines may differ by this many seconds.
 const LEEWAY: i64 = 5;
 
-/// Takes a token apart and checks everything that needs no table. The signature comes first: nothing of
-/// an unsigned claim is acted on.
+/// Decodes a token and checks everything that needs no table. It may have expired at most `late_by` ago. The
+/// signature is checked first: no unsigned claim has an effect.
 pub(crate) fn verify(
     keyring: &Keyring,
     token: &str,
     settings: &Settings,
     now: Timestamp,
-) -> Result<VerifiedToken, Refused> {
+    late_by: Duration,
+) -> Result<VerifiedToken, AgentTokenError> {
     let mut parts = token.split('.');
     let (Some(header), Some(claims), Some(sig), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
-        return Err(Refused::Malformed);
+        return Err(AgentTokenError::Malformed);
     };
-    let decode = |part: &str| BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| Refused::Malformed);
-    let parsed: Header = serde_json::from_slice(&decode(header)?).map_err(|_| Refused::Malformed)?;
+    let decode = |part: &str| BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| AgentTokenError::Malformed);
+    let parsed: Header = serde_json::from_slice(&decode(header)?).map_err(|_| AgentTokenError::Malformed)?;
     if parsed.alg != "ES256" || parsed.crit.is_some() || parsed.typ.as_deref() != Some(TYPE) {
-        return Err(Refused::NotAgentToken);
+        return Err(AgentTokenError::NotAgentToken);
     }
-    let kid = parsed.kid.ok_or(Refused::NotAgentToken)?;
-    let key = keyring.public_key(&kid).ok_or(Refused::UnknownKey)?;
+    let kid = parsed.kid.ok_or(AgentTokenError::NotAgentToken)?;
+    let key = keyring.public_key(&kid).ok_or(AgentTokenError::UnknownKey)?;
     let message = &token[..header.len() + 1 + claims.len()];
     UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, key)
         .verify(message.as_bytes(), &decode(sig)?)
-        .map_err(|_| Refused::BadSignature)?;
-    let claims: Claims = serde_json::from_slice(&decode(claims)?).map_err(|_| Refused::NotAgentToken)?;
+        .map_err(|_| AgentTokenError::BadSignature)?;
+    let claims: Claims =
+        serde_json::from_slice(&decode(claims)?).map_err(|_| AgentTokenError::NotAgentToken)?;
     if claims.iss != settings.issuer {
-        return Err(Refused::WrongIssuer);
+        return Err(AgentTokenError::WrongIssuer);
     }
-    let audience = Audience::parse(settings, &claims.aud).ok_or(Refused::WrongAudience)?;
-    if now.as_seconds() >= claims.exp {
-        return Err(Refused::Expired);
+    let resources: Option<Vec<_>> =
+        claims.aud.iter().map(|resource| Resource::parse(settings, resource)).collect();
+    let audience = resources.and_then(Audience::of).ok_or(AgentTokenError::WrongAudience)?;
+    if now.minus(late_by).as_seconds() >= claims.exp {
+        return Err(AgentTokenError::Expired);
     }
     if now.as_seconds() + LEEWAY < claims.iat {
-        return Err(Refused::NotYetValid);
+        return Err(AgentTokenError::NotYetValid);
     }
     let on_behalf_of = match (claims.act, claims.delegation_id) {
         (Some(actor), Some(delegation)) if actor.sub == claims.client_id => {
             Some((UserId(claims.sub), delegation))
         }
         (None, None) if claims.sub == claims.client_id.0 => None,
-        _ => return Err(Refused::NotAgentToken),
+        _ => return Err(AgentTokenError::NotAgentToken),
     };
     let credential = match (claims.client_secret_id, claims.client_key_id) {
         (Some(secret), None) => ClientCredential::Secret(secret),
         (None, Some(key)) => ClientCredential::Key(key),
-        _ => return Err(Refused::NotAgentToken),
+        _ => return Err(AgentTokenError::NotAgentToken),
     };
     Ok(VerifiedToken {
         kid,
@@ -164,9 +231,12 @@ pub(crate) fn verify(
         audience,
         agent: claims.client_id,
         credential,
+        epoch: claims.account_epoch,
         on_behalf_of,
+        user_epoch: claims.user_epoch,
         scope: claims.scope,
         issued_at: claims.iat,
         expires_at: claims.exp,
+        exchanged_from: claims.exchanged_from,
     })
 }

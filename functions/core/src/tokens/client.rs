@@ -1,61 +1,60 @@
-//! Who the client is: by a secret, by an assertion that it has signed, or, for an exchange, by a token of its
-//! own.
+//! Client authentication: by a secret, by an assertion that the client has signed, or, for an exchange, by one of the
+//! client's own tokens.
 
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     VerifiedToken,
-    assertion::{Assertion, Once},
-    issue::{denied, store},
+    assertion::{Assertion, AssertionUse, denied, store},
 };
 use crate::{
     Core,
     agents::{AgentAccount, ClientCredential},
-    audit::{Action, Event, Request},
-    caller::Credential,
+    audit::{Action, Event, RequestContext},
+    caller::CredentialId,
     error::{Result, TokenError},
     ids::AgentAccountId,
     secret::{SecretHash, hash_client_secret},
     table::Key,
 };
 
-/// How a client says who it is, as presented.
+/// How a client identifies itself, as presented.
 #[derive(Debug)]
 pub enum ClientAuth {
     Secret {
         client_id: String,
         client_secret: SecretString,
     },
-    /// `private_key_jwt`. The assertion names the client; the id may be sent beside it.
+    /// `private_key_jwt`. The assertion names the client. The request may name it too.
     Assertion {
         client_id: Option<String>,
         assertion: SecretString,
     },
 }
 
-/// Who the client says to be, before anything is proven.
-pub(super) enum Client {
+/// The client that the request claims to be from, before anything is proven.
+pub(super) enum PresentedClient {
     Secret(AgentAccountId, SecretHash),
     Assertion(Assertion),
-    /// A token of the client's own, for a token exchange without client authentication.
+    /// The client's own token, for a token exchange without client authentication.
     Token(VerifiedToken),
 }
 
-/// What has been proven.
+/// The result of proving a client.
 #[derive(Debug)]
-pub(super) struct Proven {
-    /// What the tokens rest on that are issued now.
+pub(super) struct ProvenClient {
+    /// The credential on which the tokens rest that are issued now.
     pub credential: ClientCredential,
-    /// If it was an assertion.
-    pub once: Option<Once>,
+    /// Set if the credential was an assertion.
+    pub assertion_use: Option<AssertionUse>,
 }
 
-impl Client {
+impl PresentedClient {
     /// Checks everything that needs no table.
     pub(super) fn identify(core: &Core, auth: ClientAuth) -> Result<Self, TokenError> {
         match auth {
             ClientAuth::Secret { client_id, client_secret } => {
-                // An API key is no client secret and fails here, by its prefix.
+                // An API key is not a client secret. Its prefix makes it fail here.
                 let agent = client_id.parse::<AgentAccountId>().ok();
                 let secret = hash_client_secret(client_secret.expose_secret());
                 let (Some(agent), Some(secret)) = (agent, secret) else {
@@ -78,44 +77,47 @@ impl Client {
         }
     }
 
-    /// Proves it by the account. Whatever is wrong, it is said in the same words, as if there were no such
+    /// Proves the client by its account. All failures have the same text, which is also that of an unknown
     /// account.
-    pub(super) fn prove(&self, core: &Core, account: &AgentAccount) -> Result<Proven> {
+    pub(super) fn prove(&self, core: &Core, account: &AgentAccount) -> Result<ProvenClient> {
         let now = core.clock.now();
         match self {
             Self::Secret(_, presented) => {
                 let secret = account.proven_secret(presented, now).ok_or(TokenError::InvalidClient)?;
-                Ok(Proven { credential: ClientCredential::Secret(secret.id), once: None })
+                Ok(ProvenClient { credential: ClientCredential::Secret(secret.id), assertion_use: None })
             }
             Self::Assertion(assertion) => {
                 let key = assertion.proven_key(account, now)?.ok_or(TokenError::InvalidClient)?;
-                Ok(Proven { credential: ClientCredential::Key(key), once: Some(assertion.once()) })
+                Ok(ProvenClient {
+                    credential: ClientCredential::Key(key),
+                    assertion_use: Some(assertion.assertion_use()),
+                })
             }
-            Self::Token(token) => Ok(Proven { credential: token.credential, once: None }),
+            Self::Token(token) => Ok(ProvenClient { credential: token.credential, assertion_use: None }),
         }
     }
 }
 
-/// Authenticates a client for introspection and revocation. A proven one in a web page that may not use it is
-/// refused, and recorded.
+/// Authenticates a client for introspection and revocation. A proven client in a web page whose origin it
+/// does not allow is refused, and this is recorded.
 pub(super) async fn authenticate(
     core: &Core,
-    request: &Request,
+    request: &RequestContext,
     action: Action,
     auth: ClientAuth,
-) -> Result<(AgentAccountId, Proven)> {
-    let client = Client::identify(core, auth)?;
+) -> Result<(AgentAccountId, ProvenClient)> {
+    let client = PresentedClient::identify(core, auth)?;
     let account = core.table.read_one::<AgentAccount>(Key::agent(client.agent())).await?;
     let Some(account) = account.filter(|account| account.active) else {
         core.require_bootstrapped().await?;
         return Err(TokenError::InvalidClient.into());
     };
     let proven = client.prove(core, &account)?;
-    if !account.lets_call(&core.settings, &request.origin) {
+    if !account.allows_origin(&core.settings, &request.origin) {
         let refusal = TokenError::OriginNotAllowed;
         let mut event = Event::new(core, request, action)?.agent(account.id);
-        event.credential = Some(Credential::Client(proven.credential).to_string());
-        store(core, &denied(event, &refusal), proven.once.as_ref()).await?;
+        event.credential = Some(CredentialId::Client(proven.credential).to_string());
+        store(core, &denied(event, &refusal), proven.assertion_use.as_ref()).await?;
         return Err(refusal.into());
     }
     Ok((account.id, proven))

@@ -1,53 +1,75 @@
 //! Issuing agent tokens, and saying whether one is still good.
 //!
-//! One read round trip in the steady state: the account with its secrets, the control versions, and for a
-//! user the pointer that leads to them, the user and the delegation. An email or a foreign JWT leads to a
-//! user by a pointer; what it led to last time is read along with it, and only if it leads elsewhere now
-//! is there a second read.
+//! A token request takes one read round trip in the steady state: the account with its secrets and keys, and a copy of
+//! the control versions (2 items); for a user also the user and the delegation (4). An email or a user's JWT leads to
+//! the user by a pointer (1 or 2 more). An exchange also asks whether its subject was revoked, and a token for some
+//! servers whether those servers exist.
+//!
+//! **Order.** The client is authenticated *before* anything is said about the user. Then the delegation is checked, and
+//! only then the user. So a client learns nothing about users who have not delegated to it.
+//!
+//! **Hints.** What a pointer led to last time is remembered ([`crate::prefetch_hints`]) and read along with the pointer. The
+//! pointer that was read decides. If it leads elsewhere now, a second read follows. DynamoDB would otherwise need two
+//! round trips each time.
+//!
+//! **Times do not tell.** An email without a user is looked for in the same way, first and later, by reading a user who
+//! does not exist. So the time of a refusal does not tell which addresses are known. For a JWT there is nothing to
+//! hide, since its holder is told whether they are known.
 
+use deputize_api::reason::Reason;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     ClientAuth, LIFETIME, SCOPE,
-    assertion::{Once, commit},
-    audience::Audience,
+    assertion::{AssertionUse, commit, denied, store},
+    audience::{Audience, MAX_RESOURCES, Resource},
     claims::{ActorClaim, Claims, VerifiedToken},
-    client::{self, Client, Proven},
-    revoke::RevokedToken,
+    client::{self, PresentedClient, ProvenClient},
 };
 use crate::{
     Core,
     agents::{AgentAccount, ClientCredential},
-    audit::{Action, Event, Request},
-    caller::Credential,
-    control::{self, Control},
+    audit::{Action, Event, RequestContext},
+    caller::CredentialId,
+    checked::Checked,
+    control::{self, Control, Version},
     delegations::Delegation,
-    error::{Error, Result, TokenError},
+    epoch::Epoch,
+    error::{Cause, Error, Result, TokenError, Told},
+    identities::{self, UserRefusal},
     ids::{AgentAccountId, DelegationId, UserId},
-    issuers::UserToken,
     lookup::UserLookup,
     servers::Server,
-    table::{Found, Key},
+    table::{Found, Key, Stored},
     users::{Email, User},
 };
 
-/// What a token is asked for with.
+/// A token request.
 #[derive(Debug)]
 pub struct TokenRequest<'a> {
-    /// None for a token exchange in which the subject token is enough.
+    /// `None` for a token exchange with only the subject token.
     pub client: Option<ClientAuth>,
-    pub grant: Grant,
+    pub grant: TokenGrant,
     pub scope: Option<&'a str>,
-    /// Where the token is to be good (RFC 8707); everywhere if left out.
-    pub resource: Option<&'a str>,
+    /// Where the token should be good. Empty for all servers.
+    pub targets: Vec<RequestedResource<'a>>,
+}
+
+/// A resource from the parameter `resource` (RFC 8707 section 2) or `audience` (RFC 8693 section 2.1), which
+/// mean the same here. Each parameter may be repeated, and both may be used: the token is for all that they
+/// name.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestedResource<'a> {
+    pub parameter: &'static str,
+    pub name: &'a str,
 }
 
 #[derive(Debug)]
-pub enum Grant {
+pub enum TokenGrant {
     ClientCredentials {
         actor: Option<ActorToken>,
     },
-    /// RFC 8693: an agent's own token as the subject, a user's JWT as the actor.
+    /// RFC 8693: the subject is the agent's own token, the actor is a user's JWT.
     TokenExchange {
         subject_token: SecretString,
         actor_token: SecretString,
@@ -63,53 +85,40 @@ pub enum ActorToken {
 }
 
 #[derive(Debug)]
-pub struct Issued {
+pub struct IssuedToken {
     pub access_token: SecretString,
     /// In seconds.
     pub expires_in: u64,
     pub scope: &'static str,
 }
 
-/// Issues a token or refuses to; either way there is an audit event when this returns.
-pub async fn issue(core: &Core, request: &Request, asked: TokenRequest<'_>) -> Result<Issued> {
+/// Issues a token or refuses to. In both cases an audit event is stored before this returns.
+pub async fn issue(core: &Core, request: &RequestContext, asked: TokenRequest<'_>) -> Result<IssuedToken> {
     let mut event = Event::new(core, request, Action::TokenIssue)?;
-    let mut once = None;
-    let decided = decide(core, request, asked, &mut event, &mut once).await;
-    event.duration_ms = request.elapsed_ms(core.clock.now());
+    let mut assertion_use = None;
+    let decided = decide(core, request, asked, &mut event, &mut assertion_use).await;
     let (event, decided) = match decided {
-        Ok(token) => (event, Ok(token)),
+        Ok(issued) => (event, Ok(issued)),
         Err(Error::Token(refusal)) => (denied(event, &refusal), Err(refusal)),
         Err(error) => return Err(error),
     };
-    match store(core, &event, once.as_ref()).await {
-        Ok(()) => Ok(Issued { access_token: decided?, expires_in: LIFETIME.as_secs(), scope: SCOPE }),
-        // Its assertion has been used before: whatever was decided is not answered, and no token is given.
+    match store(core, &event, assertion_use.as_ref()).await {
+        Ok(()) => Ok(decided?),
+        // The assertion has been used before. So the decision is not answered, and no token is given.
         Err(Error::Token(replayed)) => Err(record(core, Event { token_id: None, ..event }, replayed).await),
         Err(error) => Err(error),
     }
 }
 
-/// Stores the event; with an assertion, in the transaction that notes it as used.
-pub(super) async fn store(core: &Core, event: &Event, once: Option<&Once>) -> Result<()> {
-    match once {
-        None => core.table.append(event).await,
-        Some(_) => commit(core, once, |change| change.record(event).map(drop)).await,
-    }
-}
-
-pub(super) fn denied(event: Event, refusal: &TokenError) -> Event {
-    event.denied(format!("{}: {refusal}", refusal.code()))
-}
-
 /// Refuses a request that does not even say what it asks for.
-pub async fn refuse(core: &Core, request: &Request, refusal: TokenError) -> Error {
+pub async fn refuse(core: &Core, request: &RequestContext, refusal: TokenError) -> Error {
     match Event::new(core, request, Action::TokenIssue) {
         Ok(event) => record(core, event, refusal).await,
         Err(error) => error,
     }
 }
 
-/// The refusal, once it is in the audit trail.
+/// Records the refusal in the audit trail, and returns it.
 async fn record(core: &Core, event: Event, refusal: TokenError) -> Error {
     match core.table.append(&denied(event, &refusal)).await {
         Ok(()) => refusal.into(),
@@ -119,157 +128,245 @@ async fn record(core: &Core, event: Event, refusal: TokenError) -> Error {
 
 async fn decide(
     core: &Core,
-    request: &Request,
+    request: &RequestContext,
     asked: TokenRequest<'_>,
     event: &mut Event,
-    once: &mut Option<Once>,
-) -> Result<SecretString> {
-    let TokenRequest { client, grant, scope, resource } = asked;
+    assertion_use: &mut Option<AssertionUse>,
+) -> Result<IssuedToken> {
+    let TokenRequest { client, grant, scope, targets } = asked;
     if scope.is_some_and(|scope| scope.split(' ').any(|scope| scope != SCOPE)) {
         return Err(TokenError::InvalidScope(format!("The only scope is {SCOPE}")).into());
     }
     let (actor, subject) = match grant {
-        Grant::ClientCredentials { actor } => (actor, None),
-        Grant::TokenExchange { subject_token, actor_token } => {
+        TokenGrant::ClientCredentials { actor } => (actor, None),
+        TokenGrant::TokenExchange { subject_token, actor_token } => {
             (Some(ActorToken::AccessToken(actor_token)), Some(read_subject(core, &subject_token).await?))
         }
     };
-    let audience = audience(core, resource, subject.as_ref())?;
+    let asked = resources(core, &targets)?;
+    let audience = audience(&asked, subject.as_ref())?;
     let client = identify(core, client, subject.as_ref())?;
 
-    // What the actor token says is judged after the client has been authenticated.
+    // The actor token is judged only after the client has been authenticated.
     let user = match &actor {
         None => None,
         Some(actor) => Some(read_actor(core, actor).await?),
     };
-    let lookup = user.as_ref().and_then(|user| user.as_ref().ok());
+    let lookup = match &user {
+        Some(Checked::Valid(lookup)) => Some(lookup),
+        Some(Checked::Invalid(_)) | None => None,
+    };
     let guess = lookup.and_then(|lookup| lookup.guess(core));
     let agent_key = Key::agent(client.agent());
     let control_key = Control::any_key(core)?;
     let mut keys = vec![agent_key.clone(), control_key.clone()];
     keys.extend(subject.iter().map(|token| Key::revoked_token(token.jti)));
-    keys.extend(server_key(&audience));
+    keys.extend(audience.servers().map(Key::server));
     keys.extend(lookup.into_iter().flat_map(UserLookup::keys));
     keys.extend(guess.into_iter().flat_map(|user| user_keys(client.agent(), user)));
     let mut found = core.table.read(keys).await?;
 
     let control = found.take::<Control>(&control_key)?.ok_or_else(control::missing)?;
-    let keyring = core.keyring_at(control.keys_version).await?;
+    let keyring = core.keyring_at(control.version_of_keys()).await?;
     let account = found.take::<AgentAccount>(&agent_key)?.filter(|account| account.active);
     let account = account.ok_or(TokenError::InvalidClient)?;
-    // From here on: whoever fails to prove themselves, fails at this account.
+    // From here on, a failed authentication is recorded at this account.
     event.agent_account_id = Some(account.id);
     let proven = client.prove(core, &account)?;
     event.credential = Some(credential(&client, proven.credential).to_string());
-    *once = proven.once;
-    if !account.lets_call(&core.settings, &request.origin) {
+    *assertion_use = proven.assertion_use;
+    if !account.allows_origin(&core.settings, &request.origin) {
         return Err(TokenError::OriginNotAllowed.into());
     }
     if let Some(token) = &subject {
         let revoked = found.contains(&Key::revoked_token(token.jti));
-        let stands = keyring.knows(&token.kid) && account.holds(token.credential, core.clock.now());
-        if revoked || !stands {
-            return Err(TokenError::InvalidRequest("subject_token: it has been revoked".to_owned()).into());
+        let now = core.clock.now();
+        let is_valid = keyring.knows(&token.kid) && account.vouches(token.credential, token.epoch, now);
+        if revoked || !is_valid {
+            let told = Told::of(Reason::SubjectTokenRefused, "subject_token: it has been revoked");
+            return Err(TokenError::InvalidRequest(told).into());
         }
     }
-    if let Audience::Server(server) = &audience {
+    for server in audience.servers() {
         let found = found.take::<Server>(&Key::server(server))?;
-        found.filter(|server| server.active).ok_or_else(no_such_resource)?;
-        event.server_id = Some(server.clone());
+        let parameter = asked.iter().find(|(_, resource)| *resource == Resource::Server(server.clone()));
+        let no_such = || no_such_resource(parameter.map_or(RESOURCE, |(parameter, _)| parameter));
+        found.filter(|server| server.active).ok_or_else(no_such)?;
     }
+    note_servers(event, &audience);
     let on_behalf_of = match user {
         None => None,
-        Some(Err(refusal)) => return Err(refusal.into()),
-        Some(Ok(lookup)) => {
-            let user = lookup.resolve(core, &mut found)?;
-            event.user_id = user;
-            let user = match user {
-                Some(user) => user,
-                None if lookup.is_token() => {
-                    return Err(
-                        TokenError::InvalidGrant("actor_token: the user is unknown here".to_owned()).into()
-                    );
-                }
-                None => return Err(TokenError::NoDelegation.into()),
+        Some(Checked::Invalid(refusal)) => return Err(refusal.into()),
+        Some(Checked::Valid(lookup)) => {
+            let resolved = lookup.resolve(core, &mut found)?;
+            event.user_id = resolved.map(|resolved| resolved.user);
+            let user = match resolved {
+                Some(resolved) => resolved.user,
+                None if lookup.is_token() => return Err(no_actor(UserRefusal::Unknown).into()),
+                None => lookup.nobody(core, guess)?,
             };
-            Some((user, delegation(core, client.agent(), user, guess, &mut found).await?))
+            let (delegation, user) = delegation(core, client.agent(), user, guess, &mut found).await?;
+            let epoch = user.epoch;
+            if let (UserLookup::Token(token), Some(resolved)) = (&lookup, resolved) {
+                // What makes a subject known is made to last wherever it is seen first.
+                identities::link_user(core, request, token, resolved, user)
+                    .await?
+                    .user()
+                    .map_err(no_actor)?;
+            }
+            Some((delegation.value, epoch))
         }
     };
-    let (claims, token_id) = claims(core, client.agent(), proven.credential, &audience, on_behalf_of)?;
-    event.token_id = Some(token_id);
-    Ok(SecretString::from(keyring.sign(core, &claims).await?))
+    let mut ends = core.clock.now().plus(LIFETIME).as_seconds();
+    ends =
+        no_later(ends, &account, proven.credential, on_behalf_of.as_ref().map(|(delegation, _)| delegation));
+    let basis = TokenBasis {
+        agent: account.id,
+        epoch: account.epoch,
+        credential: proven.credential,
+        user_epoch: on_behalf_of.as_ref().map_or_else(Epoch::default, |(_, epoch)| *epoch),
+        on_behalf_of: on_behalf_of.map(|(delegation, _)| (delegation.delegator_user_id, delegation.id)),
+        exchanged_from: subject.map(|token| token.jti),
+    };
+    let claims = claims(core, basis, &audience, ends)?;
+    event.token_id = Some(claims.jti);
+    Ok(IssuedToken {
+        expires_in: u64::try_from(claims.exp - claims.iat).unwrap_or_default(),
+        access_token: SecretString::from(keyring.sign(core, &claims).await?),
+        scope: SCOPE,
+    })
 }
 
-/// The subject of an exchange: an agent's own token, not one on behalf of somebody.
+/// The reason without the name of the parameter. It begins like a sentence.
+fn no_actor(refusal: UserRefusal) -> TokenError {
+    let text = match &refusal {
+        UserRefusal::Unknown => "actor_token: the user is unknown here".to_owned(),
+        other => format!("actor_token: {other}"),
+    };
+    TokenError::InvalidGrant(Told::of(refusal.reason(), text).because(refusal))
+}
+
+/// Records where the token is good. An event has room for one server.
+fn note_servers(event: &mut Event, audience: &Audience) {
+    let servers: Vec<_> = audience.servers().collect();
+    match *servers {
+        [] => {}
+        [one] => event.server_id = Some(one.clone()),
+        ref several => {
+            let names: Vec<&str> = several.iter().map(|server| server.as_str()).collect();
+            *event = event.clone().note(format!("for the servers {}", names.join(", ")));
+        }
+    }
+}
+
+/// The end of a token that should end at `ends`, in seconds since the Unix epoch: not after the end of
+/// anything that it rests on.
+fn no_later(
+    ends: i64,
+    account: &AgentAccount,
+    credential: ClientCredential,
+    delegation: Option<&Delegation>,
+) -> i64 {
+    let credential = match credential {
+        ClientCredential::Secret(id) => {
+            account.secrets.iter().find(|secret| secret.id == id).and_then(|secret| secret.expires_at)
+        }
+        ClientCredential::Key(id) => {
+            account.keys.iter().find(|key| key.id == id).and_then(|key| key.expires_at)
+        }
+    };
+    let delegation = delegation.and_then(|delegation| delegation.expires_at);
+    [credential, delegation].into_iter().flatten().fold(ends, |ends, other| ends.min(other.as_seconds()))
+}
+
+/// The subject of an exchange: an agent's own token, not one on behalf of a user.
 async fn read_subject(core: &Core, token: &SecretString) -> Result<VerifiedToken> {
-    let refused = |why: &str| TokenError::InvalidRequest(format!("subject_token: {why}"));
-    let token = core.verify_token(token.expose_secret()).await?.map_err(|why| refused(&why.to_string()))?;
+    let refused = |why: Cause| {
+        TokenError::InvalidRequest(
+            Told::of(Reason::SubjectTokenRefused, format!("subject_token: {why}")).because(why),
+        )
+    };
+    let token = core.verify_token(token.expose_secret()).await?.require(|why| refused(why.into()))?;
     if token.on_behalf_of.is_some() {
-        return Err(refused("it acts for a user already; exchange the agent's own token").into());
+        return Err(refused("it acts for a user already; exchange the agent's own token".into()).into());
     }
     Ok(token)
 }
 
-/// Where the token is to be good. What an exchanged token was not good at, its successor is not either.
-fn audience(core: &Core, resource: Option<&str>, subject: Option<&VerifiedToken>) -> Result<Audience> {
-    let asked = match resource {
-        Some(resource) => Some(Audience::parse(&core.settings, resource).ok_or_else(no_such_resource)?),
-        None => None,
+const RESOURCE: &str = "resource";
+
+/// The requested resources, and the parameter that named each.
+fn resources(core: &Core, targets: &[RequestedResource<'_>]) -> Result<Vec<(&'static str, Resource)>> {
+    let parse = |target: &RequestedResource<'_>| {
+        let resource = Resource::parse(&core.settings, target.name);
+        Ok((target.parameter, resource.ok_or_else(|| no_such_resource(target.parameter))?))
     };
-    let within = subject.map_or(Audience::Proxy, |token| token.audience.clone());
-    match asked {
-        None => Ok(within),
-        Some(asked) if within.includes(&asked) => Ok(asked),
-        Some(_) => {
-            let why = "resource: the subject_token is good at another resource only";
-            Err(TokenError::InvalidTarget(why.to_owned()).into())
-        }
+    targets.iter().map(parse).collect()
+}
+
+/// Where the token will be good. An exchanged token is not good anywhere that its subject was not.
+fn audience(
+    asked: &[(&'static str, Resource)],
+    subject: Option<&VerifiedToken>,
+) -> Result<Audience, TokenError> {
+    let within = subject.map_or_else(Audience::proxy, |token| token.audience.clone());
+    let Some((parameter, _)) = asked.first() else { return Ok(within) };
+    let audience = Audience::of(asked.iter().map(|(_, resource)| resource.clone())).ok_or_else(|| {
+        TokenError::InvalidTarget(format!(
+            "{parameter}: a token is for {MAX_RESOURCES} servers at most, or for all if none is named"
+        ))
+    })?;
+    if within.includes(&audience) {
+        return Ok(audience);
     }
+    Err(TokenError::InvalidTarget(format!("{parameter}: the subject_token is good at another resource only")))
 }
 
-fn no_such_resource() -> TokenError {
-    TokenError::InvalidTarget("resource: there is no such resource here".to_owned())
+fn no_such_resource(parameter: &str) -> TokenError {
+    TokenError::InvalidTarget(format!("{parameter}: there is no such resource here"))
 }
 
-fn server_key(audience: &Audience) -> Option<Key> {
-    match audience {
-        Audience::Proxy => None,
-        Audience::Server(server) => Some(Key::server(server)),
-    }
-}
-
-fn identify(core: &Core, auth: Option<ClientAuth>, subject: Option<&VerifiedToken>) -> Result<Client> {
+fn identify(
+    core: &Core,
+    auth: Option<ClientAuth>,
+    subject: Option<&VerifiedToken>,
+) -> Result<PresentedClient> {
     let Some(auth) = auth else {
-        return subject.cloned().map(Client::Token).ok_or_else(|| TokenError::InvalidClient.into());
+        return subject.cloned().map(PresentedClient::Token).ok_or_else(|| TokenError::InvalidClient.into());
     };
-    let client = Client::identify(core, auth)?;
+    let client = PresentedClient::identify(core, auth)?;
     if subject.is_some_and(|token| token.agent != client.agent()) {
-        return Err(
-            TokenError::InvalidRequest("subject_token: it was issued to another client".to_owned()).into()
-        );
+        return Err(TokenError::InvalidRequest(Told::of(
+            Reason::SubjectTokenRefused,
+            "subject_token: it was issued to another client",
+        ))
+        .into());
     }
     Ok(client)
 }
 
-/// What the client has shown for itself.
-fn credential(client: &Client, proven: ClientCredential) -> Credential {
+/// The credential that the client has presented.
+fn credential(client: &PresentedClient, proven: ClientCredential) -> CredentialId {
     match client {
-        Client::Secret(..) | Client::Assertion(_) => Credential::Client(proven),
-        Client::Token(token) => Credential::AgentToken(token.jti),
+        PresentedClient::Secret(..) | PresentedClient::Assertion(_) => CredentialId::Client(proven),
+        PresentedClient::Token(token) => CredentialId::AgentToken(token.jti),
     }
 }
 
 /// Who the actor token speaks of. A refusal is kept until the client has been authenticated.
-async fn read_actor(core: &Core, actor: &ActorToken) -> Result<Result<UserLookup, TokenError>> {
+async fn read_actor(core: &Core, actor: &ActorToken) -> Result<Checked<UserLookup, TokenError>> {
     Ok(match actor {
-        ActorToken::UserId(text) => text.parse().map(UserLookup::Id).map_err(|_| TokenError::ActorNotUuid),
-        ActorToken::Email(text) => text
-            .parse::<Email>()
-            .map(UserLookup::Email)
-            .map_err(|_| TokenError::InvalidGrant("actor_token must be an email address".to_owned())),
+        ActorToken::UserId(text) => {
+            text.parse().map(UserLookup::Id).map_err(|_| TokenError::ActorNotUuid).into()
+        }
+        ActorToken::Email(text) => {
+            text.parse::<Email>().map(UserLookup::Email).map_err(|_| TokenError::ActorNotEmail).into()
+        }
         ActorToken::AccessToken(token) => match core.issuers.verify(core, token.expose_secret()).await? {
-            Ok(token) => Ok(UserLookup::Token(token)),
-            Err(why) => Err(TokenError::InvalidGrant(format!("actor_token: {why}"))),
+            Checked::Valid(token) => Checked::Valid(UserLookup::Token(token)),
+            Checked::Invalid(why) => Checked::Invalid(TokenError::InvalidGrant(
+                Told::of(Reason::ActorTokenRefused, format!("actor_token: {why}")).because(why),
+            )),
         },
     })
 }
@@ -278,14 +375,14 @@ fn user_keys(agent: AgentAccountId, user: UserId) -> [Key; 2] {
     [Key::user(user), Key::delegation(agent, user)]
 }
 
-/// The active delegation of an active user. Without one, nothing is said about the user.
+/// An active user and their active delegation. Without a delegation, the answer says nothing about the user.
 async fn delegation(
     core: &Core,
     agent: AgentAccountId,
     user: UserId,
     guess: Option<UserId>,
     found: &mut Found,
-) -> Result<DelegationId> {
+) -> Result<(Stored<Delegation>, Stored<User>)> {
     let [user_key, delegation_key] = user_keys(agent, user);
     let mut second;
     let found = if guess == Some(user) {
@@ -301,40 +398,49 @@ async fn delegation(
     if !user.active {
         return Err(TokenError::DelegatorDeactivated.into());
     }
-    Ok(delegation.id)
+    Ok((delegation, user))
 }
 
-fn claims(
-    core: &Core,
+/// The parties of a token, and what it rests on.
+#[derive(Clone, Copy)]
+struct TokenBasis {
     agent: AgentAccountId,
+    /// How often the account has been disabled.
+    epoch: Epoch,
     credential: ClientCredential,
-    audience: &Audience,
     on_behalf_of: Option<(UserId, DelegationId)>,
-) -> Result<(Claims, uuid::Uuid)> {
-    let now = core.clock.now();
-    let jti = core.random.uuid()?;
+    /// How often the user has been deactivated.
+    user_epoch: Epoch,
+    /// The `jti` of the token that it is exchanged for.
+    exchanged_from: Option<uuid::Uuid>,
+}
+
+fn claims(core: &Core, basis: TokenBasis, audience: &Audience, ends: i64) -> Result<Claims> {
+    let TokenBasis { agent, epoch, credential, on_behalf_of, user_epoch, exchanged_from } = basis;
     let (client_secret_id, client_key_id) = match credential {
         ClientCredential::Secret(id) => (Some(id), None),
         ClientCredential::Key(id) => (None, Some(id)),
     };
-    let claims = Claims {
+    Ok(Claims {
         iss: core.settings.issuer.clone(),
-        aud: audience.resource(&core.settings),
+        aud: audience.names(&core.settings),
         sub: on_behalf_of.map_or(agent.0, |(user, _)| user.0),
         client_id: agent,
-        jti,
-        iat: now.as_seconds(),
-        exp: now.plus(LIFETIME).as_seconds(),
+        jti: core.random.uuid()?,
+        iat: core.clock.now().as_seconds(),
+        exp: ends,
         scope: SCOPE.to_owned(),
         act: on_behalf_of.map(|_| ActorClaim { sub: agent }),
         delegation_id: on_behalf_of.map(|(_, delegation)| delegation),
         client_secret_id,
         client_key_id,
-    };
-    Ok((claims, jti))
+        exchanged_from,
+        account_epoch: epoch,
+        user_epoch,
+    })
 }
 
-/// What a token rests on, as it stands now.
+/// The present state of what a token rests on.
 #[derive(Debug)]
 pub(crate) struct TokenStanding {
     pub agent: AgentAccount,
@@ -344,34 +450,54 @@ pub(crate) struct TokenStanding {
 impl VerifiedToken {
     /// The items that the token rests on, beside the control versions.
     pub(crate) fn keys(&self) -> Vec<Key> {
-        let mut keys = vec![Key::agent(self.agent), Key::revoked_token(self.jti)];
+        let mut keys = vec![Key::agent(self.agent)];
+        keys.extend(self.revocations());
         keys.extend(self.on_behalf_of.into_iter().flat_map(|(user, _)| user_keys(self.agent, user)));
         keys
     }
 
-    /// Whether all that the token rests on stands: the one place that says so.
-    pub(crate) async fn stand(
+    /// The keys of the notes that say whether this token, or the one that was exchanged for it, is revoked.
+    fn revocations(&self) -> impl Iterator<Item = Key> {
+        std::iter::once(self.jti).chain(self.exchanged_from).map(Key::revoked_token)
+    }
+
+    /// Requires that everything that the token rests on is valid. This is the only place that decides it.
+    pub(crate) async fn check_standing(
         &self,
         core: &Core,
         found: &mut Found,
-        keys_version: u64,
+        keys: Version,
     ) -> Result<TokenStanding> {
         let now = core.clock.now();
-        if !core.keyring_at(keys_version).await?.knows(&self.kid) {
-            return Err(Error::unauthenticated("The token is signed with an unknown key"));
+        if !core.keyring_at(keys).await?.knows(&self.kid) {
+            return Err(Error::Unauthenticated(Told::of(
+                Reason::TokenRevoked,
+                "The token is signed with an unknown key",
+            )));
         }
-        if found.take::<RevokedToken>(&Key::revoked_token(self.jti))?.is_some() {
-            return Err(Error::unauthenticated("The token has been revoked"));
+        if self.revocations().any(|key| found.contains(&key)) {
+            return Err(Error::Unauthenticated(Told::of(Reason::TokenRevoked, "The token has been revoked")));
         }
         let agent = found.take::<AgentAccount>(&Key::agent(self.agent))?.filter(|agent| agent.active);
-        let agent = agent.ok_or_else(|| Error::unauthenticated("The agent account is disabled"))?.value;
-        if !agent.holds(self.credential, now) {
-            return Err(Error::unauthenticated(match self.credential {
+        let agent = agent
+            .ok_or_else(|| {
+                Error::Unauthenticated(Told::of(Reason::TokenRevoked, "The agent account is disabled"))
+            })?
+            .value;
+        if agent.epoch != self.epoch {
+            return Err(Error::Unauthenticated(Told::of(
+                Reason::TokenRevoked,
+                "The agent account was disabled after the token was issued",
+            )));
+        }
+        if !agent.vouches(self.credential, self.epoch, now) {
+            let text = match self.credential {
                 ClientCredential::Secret(_) => "The client secret that the token was issued under is revoked",
                 ClientCredential::Key(_) => {
                     "The client key that the token was issued under is deleted or has expired"
                 }
-            }));
+            };
+            return Err(Error::Unauthenticated(Told::of(Reason::TokenRevoked, text)));
         }
         let Some((user, delegation_id)) = self.on_behalf_of else {
             return Ok(TokenStanding { agent, on_behalf_of: None });
@@ -381,25 +507,42 @@ impl VerifiedToken {
             .take::<Delegation>(&delegation_key)?
             .filter(|delegation| delegation.id == delegation_id && delegation.is_active(now))
             .ok_or_else(|| {
-                Error::unauthenticated("The delegation that the token rests on is revoked or has expired")
+                Error::Unauthenticated(Told::of(
+                    Reason::TokenRevoked,
+                    "The delegation that the token rests on is revoked or has expired",
+                ))
             })?;
         let user = found.take::<User>(&user_key)?.filter(|user| user.active);
-        let user = user.ok_or_else(|| Error::forbidden("Delegator user is deactivated"))?;
+        let user = user.ok_or_else(|| {
+            Error::Forbidden(Told::of(Reason::UserInactive, "Delegator user is deactivated"))
+        })?;
+        if user.epoch != self.user_epoch {
+            return Err(Error::Unauthenticated(Told::of(
+                Reason::TokenRevoked,
+                "The delegator was deactivated after the token was issued",
+            )));
+        }
         Ok(TokenStanding { agent, on_behalf_of: Some((user.value, delegation.value)) })
     }
 }
 
-/// What a client may know of a token of its own that is good right now; `None` for any other (RFC 7662).
+/// What a client may know about its own token that is good now. `None` for any other token (RFC 7662).
 pub async fn introspect(
     core: &Core,
-    request: &Request,
+    request: &RequestContext,
     auth: ClientAuth,
     token: &str,
 ) -> Result<Option<VerifiedToken>> {
-    let (client, Proven { once, .. }) =
+    let (client, ProvenClient { assertion_use, .. }) =
         client::authenticate(core, request, Action::TokenIntrospect, auth).await?;
-    commit(core, once.as_ref(), |_| Ok(())).await?;
-    let Ok(token) = core.verify_token(token).await? else { return Ok(None) };
+    let known = active_token(core, client, token).await?;
+    // Comes last: an earlier failure has not used up the assertion, as its answer says.
+    commit(core, assertion_use.as_ref(), |_| Ok(())).await?;
+    Ok(known)
+}
+
+async fn active_token(core: &Core, client: AgentAccountId, token: &str) -> Result<Option<VerifiedToken>> {
+    let Checked::Valid(token) = core.verify_token(token).await? else { return Ok(None) };
     if token.agent != client {
         return Ok(None);
     }
@@ -408,15 +551,14 @@ pub async fn introspect(
     keys.push(control_key.clone());
     let mut found = core.table.read(keys).await?;
     let control = found.take::<Control>(&control_key)?.ok_or_else(control::missing)?;
-    match token.stand(core, &mut found, control.keys_version).await {
-        Ok(_) => Ok(Some(token)),
+    match token.check_standing(core, &mut found, control.version_of_keys()).await {
+        Ok(standing) => {
+            let delegation = standing.on_behalf_of.as_ref().map(|(_, delegation)| delegation);
+            // A secret, a key or a delegation may have got an end since then.
+            let expires_at = no_later(token.expires_at, &standing.agent, token.credential, delegation);
+            Ok(Some(VerifiedToken { expires_at, ..token }))
+        }
         Err(Error::Unauthenticated(_) | Error::Forbidden(_)) => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-impl UserLookup {
-    fn is_token(&self) -> bool {
-        matches!(self, Self::Token(UserToken { .. }))
     }
 }

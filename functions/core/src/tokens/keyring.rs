@@ -1,12 +1,16 @@
-//! The keys that sign agent tokens. They are in the table, the private halves sealed; each process keeps
-//! what it has read until the control item says that they have changed.
+//! The keys that sign agent tokens. They are items in the table, the private halves sealed. Each process keeps what it
+//! has read until the control item says that the keys have changed.
 //!
-//! Rotation: the new key signs from its making on. The old one verifies for as long as a token that it
-//! signed can live, and is published until then. Revoking a key kills every token that it signed, on the
-//! next call.
+//! **Rotation.** The new key signs from then on. The old one verifies, and is published, for a token's lifetime and a
+//! minute (3,660 s).
 //!
-//! Only who signs opens a private half: to verify, no root key is needed. One that is sealed under a
-//! previous root key is written back sealed under the current one, on that occasion.
+//! **Revoking** a key deletes it: every token that it signed is refused on the next call. If it was the key that signs,
+//! a new one takes its place in the same transaction.
+//!
+//! **Only a process that signs opens a private half.** Tokens are verified by public keys. So a process answers M2M
+//! calls while the KMS cannot be reached, and after the loss of a root key, rotating the signing keys is enough. A
+//! private half that is sealed under a previous root key is written back sealed under the current one, when it is
+//! opened.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -15,19 +19,20 @@ use aws_lc_rs::{
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use deputize_api::reason::Reason;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
-use super::LIFETIME;
+use super::{LIFETIME, TYPE};
 use crate::{
     Core,
-    audit::{Action, Request},
+    audit::{Action, RequestContext},
     caller::UserCaller,
     clock::Timestamp,
-    control::{Control, as_of_one_version},
-    error::{Error, Result},
+    control::{self, Control, Digest, InForce, Version},
+    error::{Error, Result, Told, chain},
     secret::sha256_hex,
-    table::{Attempt, Change, Entity, Key, Query, Stored, settle},
+    table::{Change, CommitError, Entity, Key, Partition, Stored, retry_on_conflict},
     vault::Sealed,
 };
 
@@ -46,13 +51,61 @@ impl Entity for SigningKey {
     const KIND: &'static str = "signing key";
 }
 
+impl InForce for SigningKey {
+    const WHAT: &'static str = "signing keys";
+
+    /// Does not cover how the private half is sealed, since that changes without a new version.
+    fn digest(&self) -> Digest {
+        let retired = self.retired_at.map(|at| at.as_millis().to_be_bytes());
+        let retired = retired.as_ref().map_or(&[][..], |at| at);
+        Digest::of_part(&[self.kid.as_bytes(), self.public.as_bytes(), retired])
+    }
+
+    fn version(control: &Control) -> Version {
+        control.version_of_keys()
+    }
+
+    async fn all(core: &Core) -> Result<Vec<Stored<Self>>> {
+        core.table.query_all(&Partition::signing_keys()).await
+    }
+}
+
 impl SigningKey {
-    /// For how long after its retirement a key is good for verifying: no token it signed lives longer.
+    /// How long a key verifies after its retirement: no token that it signed lives longer.
     const OVERLAP: Duration = Duration::from_secs(LIFETIME.as_secs() + 60);
 
     fn verifies(&self, now: Timestamp) -> bool {
-        self.retired_at.is_none_or(|retired| now < retired.plus(Self::OVERLAP))
+        self.ends_at().is_none_or(|ends| now < ends)
     }
+
+    /// When it stops verifying. Not known for the key that signs.
+    fn ends_at(&self) -> Option<Timestamp> {
+        self.retired_at.map(|retired| retired.plus(Self::OVERLAP))
+    }
+}
+
+/// How many keys are published at a time: the one that signs, and those that still verify. Every verifier of
+/// tokens reads all of them.
+const MAX_KEYS: usize = 10;
+/// How many keys one change retires or removes. With those of the control item and the event, they fit into a
+/// transaction (100 items; DynamoDB API Reference). The next change continues.
+const TOUCHED_AT_ONCE: usize = 60;
+
+/// Refuses a new key if the maximum is already published.
+fn require_room(keys: &[Stored<SigningKey>], now: Timestamp) -> Result<()> {
+    let published: Vec<&Stored<SigningKey>> = keys.iter().filter(|key| key.verifies(now)).collect();
+    let Some(too_many) = published.len().checked_sub(MAX_KEYS) else { return Ok(()) };
+    let mut ends: Vec<Timestamp> = published.iter().filter_map(|key| key.ends_at()).collect();
+    ends.sort_unstable();
+    let when = match ends.get(too_many) {
+        Some(at) => format!("the next rotation is possible at {at}, or sooner if keys are revoked"),
+        None => "revoke some before rotating again".to_owned(),
+    };
+    let there_are = published.len();
+    Err(Error::Conflict(Told::of(
+        Reason::LimitReached,
+        format!("{there_are} signing keys are published, and {MAX_KEYS} are the most there can be; {when}"),
+    )))
 }
 
 /// A public key to publish (RFC 7517, RFC 7518 section 6.2).
@@ -75,13 +128,13 @@ pub struct Keyring {
     verifying: HashMap<String, Vec<u8>>,
     /// The newest key that is not retired.
     signing: Option<Stored<SigningKey>>,
-    /// The same, opened when it first signs.
+    /// The same key, opened at its first signature.
     signer: OnceCell<Signer>,
 }
 
 struct Signer {
     kid: String,
-    /// The token header, encoded: it is the same for every token.
+    /// The encoded token header, which is the same for every token.
     header: String,
     pair: EcdsaKeyPair,
 }
@@ -123,8 +176,8 @@ impl Keyring {
         keys
     }
 
-    /// A signed JWT. The key pair is kept parsed, which `jsonwebtoken` would parse anew for each token at
-    /// several times the cost of the signature.
+    /// Signs a JWT. The parsed key pair is kept: `jsonwebtoken` would parse it for each token, at several
+    /// times the cost of the signature.
     pub(super) async fn sign(&self, core: &Core, claims: &impl Serialize) -> Result<String> {
         let key = self.signing.as_ref().ok_or_else(|| Error::internal("there is no signing key"))?;
         let signer = self.signer.get_or_try_init(|| Signer::open(core, key)).await?;
@@ -142,13 +195,9 @@ impl Keyring {
         Ok(token)
     }
 
-    /// Reads all keys as of one version, which is the one that was seen or a newer one.
-    pub(crate) async fn load(core: &Core, seen: u64) -> Result<Self> {
-        let read = || async {
-            let query = Query::partition("SIGNING_KEYS", crate::paging::PAGE_SIZE);
-            Ok(core.table.query::<SigningKey>(query).await?.items)
-        };
-        let (version, keys) = as_of_one_version(core, seen, |control| control.keys_version, read).await?;
+    /// Reads all keys of one version: the one that was seen, or a newer one.
+    pub(crate) async fn load(core: &Core, seen: Version) -> Result<Self> {
+        let (version, keys) = control::in_force::<SigningKey>(core, seen).await?;
         Self::assemble(core.clock.now(), version, keys)
     }
 
@@ -176,22 +225,22 @@ impl Signer {
         if opened.is_stale {
             match seal_anew(core, key, &opened.value).await {
                 Ok(()) => tracing::info!(key.kid, "sealed a signing key under the current root key"),
-                // Somebody else has sealed it anew, or retired it.
-                Err(Attempt::Raced) => {}
-                // It signs all the same, and the next process tries again.
-                Err(Attempt::Failed(error)) => {
-                    tracing::warn!(key.kid, ?error, "a signing key stays sealed under a previous root key");
+                // Another process has sealed it again, or retired it.
+                Err(CommitError::ConditionFailed) => {}
+                // It signs anyway, and the next process tries again.
+                Err(CommitError::Failed(error)) => {
+                    tracing::warn!(key.kid, error = %chain(&error), "a signing key stays sealed under a previous root key");
                 }
             }
         }
-        let header = serde_json::json!({ "alg": "ES256", "typ": super::claims::TYPE, "kid": key.kid });
+        let header = serde_json::json!({ "alg": "ES256", "typ": TYPE, "kid": key.kid });
         let header = BASE64_URL_SAFE_NO_PAD.encode(header.to_string());
         Ok(Self { kid: key.kid.clone(), header, pair })
     }
 }
 
-/// Writes a key back under the current root key, unless it is no longer as it was read.
-async fn seal_anew(core: &Core, key: &Stored<SigningKey>, pkcs8: &[u8]) -> Result<(), Attempt> {
+/// Seals a key again under the current root key, if it is still as it was read.
+async fn seal_anew(core: &Core, key: &Stored<SigningKey>, pkcs8: &[u8]) -> Result<(), CommitError> {
     let item = Key::signing_key(&key.kid);
     let private = core.vault.seal(&item, pkcs8).await?;
     let mut change = Change::new();
@@ -216,23 +265,23 @@ async fn new_key(core: &Core) -> Result<SigningKey> {
     })
 }
 
-/// Adds a new deployment's first key to a change.
-pub(crate) async fn bootstrap_key(core: &Core, change: &mut Change) -> Result<()> {
+/// Adds a new deployment's first key to a change. Returns the digest of its keys.
+pub(crate) async fn bootstrap_key(core: &Core, change: &mut Change) -> Result<Digest> {
     let key = new_key(core).await?;
     change.create(Key::signing_key(&key.kid), &key)?;
-    Ok(())
+    Ok(Digest::default().flip(key.digest()))
 }
 
-/// Makes a new signing key, retires the present ones, and drops those that no token can need any more.
-/// Answers the new key's id. Admins only.
-pub async fn rotate(core: &Core, caller: &UserCaller, request: &Request) -> Result<String> {
+/// Makes a new signing key, retires the present ones, and removes those that no token can need any more.
+/// Returns the new key's id. 409 while ten are published. Admins only.
+pub async fn rotate(core: &Core, caller: &UserCaller, request: &RequestContext) -> Result<String> {
     caller.require_admin()?;
     change_keys(core, caller, request, Action::SigningKeyRotate, None).await
 }
 
-/// Drops a signing key: every token that it signed is refused from the next call on. If it is the one that
+/// Removes a signing key. Every token that it signed is refused from the next call on. If it is the key that
 /// signs, a new one takes its place. Admins only.
-pub async fn revoke_key(core: &Core, caller: &UserCaller, request: &Request, kid: &str) -> Result<()> {
+pub async fn revoke_key(core: &Core, caller: &UserCaller, request: &RequestContext, kid: &str) -> Result<()> {
     caller.require_admin()?;
     change_keys(core, caller, request, Action::SigningKeyRevoke, Some(kid)).await.map(drop)
 }
@@ -240,27 +289,35 @@ pub async fn revoke_key(core: &Core, caller: &UserCaller, request: &Request, kid
 async fn change_keys(
     core: &Core,
     caller: &UserCaller,
-    request: &Request,
+    request: &RequestContext,
     action: Action,
     revoked: Option<&str>,
 ) -> Result<String> {
-    settle(|| async {
+    retry_on_conflict(|| async {
         let now = core.clock.now();
-        let control = Control::read(core).await?;
-        let page = core.table.query::<SigningKey>(Query::partition("SIGNING_KEYS", 50)).await?;
-        if revoked.is_some_and(|kid| !page.items.iter().any(|key| key.kid == kid)) {
+        let (control, keys) = control::to_change::<SigningKey>(core).await?;
+        if revoked.is_some_and(|kid| !keys.iter().any(|key| key.kid == kid)) {
             return Err(Error::NotFound("signing key").into());
         }
-        let mut change = Change::new();
+        if revoked.is_none() {
+            require_room(&keys, now)?;
+        }
+        let mut change = caller.change()?;
+        let mut digest = Digest::of(&keys);
         let mut signs = None;
-        for key in &page.items {
+        let mut left = TOUCHED_AT_ONCE;
+        for key in &keys {
             let item = Key::signing_key(&key.kid);
-            if revoked == Some(&key.kid) || !key.verifies(now) {
+            if revoked == Some(&key.kid) || (!key.verifies(now) && left > 0) {
                 change.delete(&item, key.rev)?;
-            } else if key.retired_at.is_none() && revoked.is_none() {
+                digest = digest.flip(key.digest());
+                left = left.saturating_sub(1);
+            } else if key.retired_at.is_none() && revoked.is_none() && left > 0 {
                 let retired = SigningKey { retired_at: Some(now), ..key.value.clone() };
                 change.replace(item, &retired, key.rev)?;
-            } else if key.retired_at.is_none() {
+                digest = digest.flip(key.digest()).flip(retired.digest());
+                left -= 1;
+            } else if key.retired_at.is_none() && revoked.is_some() {
                 signs = Some(key.kid.clone());
             }
         }
@@ -269,10 +326,11 @@ async fn change_keys(
             None => {
                 let key = new_key(core).await?;
                 change.create(Key::signing_key(&key.kid), &key)?;
+                digest = digest.flip(key.digest());
                 key.kid
             }
         };
-        control.with_keys().replace(&mut change, control.rev)?;
+        control.with_keys(digest).replace(&mut change, control.rev)?;
         let event = caller.event(core, request, action)?;
         change.record(&event.about("signing_key", revoked.unwrap_or(&kid)))?;
         core.table.commit(change).await?;

@@ -1,4 +1,21 @@
-//! Agent tokens: who gets one, what it says and where it is good, the keys that sign them, and revoking one.
+//! Agent tokens: which client gets one, what it says and where it is good, the keys that sign them, and revoking one.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `client` | client authentication: by a secret, by a signed assertion, or by a token to exchange |
+//! | `assertion` | clients that sign (`private_key_jwt`), each assertion once |
+//! | `issue` | a token request from its parts to its token, and whether a token is still good |
+//! | `claims` | what a token says |
+//! | `audience` | at which servers it is good |
+//! | `keyring` | the keys that sign |
+//! | `revoke` | revoking one token |
+//!
+//! Tokens are ES256 JWTs, valid for 3,600 s at most, with one scope, `tools:call`. A token names everything that it
+//! depends on, so that each call can read it. One function, in `issue`, decides whether all of it is still valid. Why a
+//! call reads it each time is in `docs/decisions.md`.
+//!
+//! They are signed and verified with `aws-lc-rs` directly. `jsonwebtoken` would parse the key again for each token, at
+//! several times the cost of the signature. Users' JWTs go through `jsonwebtoken` ([`crate::jwt`]).
 
 mod assertion;
 mod audience;
@@ -9,10 +26,12 @@ mod keyring;
 mod revoke;
 
 pub use self::{
-    audience::Audience,
-    claims::{Refused, VerifiedToken},
+    audience::{Audience, MAX_RESOURCES, Resource},
+    claims::{AgentTokenError, VerifiedToken},
     client::ClientAuth,
-    issue::{ActorToken, Grant, Issued, TokenRequest, introspect, issue, refuse},
+    issue::{
+        ActorToken, IssuedToken, RequestedResource, TokenGrant, TokenRequest, introspect, issue, refuse,
+    },
     keyring::{Keyring, PublicKey, revoke_key, rotate},
     revoke::revoke,
 };
@@ -23,5 +42,8 @@ use std::time::Duration;
 /// How long an agent token is valid.
 pub const LIFETIME: Duration = Duration::from_secs(3600);
 
-/// The one scope there is: calling tools through the proxy.
+/// The only scope: calling tools through the proxy.
 pub const SCOPE: &str = "tools:call";
+
+/// The `typ` of a token's header (RFC 9068 section 2.1).
+const TYPE: &str = "at+jwt";

@@ -1,22 +1,23 @@
 //! Revoking one token (RFC 7009), by its `jti`.
 
+use deputize_api::reason::Reason;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ClientAuth, VerifiedToken,
+    ClientAuth, LIFETIME, VerifiedToken,
     assertion::commit,
-    client::{Proven, authenticate},
+    client::{ProvenClient, authenticate},
 };
 use crate::{
     Core,
-    audit::{Action, Event, Request},
-    caller::Credential,
+    audit::{Action, Event, RequestContext},
+    caller::CredentialId,
     clock::Timestamp,
-    error::{Result, TokenError},
+    error::{Result, TokenError, Told},
     table::{Entity, Key},
 };
 
-/// Says that a token is revoked, for as long as it could have lived.
+/// Says that a token is revoked, for as long as it, or a token that it was exchanged for, could live.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RevokedToken {
     pub expires_at: Timestamp,
@@ -26,28 +27,30 @@ impl Entity for RevokedToken {
     const KIND: &'static str = "revoked token";
 }
 
-/// Revokes a token of the client's own. As RFC 7009 section 2.2 has it, a token that is no good anyhow is
-/// no error; another client's token is left alone.
-pub async fn revoke(core: &Core, request: &Request, auth: ClientAuth, token: &str) -> Result<()> {
-    let (client, Proven { credential, once }) =
+/// Revokes one of the client's own tokens, and the tokens that it was exchanged for. A token that is not
+/// valid anyway is not an error (RFC 7009 section 2.2). Another client's token is not touched.
+pub async fn revoke(core: &Core, request: &RequestContext, auth: ClientAuth, token: &str) -> Result<()> {
+    let (client, ProvenClient { credential, assertion_use }) =
         authenticate(core, request, Action::TokenRevoke, auth).await?;
-    let token = core.verify_token(token).await?;
-    let Some(VerifiedToken { jti, expires_at, .. }) =
-        token.as_ref().ok().filter(|token| token.agent == client)
+    // One that has expired may have been exchanged, in its last second, for one that has not.
+    let token = core.verify_token_late(token, LIFETIME).await?.valid();
+    let Some(VerifiedToken { jti, expires_at, .. }) = token.as_ref().filter(|token| token.agent == client)
     else {
-        commit(core, once.as_ref(), |_| Ok(())).await?;
+        commit(core, assertion_use.as_ref(), |_| Ok(())).await?;
         return match token {
-            Ok(_) => {
-                Err(TokenError::InvalidGrant("The token was issued to another client".to_owned()).into())
-            }
-            Err(_) => Ok(()),
+            Some(_) => Err(TokenError::InvalidGrant(Told::of(
+                Reason::OtherClientsToken,
+                "The token was issued to another client",
+            ))
+            .into()),
+            None => Ok(()),
         };
     };
-    let expires_at = Timestamp::from_seconds(*expires_at);
+    let expires_at = Timestamp::from_seconds(*expires_at).plus(LIFETIME);
     let mut event = Event::new(core, request, Action::TokenRevoke)?.agent(client);
-    event.credential = Some(Credential::Client(credential).to_string());
+    event.credential = Some(CredentialId::Client(credential).to_string());
     event.token_id = Some(*jti);
-    commit(core, once.as_ref(), |change| {
+    commit(core, assertion_use.as_ref(), |change| {
         let note = RevokedToken { expires_at };
         change.put_expiring(Key::revoked_token(*jti), &note, expires_at)?.record(&event)?;
         Ok(())

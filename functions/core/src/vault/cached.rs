@@ -1,11 +1,15 @@
-//! A root that is asked over the network, and whose answers are remembered for a while: a call to a tool
-//! need not cost a request to it.
+//! A root that is asked over the network, with its answers remembered for a while: not every call of a tool costs a
+//! request to it.
+//!
+//! It keeps up to 1,000 unwrapped data keys, by item and wrapped key, each for five minutes. Callers that need the same
+//! missing key at once share a request. The price: after the key is taken away from a process, it can still use its
+//! recent data keys for five minutes.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use quick_cache::sync::Cache;
 
-use super::{Answer, DataKey, KeyBytes, RootKey};
+use super::{DataKey, KeyBytes, RootKey, VaultFuture};
 use crate::{
     clock::{Clock, Timestamp},
     error::{Error, Result},
@@ -15,37 +19,37 @@ use crate::{
 /// How many data keys are kept.
 const CAPACITY: usize = 1000;
 
-/// For how long a data key is used after the root gave it out: whoever takes the root from this process
-/// takes what it wraps no later than that.
+/// How long a data key is used after the root gave it out. If the process loses its access to the root, it
+/// loses the keys no later than that.
 const USED_FOR: Duration = Duration::from_secs(300);
 
-/// How long a request waits for another's answer before it gives up. The root's own bound is shorter, but
-/// those who wait for one that fails ask one after the other.
+/// How long a request waits for another one's answer. The root's own limit is shorter, but after a failure
+/// the waiting requests ask one after the other.
 const WAITS_FOR: Duration = Duration::from_secs(5);
 
-/// Data keys by what the root was asked: the item, and the wrapped key. So one that is moved to another
-/// item is not found here, and refused by the root.
-type Kept = Cache<(Key, String), KeptKey>;
+/// Data keys by item and wrapped key. A wrapped key that was moved to another item is not found here, and the
+/// root refuses it.
+type DataKeyCache = Cache<(Key, String), KeptKey>;
 
 #[derive(Clone)]
 struct KeptKey {
-    /// Behind a pointer, so that moving the entry leaves no copy of the key.
+    /// Behind a pointer, so that moving the entry leaves no copy of the key in memory.
     plain: Arc<KeyBytes>,
     at: Timestamp,
 }
 
 impl KeptKey {
     fn is_fresh(&self, now: Timestamp) -> bool {
-        // A clock that was set back makes a key no fresher.
+        // If the clock was set back, the key does not become fresher.
         self.at <= now && now < self.at.plus(USED_FOR)
     }
 }
 
-/// A root with a memory of up to 1,000 data keys, each used for up to 5 minutes.
+/// A root that remembers up to 1,000 data keys. Each is used for up to 5 minutes.
 pub struct Cached<R> {
     root: R,
     clock: Clock,
-    kept: Kept,
+    kept: DataKeyCache,
 }
 
 impl<R: fmt::Debug> fmt::Debug for Cached<R> {
@@ -62,7 +66,7 @@ impl<R: RootKey> Cached<R> {
     async fn make(&self, item: &Key) -> Result<DataKey> {
         let at = self.clock.now();
         let made = self.root.new_data_key(item).await?;
-        // What is sealed is opened soon.
+        // A value is often opened soon after it was sealed.
         let plain = Arc::new(made.plain.clone());
         self.kept.insert((item.clone(), made.wrapped.clone()), KeptKey { plain, at });
         Ok(made)
@@ -74,7 +78,7 @@ impl<R: RootKey> Cached<R> {
         if let Some(kept) = self.kept.get(&asked).filter(|kept| kept.is_fresh(at)) {
             return Ok(KeyBytes::clone(&kept.plain));
         }
-        // A request is under way anyway, beside which this is nothing: no key stays here for want of use.
+        // This costs little beside the request, and removes old keys even if they are never asked for again.
         self.kept.retain(|_, kept| kept.is_fresh(at));
         let answer = tokio::time::timeout(WAITS_FOR, self.kept.get_value_or_guard_async(&asked));
         match answer.await {
@@ -94,11 +98,11 @@ impl<R: RootKey> RootKey for Cached<R> {
         self.root.id()
     }
 
-    fn new_data_key<'a>(&'a self, item: &'a Key) -> Answer<'a, DataKey> {
+    fn new_data_key<'a>(&'a self, item: &'a Key) -> VaultFuture<'a, DataKey> {
         Box::pin(self.make(item))
     }
 
-    fn unwrap_data_key<'a>(&'a self, item: &'a Key, wrapped: &'a str) -> Answer<'a, KeyBytes> {
+    fn unwrap_data_key<'a>(&'a self, item: &'a Key, wrapped: &'a str) -> VaultFuture<'a, KeyBytes> {
         Box::pin(self.unwrap(item, wrapped))
     }
 }
@@ -115,7 +119,7 @@ mod tests {
         vault::{KEY_BYTES, LocalRoot, Vault},
     };
 
-    /// A root that counts what it is asked, takes its time, and fails on demand.
+    /// A root that counts its requests, takes time, and fails on demand.
     #[derive(Debug)]
     struct Counting {
         root: LocalRoot,
@@ -145,12 +149,12 @@ mod tests {
             self.root.id()
         }
 
-        fn new_data_key<'a>(&'a self, item: &'a Key) -> Answer<'a, DataKey> {
+        fn new_data_key<'a>(&'a self, item: &'a Key) -> VaultFuture<'a, DataKey> {
             self.made.fetch_add(1, Ordering::SeqCst);
             self.root.new_data_key(item)
         }
 
-        fn unwrap_data_key<'a>(&'a self, item: &'a Key, wrapped: &'a str) -> Answer<'a, KeyBytes> {
+        fn unwrap_data_key<'a>(&'a self, item: &'a Key, wrapped: &'a str) -> VaultFuture<'a, KeyBytes> {
             Box::pin(async move {
                 self.unwrapped.fetch_add(1, Ordering::SeqCst);
                 tokio::task::yield_now().await;
@@ -166,19 +170,19 @@ mod tests {
         Key::user(UserId(uuid::Uuid::from_u128(n)))
     }
 
-    struct Stage {
+    struct Scenario {
         root: Arc<Counting>,
         clock: Clock,
         vault: Vault,
     }
 
-    impl Stage {
+    impl Scenario {
         fn set() -> Self {
             let (root, clock) = (Counting::new(), Clock::manual(Timestamp::from_seconds(1_000_000)));
             Self { vault: Self::process(&root, &clock), root, clock }
         }
 
-        /// Another process on the same root.
+        /// Another process with the same root.
         fn process(root: &Arc<Counting>, clock: &Clock) -> Vault {
             Vault::new(Arc::new(Cached::new(Arc::clone(root), clock.clone())), Vec::new())
         }
@@ -186,9 +190,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_value_that_is_opened_often_costs_one_request() {
-        let Stage { root, clock, vault } = Stage::set();
+        let Scenario { root, clock, vault } = Scenario::set();
         let sealed = vault.seal(&item(1), b"token").await.unwrap();
-        let elsewhere = Stage::process(&root, &clock);
+        let elsewhere = Scenario::process(&root, &clock);
         for _ in 0..10 {
             assert_eq!(&**elsewhere.open(&item(1), &sealed).await.unwrap().value, b"token");
         }
@@ -197,7 +201,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_value_opens_without_a_request_where_it_was_sealed() {
-        let Stage { root, vault, .. } = Stage::set();
+        let Scenario { root, vault, .. } = Scenario::set();
         let sealed = vault.seal(&item(1), b"token").await.unwrap();
         vault.open(&item(1), &sealed).await.unwrap();
         assert_eq!(root.counts(), (1, 0));
@@ -205,7 +209,7 @@ mod tests {
 
     #[tokio::test]
     async fn after_five_minutes_the_root_is_asked_again() {
-        let Stage { root, clock, vault } = Stage::set();
+        let Scenario { root, clock, vault } = Scenario::set();
         let sealed = vault.seal(&item(1), b"token").await.unwrap();
         clock.advance(Duration::from_millis(299_999));
         vault.open(&item(1), &sealed).await.unwrap();
@@ -218,7 +222,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_root_that_is_taken_away_opens_nothing_after_five_minutes() {
-        let Stage { root, clock, vault } = Stage::set();
+        let Scenario { root, clock, vault } = Scenario::set();
         let sealed = vault.seal(&item(1), b"token").await.unwrap();
         root.is_gone.store(true, Ordering::SeqCst);
         vault.open(&item(1), &sealed).await.unwrap();
@@ -231,7 +235,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_kept_data_key_does_not_open_a_value_that_was_moved_to_another_item() {
-        let Stage { vault, .. } = Stage::set();
+        let Scenario { vault, .. } = Scenario::set();
         let sealed = vault.seal(&item(1), b"token").await.unwrap();
         vault.open(&item(1), &sealed).await.unwrap();
         assert!(vault.open(&item(2), &sealed).await.is_err());
@@ -239,9 +243,9 @@ mod tests {
 
     #[tokio::test]
     async fn those_who_miss_a_key_at_once_make_one_request() {
-        let Stage { root, clock, vault } = Stage::set();
+        let Scenario { root, clock, vault } = Scenario::set();
         let sealed = vault.seal(&item(1), b"token").await.unwrap();
-        let elsewhere = Stage::process(&root, &clock);
+        let elsewhere = Scenario::process(&root, &clock);
         let opened = futures::future::join_all((0..10).map(|_| async {
             let item = item(1);
             elsewhere.open(&item, &sealed).await.unwrap().value
@@ -252,9 +256,9 @@ mod tests {
 
     #[tokio::test]
     async fn one_who_gives_up_leaves_the_request_to_those_who_wait() {
-        let Stage { root, clock, vault } = Stage::set();
+        let Scenario { root, clock, vault } = Scenario::set();
         let sealed = vault.seal(&item(1), b"token").await.unwrap();
-        let elsewhere = Stage::process(&root, &clock);
+        let elsewhere = Scenario::process(&root, &clock);
         let key = item(1);
         let mut first = Box::pin(elsewhere.open(&key, &sealed));
         let mut second = Box::pin(elsewhere.open(&key, &sealed));

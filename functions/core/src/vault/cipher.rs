@@ -21,7 +21,7 @@ fn associated_data(item: &Key) -> Aad<Vec<u8>> {
     Aad::from(format!("{}\0{}", item.pk, item.sk).into_bytes())
 }
 
-/// A random nonce, then the ciphertext with its tag; in base64.
+/// A random nonce, then the ciphertext with its tag, in base64.
 pub(super) fn encrypt(key: &LessSafeKey, random: &Random, item: &Key, value: &[u8]) -> Result<String> {
     let nonce = random.bytes::<NONCE_LEN>()?;
     let mut text = Zeroizing::new(value.to_vec());

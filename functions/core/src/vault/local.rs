@@ -6,7 +6,7 @@ use std::{fmt, future};
 use aws_lc_rs::aead::LessSafeKey;
 use zeroize::Zeroizing;
 
-use super::{Answer, DataKey, KEY_BYTES, KeyBytes, RootKey, cipher};
+use super::{DataKey, KEY_BYTES, KeyBytes, RootKey, VaultFuture, cipher};
 use crate::{
     clock::Random,
     error::{Error, Result},
@@ -26,7 +26,7 @@ impl fmt::Debug for LocalRoot {
 }
 
 impl LocalRoot {
-    /// It is called by the beginning of its key's hash: the same key is the same root, wherever it is kept.
+    /// Its id is the beginning of its key's hash: the same key is the same root, wherever it is stored.
     pub fn new(key: &KeyBytes) -> Result<Self> {
         let id = format!("local:{}", &sha256_hex(key.as_slice())[..16]);
         Ok(Self { id, key: cipher::key(key)? })
@@ -50,11 +50,11 @@ impl RootKey for LocalRoot {
         &self.id
     }
 
-    fn new_data_key<'a>(&'a self, item: &'a Key) -> Answer<'a, DataKey> {
+    fn new_data_key<'a>(&'a self, item: &'a Key) -> VaultFuture<'a, DataKey> {
         Box::pin(future::ready(self.make(item)))
     }
 
-    fn unwrap_data_key<'a>(&'a self, item: &'a Key, wrapped: &'a str) -> Answer<'a, KeyBytes> {
+    fn unwrap_data_key<'a>(&'a self, item: &'a Key, wrapped: &'a str) -> VaultFuture<'a, KeyBytes> {
         Box::pin(future::ready(self.unwrap(item, wrapped)))
     }
 }

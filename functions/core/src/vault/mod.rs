@@ -1,21 +1,32 @@
 //! Encryption at rest: upstream OAuth tokens and token signing keys.
 //!
-//! Envelope encryption with AES-256-GCM. Each value has a data key of its own, which is wrapped by a
-//! root key; the key of the item that holds the value is the associated data of both, so that a sealed
-//! value that is moved to another item does not open.
+//! Envelope encryption with AES-256-GCM. Each value has a data key of its own, which is wrapped by a root key. The key
+//! of the item that holds the value is the associated data of both. So a sealed value that is moved to another item
+//! does not open.
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `mod` | [`Vault`]: what seals and opens, whatever the root |
+//! | `mod` | [`Vault`]: seals and opens, whatever the root |
 //! | `local` | [`LocalRoot`]: a root key in this process's memory |
 //! | `cached` | [`Cached`]: a root that is asked over the network, and remembered for a while |
 //! | `cipher` | AES-256-GCM, bound to an item |
 //!
-//! **Changing the root key.** A vault seals under one root, the current one, and opens what any of its
-//! roots has sealed; what is sealed names its root. So a new root is made the current one, the old one a
-//! previous one, and whoever opens a value that is stale writes it back sealed anew, on the way. A root
-//! may go when nothing names it any more. The signing key is sealed anew by the first process that signs;
-//! an OAuth session when its tokens are next used.
+//! A root answers two questions: *make a data key for this item*, and *unwrap this one*.
+//!
+//! | root | called | holds the key | wraps by |
+//! | --- | --- | --- | --- |
+//! | [`LocalRoot`] | `local:{beginning of its hash}` | in memory: from a file locally, from the environment on Lambda | AES-256-GCM, the item as associated data |
+//! | `KmsRoot` of `deputize-service` | `kms:{ARN}` | not at all | `GenerateDataKey` and `Decrypt`, the item as encryption context |
+//!
+//! **Changing the root key.** A sealed value names its root. A vault seals under one root, the current one, and opens
+//! what any of its roots has sealed. When it opens a value, it says whether the value is *stale*, that is, sealed under
+//! a previous root. The opener then writes it back, sealed under the current root, if the item is still as it was read.
+//! Losing that race, or failing at it, costs nothing: the next opener tries again. Nothing walks the table. So a root
+//! is needed until all that it sealed has been used or is gone. The signing key is sealed anew by the first process
+//! that signs; an OAuth session when its tokens are next used.
+//!
+//! **An alias of KMS is resolved once,** and sealed values name the key that it led to. If they named the alias,
+//! pointing it to another key would leave all older values without a name.
 
 mod cached;
 mod cipher;
@@ -39,25 +50,25 @@ pub const KEY_BYTES: usize = 32;
 /// A root or data key.
 pub type KeyBytes = Zeroizing<[u8; KEY_BYTES]>;
 
-/// A root key, wherever it is.
+/// A root key, wherever it is stored.
 pub trait RootKey: Send + Sync + fmt::Debug {
-    /// What it is called in what is sealed under it, and in errors: no secret.
+    /// Its name in sealed values and in errors. It is not secret.
     fn id(&self) -> &str;
 
     /// Makes a data key for an item's value.
-    fn new_data_key<'a>(&'a self, item: &'a Key) -> Answer<'a, DataKey>;
+    fn new_data_key<'a>(&'a self, item: &'a Key) -> VaultFuture<'a, DataKey>;
 
-    /// A data key as it was before it was wrapped. Fails if it was made for another item.
-    fn unwrap_data_key<'a>(&'a self, item: &'a Key, wrapped: &'a str) -> Answer<'a, KeyBytes>;
+    /// Unwraps a data key. Fails if it was made for another item.
+    fn unwrap_data_key<'a>(&'a self, item: &'a Key, wrapped: &'a str) -> VaultFuture<'a, KeyBytes>;
 }
 
-/// What a root key answers.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+/// The answer of a root key.
+pub type VaultFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 /// A new data key.
 pub struct DataKey {
     pub plain: KeyBytes,
-    /// The same, as only its root can read it; in base64.
+    /// The same key, wrapped so that only its root can read it; in base64.
     pub wrapped: String,
 }
 
@@ -70,7 +81,7 @@ impl fmt::Debug for DataKey {
 /// A sealed value, as it is stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sealed {
-    /// Which root key wraps the data key.
+    /// The root key that wraps the data key.
     root: String,
     /// The wrapped data key.
     key: String,
@@ -78,10 +89,27 @@ pub struct Sealed {
     data: String,
 }
 
-/// A value that was sealed.
+/// Seals a value of one item with an existing data key, so it needs no request.
+#[derive(Debug)]
+pub struct Sealer {
+    item: Key,
+    root: String,
+    key: DataKey,
+}
+
+impl Sealer {
+    /// Encrypts the value. It may be called again if the result could not be stored.
+    pub fn seal(&self, value: &[u8]) -> Result<Sealed> {
+        let DataKey { plain, wrapped } = &self.key;
+        let data = cipher::encrypt(&cipher::key(plain)?, &Random::System, &self.item, value)?;
+        Ok(Sealed { root: self.root.clone(), key: wrapped.clone(), data })
+    }
+}
+
+/// A value that was opened.
 pub struct Opened {
     pub value: Zeroizing<Vec<u8>>,
-    /// Whether it was sealed under a previous root: it should be written back, sealed anew.
+    /// Whether it was sealed under a previous root. Then it should be sealed again and written back.
     pub is_stale: bool,
 }
 
@@ -91,7 +119,7 @@ impl fmt::Debug for Opened {
     }
 }
 
-/// In place of a root key.
+/// Takes the place of a root key where there is none.
 #[derive(Debug)]
 struct NoRoot;
 
@@ -106,16 +134,16 @@ impl RootKey for NoRoot {
         "none"
     }
 
-    fn new_data_key<'a>(&'a self, _: &'a Key) -> Answer<'a, DataKey> {
+    fn new_data_key<'a>(&'a self, _: &'a Key) -> VaultFuture<'a, DataKey> {
         Box::pin(async { Self::refuse() })
     }
 
-    fn unwrap_data_key<'a>(&'a self, _: &'a Key, _: &'a str) -> Answer<'a, KeyBytes> {
+    fn unwrap_data_key<'a>(&'a self, _: &'a Key, _: &'a str) -> VaultFuture<'a, KeyBytes> {
         Box::pin(async { Self::refuse() })
     }
 }
 
-/// Seals under the current root key, and opens what was sealed under that or a previous one. Cheap to
+/// Seals under the current root key, and opens values that were sealed under it or a previous one. Cheap to
 /// clone.
 #[derive(Clone, Debug)]
 pub struct Vault(Arc<Roots>);
@@ -131,22 +159,27 @@ impl Vault {
         Self(Arc::new(Roots { current, previous }))
     }
 
-    /// No vault: for whoever has no business with secrets.
+    /// A vault without a key, for functions that have nothing to do with secrets.
     pub fn none() -> Self {
         Self::new(Arc::new(NoRoot), Vec::new())
     }
 
-    /// A vault on a key in memory, and no other.
+    /// A vault with one key in memory.
     pub fn local(key: &KeyBytes) -> Result<Self> {
         Ok(Self::new(Arc::new(LocalRoot::new(key)?), Vec::new()))
     }
 
     /// Encrypts the value of an item.
     pub async fn seal(&self, item: &Key, value: &[u8]) -> Result<Sealed> {
+        self.sealer(item).await?.seal(value)
+    }
+
+    /// Gets a data key for a future value of an item. For values that can be obtained only once: it shows
+    /// beforehand whether the root can be reached.
+    pub async fn sealer(&self, item: &Key) -> Result<Sealer> {
         let root = &self.0.current;
-        let DataKey { plain, wrapped } = root.new_data_key(item).await?;
-        let data = cipher::encrypt(&cipher::key(&plain)?, &Random::System, item, value)?;
-        Ok(Sealed { root: root.id().to_owned(), key: wrapped, data })
+        let key = root.new_data_key(item).await?;
+        Ok(Sealer { item: item.clone(), root: root.id().to_owned(), key })
     }
 
     /// Decrypts the value of an item.
@@ -154,7 +187,7 @@ impl Vault {
         let Roots { current, previous } = &*self.0;
         let mut roots = iter::once(current).chain(previous);
         let Some(root) = roots.find(|root| root.id() == sealed.root) else {
-            return Err(Error::Internal(format!(
+            return Err(Error::internal(format!(
                 "a value is sealed under the root key {}, which is neither the current one nor a previous one",
                 sealed.root
             )));
@@ -184,12 +217,12 @@ mod tests {
 
     fn cause(refused: Result<Opened>) -> String {
         match refused.unwrap_err() {
-            Error::Internal(cause) => cause,
+            Error::Internal(cause) => cause.to_string(),
             other => panic!("{other:?}"),
         }
     }
 
-    /// Another character of base64 at `at`.
+    /// Replaces the base64 character at `at`.
     fn damage(text: &mut String, at: usize) {
         let other = if text.as_bytes()[at] == b'A' { "B" } else { "A" };
         text.replace_range(at..=at, other);
@@ -202,6 +235,18 @@ mod tests {
         let opened = vault.open(&item(1), &sealed).await.unwrap();
         assert_eq!(&**opened.value, b"token");
         assert!(!opened.is_stale);
+    }
+
+    #[tokio::test]
+    async fn a_sealer_seals_for_its_item_and_prints_no_key() {
+        let vault = vault();
+        let sealer = vault.sealer(&item(1)).await.unwrap();
+        for value in [b"token", b"again"] {
+            let secret = sealer.seal(value).unwrap();
+            assert_eq!(&**vault.open(&item(1), &secret).await.unwrap().value, value);
+            assert!(vault.open(&item(2), &secret).await.is_err());
+        }
+        assert!(!format!("{sealer:?}").contains("plain"));
     }
 
     #[tokio::test]
@@ -235,7 +280,7 @@ mod tests {
     async fn a_value_of_which_any_byte_is_damaged_does_not_open() {
         let vault = vault();
         let whole = vault.seal(&item(1), b"token").await.unwrap();
-        // The last character also holds bits that are no part of any byte.
+        // The last character also holds bits that belong to no byte.
         for at in 0..whole.key.len() - 1 {
             let mut damaged = whole.clone();
             damage(&mut damaged.key, at);
@@ -265,7 +310,7 @@ mod tests {
         let opened = vault.open(&item(1), &renewed).await.unwrap();
         assert_eq!(&**opened.value, b"token");
         assert!(!opened.is_stale);
-        // It needs none of the previous roots any more.
+        // It no longer needs any of the previous roots.
         Vault::local(&key(3)).unwrap().open(&item(1), &renewed).await.unwrap();
     }
 

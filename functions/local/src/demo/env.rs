@@ -39,7 +39,7 @@ pub(super) fn write(
     ];
     let mut text = String::from("# The demo organization. Renewed at each start; keep it to yourself.\n");
     for (name, value) in variables {
-        // None of the values can hold a quote: they are ids, addresses, and base64url.
+        // No value can contain a quote: they are ids, addresses, and base64url.
         text.extend(["export ", name, "='", value, "'\n"]);
     }
     data.write("demo.env", text.as_bytes())

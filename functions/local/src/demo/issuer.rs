@@ -20,7 +20,7 @@ use axum::{
     routing::{get, post},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use deputize_core::issuers::TrustedIssuer;
+use deputize_core::issuers::{LinkByEmail, TrustedIssuer};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -31,14 +31,14 @@ use crate::data_dir::DataDir;
 /// The `aud` of user JWTs.
 const AUDIENCE: &str = "deputize";
 
-/// How long a user JWT is valid; those in `demo.env` are renewed at each start.
+/// How long a user JWT is valid. Those in `demo.env` are renewed at each start.
 const USER_TOKEN_LIFETIME: Duration = Duration::from_hours(24);
 
 #[derive(Clone)]
 pub struct DemoIssuer(Arc<Inner>);
 
 struct Inner {
-    /// Its `iss`, and where its documents are.
+    /// Its `iss`, and the address of its documents.
     url: String,
     kid: String,
     signing: EncodingKey,
@@ -64,7 +64,7 @@ struct Claims {
 }
 
 impl DemoIssuer {
-    /// The issuer whose key and password are kept in the data directory.
+    /// The issuer whose key and password are in the data directory.
     pub fn open(data: &DataDir, base_url: &str) -> io::Result<Self> {
         let pkcs8 = data.secret("demo-issuer.key", || {
             let document =
@@ -104,7 +104,7 @@ impl DemoIssuer {
         &self.0.password
     }
 
-    /// Whether this is the demo's password, which everybody in it has.
+    /// Whether this is the demo's password, which is the same for all users.
     pub(super) fn is_password(&self, presented: &str) -> bool {
         verify_slices_are_equal(presented.as_bytes(), self.password().as_bytes()).is_ok()
     }
@@ -116,7 +116,7 @@ impl DemoIssuer {
             jwks_uri: Some(self.jwks_uri()),
             audiences: vec![AUDIENCE.to_owned()],
             any_audience: false,
-            link_by_email: true,
+            link_by_email: LinkByEmail::New,
             provision: true,
         }
     }
@@ -145,7 +145,7 @@ impl DemoIssuer {
         jsonwebtoken::encode(&header, &claims, &self.0.signing).map_err(io::Error::other)
     }
 
-    /// Discovery, keys and sign-in, to be mounted at `/demo/issuer`.
+    /// Discovery, keys and sign-in. To be mounted at `/demo/issuer`.
     pub fn router(&self) -> Router {
         Router::new()
             .route("/.well-known/openid-configuration", get(discovery))
@@ -172,11 +172,11 @@ struct SignIn {
     password: Zeroizing<String>,
 }
 
-/// A user JWT for whoever knows the demo's password.
+/// Gives a user JWT to anyone with the demo's password.
 async fn sign_in(State(issuer): State<DemoIssuer>, Form(form): Form<SignIn>) -> impl IntoResponse {
     let known = issuer.is_password(&form.password);
     let email = form.email.parse::<deputize_core::users::Email>();
-    let token = email.ok().filter(|_| known).and_then(|email| issuer.user_token(email.as_str()).ok());
+    let token = email.ok().filter(|_| known).and_then(|email| issuer.user_token(email.canonical()).ok());
     match token {
         Some(token) => {
             let lifetime = USER_TOKEN_LIFETIME.as_secs();

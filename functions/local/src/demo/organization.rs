@@ -8,11 +8,12 @@ use std::time::Duration;
 use deputize_core::{
     Core, Error, Result,
     connections::registration::adopt,
+    error::{Cause, because},
     ids::{AgentAccountId, ServerId, UserId},
     seed::Seed,
     servers::{NewServer, Server, ServerAuth},
     sessions::{self, NewSession, ProviderRef, Session},
-    table::{Attempt, Change, Key, Stored, settle},
+    table::{Change, CommitError, Key, Stored, retry_on_conflict},
     users::{Email, NewUser, Role, UserPointer},
 };
 use secrecy::ExposeSecret;
@@ -44,7 +45,7 @@ pub struct Person {
     pub api_key: String,
 }
 
-// By hand: they hold secrets.
+// Written by hand, since the values are secret.
 impl std::fmt::Debug for Person {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Person").field("id", &self.id).finish_non_exhaustive()
@@ -68,29 +69,29 @@ fn servers(base_url: &str) -> [(&'static str, &'static str, String, ServerAuth);
 }
 
 impl Organization {
-    /// The organization, made if this data directory has none, with everything renewed that wears out;
-    /// `demo.env` is written.
+    /// The demo organization. Makes it if this data directory has none, renews everything that expires, and
+    /// writes `demo.env`.
     pub async fn open(
         core: &Core,
         data: &DataDir,
         base_url: &str,
         issuer: &DemoIssuer,
         provider: &Provider,
-    ) -> Result<Self, String> {
-        let text = |error: Error| error.to_string();
-        let made = Self::is_made(core).await.map_err(text)?;
+    ) -> Result<Self, Cause> {
+        let made = Self::is_made(core).await?;
         let organization = if made {
             let path = data.file(SECRETS);
-            let json = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-            serde_json::from_slice(&json).map_err(|error| format!("{}: {error}", path.display()))?
+            let at = |error: Cause| because(path.display().to_string(), error);
+            let json = std::fs::read(&path).map_err(|error| at(error.into()))?;
+            serde_json::from_slice(&json).map_err(|error| at(error.into()))?
         } else {
             Self::make(core, data, base_url).await?
         };
         if made {
-            renew_servers(core, base_url).await.map_err(text)?;
+            renew_servers(core, base_url).await?;
         }
-        organization.renew_sessions(core, provider, !made).await.map_err(text)?;
-        env::write(data, base_url, issuer, &organization).map_err(|error| format!("demo.env: {error}"))?;
+        organization.renew_sessions(core, provider, !made).await?;
+        env::write(data, base_url, issuer, &organization).map_err(|error| because("demo.env", error))?;
         Ok(organization)
     }
 
@@ -100,30 +101,28 @@ impl Organization {
         Ok(core.table.read_one::<UserPointer>(Key::user_by_email(&email)).await?.is_some())
     }
 
-    async fn make(core: &Core, data: &DataDir, base_url: &str) -> Result<Self, String> {
-        let text = |error: Error| error.to_string();
+    async fn make(core: &Core, data: &DataDir, base_url: &str) -> Result<Self, Cause> {
         let mut seed = Seed::new(core);
         let [alice, bob, carol] = PEOPLE;
-        let alice = person(&mut seed, alice, Role::Admin).map_err(text)?;
-        let bob = person(&mut seed, bob, Role::User).map_err(text)?;
-        let carol = person(&mut seed, carol, Role::User).map_err(text)?;
-        let (agent, secret) = seed.agent("Support Bot", alice.id).map_err(text)?;
+        let alice = person(&mut seed, alice, Role::Admin)?;
+        let bob = person(&mut seed, bob, Role::User)?;
+        let carol = person(&mut seed, carol, Role::User)?;
+        let (agent, secret) = seed.agent("Support Bot", alice.id)?;
         for delegator in [&alice, &bob, &carol] {
-            seed.delegation(agent.id, delegator.id).map_err(text)?;
+            seed.delegation(agent.id, delegator.id)?;
         }
         for (id, name, url, auth) in servers(base_url) {
-            let id = Some(id.parse().map_err(|error| format!("{error}"))?);
+            let id = Some(id.parse()?);
             seed.server(NewServer {
                 id,
                 name: name.to_owned(),
                 url,
                 auth,
                 pinning: deputize_core::pins::Pinning::Off,
-            })
-            .map_err(text)?;
+            })?;
         }
         for (name, policy) in policies(agent.id) {
-            seed.policy(name, &policy).map_err(text)?;
+            seed.policy(name, &policy)?;
         }
         let organization = Self {
             agent_account_id: agent.id,
@@ -132,18 +131,20 @@ impl Organization {
             bob,
             carol,
         };
-        let json = serde_json::to_vec_pretty(&organization).map_err(|error| error.to_string())?;
-        data.write(SECRETS, &json).map_err(|error| format!("{SECRETS}: {error}"))?;
+        let json = serde_json::to_vec_pretty(&organization)?;
+        data.write(SECRETS, &json).map_err(|error| because(SECRETS, error))?;
         match seed.plant().await {
             Ok(()) => Ok(organization),
-            Err(Attempt::Raced) => Err("the data directory holds half a demo organization".to_owned()),
-            Err(Attempt::Failed(error)) => Err(error.to_string()),
+            Err(CommitError::ConditionFailed) => {
+                Err("the data directory holds half a demo organization".into())
+            }
+            Err(CommitError::Failed(error)) => Err(error.into()),
         }
     }
 
-    /// Alice and Carol are connected to the OAuth-protected server from the beginning, as if they had agreed to
-    /// it in a browser. Sessions are refreshed as they are used; a later start at another address, which the
-    /// provider's tokens are not for, connects anew whoever was connected.
+    /// Connects Alice and Carol to the OAuth-protected server at the first start, as if they had agreed in a
+    /// browser. Later their sessions are refreshed as they are used. A start at another address, for which
+    /// the provider's tokens are not good, connects again those who were connected.
     async fn renew_sessions(&self, core: &Core, provider: &Provider, first: bool) -> Result<()> {
         let server_id: ServerId = "demo-oauth".parse().map_err(Error::internal)?;
         let server = deputize_core::servers::get(core, &server_id).await?;
@@ -191,8 +192,8 @@ fn person(seed: &mut Seed<'_>, (name, email): (&str, &str), role: Role) -> Resul
     Ok(Person { id: user.id, email: email.to_owned(), api_key })
 }
 
-/// The bot may do everything; people may do everything but delete, which is for admins. So the bot may
-/// delete as itself and for Alice, not for Bob: a token on behalf of somebody grants the intersection.
+/// The bot may do everything. Users may do everything except delete, which only admins may. So the bot may
+/// delete for itself and for Alice, but not for Bob: an OBO token gives the intersection.
 fn policies(bot: AgentAccountId) -> [(&'static str, String); 3] {
     [
         (
@@ -217,11 +218,11 @@ fn policies(bot: AgentAccountId) -> [(&'static str, String); 3] {
     ]
 }
 
-/// The built-in servers are where this process listens, which may be another port than last time.
+/// The built-in servers have this process's address, whose port may be another one than last time.
 async fn renew_servers(core: &Core, base_url: &str) -> Result<()> {
     for (id, _, url, _) in servers(base_url) {
         let id: ServerId = id.parse().map_err(Error::internal)?;
-        settle(|| async {
+        retry_on_conflict(|| async {
             let Some(was) = core.table.read_one::<Server>(Key::server(&id)).await? else { return Ok(()) };
             renew(core, &was, &url).await
         })
@@ -230,7 +231,7 @@ async fn renew_servers(core: &Core, base_url: &str) -> Result<()> {
     Ok(())
 }
 
-async fn renew(core: &Core, was: &Stored<Server>, url: &str) -> Result<(), Attempt> {
+async fn renew(core: &Core, was: &Stored<Server>, url: &str) -> Result<(), CommitError> {
     if was.url == url {
         return Ok(());
     }

@@ -10,15 +10,15 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-/// What every message needs.
+/// The scope that every message needs.
 pub const READ: &str = "chat:read";
-/// What posting needs.
+/// The scope that posting needs.
 pub const WRITE: &str = "chat:write";
 
-/// How much of a message is read, in bytes: as much as the MCP server itself would.
+/// How many bytes of a message are read: as many as the MCP server itself reads.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
-/// Whose an access token is, and what for.
+/// The user and the scopes of an access token.
 #[derive(Debug, Clone)]
 pub struct Access {
     pub user: String,
@@ -31,7 +31,7 @@ impl Access {
     }
 }
 
-/// Lets a request through, with its [`Access`] in its extensions, or refuses it.
+/// Passes a request on with its [`Access`] in its extensions, or refuses it.
 pub(super) async fn gate(
     authorize: impl Fn(&str) -> Option<Access>,
     request: Request,
@@ -39,7 +39,7 @@ pub(super) async fn gate(
 ) -> Response {
     let access = match bearer(request.headers()).map(authorize) {
         Some(Some(access)) => access,
-        // RFC 6750 section 3.1: who has sent nothing is told no error.
+        // RFC 6750 section 3.1: a request without a credential gets no error code.
         given => {
             let error = given.map(|_| "invalid_token");
             return challenge(&request, StatusCode::UNAUTHORIZED, error, READ);
@@ -56,14 +56,14 @@ pub(super) async fn gate(
     next.run(request).await
 }
 
-/// The scope that a message needs, and the request with the message as it was understood here: written
-/// anew, so that a name that occurs twice in it does not mean another tool to whoever reads it next.
+/// The scope that a message needs, and the request with the message written again as it was read here. So if
+/// a name occurs twice in it, the next reader does not see another tool.
 async fn needed_scope(request: Request) -> Result<(&'static str, Request), Response> {
     let (mut parts, body) = request.into_parts();
     let body = to_bytes(body, MAX_MESSAGE).await;
     let body = body.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE.into_response())?;
     let Ok(message) = serde_json::from_slice::<Value>(&body) else {
-        // Not JSON, or nothing at all: the MCP server says so in its own words.
+        // Not JSON, or empty: the MCP server answers that itself.
         return Ok((READ, Request::from_parts(parts, Body::from(body))));
     };
     let posts = message["method"] == "tools/call" && message["params"]["name"] == "post_message";
@@ -77,14 +77,14 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// A refusal that says where discovery starts (RFC 9728 section 5.1), and which scope to ask for there
-/// (RFC 6750 section 3).
+/// A refusal with the address at which discovery starts (RFC 9728 section 5.1), and the scope to ask for (RFC
+/// 6750 section 3).
 fn challenge(request: &Request, status: StatusCode, error: Option<&str>, scope: &str) -> Response {
     let path =
         request.extensions().get::<OriginalUri>().map_or_else(|| request.uri().path(), |uri| uri.path());
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     let metadata = format!("http://{host}/.well-known/oauth-protected-resource{path}");
-    // Parsed, so that nothing in a Host header can end the quoted string.
+    // Parsed, so that no text in a Host header can end the quoted string.
     let metadata = metadata.parse::<Uri>().map(|uri| uri.to_string()).unwrap_or_default();
     let error = error.map(|error| format!(r#"error="{error}", "#)).unwrap_or_default();
     let challenge =

@@ -26,29 +26,29 @@ pub use self::access::{Access, READ, WRITE};
 use self::oauth::OauthServer;
 use self::open::OpenServer;
 
-/// An MCP server with the tools `list_repos` and `delete_repo`. Nothing is really deleted.
+/// An MCP server with the tools `list_repos` and `delete_repo`. It does not really delete anything.
 pub fn demo() -> Router {
     demo_at("localhost")
 }
 
-/// The same, which is also reached as `host`. Requests to other hosts are refused (DNS rebinding).
+/// The same, also for the host name `host`. Requests to other hosts are refused (DNS rebinding).
 pub fn demo_at(host: &str) -> Router {
     stateless(host, OpenServer::default)
 }
 
-/// An MCP server with the tools `list_repos`, `list_channels` and `post_message`, whose answers say whose
-/// credentials were used.
+/// An MCP server with the tools `list_repos`, `list_channels` and `post_message`. Its answers name the user
+/// whose credentials were used.
 ///
-/// `authorize` says whose a bearer token is, and which scopes it has. Without a good one the answer is 401,
-/// with a challenge that has the address of the metadata that starts discovery (RFC 9728 section 5.1):
-/// `/.well-known/oauth-protected-resource` followed by the path that this router is mounted at, which is
-/// for the caller to serve. Every message needs the scope [`READ`], but `post_message` needs [`WRITE`]: 403
-/// without it.
+/// `authorize` gives the user and the scopes of a bearer token. Without a good token the answer is 401. Its
+/// challenge has the address of the metadata with which discovery starts (RFC 9728 section 5.1):
+/// `/.well-known/oauth-protected-resource`, followed by the path at which this router is mounted. The caller
+/// of this function must serve that document. Every message needs the scope [`READ`], except `post_message`,
+/// which needs [`WRITE`]: without it, the answer is 403.
 pub fn demo_oauth(authorize: impl Fn(&str) -> Option<Access> + Clone + Send + Sync + 'static) -> Router {
     demo_oauth_at("localhost", authorize)
 }
 
-/// The same, which is also reached as `host`.
+/// The same, also for the host name `host`.
 pub fn demo_oauth_at(
     host: &str,
     authorize: impl Fn(&str) -> Option<Access> + Clone + Send + Sync + 'static,
@@ -57,7 +57,7 @@ pub fn demo_oauth_at(
         .layer(from_fn(move |request: Request, next: Next| access::gate(authorize.clone(), request, next)))
 }
 
-/// Serves a handler that is made anew for every request.
+/// Serves a handler that is made again for every request.
 fn stateless<S: ServerHandler>(host: &str, handler: fn() -> S) -> Router {
     let config = StreamableHttpServerConfig::default()
         .with_allowed_hosts(["localhost", "127.0.0.1", "::1", host])
@@ -69,7 +69,7 @@ fn stateless<S: ServerHandler>(host: &str, handler: fn() -> S) -> Router {
     Router::new().fallback_service(service)
 }
 
-/// A tool's answer: a sentence for people, and the same as data.
+/// A tool's answer: a sentence for users, and the same as data.
 fn answer(sentence: String, data: &impl Serialize) -> CallToolResult {
     match serde_json::to_value(data) {
         Ok(data) => {
@@ -82,7 +82,7 @@ fn answer(sentence: String, data: &impl Serialize) -> CallToolResult {
     }
 }
 
-/// A tool's "no", in words from which a model can do better.
+/// A tool's refusal, in words that help a model to do better.
 fn refusal(reason: String) -> CallToolResult {
     CallToolResult::error(vec![ContentBlock::text(reason)])
 }

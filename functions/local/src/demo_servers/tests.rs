@@ -54,7 +54,7 @@ fn mounted() -> Router {
     Router::new().nest("/mcp/demo", demo())
 }
 
-/// `alices-token` has both scopes; what follows a `+` is all that such a token has.
+/// `alices-token` has both scopes. A token with a `+` has only the scope after it.
 fn alice(token: &str) -> Option<Access> {
     let scopes = match token.strip_prefix("alices-token")?.strip_prefix('+') {
         Some(scope) => vec![scope.to_owned()],

@@ -4,11 +4,11 @@ use std::fmt::Write;
 
 use axum::response::{IntoResponse, Response};
 use deputize_core::{Error, policies::Denial};
-use deputize_service::response::classify;
+use deputize_service::response::{classify, log};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json, value::RawValue};
 
-use crate::upstream::Part;
+use crate::upstream::ServerEvent;
 
 /// JSON-RPC's and MCP's error codes
 /// ([overview, error codes](https://modelcontextprotocol.io/specification/2026-07-28/basic/index#error-codes)).
@@ -23,10 +23,10 @@ pub(super) mod code {
 
 /// A JSON-RPC error of our own.
 #[derive(Clone, Debug)]
-pub(super) struct Refusal(Box<Told>);
+pub(super) struct RpcRefusal(Box<RpcErrorFields>);
 
 #[derive(Clone, Debug)]
-struct Told {
+struct RpcErrorFields {
     status: StatusCode,
     code: i64,
     message: String,
@@ -34,9 +34,9 @@ struct Told {
     id: Option<Box<RawValue>>,
 }
 
-impl Refusal {
+impl RpcRefusal {
     pub(super) fn new(status: StatusCode, code: i64, message: impl Into<String>) -> Self {
-        Self(Box::new(Told { status, code, message: message.into(), data: None, id: None }))
+        Self(Box::new(RpcErrorFields { status, code, message: message.into(), data: None, id: None }))
     }
 
     pub(super) fn with(mut self, data: Value) -> Self {
@@ -64,16 +64,16 @@ impl Refusal {
     /// would have the client get another token, a 404 begin another session. The code is the HTTP status that
     /// it would otherwise have, which is outside of the codes that JSON-RPC reserves.
     pub(super) fn of(error: &Error) -> Self {
+        log(error);
         let (status, name) = classify(error);
-        let mut data = json!({ "error": name });
+        let mut data = json!({ "error": name, "reason": error.reason() });
         match error {
             Error::PolicyDenied(Denial { denied_for, policies, reason }) => {
                 data["denied_for"] = json!(denied_for);
                 data["policies"] = json!(policies);
-                data["reason"] = json!(reason);
+                data["explanation"] = json!(reason);
             }
             Error::InsufficientScope { scope, .. } => data["scope"] = json!(scope),
-            Error::Internal(cause) => tracing::error!(%cause, "internal error"),
             _ => {}
         }
         let (status, code) = match error {
@@ -84,7 +84,7 @@ impl Refusal {
     }
 
     pub(super) fn json(&self) -> String {
-        let Told { code, message, data, id, .. } = &*self.0;
+        let RpcErrorFields { code, message, data, id, .. } = &*self.0;
         let mut error = json!({ "code": code, "message": message });
         if let Some(data) = data {
             error["data"] = data.clone();
@@ -96,7 +96,7 @@ impl Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for RpcRefusal {
     fn into_response(self) -> Response {
         (self.0.status, [(header::CONTENT_TYPE, JSON)], self.json()).into_response()
     }
@@ -131,7 +131,7 @@ pub(super) fn event_stream(body: axum::body::Body) -> Response {
 pub(super) const KEEP_ALIVE: &str = ":\n\n";
 
 /// One event. `data` may be over several lines.
-pub(crate) fn event(place: &Part, data: Option<&str>) -> String {
+pub(crate) fn event(place: &ServerEvent, data: Option<&str>) -> String {
     let mut event = String::with_capacity(data.map_or(0, str::len) + 64);
     if let Some(id) = place.event_id.as_deref().filter(|id| !id.contains(['\r', '\n', '\0'])) {
         let _ = writeln!(event, "id: {id}");

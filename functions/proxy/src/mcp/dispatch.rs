@@ -8,93 +8,113 @@
 //! | handshake | modern | each request told who the client is; the handshake is made of its discovery |
 
 use axum::response::Response;
+use deputize_api::reason::Reason;
 use deputize_core::{Error, error::UpstreamFailure};
-use futures::{StreamExt, stream};
+use deputize_service::{ApiError, EdgeError};
 use http::StatusCode;
-use serde_json::value::RawValue;
+use serde_json::{
+    json,
+    value::{RawValue, to_raw_value},
+};
 
 use super::{
-    Stop,
-    answer::{Refusal, code},
-    flow::Flow,
-    incoming::{self, Era, Incoming, PROTOCOL_VERSION},
-    session::Session,
+    McpRejection,
+    answer::{RpcRefusal, code},
+    incoming::{self, Incoming, PROTOCOL_VERSION, ProtocolEra},
+    pending::PendingRequest,
+    session::{Binding, Session, no_such},
     translate::{self, Initialize},
 };
-use crate::caller::Caller;
 use crate::upstream::{
-    self, ModernMessage, ParamMismatch, Part, Relayed, Reply, Said, SessionMessage, Target, UpstreamClient,
-    UpstreamError,
+    self, ModernMessage, ParamMismatch, RelayedResponse, Reply, ServerMessage, SessionMessage, Target,
+    UpstreamClient, UpstreamError,
+};
+use crate::{
+    call::ProxyCall,
+    upstream_access::{MaybeUpstreamError, with_refresh},
 };
 
 /// What a request comes to.
 struct Dispatched {
-    relayed: Relayed,
+    relayed: RelayedResponse,
     /// The session that the client is given.
     session: Option<Session>,
 }
 
 /// Why it does not get to the server.
-pub(super) enum Not {
+pub(super) enum DispatchError {
     Upstream(UpstreamError),
-    Refused(Refusal),
+    Refused(RpcRefusal),
     Failed(Error),
+    /// Only of what is asked by another method than POST.
+    Edge(EdgeError),
 }
 
-impl From<UpstreamError> for Not {
+impl From<UpstreamError> for DispatchError {
     fn from(error: UpstreamError) -> Self {
         Self::Upstream(error)
     }
 }
 
-impl From<Refusal> for Not {
-    fn from(refusal: Refusal) -> Self {
+impl From<RpcRefusal> for DispatchError {
+    fn from(refusal: RpcRefusal) -> Self {
         Self::Refused(refusal)
     }
 }
 
-impl From<Error> for Not {
+impl From<EdgeError> for DispatchError {
+    fn from(error: EdgeError) -> Self {
+        Self::Edge(error)
+    }
+}
+
+impl From<Error> for DispatchError {
     fn from(error: Error) -> Self {
         Self::Failed(error)
     }
 }
 
-/// A request that has been let in, and its answer.
-pub(super) async fn request(
-    mut flow: Flow,
-    caller: &Caller,
-    incoming: &Incoming<'_>,
-    params: Option<&RawValue>,
-) -> Result<Response, Stop> {
-    let mut dispatched = dispatch(&mut flow, caller, incoming, params).await;
-    if let Err(Not::Upstream(error)) = &dispatched {
-        match flow.entry.is_renewed_after(Some(error)).await {
-            Ok(true) => dispatched = dispatch(&mut flow, caller, incoming, params).await,
-            Ok(false) => {}
-            Err(error) => return Err(flow.refuse(error).await.into()),
+impl MaybeUpstreamError for DispatchError {
+    fn upstream_error(&self) -> Option<&UpstreamError> {
+        match self {
+            Self::Upstream(error) => Some(error),
+            Self::Refused(_) | Self::Failed(_) | Self::Edge(_) => None,
         }
     }
-    match dispatched {
+}
+
+/// A request that has been let in, and its answer.
+pub(super) async fn request(
+    mut pending: PendingRequest,
+    call: &ProxyCall,
+    incoming: &Incoming<'_>,
+    params: Option<&RawValue>,
+) -> Result<Response, McpRejection> {
+    match with_refresh(&mut pending, |pending, _| Box::pin(dispatch(pending, call, incoming, params))).await {
         Ok(Dispatched { relayed, session }) => {
             let session = match session {
-                Some(session) => match session.seal(&caller.core, flow.entry.access()).await {
+                Some(session) => match session.seal(&pending.upstream_access).await {
                     Ok(sealed) => Some(sealed),
-                    Err(error) => return Err(flow.refuse(error).await.into()),
+                    Err(error) => return Err(pending.refuse(error).await.into()),
                 },
                 None => None,
             };
-            Ok(flow.answer(relayed, session).await)
+            Ok(pending.answer(relayed, session, params).await)
         }
-        Err(Not::Upstream(error)) => {
-            let error = if flow.method == "tools/call" { error } else { error.while_calling(false) };
-            let error = flow.entry.failure(&error);
-            Err(flow.refuse(error).await.into())
+        Err(DispatchError::Upstream(error)) => {
+            let error = if pending.method == "tools/call" { error } else { error.while_calling(false) };
+            let error = pending.upstream_access.failure(error);
+            Err(pending.refuse(error).await.into())
         }
-        Err(Not::Failed(error)) => Err(flow.refuse(error).await.into()),
-        Err(Not::Refused(refusal)) => {
-            let why = Error::Invalid(refusal.message().to_owned());
-            let id = flow.id.clone();
-            flow.refuse(why).await;
+        Err(DispatchError::Failed(error)) => Err(pending.refuse(error).await.into()),
+        Err(DispatchError::Edge(error)) => {
+            pending.refuse(Error::invalid(error.to_string())).await;
+            Err(ApiError::from(error).into())
+        }
+        Err(DispatchError::Refused(refusal)) => {
+            let why = Error::invalid(refusal.message().to_owned());
+            let id = pending.id.clone();
+            pending.refuse(why).await;
             Err(refusal.to(&id).into())
         }
     }
@@ -102,73 +122,74 @@ pub(super) async fn request(
 
 /// Once more if the server turns out to be of the other era than it was.
 async fn dispatch(
-    flow: &mut Flow,
-    caller: &Caller,
+    pending: &mut PendingRequest,
+    call: &ProxyCall,
     incoming: &Incoming<'_>,
     params: Option<&RawValue>,
-) -> Result<Dispatched, Not> {
-    let target = flow.entry.target.clone();
-    let (era, remembered) = caller.upstream.era(&target).await?;
-    let attempt = dispatch_as(era, flow, caller, incoming, params).await;
+) -> Result<Dispatched, DispatchError> {
+    let target = pending.upstream_access.target.clone();
+    let known = call.upstream.era(&target).await?;
+    let attempt = dispatch_as(known.era, pending, call, incoming, params).await;
     let answer = match &attempt {
-        Ok(dispatched) => Ok(&dispatched.relayed),
-        Err(Not::Upstream(error)) => Err(error),
-        Err(Not::Refused(_) | Not::Failed(_)) => return attempt,
+        Ok(dispatched) => Ok(dispatched.relayed.refused),
+        Err(DispatchError::Upstream(error)) => Err(error),
+        Err(DispatchError::Refused(_) | DispatchError::Failed(_) | DispatchError::Edge(_)) => return attempt,
     };
-    if caller.upstream.doubt(&target, era, answer) && remembered {
-        let (now, _) = caller.upstream.era(&target).await?;
-        if now != era {
-            return dispatch_as(now, flow, caller, incoming, params).await;
-        }
+    match call.upstream.other_era(&target, known, answer).await {
+        Some(other) => dispatch_as(other, pending, call, incoming, params).await,
+        None => attempt,
     }
-    attempt
 }
 
 async fn dispatch_as(
-    server: upstream::Era,
-    flow: &mut Flow,
-    caller: &Caller,
+    server: upstream::ProtocolEra,
+    pending: &mut PendingRequest,
+    call: &ProxyCall,
     incoming: &Incoming<'_>,
     params: Option<&RawValue>,
-) -> Result<Dispatched, Not> {
-    let target = flow.entry.target.clone();
-    flow.eras.server = match server {
-        upstream::Era::Modern => Era::Modern,
-        upstream::Era::Handshake => Era::Handshake,
+) -> Result<Dispatched, DispatchError> {
+    let target = pending.upstream_access.target.clone();
+    pending.eras.server = match server {
+        upstream::ProtocolEra::Modern => ProtocolEra::Modern,
+        upstream::ProtocolEra::Handshake => ProtocolEra::Handshake,
     };
-    let relayed = match (incoming.era, flow.eras.server) {
-        (Era::Modern, Era::Modern) => modern_to_modern(flow, caller, &target, incoming).await?,
-        (Era::Modern, Era::Handshake) => modern_to_handshake(flow, caller, &target, params).await?,
-        (Era::Handshake, _) => return handshake(flow, caller, &target, incoming, params).await,
+    let relayed = match (incoming.era, pending.eras.server) {
+        (ProtocolEra::Modern, ProtocolEra::Modern) => {
+            modern_to_modern(pending, call, &target, incoming).await?
+        }
+        (ProtocolEra::Modern, ProtocolEra::Handshake) => {
+            modern_to_handshake(pending, call, &target, params).await?
+        }
+        (ProtocolEra::Handshake, _) => return handshake(pending, call, &target, incoming, params).await,
     };
     Ok(Dispatched { relayed, session: None })
 }
 
 async fn modern_to_modern(
-    flow: &Flow,
-    caller: &Caller,
+    pending: &PendingRequest,
+    call: &ProxyCall,
     target: &Target,
     incoming: &Incoming<'_>,
-) -> Result<Relayed, Not> {
-    let (name, _) = named(&flow.method, incoming.params());
+) -> Result<RelayedResponse, DispatchError> {
+    let (name, _) = named(&pending.method, incoming.params());
     let message = ModernMessage {
-        method: &flow.method,
+        method: &pending.method,
         name: name.as_deref(),
-        param_headers: incoming::param_headers(&caller.headers)?,
-        body: incoming.text.to_vec(),
-        id: Some(&flow.id),
+        param_headers: incoming::param_headers(&call.headers)?,
+        body: incoming.text.to_vec().into(),
+        id: Some(&pending.id),
     };
-    Ok(caller.upstream.relay_modern(target, message).await?)
+    Ok(call.upstream.relay_modern(target, message).await?)
 }
 
 async fn modern_to_handshake(
-    flow: &Flow,
-    caller: &Caller,
+    pending: &PendingRequest,
+    call: &ProxyCall,
     target: &Target,
     params: Option<&RawValue>,
-) -> Result<Relayed, Not> {
-    let upstream = &caller.upstream;
-    match flow.method.as_str() {
+) -> Result<RelayedResponse, DispatchError> {
+    let upstream = &call.upstream;
+    match pending.method.as_str() {
         "server/discover" => {
             let initialized = upstream.initialized(target).await?;
             Ok(local(translate::discovery(&initialized).ok_or_else(no_handshake)?))
@@ -181,7 +202,7 @@ async fn modern_to_handshake(
         method => {
             if let ("tools/call", (Some(name), arguments)) = (method, named(method, params)) {
                 // To its client, the server is we.
-                let given = incoming::param_headers(&caller.headers)?;
+                let given = incoming::param_headers(&call.headers)?;
                 let none = RawValue::from_string("{}".to_owned()).map_err(Error::internal)?;
                 let arguments = arguments.unwrap_or(&none);
                 let checked = upstream.check_param_headers(target, &given, &name, arguments).await?;
@@ -190,40 +211,49 @@ async fn modern_to_handshake(
                 })?;
             }
             let params = translate::params_for_handshake(params);
-            let body = |id: &RawValue| translate::request(id, method, params.as_deref());
+            let body = |id| {
+                let id = to_raw_value(&id).map_err(|error| UpstreamError::protocol(error.to_string()))?;
+                Ok(translate::request(&id, method, params.as_deref()))
+            };
             Ok(upstream.relay_pooled(target, body).await?)
         }
     }
 }
 
 async fn handshake(
-    flow: &mut Flow,
-    caller: &Caller,
+    pending: &mut PendingRequest,
+    call: &ProxyCall,
     target: &Target,
     incoming: &Incoming<'_>,
     params: Option<&RawValue>,
-) -> Result<Dispatched, Not> {
-    let initialize = match flow.method.as_str() {
+) -> Result<Dispatched, DispatchError> {
+    let initialize = match pending.method.as_str() {
         "initialize" => Some(read_initialize(params)?),
         _ => None,
     };
     let session = match &initialize {
         Some(_) => None,
-        None => flow.session.clone()?,
+        None => pending.session.clone().known()?,
     };
-    if session.as_ref().is_some_and(|session| session.handshake) {
-        flow.eras.server = Era::Handshake;
+    // It was opened by what the caller was let in with. Their user may have connected anew since.
+    if session.is_some()
+        && Binding::of(&pending.upstream_access) != Binding::admitted(pending.upstream_access.access())
+    {
+        return Err(no_such().into());
     }
-    if flow.eras.server == Era::Handshake {
+    if session.as_ref().is_some_and(|session| session.handshake) {
+        pending.eras.server = ProtocolEra::Handshake;
+    }
+    if pending.eras.server == ProtocolEra::Handshake {
         let upstream_session = session.as_ref().and_then(Session::upstream_id);
         let message = SessionMessage {
-            version: caller.headers.get(PROTOCOL_VERSION),
+            version: call.headers.get(PROTOCOL_VERSION),
             session: upstream_session.as_ref(),
             body: Some(incoming.text.to_vec()),
-            id: Some(&flow.id),
+            id: Some(&pending.id),
             last_event_id: None,
         };
-        let relayed = caller.upstream.relay_in_session(target, message).await;
+        let relayed = call.upstream.relay_in_session(target, message).await;
         let status = match &relayed {
             Ok(relayed) => relayed.refused.map(|refused| refused.status),
             Err(UpstreamError::Status { status, .. }) => Some(*status),
@@ -234,7 +264,7 @@ async fn handshake(
         }
         let relayed = relayed?;
         let session = initialize.and_then(|initialize| {
-            let client_name = flow.client_name.clone();
+            let client_name = pending.client_name.clone();
             match &relayed.session_id {
                 Some(opened) => Some(Session::upstream(Some(opened), client_name)),
                 // Where the server keeps none, it is for the client's name.
@@ -245,57 +275,53 @@ async fn handshake(
         return Ok(Dispatched { relayed, session });
     }
     if let Some(initialize) = initialize {
-        if let Some((result, session)) = shake_hands(flow, caller, target, incoming).await? {
-            flow.eras.server = Era::Handshake;
+        if let Some((result, session)) = shake_hands(pending, call, target, incoming).await? {
+            pending.eras.server = ProtocolEra::Handshake;
             return Ok(Dispatched { relayed: local(result), session: Some(session) });
         }
-        let discovered = discover(&caller.upstream, target, &initialize).await?;
+        let discovered = discover(&call.upstream, target, &initialize).await?;
         let result = translate::initialize_result(&discovered, &initialize).ok_or_else(no_handshake)?;
-        let session = Session::described(&initialize, flow.client_name.clone());
+        let session = Session::described(&initialize, pending.client_name.clone());
         return Ok(Dispatched { relayed: local(result), session: Some(session) });
     }
-    let relayed = handshake_to_modern(flow, &caller.upstream, target, params, session.as_ref()).await?;
+    let relayed = handshake_to_modern(pending, &call.upstream, target, params, session.as_ref()).await?;
     Ok(Dispatched { relayed, session: None })
 }
 
 /// A modern server may speak the client's revision too, and then the client gets all of it.
 async fn shake_hands(
-    flow: &Flow,
-    caller: &Caller,
+    pending: &PendingRequest,
+    call: &ProxyCall,
     target: &Target,
     incoming: &Incoming<'_>,
-) -> Result<Option<(Box<RawValue>, Session)>, Not> {
+) -> Result<Option<(Box<RawValue>, Session)>, DispatchError> {
     let message = SessionMessage {
         version: None,
         session: None,
         body: Some(incoming.text.to_vec()),
-        id: Some(&flow.id),
+        id: Some(&pending.id),
         last_event_id: None,
     };
-    let mut relayed = match caller.upstream.relay_in_session(target, message).await {
+    let relayed = match call.upstream.relay_in_session(target, message).await {
         Ok(relayed) => relayed,
         Err(error @ (UpstreamError::Unauthorized { .. } | UpstreamError::Forbidden { .. })) => {
             return Err(error.into());
         }
         Err(_) => return Ok(None),
     };
-    while let Some(Ok(part)) = relayed.parts.next().await {
-        if let Some(Said::Response(Reply { outcome, .. })) = part.said {
-            let session = Session::upstream(relayed.session_id.as_ref(), flow.client_name.clone());
-            return Ok(outcome.ok().map(|result| (result, session)));
-        }
-    }
-    Ok(None)
+    let session = Session::upstream(relayed.session_id.as_ref(), pending.client_name.clone());
+    let answered = relayed.response().await.ok().and_then(|reply| reply.outcome.ok());
+    Ok(answered.map(|result| (result, session)))
 }
 
 async fn handshake_to_modern(
-    flow: &Flow,
+    pending: &PendingRequest,
     upstream: &UpstreamClient,
     target: &Target,
     params: Option<&RawValue>,
     session: Option<&Session>,
-) -> Result<Relayed, Not> {
-    let method = flow.method.as_str();
+) -> Result<RelayedResponse, DispatchError> {
+    let method = pending.method.as_str();
     match method {
         "ping" => return Ok(local(RawValue::from_string("{}".to_owned()).map_err(Error::internal)?)),
         "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe" => {
@@ -308,22 +334,17 @@ async fn handshake_to_modern(
         _ => {}
     }
     let (name, arguments) = named(method, params);
-    let param_headers = match (&name, arguments) {
-        (Some(name), arguments) if method == "tools/call" => {
-            let none = RawValue::from_string("{}".to_owned()).map_err(Error::internal)?;
-            upstream.param_headers(target, name, arguments.unwrap_or(&none)).await?
-        }
-        _ => http::HeaderMap::new(),
-    };
     let params = translate::params_for_modern(params, session);
-    let message = ModernMessage {
-        method,
-        name: name.as_deref(),
-        param_headers,
-        body: translate::request(&flow.id, method, Some(&params)),
-        id: Some(&flow.id),
-    };
-    Ok(upstream.relay_modern(target, message).await?)
+    let body = translate::request(&pending.id, method, Some(&params));
+    let message = ModernMessage { name: name.as_deref(), ..ModernMessage::plain(method, body, &pending.id) };
+    match &name {
+        Some(name) if method == "tools/call" => {
+            let none = RawValue::from_string("{}".to_owned()).map_err(Error::internal)?;
+            let arguments = arguments.unwrap_or(&none);
+            Ok(upstream.relay_modern_call(target, message, name, arguments).await?)
+        }
+        _ => Ok(upstream.relay_modern(target, message).await?),
+    }
 }
 
 /// What a request names, for the headers of a modern server.
@@ -349,49 +370,45 @@ async fn discover(
     upstream: &UpstreamClient,
     target: &Target,
     initialize: &Initialize<'_>,
-) -> Result<Box<RawValue>, Not> {
+) -> Result<Box<RawValue>, DispatchError> {
     let session = Session::described(initialize, None);
     let id = RawValue::from_string("1".to_owned()).map_err(Error::internal)?;
     let params = translate::params_for_modern(None, Some(&session));
-    let message = ModernMessage {
-        method: "server/discover",
-        name: None,
-        param_headers: http::HeaderMap::new(),
-        body: translate::request(&id, "server/discover", Some(&params)),
-        id: Some(&id),
-    };
-    let mut relayed = upstream.relay_modern(target, message).await?;
-    while let Some(part) = relayed.parts.next().await {
-        if let Some(Said::Response(Reply { outcome: Ok(result), .. })) = part?.said {
-            return Ok(result);
-        }
-    }
-    Err(no_handshake().into())
+    let body = translate::request(&id, "server/discover", Some(&params));
+    let message = ModernMessage::plain("server/discover", body, &id);
+    let reply = upstream.relay_modern(target, message).await?.response().await?;
+    reply.outcome.map_err(|_| no_handshake().into())
 }
 
-fn read_initialize(params: Option<&RawValue>) -> Result<Initialize<'_>, Refusal> {
+fn read_initialize(params: Option<&RawValue>) -> Result<Initialize<'_>, RpcRefusal> {
     let read = params.and_then(|params| serde_json::from_str(params.get()).ok());
     read.ok_or_else(|| {
-        Refusal::new(StatusCode::OK, code::INVALID_PARAMS, "params of initialize must have a protocolVersion")
+        RpcRefusal::new(
+            StatusCode::OK,
+            code::INVALID_PARAMS,
+            "params of initialize must have a protocolVersion",
+        )
     })
 }
 
 /// An answer that we make ourselves.
-fn local(result: Box<RawValue>) -> Relayed {
-    let said = Some(Said::Response(Reply { outcome: Ok(result), status: StatusCode::OK }));
-    let part = Part { said, event_id: None, retry: None };
-    Relayed { session_id: None, is_stream: false, refused: None, parts: Box::pin(stream::iter([Ok(part)])) }
+fn local(result: Box<RawValue>) -> RelayedResponse {
+    RelayedResponse::whole(
+        None,
+        ServerMessage::Response(Reply { outcome: Ok(result), status: StatusCode::OK }),
+    )
 }
 
-fn untranslatable(status: StatusCode, why: &str) -> Refusal {
-    Refusal::new(status, code::METHOD_NOT_FOUND, why)
+fn untranslatable(status: StatusCode, why: &str) -> RpcRefusal {
+    RpcRefusal::new(status, code::METHOD_NOT_FOUND, why)
 }
 
-pub(super) fn gone() -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, code::INVALID_REQUEST, "The session has ended")
+pub(super) fn gone() -> RpcRefusal {
+    RpcRefusal::new(StatusCode::NOT_FOUND, code::INVALID_REQUEST, "The session has ended")
+        .with(json!({ "reason": Reason::McpSessionGone }))
 }
 
 pub(super) fn no_handshake() -> Error {
     let detail = "The MCP server breaks the protocol: it does not describe itself".to_owned();
-    Error::Upstream { kind: UpstreamFailure::Bad, detail }
+    Error::Upstream { kind: UpstreamFailure::Bad, detail, may_have_run: false, cause: None }
 }

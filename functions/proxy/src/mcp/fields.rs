@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use deputize_core::fold::folded;
+use deputize_core::case_folding::folded;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{MapAccess, Visitor},
@@ -10,11 +10,15 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+/// More fields than any object of MCP has: what is read of each is held several times its size.
+const MAX_FIELDS: usize = 1_000;
+
 #[derive(Debug, Default)]
 pub(super) struct Fields<'a>(Vec<(Cow<'a, str>, Cow<'a, RawValue>)>);
 
 impl<'a> Fields<'a> {
-    /// `None` if the text is no object, or has a name twice: two readers could then see two values.
+    /// `None` if the text is no object, has a name twice (two readers could then see two values), or more fields than
+    /// any message has.
     pub(super) fn of(text: &'a RawValue) -> Option<Self> {
         serde_json::from_str(text.get()).ok()
     }
@@ -51,8 +55,12 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Whether an object has a name that is one of `known` but for its case. There are servers that read
-/// `"Name"` as `name`, and would then do something else than what was judged.
+/// What a result has that is filtered before its client sees it.
+pub(super) const LISTS: [&str; 4] = ["tools", "prompts", "resources", "resourceTemplates"];
+
+/// Whether an object has a name twice, or one that is one of `known` but for its case. There are servers that read
+/// `"Name"` as `name`, and would then do something else than what was judged; and clients, that would then see
+/// something else.
 pub(super) fn shadows(object: &[u8], known: &[&str]) -> bool {
     let Ok(Fields(fields)) = serde_json::from_slice::<Fields<'_>>(object) else { return true };
     let is = |known: &&str, name: &str| **known != *name && folded(known) == folded(name);
@@ -84,6 +92,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
                 let mut fields: Self::Value = Vec::new();
                 let mut seen = std::collections::HashSet::new();
                 while let Some((name, value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+                    if fields.len() == MAX_FIELDS {
+                        return Err(serde::de::Error::custom("too many fields"));
+                    }
                     if !seen.insert(name.0.clone()) {
                         return Err(serde::de::Error::custom("a name occurs twice"));
                     }
@@ -129,6 +140,17 @@ mod tests {
             assert!(shadows(text.as_bytes(), &["name", "arguments"]), "{text}");
         }
         assert!(!shadows(br#"{"name":1,"names":2,"other":{"Name":3}}"#, &["name", "arguments"]));
+    }
+
+    #[test]
+    fn an_object_of_more_fields_than_any_message_has_is_none() {
+        let fields = |count: usize| {
+            let fields: Vec<_> = (0..count).map(|n| format!(r#""f{n}":0"#)).collect();
+            raw(&format!("{{{}}}", fields.join(",")))
+        };
+        assert!(Fields::of(&fields(MAX_FIELDS)).is_some());
+        assert!(Fields::of(&fields(MAX_FIELDS + 1)).is_none());
+        assert!(shadows(fields(MAX_FIELDS + 1).get().as_bytes(), &["name"]));
     }
 
     #[test]

@@ -6,11 +6,11 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     answer::event,
-    incoming::{Era, Incoming, Kind, param_headers},
-    judge::Ask,
+    authorize::ClientRequest,
+    incoming::{Incoming, Kind, ProtocolEra, param_headers},
     translate,
 };
-use crate::upstream::Part;
+use crate::upstream::ServerEvent;
 
 /// A request: header lines, an empty line, a body.
 pub fn client_message(request: &[u8]) {
@@ -44,16 +44,16 @@ pub fn client_message(request: &[u8]) {
     if let Some(params) = params {
         assert_eq!(seen_as("params"), [params.get()]);
     }
-    if incoming.era == Era::Modern {
+    if incoming.era == ProtocolEra::Modern {
         param_headers(&headers).ok();
     }
-    Ask::read(method, *params).ok();
+    ClientRequest::read(method, *params).ok();
     for written in
         [translate::params_for_handshake(*params), Some(translate::params_for_modern(*params, None))]
     {
         let sent = translate::request(id, method, written.as_deref());
         serde_json::from_slice::<Box<RawValue>>(&sent).unwrap();
     }
-    let place = Part { said: None, event_id: None, retry: None };
+    let place = ServerEvent { said: None, event_id: None, retry: None };
     assert!(event(&place, Some(id.get())).ends_with("\n\n"));
 }

@@ -4,12 +4,13 @@
 
 use std::borrow::Cow;
 
+use deputize_api::reason::Reason;
 use http::{HeaderMap, HeaderName, StatusCode};
 use serde::{Deserialize, Deserializer};
 use serde_json::{json, value::RawValue};
 
 use super::{
-    answer::{Refusal, code},
+    answer::{RpcRefusal, code},
     fields::{Fields, shadows},
 };
 use crate::upstream::{
@@ -33,7 +34,7 @@ const MAX_PARAM_HEADERS: usize = 32;
 
 /// In which era a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Era {
+pub(super) enum ProtocolEra {
     Modern,
     Handshake,
 }
@@ -44,7 +45,7 @@ pub(super) struct Incoming<'a> {
     /// Its own bytes.
     pub(super) text: &'a [u8],
     pub(super) kind: Kind<'a>,
-    pub(super) era: Era,
+    pub(super) era: ProtocolEra,
 }
 
 #[derive(Debug)]
@@ -83,7 +84,7 @@ fn even_null<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
 }
 
 /// What we read of a message, and of its parameters.
-const ENVELOPE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
+pub(super) const ENVELOPE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 const PARAMS: [&str; 6] = ["_meta", "name", "arguments", "uri", "ref", "notifications"];
 
 impl<'a> Incoming<'a> {
@@ -94,8 +95,9 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    pub(super) fn read(text: &'a [u8], headers: &HeaderMap) -> Result<Self, Refusal> {
-        let invalid = |message: &str| Refusal::new(StatusCode::BAD_REQUEST, code::INVALID_REQUEST, message);
+    pub(super) fn read(text: &'a [u8], headers: &HeaderMap) -> Result<Self, RpcRefusal> {
+        let invalid =
+            |message: &str| RpcRefusal::new(StatusCode::BAD_REQUEST, code::INVALID_REQUEST, message);
         if is_deeper_than(text, MAX_DEPTH) {
             return Err(invalid("The message nests too deeply"));
         }
@@ -108,7 +110,7 @@ impl<'a> Incoming<'a> {
                 _ => (code::PARSE_ERROR, "Not one JSON text"),
             };
             let place = format!("{what} (line {}, column {})", error.line(), error.column());
-            Refusal::new(StatusCode::BAD_REQUEST, code, place)
+            RpcRefusal::new(StatusCode::BAD_REQUEST, code, place)
         })?;
         if envelope.jsonrpc != "2.0" {
             return Err(invalid("jsonrpc must be \"2.0\""));
@@ -154,12 +156,12 @@ fn is_id(id: &RawValue) -> bool {
         && (text.starts_with('"') || text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'-')))
 }
 
-fn era(kind: &Kind<'_>, headers: &HeaderMap) -> Result<Era, Refusal> {
+fn era(kind: &Kind<'_>, headers: &HeaderMap) -> Result<ProtocolEra, RpcRefusal> {
     let version = one(headers, &PROTOCOL_VERSION)?;
     let Kind::Request { method, params, .. } = kind else {
         // Only a handshake client notifies and responds; whatever else says so is accepted by nobody.
         return match version {
-            Some(version) if version == MODERN_VERSION => Ok(Era::Modern),
+            Some(version) if version == MODERN_VERSION => Ok(ProtocolEra::Modern),
             version => handshake(version),
         };
     };
@@ -212,18 +214,18 @@ fn era(kind: &Kind<'_>, headers: &HeaderMap) -> Result<Era, Refusal> {
         let named = named.ok_or_else(|| invalid_params(&format!("params.{naming} must be text")))?;
         same(headers, &NAME, &named)?;
     }
-    Ok(Era::Modern)
+    Ok(ProtocolEra::Modern)
 }
 
-fn handshake(version: Option<Cow<'_, str>>) -> Result<Era, Refusal> {
+fn handshake(version: Option<Cow<'_, str>>) -> Result<ProtocolEra, RpcRefusal> {
     match version {
         Some(version) if !HANDSHAKE_VERSIONS.contains(&&*version) => Err(unsupported(&version)),
-        _ => Ok(Era::Handshake),
+        _ => Ok(ProtocolEra::Handshake),
     }
 }
 
 /// Requires that a header says what the body says.
-fn same(headers: &HeaderMap, name: &HeaderName, body: &str) -> Result<(), Refusal> {
+fn same(headers: &HeaderMap, name: &HeaderName, body: &str) -> Result<(), RpcRefusal> {
     let Some(header) = one(headers, name)? else {
         return Err(mismatch(&format!("the {name} header is missing")));
     };
@@ -234,7 +236,7 @@ fn same(headers: &HeaderMap, name: &HeaderName, body: &str) -> Result<(), Refusa
 }
 
 /// A header's only value; two proxies could disagree on which of two counts.
-fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<Cow<'a, str>>, Refusal> {
+fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<Cow<'a, str>>, RpcRefusal> {
     let mut values = headers.get_all(name).iter();
     let value = values.next();
     if values.next().is_some() {
@@ -246,7 +248,7 @@ fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<Cow<'a, s
 
 /// The `Mcp-Param-*` headers, which a modern server compares with what it wants in them. For one that knows none of
 /// them, we do.
-pub(super) fn param_headers(headers: &HeaderMap) -> Result<HeaderMap, Refusal> {
+pub(super) fn param_headers(headers: &HeaderMap) -> Result<HeaderMap, RpcRefusal> {
     let mut found = HeaderMap::new();
     for (name, value) in headers {
         if !name.as_str().starts_with("mcp-param-") {
@@ -262,18 +264,22 @@ pub(super) fn param_headers(headers: &HeaderMap) -> Result<HeaderMap, Refusal> {
     Ok(found)
 }
 
-fn invalid_params(message: &str) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, code::INVALID_PARAMS, message)
+fn invalid_params(message: &str) -> RpcRefusal {
+    RpcRefusal::new(StatusCode::BAD_REQUEST, code::INVALID_PARAMS, message)
 }
 
-pub(super) fn mismatch(what: &str) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, code::HEADER_MISMATCH, format!("Header mismatch: {what}"))
+pub(super) fn mismatch(what: &str) -> RpcRefusal {
+    RpcRefusal::new(StatusCode::BAD_REQUEST, code::HEADER_MISMATCH, format!("Header mismatch: {what}"))
 }
 
-fn unsupported(requested: &str) -> Refusal {
+fn unsupported(requested: &str) -> RpcRefusal {
     let requested: String = requested.chars().take(64).collect();
-    let data = json!({ "supported": supported_versions(), "requested": requested });
-    let refusal = Refusal::new(
+    let data = json!({
+        "supported": supported_versions(),
+        "requested": requested,
+        "reason": Reason::ProtocolVersionUnsupported,
+    });
+    let refusal = RpcRefusal::new(
         StatusCode::BAD_REQUEST,
         code::UNSUPPORTED_PROTOCOL_VERSION,
         "Unsupported protocol version",

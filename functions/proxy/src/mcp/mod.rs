@@ -1,34 +1,56 @@
-//! `/api/v1/proxy/{server_id}/mcp`: a full MCP endpoint (Streamable HTTP) for unmodified clients of both eras, in
-//! front of a server of either.
+//! `/api/v1/proxy/{server_id}/mcp`: a full MCP endpoint (Streamable HTTP) for unmodified clients of both eras, in front
+//! of a server of either.
 //!
 //! | file | holds |
 //! | --- | --- |
 //! | `incoming` | the client's message, within bounds, and its era |
-//! | `judge` | what the policies are asked, and filtering lists |
+//! | `authorize` | what the policies are asked, and filtering lists |
 //! | `dispatch` | the way to the server, by the eras of both |
-//! | `unasked` | what is no request: notifications, a session's stream and its end |
+//! | `session_messages` | messages that are no requests: notifications, a session's stream and its end |
 //! | `translate` | between the eras |
 //! | `session` | the sealed `Mcp-Session-Id` of handshake clients |
-//! | `flow` | the answer on its way back, as it comes |
+//! | `pending` | the answer on its way back, as it comes |
+//! | `stream_authorizer` | whether a stream may go on |
 //! | `answer` | responses, events and refusals as bytes |
 //! | `fields` | a JSON object changed in a few fields |
 //! | `described` | the errors, for the OpenAPI document |
 //!
-//! Who may not get in at all is answered by HTTP (401, 403, 404). What stops a request after that is told in the
-//! protocol: an HTTP 401 would make a client get another token, which would not help.
+//! A request's story is that of a call of `/tools`:
+//!
+//! 1. The credential's form, the `Origin`, the body within bounds. The body is one JSON-RPC message. In the stateless
+//!    revision the headers must say what the body says (`incoming`).
+//! 2. The one read. The policies, asked about the method (`authorize`). The credentials. For a call, whether the tool is
+//!    held back.
+//! 3. The way to the server (`dispatch`). If both are of one era, the message goes on as the bytes that came, and so do
+//!    results, errors and notifications. Across eras, `translate` changes the few fields that differ.
+//! 4. The answer as it comes (`pending`). Events are passed on one by one, for as long as the request would be admitted
+//!    (`stream_authorizer`). The response itself is written to the trail first, then sent. Lists lose the entries that the caller
+//!    may not use, and are marked `private`.
+//!
+//! **To a stateless client, this service is the server.** So if the server has never heard of `Mcp-Param-*` headers,
+//! they are compared with the body here. The annotations are those of the server's list, which is requested when a call
+//! has such a header, and believed for 5 minutes. A call without any is compared with a list only if one is at hand: a
+//! missing header costs no round trip.
+//!
+//! **Only a refused admission is told by HTTP** (401, 403, 404). All other errors are told in the protocol. To an MCP
+//! client a 401 means to get another token, and a 404 to begin another session. Neither would help a user whose grant
+//! is missing.
+//!
+//! A handshake client's session is in its id ([`deputize_core::mcp_sessions`]). Nothing is kept in memory for it.
 
 mod answer;
+mod authorize;
 mod described;
 mod dispatch;
 mod fields;
-mod flow;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod incoming;
-mod judge;
+mod pending;
 mod session;
+mod session_messages;
+mod stream_authorizer;
 mod translate;
-mod unasked;
 
 use std::borrow::Cow;
 
@@ -36,75 +58,79 @@ use axum::{
     extract::Request as HttpRequest,
     response::{IntoResponse, Response},
 };
+use deputize_api::{path, reason::Reason};
 use deputize_core::{
-    Error, access::CallContext, audit::Action, authenticate::Presented, error::Done, origins::NOT_ALLOWED,
+    Error, access::PolicyContext, audit::Action, authenticate::PresentedCredential, error::Done,
+    origins::NOT_ALLOWED,
 };
 use deputize_service::{ApiError, extract, handlers, response::classify, routes::Routes};
 use http::StatusCode;
-use serde_json::value::RawValue;
+use serde_json::{json, value::RawValue};
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::answer::event;
 use self::{
-    answer::{Refusal, code},
+    answer::{RpcRefusal, code},
+    authorize::{ClientRequest, List},
     fields::Fields,
-    flow::Flow,
     incoming::{INFO_KEY, Incoming, Kind},
-    judge::{Ask, List},
-    session::Session,
+    pending::PendingRequest,
+    session::{Binding, NamedSession, Session},
 };
 use crate::{
     Proxy,
-    caller::{Arrival, Caller},
-    entry::Entry,
+    call::{IncomingCall, ProxyCall},
+    call_audit::CallAudit,
     pins::{in_force, require_callable},
     tools::MAX_BODY,
-    trail::Trail,
+    upstream_access::UpstreamAccess,
 };
 
 pub(crate) fn routes() -> Routes<Proxy> {
-    Routes::new().mount(handlers!(post, get, delete))
+    Routes::new().mount(handlers!(post(..), get(..), delete(..)))
 }
 
 /// Why a request ends early.
 #[derive(Debug)]
-enum Stop {
+enum McpRejection {
     /// Not let in.
     Http(ApiError),
     /// No message, or one that cannot be granted.
-    Rpc(Refusal),
+    Rpc(RpcRefusal),
 }
 
-impl Stop {
+impl McpRejection {
     /// What stops a caller who has been let in and asks nothing by JSON-RPC, so that HTTP must tell. It never
     /// tells 401, which would have the client get another token.
-    fn unasked(error: Error) -> Self {
-        match classify(&error) {
-            (StatusCode::UNAUTHORIZED, _) => Self::Rpc(Refusal::of(&error).by(StatusCode::FORBIDDEN)),
-            _ => Self::Http(error.into()),
+    fn without_request(error: ApiError) -> Self {
+        match error {
+            ApiError::Core(error) if classify(&error).0 == StatusCode::UNAUTHORIZED => {
+                Self::Rpc(RpcRefusal::of(&error).by(StatusCode::FORBIDDEN))
+            }
+            error => Self::Http(error),
         }
     }
 }
 
-impl From<ApiError> for Stop {
+impl From<ApiError> for McpRejection {
     fn from(error: ApiError) -> Self {
         Self::Http(error)
     }
 }
 
-impl From<Error> for Stop {
+impl From<Error> for McpRejection {
     fn from(error: Error) -> Self {
         Self::Http(error.into())
     }
 }
 
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Self {
+impl From<RpcRefusal> for McpRejection {
+    fn from(refusal: RpcRefusal) -> Self {
         Self::Rpc(refusal)
     }
 }
 
-impl IntoResponse for Stop {
+impl IntoResponse for McpRejection {
     fn into_response(self) -> Response {
         match self {
             Self::Http(error) => error.into_response(),
@@ -119,7 +145,7 @@ impl IntoResponse for Stop {
 /// 2025-03-26. Answers JSON, or a stream of events.
 #[utoipa::path(
     post,
-    path = "/api/v1/proxy/{server_id}/mcp",
+    path = path::MCP,
     operation_id = "mcp_message",
     tag = "proxy",
     params(("server_id" = String, Path)),
@@ -134,17 +160,17 @@ impl IntoResponse for Stop {
     ),
     security(("bearer" = []), ("api_key" = [])),
 )]
-async fn post(Arrival { caller, presented }: Arrival, http: HttpRequest) -> Response {
+async fn post(IncomingCall { call, presented }: IncomingCall, http: HttpRequest) -> Response {
     let answered = async {
-        check_origin(&caller)?;
-        extract::require_type(&caller.headers, "application/json")?;
+        check_origin(&call)?;
+        extract::require_type(&call.headers, "application/json")?;
         let body = extract::read_body(http, MAX_BODY).await?;
-        let incoming = Incoming::read(&body, &caller.headers)?;
+        let incoming = Incoming::read(&body, &call.headers)?;
         match &incoming.kind {
             Kind::Request { id, method, params } => {
-                Box::pin(ask(caller, presented, &incoming, id, method, *params)).await
+                Box::pin(ask(call, presented, &incoming, id, method, *params)).await
             }
-            Kind::Notification { .. } | Kind::Response => tell(caller, presented, &incoming).await,
+            Kind::Notification { .. } | Kind::Response => Box::pin(tell(call, presented, &incoming)).await,
         }
     };
     answered.await.unwrap_or_else(IntoResponse::into_response)
@@ -156,7 +182,7 @@ async fn post(Arrival { caller, presented }: Arrival, http: HttpRequest) -> Resp
 /// `Last-Event-ID`, the rest of a stream that broke. 405 for all others.
 #[utoipa::path(
     get,
-    path = "/api/v1/proxy/{server_id}/mcp",
+    path = path::MCP,
     operation_id = "mcp_stream",
     tag = "proxy",
     params(("server_id" = String, Path)),
@@ -166,10 +192,11 @@ async fn post(Arrival { caller, presented }: Arrival, http: HttpRequest) -> Resp
     ),
     security(("bearer" = []), ("api_key" = [])),
 )]
-async fn get(Arrival { caller, presented }: Arrival) -> Response {
+async fn get(IncomingCall { call, presented }: IncomingCall) -> Response {
     let answered = async {
-        check_origin(&caller)?;
-        unasked::open_stream(caller.let_in(presented, "GET", Done::StreamOpened).await?, &caller).await
+        check_origin(&call)?;
+        let admitted = Box::pin(call.admitted(presented, "GET", Done::StreamOpened)).await?;
+        Box::pin(session_messages::open_stream(admitted, &call)).await
     };
     answered.await.unwrap_or_else(IntoResponse::into_response)
 }
@@ -177,7 +204,7 @@ async fn get(Arrival { caller, presented }: Arrival) -> Response {
 /// End a handshake session
 #[utoipa::path(
     delete,
-    path = "/api/v1/proxy/{server_id}/mcp",
+    path = path::MCP,
     operation_id = "mcp_end_session",
     tag = "proxy",
     params(("server_id" = String, Path)),
@@ -187,48 +214,56 @@ async fn get(Arrival { caller, presented }: Arrival) -> Response {
     ),
     security(("bearer" = []), ("api_key" = [])),
 )]
-async fn delete(Arrival { caller, presented }: Arrival) -> Response {
+async fn delete(IncomingCall { call, presented }: IncomingCall) -> Response {
     let answered = async {
-        check_origin(&caller)?;
-        unasked::end_session(caller.let_in(presented, "DELETE", Done::SessionEnded).await?, &caller).await
+        check_origin(&call)?;
+        let admitted = Box::pin(call.admitted(presented, "DELETE", Done::SessionEnded)).await?;
+        Box::pin(session_messages::end_session(admitted, &call)).await
     };
     answered.await.unwrap_or_else(IntoResponse::into_response)
 }
 
 /// A web page's requests are its visitor's browser's: only pages of known origins are answered
 /// ([Streamable HTTP, security](https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#security-endpoint)).
-fn check_origin(caller: &Caller) -> Result<(), Refusal> {
-    if caller.core.settings.lets_call(&caller.request.origin) {
+fn check_origin(call: &ProxyCall) -> Result<(), RpcRefusal> {
+    if call.core.settings.allows_origin(&call.request.origin) {
         return Ok(());
     }
-    Err(Refusal::new(StatusCode::FORBIDDEN, code::INVALID_REQUEST, NOT_ALLOWED))
+    Err(RpcRefusal::new(StatusCode::FORBIDDEN, code::INVALID_REQUEST, NOT_ALLOWED)
+        .with(json!({ "reason": Reason::OriginNotAllowed })))
 }
 
 /// A caller who may use the server, and the way in.
-struct LetIn {
-    entry: Entry,
-    trail: Trail,
+struct Admitted {
+    presented: PresentedCredential,
+    upstream_access: UpstreamAccess,
+    audit: CallAudit,
 }
 
-impl Caller {
+impl ProxyCall {
     /// For what is no request of the protocol.
-    async fn let_in(&self, presented: Presented, what: &str, done: Done) -> Result<LetIn, Stop> {
-        let mut trail = self.trail(&presented, Action::McpRequest)?;
-        trail.done = done;
-        trail.event.subject = Some(format!("method:{what}"));
-        let access = match self.admit(presented, &mut trail).await {
+    async fn admitted(
+        &self,
+        presented: PresentedCredential,
+        what: &str,
+        done: Done,
+    ) -> Result<Admitted, McpRejection> {
+        let mut audit = self.audit(&presented, Action::McpRequest)?;
+        audit.done = done;
+        audit.event.subject = Some(format!("method:{what}"));
+        let access = match self.admit(presented.clone(), &mut audit).await {
             Ok(access) => access,
-            Err(error) => return Err(self.recorded(trail, error).await.into()),
+            Err(error) => return Err(self.recorded(audit, error).await.into()),
         };
-        match Entry::to(&self.core, &self.request, &access, &mut trail).await {
-            Ok(entry) => Ok(LetIn { entry, trail }),
-            Err(error) => Err(Stop::unasked(self.recorded(trail, error).await)),
+        match UpstreamAccess::to(&self.core, &self.request, &access, &mut audit).await {
+            Ok(upstream_access) => Ok(Admitted { presented, upstream_access, audit }),
+            Err(error) => Err(McpRejection::without_request(self.recorded(audit, error).await.into())),
         }
     }
 
     /// What the caller is told of an error, once it is in the trail.
-    async fn recorded(&self, trail: Trail, error: Error) -> Error {
-        let ended = trail.end::<()>(&self.request, Err(error)).await;
+    async fn recorded(&self, audit: CallAudit, error: Error) -> Error {
+        let ended = audit.end::<(), _>(&self.request, Err(error)).await;
         ended.err().unwrap_or_else(|| Error::internal("an error that is none"))
     }
 }
@@ -240,79 +275,86 @@ const REMOVED: [&str; 5] =
 
 /// A request's story: who calls, what the policies say, whose credentials are used, the server's answer.
 async fn ask(
-    caller: Caller,
-    presented: Presented,
+    call: ProxyCall,
+    presented: PresentedCredential,
     incoming: &Incoming<'_>,
     id: &RawValue,
     method: &str,
     params: Option<&RawValue>,
-) -> Result<Response, Stop> {
-    if incoming.era == incoming::Era::Modern && REMOVED.contains(&method) {
+) -> Result<Response, McpRejection> {
+    if incoming.era == incoming::ProtocolEra::Modern && REMOVED.contains(&method) {
         let why = format!("Method not found: the revision 2026-07-28 has no {method}");
-        return Err(Refusal::new(StatusCode::NOT_FOUND, code::METHOD_NOT_FOUND, why).to(id).into());
+        return Err(RpcRefusal::new(StatusCode::NOT_FOUND, code::METHOD_NOT_FOUND, why).to(id).into());
     }
-    let asked = Ask::read(method, params).map_err(|error| Refusal::of(&error).to(id))?;
-    let Caller { core, upstream, shown, request, .. } = &caller;
-    let mut trail = caller.trail(&presented, asked.action())?;
-    asked.note(&mut trail, method);
-    let access = match caller.admit(presented, &mut trail).await {
+    let asked = ClientRequest::read(method, params).map_err(|error| RpcRefusal::of(&error).to(id))?;
+    let ProxyCall { core, upstream, seen_approvals, request, .. } = &call;
+    let mut audit = call.audit(&presented, asked.action())?;
+    asked.note(&mut audit, method);
+    let access = match call.admit(presented.clone(), &mut audit).await {
         Ok(access) => access,
-        Err(error) => return Err(caller.recorded(trail, error).await.into()),
+        Err(error) => return Err(call.recorded(audit, error).await.into()),
     };
     let entered = async {
         let session = match incoming.era {
-            incoming::Era::Handshake if method != "initialize" => {
-                Session::open(core, &access, &caller.headers).await?
+            incoming::ProtocolEra::Handshake if method != "initialize" => {
+                Session::open(core, &Binding::admitted(&access), &call.headers).await?
             }
-            _ => Ok(None),
+            _ => NamedSession::None,
         };
         // A handshake client says its name once.
-        let named = session.as_ref().ok().and_then(|session| session.as_ref()?.client_name.clone());
+        let named = session.client_name().map(str::to_owned);
         let client_name = named.or_else(|| client_name(params));
-        let context = CallContext { source_ip: request.source_ip, client_name: client_name.as_deref() };
-        asked.judge(&access, &mut trail, method, context)?;
-        let entry = Entry::to(core, request, &access, &mut trail).await?;
-        if let Ask::CallTool { name, .. } = &asked {
-            require_callable(core, upstream, shown, &entry, &mut trail, name).await?;
+        let context = PolicyContext { source_ip: request.source_ip, client_name: client_name.as_deref() };
+        asked.authorize(&access, &mut audit, method, context).await?;
+        let mut upstream_access = UpstreamAccess::to(core, request, &access, &mut audit).await?;
+        if let ClientRequest::CallTool { name, .. } = &asked {
+            require_callable(core, upstream, seen_approvals, &mut upstream_access, &mut audit, name).await?;
         }
         let pins = match &asked {
-            Ask::List(List::Tools) => in_force(core, &access).await?,
+            ClientRequest::List(List::Tools) => in_force(core, &access).await?,
             _ => None,
         };
-        Ok((session, client_name, entry, pins))
+        Ok((session, client_name, upstream_access, pins))
     }
     .await;
-    let (session, client_name, entry, pins) = match entered {
+    let (session, client_name, upstream_access, pins) = match entered {
         Ok(entered) => entered,
         Err(error) => {
-            let error = caller.recorded(trail, error).await;
-            return Err(Refusal::of(&error).to(id).into());
+            let error = call.recorded(audit, error).await;
+            return Err(RpcRefusal::of(&error).to(id).into());
         }
     };
-    let list = if let Ask::List(list) = asked { Some(list) } else { None };
-    let flow = Flow {
+    let list = if let ClientRequest::List(list) = asked { Some(list) } else { None };
+    let pending = PendingRequest {
         id: id.to_owned(),
         method: method.to_owned(),
+        params: None,
+        presented,
         list,
-        eras: flow::Eras { client: incoming.era, server: incoming.era },
+        eras: pending::EraPair { client: incoming.era, server: incoming.era },
         request: request.clone(),
-        entry,
-        trail,
+        upstream_access,
+        audit,
         client_name,
         session,
         log_level: translate::log_level(params),
         pins,
     };
-    dispatch::request(flow, &caller, incoming, params).await
+    Box::pin(dispatch::request(pending, &call, incoming, params)).await
 }
 
 /// What a client says without asking.
-async fn tell(caller: Caller, presented: Presented, incoming: &Incoming<'_>) -> Result<Response, Stop> {
+async fn tell(
+    call: ProxyCall,
+    presented: PresentedCredential,
+    incoming: &Incoming<'_>,
+) -> Result<Response, McpRejection> {
     let what = match &incoming.kind {
         Kind::Notification { method } => method.chars().take(200).collect(),
         _ => "response".to_owned(),
     };
-    unasked::tell(caller.let_in(presented, &what, Done::MessageTaken).await?, &caller, incoming).await
+    let admitted = call.admitted(presented, &what, Done::MessageTaken).await?;
+    Box::pin(session_messages::tell(admitted, &call, incoming)).await
 }
 
 /// What the client calls itself.

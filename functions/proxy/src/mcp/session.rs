@@ -1,16 +1,19 @@
-//! The `Mcp-Session-Id` of a handshake client: what any process needs to carry the session on, sealed and bound
-//! to the caller, the server and the credentials that are used there. Nothing is kept in memory for it.
+//! The `Mcp-Session-Id` of a handshake client: all that a process needs to continue the session. It is sealed, and
+//! bound to the caller, the server, its address, and the connection or header that is used there
+//! ([`deputize_core::mcp_sessions`]). Nothing is kept in memory for it.
 
+use deputize_api::reason::Reason;
 use deputize_core::{Core, Result, access::Access, mcp_sessions};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::{json, value::RawValue};
 
 use super::{
-    answer::{Refusal, code},
+    answer::{RpcRefusal, code},
     incoming::SESSION_ID,
     translate::Initialize,
 };
+use crate::upstream_access::UpstreamAccess;
 
 /// What a session is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,6 +33,34 @@ pub(super) struct Session {
     /// … and what it can do.
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     pub(super) capabilities: Option<Box<RawValue>>,
+}
+
+/// The session that a request names.
+#[derive(Clone, Debug)]
+pub(super) enum NamedSession {
+    /// It names none.
+    None,
+    Open(Session),
+    /// It names one that there is not, or not for this caller.
+    Unknown,
+}
+
+impl NamedSession {
+    /// Refuses a request that names a session that there is not.
+    pub(super) fn known(self) -> Result<Option<Session>, RpcRefusal> {
+        match self {
+            Self::None => Ok(None),
+            Self::Open(session) => Ok(Some(session)),
+            Self::Unknown => Err(no_such()),
+        }
+    }
+
+    pub(super) fn client_name(&self) -> Option<&str> {
+        match self {
+            Self::Open(session) => session.client_name.as_deref(),
+            Self::None | Self::Unknown => None,
+        }
+    }
 }
 
 /// The longest description of a client that is kept, in bytes. Headers are not for more.
@@ -62,9 +93,10 @@ impl Session {
         Some(id)
     }
 
-    pub(super) async fn seal(&self, core: &Core, access: &Access) -> Result<HeaderValue> {
+    pub(super) async fn seal(&self, upstream_access: &UpstreamAccess) -> Result<HeaderValue> {
         let content = serde_json::to_vec(self).map_err(deputize_core::Error::internal)?;
-        let id = mcp_sessions::seal(core, &binding(access), &content).await?;
+        let id =
+            mcp_sessions::seal(upstream_access.core(), &Binding::of(upstream_access).0, &content).await?;
         let mut id = HeaderValue::try_from(id).map_err(deputize_core::Error::internal)?;
         id.set_sensitive(true);
         Ok(id)
@@ -72,22 +104,40 @@ impl Session {
 
     /// The session that a request names. An id that is not this caller's, here and with these credentials, is
     /// answered like one that has ended: the client begins another.
-    pub(super) async fn open(
-        core: &Core,
-        access: &Access,
-        headers: &HeaderMap,
-    ) -> Result<Result<Option<Self>, Refusal>> {
+    pub(super) async fn open(core: &Core, binding: &Binding, headers: &HeaderMap) -> Result<NamedSession> {
         let mut ids = headers.get_all(SESSION_ID).iter();
-        let Some(id) = ids.next() else { return Ok(Ok(None)) };
-        let gone = || Refusal::new(StatusCode::NOT_FOUND, code::INVALID_REQUEST, "There is no such session");
-        let Some(id) = id.to_str().ok().filter(|_| ids.next().is_none()) else { return Ok(Err(gone())) };
-        let content = mcp_sessions::open(core, &binding(access), id).await?;
+        let Some(id) = ids.next() else { return Ok(NamedSession::None) };
+        let Some(id) = id.to_str().ok().filter(|_| ids.next().is_none()) else {
+            return Ok(NamedSession::Unknown);
+        };
+        let content = mcp_sessions::open(core, &binding.0, id).await?;
         let session = content.and_then(|content| serde_json::from_slice(&content).ok());
-        Ok(session.map(Some).ok_or_else(gone))
+        Ok(session.map_or(NamedSession::Unknown, NamedSession::Open))
     }
 }
 
-fn binding(access: &Access) -> String {
-    let server = &access.server;
-    format!("{}\0{}\0{}\0{}", access.caller_key(), server.id, server.url, access.credential_key())
+pub(super) fn no_such() -> RpcRefusal {
+    RpcRefusal::new(StatusCode::NOT_FOUND, code::INVALID_REQUEST, "There is no such session")
+        .with(json!({ "reason": Reason::McpSessionGone }))
+}
+
+/// What a session id is bound to: who calls, which server, at which address, and with which connection or header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Binding(String);
+
+impl Binding {
+    /// With the credentials that the caller was let in with.
+    pub(super) fn admitted(access: &Access) -> Self {
+        Self::with(access, &access.credential_key())
+    }
+
+    /// With those that are used.
+    pub(super) fn of(upstream_access: &UpstreamAccess) -> Self {
+        Self::with(upstream_access.access(), &upstream_access.target.credential_key)
+    }
+
+    fn with(access: &Access, credential_key: &str) -> Self {
+        let server = &access.server;
+        Self(format!("{}\0{}\0{}\0{credential_key}", access.caller_key(), server.id, server.url))
+    }
 }

@@ -20,6 +20,8 @@ pub struct UpstreamConfig {
     pub stream_idle_timeout: Duration,
     /// How long such a stream may last. Its client opens another.
     pub stream_total_timeout: Duration,
+    /// Whether a handshake client's `GET` opens a stream at all.
+    pub session_streams: bool,
     /// How long an unused connection is kept. Below the 5 seconds after which Node's servers hang up, so
     /// that a call seldom meets a connection that is just being closed: such a call cannot be repeated.
     pub keep_alive: Duration,
@@ -43,6 +45,7 @@ impl Default for UpstreamConfig {
             total_timeout: Duration::from_mins(2),
             stream_idle_timeout: Duration::from_mins(5),
             stream_total_timeout: Duration::from_mins(14),
+            session_streams: true,
             keep_alive: Duration::from_secs(4),
             max_response_bytes: 8 * 1024 * 1024,
             max_list_pages: 100,

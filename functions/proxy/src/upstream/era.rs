@@ -11,16 +11,16 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use quick_cache::sync::Cache;
 use serde::Deserialize;
 
+use super::answer::{ErrorAnswer, Reply};
 use super::error::code;
 use super::message::{DiscoverParams, HANDSHAKE_VERSIONS, MODERN_VERSION, Meta, Request, RpcError};
-use super::relay::Refused;
 use super::target::ServerKey;
-use super::transport::{Exchange, Listener, METHOD, Outcome, PROTOCOL_VERSION, Transport};
-use super::{CallContext, Target, UpstreamError};
+use super::transport::{METHOD, PROTOCOL_VERSION, Transport};
+use super::{Target, UpstreamClient, UpstreamError};
 
 /// Which of the two protocols a server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Era {
+pub enum ProtocolEra {
     /// Revision 2026-07-28.
     Modern,
     /// Revision 2025-11-25 and before.
@@ -28,43 +28,73 @@ pub enum Era {
 }
 
 /// The eras of the servers seen, in this process's memory.
-pub(super) struct Eras {
-    remembered: Cache<ServerKey, Era>,
+pub(super) struct EraCache {
+    remembered: Cache<ServerKey, ProtocolEra>,
 }
 
-impl Eras {
+impl EraCache {
     pub(super) fn new(capacity: usize) -> Self {
         Self { remembered: Cache::new(capacity) }
     }
 
-    /// The server's era, and whether it is a memory, which can be out of date.
-    pub(super) async fn of(
-        &self,
-        transport: &Transport,
-        target: &Target,
-    ) -> Result<(Era, bool), UpstreamError> {
+    async fn of(&self, transport: &Transport, target: &Target) -> Result<KnownEra, UpstreamError> {
         if let Some(era) = self.remembered.get(&target.server_ref()) {
-            return Ok((era, true));
+            return Ok(KnownEra { era, remembered: true });
         }
         match self.remembered.get_value_or_guard_async(&target.server_key()).await {
-            Ok(era) => Ok((era, true)),
+            Ok(era) => Ok(KnownEra { era, remembered: true }),
             Err(probing) => {
                 let era = Box::pin(probe(transport, target)).await?;
                 probing.insert(era).ok();
-                Ok((era, false))
+                Ok(KnownEra { era, remembered: false })
             }
         }
     }
+}
 
-    /// Forgets `era`, unless somebody has found out better meanwhile.
-    pub(super) fn forget(&self, target: &Target, era: Era) {
-        self.remembered.remove_if(&target.server_ref(), |remembered| *remembered == era);
+/// A server's era.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownEra {
+    /// Which it is.
+    pub era: ProtocolEra,
+    /// Whether it is a memory, which can be out of date.
+    remembered: bool,
+}
+
+impl UpstreamClient {
+    /// The server's era, remembered or found out.
+    pub async fn era(&self, target: &Target) -> Result<KnownEra, UpstreamError> {
+        self.in_time(target, self.shared.eras.of(&self.shared.transport, target)).await
+    }
+
+    /// The era in which a request is to be made once more: the server turns out to be of another than was remembered,
+    /// and has refused the request for that. `answer` is the refusal, if the request got an answer.
+    pub(crate) async fn other_era(
+        &self,
+        target: &Target,
+        known: KnownEra,
+        answer: Result<Option<ErrorAnswer>, &UpstreamError>,
+    ) -> Option<ProtocolEra> {
+        let KnownEra { era, remembered } = known;
+        let doubtful = match answer {
+            Ok(refused) => refused.is_some_and(|refused| refused.casts_doubt_on(era)),
+            Err(error) => error.casts_doubt_on(era),
+        };
+        if !doubtful {
+            return None;
+        }
+        self.shared.eras.remembered.remove_if(&target.server_ref(), |remembered| *remembered == era);
+        if !remembered {
+            return None;
+        }
+        let now = self.era(target).await.ok()?.era;
+        (now != era).then_some(now)
     }
 }
 
 impl UpstreamError {
     /// Whether a server of `era` would hardly answer so. It may have been replaced by one of the other.
-    pub(super) fn casts_doubt_on(&self, era: Era) -> bool {
+    fn casts_doubt_on(&self, era: ProtocolEra) -> bool {
         match self {
             Self::Status { status, .. } => REFUSALS.contains(status),
             Self::JsonRpc { code, status, .. } => error_casts_doubt(*code, *status, era),
@@ -74,9 +104,9 @@ impl UpstreamError {
     }
 }
 
-impl Refused {
+impl ErrorAnswer {
     /// The same of an error that is passed on.
-    pub(super) fn casts_doubt_on(&self, era: Era) -> bool {
+    fn casts_doubt_on(&self, era: ProtocolEra) -> bool {
         error_casts_doubt(self.code, self.status, era)
     }
 }
@@ -84,13 +114,13 @@ impl Refused {
 const REFUSALS: [StatusCode; 3] =
     [StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED];
 
-fn error_casts_doubt(code: i64, status: StatusCode, era: Era) -> bool {
+fn error_casts_doubt(code: i64, status: StatusCode, era: ProtocolEra) -> bool {
     code == code::UNSUPPORTED_PROTOCOL_VERSION
         || REFUSALS.contains(&status)
             && match era {
                 // Among them what a modern server says of a request without its `_meta`.
-                Era::Handshake => true,
-                Era::Modern => !matches!(
+                ProtocolEra::Handshake => true,
+                ProtocolEra::Modern => !matches!(
                     code,
                     code::PARSE_ERROR
                         | code::METHOD_NOT_FOUND
@@ -102,15 +132,13 @@ fn error_casts_doubt(code: i64, status: StatusCode, era: Era) -> bool {
             }
 }
 
-async fn probe(transport: &Transport, target: &Target) -> Result<Era, UpstreamError> {
-    let context = CallContext::default();
-    let params = DiscoverParams { meta: Meta { context: &context, modern: true } };
-    let body = Request::bytes(1, "server/discover", params)?;
+async fn probe(transport: &Transport, target: &Target) -> Result<ProtocolEra, UpstreamError> {
+    let params = DiscoverParams { meta: Meta { era: ProtocolEra::Modern, traceparent: None } };
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(MODERN_VERSION));
     headers.insert(METHOD, HeaderValue::from_static("server/discover"));
-    match transport.exchange(target, headers, body, 1, Listener::NOBODY).await {
-        Ok(exchange) => era_in(&exchange),
+    match transport.ask(target, headers, Request::new(1, "server/discover", params)).await {
+        Ok((reply, _)) => era_in(&reply),
         // Out of order or overloaded, which says nothing about the era.
         Err(UpstreamError::Status { status, sent })
             if matches!(status.as_u16(), 408 | 429 | 502 | 503 | 504) =>
@@ -118,22 +146,22 @@ async fn probe(transport: &Transport, target: &Target) -> Result<Era, UpstreamEr
             Err(UpstreamError::Status { status, sent })
         }
         // Anything that is not a modern answer identifies a handshake server.
-        Err(UpstreamError::Status { .. } | UpstreamError::Protocol { .. }) => Ok(Era::Handshake),
+        Err(UpstreamError::Status { .. } | UpstreamError::Protocol { .. }) => Ok(ProtocolEra::Handshake),
         Err(other) => Err(other),
     }
 }
 
-fn era_in(exchange: &Exchange) -> Result<Era, UpstreamError> {
-    match &exchange.outcome {
-        Outcome::Result(result) => match serde_json::from_str::<Discovery<'_>>(result.get()) {
+fn era_in(reply: &Reply) -> Result<ProtocolEra, UpstreamError> {
+    match &reply.outcome {
+        Ok(result) => match serde_json::from_str::<Discovery<'_>>(result.get()) {
             Ok(Discovery { supported_versions }) => common_era(&supported_versions),
-            Err(_) => Ok(Era::Handshake),
+            Err(_) => Ok(ProtocolEra::Handshake),
         },
-        Outcome::Error { error, .. } => era_of_error(error),
+        Err(error) => era_of_error(&error.read()),
     }
 }
 
-fn era_of_error(error: &RpcError) -> Result<Era, UpstreamError> {
+fn era_of_error(error: &RpcError) -> Result<ProtocolEra, UpstreamError> {
     match error.code {
         code::UNSUPPORTED_PROTOCOL_VERSION => {
             let data = error.data.as_ref().map_or("null", |data| data.get());
@@ -142,17 +170,17 @@ fn era_of_error(error: &RpcError) -> Result<Era, UpstreamError> {
                 Err(_) => Err(no_common_version()),
             }
         }
-        code::HEADER_MISMATCH | code::MISSING_CLIENT_CAPABILITY => Ok(Era::Modern),
-        _ => Ok(Era::Handshake),
+        code::HEADER_MISMATCH | code::MISSING_CLIENT_CAPABILITY => Ok(ProtocolEra::Modern),
+        _ => Ok(ProtocolEra::Handshake),
     }
 }
 
 /// The best era in which there is a version that both sides speak.
-fn common_era(theirs: &[Cow<'_, str>]) -> Result<Era, UpstreamError> {
+fn common_era(theirs: &[Cow<'_, str>]) -> Result<ProtocolEra, UpstreamError> {
     if theirs.iter().any(|version| version == MODERN_VERSION) {
-        Ok(Era::Modern)
+        Ok(ProtocolEra::Modern)
     } else if theirs.iter().any(|version| HANDSHAKE_VERSIONS.contains(&version.as_ref())) {
-        Ok(Era::Handshake)
+        Ok(ProtocolEra::Handshake)
     } else {
         Err(no_common_version())
     }
@@ -178,14 +206,14 @@ struct Unsupported<'a> {
 mod tests {
     use super::*;
 
-    fn era_of(message: &str) -> Result<Era, UpstreamError> {
+    fn era_of(message: &str) -> Result<ProtocolEra, UpstreamError> {
         era_of_error(&serde_json::from_str(message).unwrap())
     }
 
     #[test]
     fn a_server_that_names_only_a_handshake_version_is_shaken_hands_with() {
         let era = era_of(r#"{"code":-32022,"message":"m","data":{"supported":["2025-11-25","1.0"]}}"#);
-        assert_eq!(era.unwrap(), Era::Handshake);
+        assert_eq!(era.unwrap(), ProtocolEra::Handshake);
     }
 
     #[test]
@@ -198,15 +226,15 @@ mod tests {
 
     #[test]
     fn a_complaint_about_headers_is_a_modern_one() {
-        assert_eq!(era_of(r#"{"code":-32020,"message":"m"}"#).unwrap(), Era::Modern);
-        assert_eq!(era_of(r#"{"code":-32021,"message":"m"}"#).unwrap(), Era::Modern);
+        assert_eq!(era_of(r#"{"code":-32020,"message":"m"}"#).unwrap(), ProtocolEra::Modern);
+        assert_eq!(era_of(r#"{"code":-32021,"message":"m"}"#).unwrap(), ProtocolEra::Modern);
     }
 
     #[test]
     fn any_other_error_identifies_a_handshake_server() {
         for code in [-32000, -32001, -32600, -32601, -32602] {
             let error = format!(r#"{{"code":{code},"message":"m"}}"#);
-            assert_eq!(era_of(&error).unwrap(), Era::Handshake);
+            assert_eq!(era_of(&error).unwrap(), ProtocolEra::Handshake);
         }
     }
 }

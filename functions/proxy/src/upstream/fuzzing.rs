@@ -9,12 +9,7 @@ use http::StatusCode;
 use serde_json::value::RawValue;
 use tokio::{runtime::Runtime, time::Instant};
 
-use super::{
-    Part, Reply, Said,
-    events::until_response,
-    message::Message,
-    relay::{parts, said},
-};
+use super::{Reply, ServerEvent, ServerMessage, UpstreamError, events::parts, message::Message};
 use crate::mcp::event;
 
 static RUNTIME: LazyLock<Runtime> =
@@ -28,17 +23,19 @@ fn id() -> Box<RawValue> {
 pub fn server_message(text: &[u8]) {
     let parsed = Message::parse(text).is_ok();
     for (id, status) in [(Some(id()), 200), (Some(id()), 400), (None, 200)] {
-        let Ok(said) = said(text, id.as_deref(), StatusCode::from_u16(status).unwrap()) else { continue };
+        let Ok(said) = ServerMessage::read(text, id.as_deref(), StatusCode::from_u16(status).unwrap()) else {
+            continue;
+        };
         assert!(parsed);
         serde_json::from_str::<&RawValue>(json_of(&said)).unwrap();
     }
 }
 
-fn json_of(said: &Said) -> &str {
+fn json_of(said: &ServerMessage) -> &str {
     match said {
-        Said::Message(message) => message.get(),
-        Said::Response(Reply { outcome: Ok(result), .. }) => result.get(),
-        Said::Response(Reply { outcome: Err(error), .. }) => error.error.get(),
+        ServerMessage::Message(message) => message.get(),
+        ServerMessage::Response(Reply { outcome: Ok(result), .. }) => result.get(),
+        ServerMessage::Response(Reply { outcome: Err(error), .. }) => error.error.get(),
     }
 }
 
@@ -49,7 +46,6 @@ pub fn server_events(text: &[u8]) {
     let chunks =
         || stream::iter(text.chunks(size).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect::<Vec<_>>());
     RUNTIME.block_on(async {
-        drop(until_response(chunks(), 7, |_| async { Ok(()) }).await);
         for id in [Some(id()), None] {
             let heard = hear(chunks(), id).await;
             // Written for the client, it is what was heard: nothing can make two events of one.
@@ -57,10 +53,11 @@ pub fn server_events(text: &[u8]) {
                 heard.iter().map(|part| event(part, part.said.as_ref().map(json_of))).collect();
             let again = hear(stream::iter([Ok(Bytes::from(written))]), None).await;
             // A result by itself is no message, so what is last may be lost; nothing may be added.
-            let count = |parts: &[Part]| parts.len();
+            let count = |parts: &[ServerEvent]| parts.len();
             assert!(count(&again) <= count(&heard), "{heard:?} became {again:?}");
             for (before, after) in heard.iter().zip(&again) {
-                if let (Some(Said::Message(before)), Some(Said::Message(after))) = (&before.said, &after.said)
+                if let (Some(ServerMessage::Message(before)), Some(ServerMessage::Message(after))) =
+                    (&before.said, &after.said)
                 {
                     let value = |raw: &RawValue| serde_json::from_str::<serde_json::Value>(raw.get()).ok();
                     assert_eq!(value(before), value(after));
@@ -71,9 +68,9 @@ pub fn server_events(text: &[u8]) {
 }
 
 async fn hear(
-    chunks: impl futures::Stream<Item = Result<Bytes, super::body::BodyFailure>> + Send + 'static,
+    chunks: impl futures::Stream<Item = Result<Bytes, UpstreamError>> + Send + 'static,
     id: Option<Box<RawValue>>,
-) -> Vec<Part> {
+) -> Vec<ServerEvent> {
     let until = Instant::now() + Duration::from_secs(60);
     let parts = parts(chunks, id, until);
     parts

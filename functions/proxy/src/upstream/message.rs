@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
-use super::{CallContext, UpstreamError};
+use super::{ProtocolEra, UpstreamError};
 
 /// The stateless revision that is spoken to modern servers.
 pub(crate) const MODERN_VERSION: &str = "2026-07-28";
@@ -28,20 +28,27 @@ pub(super) struct Request<'a, P> {
 }
 
 impl<'a, P: Serialize> Request<'a, P> {
-    pub(super) fn bytes(id: u64, method: &'a str, params: P) -> Result<Vec<u8>, UpstreamError> {
-        serde_json::to_vec(&Self { jsonrpc: "2.0", id, method, params })
-            .map_err(|error| UpstreamError::protocol(format!("the request cannot be written: {error}")))
+    pub(super) fn new(id: u64, method: &'a str, params: P) -> Self {
+        Self { jsonrpc: "2.0", id, method, params }
     }
+
+    pub(super) fn id(&self) -> Result<Box<RawValue>, UpstreamError> {
+        to_raw_value(&self.id).map_err(|error| unwritten(&error))
+    }
+
+    pub(super) fn bytes(&self) -> Result<Vec<u8>, UpstreamError> {
+        serde_json::to_vec(self).map_err(|error| unwritten(&error))
+    }
+}
+
+fn unwritten(error: &serde_json::Error) -> UpstreamError {
+    UpstreamError::protocol(format!("the request cannot be written: {error}"))
 }
 
 #[derive(Serialize)]
 pub(super) struct CallParams<'a> {
     pub(super) name: &'a str,
     pub(super) arguments: &'a RawValue,
-    #[serde(rename = "inputResponses", skip_serializing_if = "Option::is_none")]
-    pub(super) input_responses: Option<&'a RawValue>,
-    #[serde(rename = "requestState", skip_serializing_if = "Option::is_none")]
-    pub(super) request_state: Option<&'a RawValue>,
     #[serde(rename = "_meta", skip_serializing_if = "Meta::is_empty")]
     pub(super) meta: Meta<'a>,
 }
@@ -94,9 +101,10 @@ impl Implementation {
 /// ([overview, `_meta`](https://modelcontextprotocol.io/specification/2026-07-28/basic/index#meta)).
 #[derive(Clone, Copy)]
 pub(super) struct Meta<'a> {
-    pub(super) context: &'a CallContext,
     /// Modern requests describe the connection; in a session that was done once.
-    pub(super) modern: bool,
+    pub(super) era: ProtocolEra,
+    /// W3C trace context.
+    pub(super) traceparent: Option<&'a str>,
 }
 
 const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
@@ -106,34 +114,20 @@ const TRACE_KEY: &str = "traceparent";
 
 impl Meta<'_> {
     fn is_empty(&self) -> bool {
-        !self.modern && self.context.traceparent.is_none() && self.context.meta.is_empty()
+        self.era == ProtocolEra::Handshake && self.traceparent.is_none()
     }
 }
 
 impl Serialize for Meta<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let context = self.context;
         let mut map = serializer.serialize_map(None)?;
-        if self.modern {
+        if self.era == ProtocolEra::Modern {
             map.serialize_entry(VERSION_KEY, MODERN_VERSION)?;
-            match &context.client_info {
-                Some(info) => map.serialize_entry(INFO_KEY, info)?,
-                None => map.serialize_entry(INFO_KEY, &Implementation::OURS)?,
-            }
-            match &context.client_capabilities {
-                Some(capabilities) => map.serialize_entry(CAPABILITIES_KEY, capabilities)?,
-                None => map.serialize_entry(CAPABILITIES_KEY, &NoCapabilities {})?,
-            }
+            map.serialize_entry(INFO_KEY, &Implementation::OURS)?;
+            map.serialize_entry(CAPABILITIES_KEY, &NoCapabilities {})?;
         }
-        if let Some(traceparent) = &context.traceparent {
+        if let Some(traceparent) = self.traceparent {
             map.serialize_entry(TRACE_KEY, traceparent)?;
-        }
-        for (key, value) in &context.meta {
-            let ours = matches!(key.as_str(), VERSION_KEY | INFO_KEY | CAPABILITIES_KEY)
-                || (key == TRACE_KEY && context.traceparent.is_some());
-            if !ours {
-                map.serialize_entry(key, value)?;
-            }
         }
         map.end()
     }
@@ -143,7 +137,7 @@ impl Serialize for Meta<'_> {
 #[derive(Debug)]
 pub(super) enum Message<'a> {
     Response { id: &'a RawValue, result: &'a RawValue },
-    Error(RpcError, Option<&'a RawValue>),
+    Error { id: Option<&'a RawValue>, code: i64, error: &'a RawValue },
     Notification,
     Request { id: &'a RawValue, method: Cow<'a, str> },
 }
@@ -168,8 +162,8 @@ struct Envelope<'a> {
     method: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     result: Option<&'a RawValue>,
-    #[serde(default)]
-    error: Option<RpcError>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
 }
 
 impl<'a> Message<'a> {
@@ -183,8 +177,9 @@ impl<'a> Message<'a> {
         if text.trim_ascii_start().first() != Some(&b'{') {
             return Err(UpstreamError::protocol("no JSON-RPC message: no object"));
         }
-        let envelope: Envelope<'a> = serde_json::from_slice(text)
-            .map_err(|error| UpstreamError::protocol(format!("no JSON-RPC message: {error}")))?;
+        let no_message =
+            |error: serde_json::Error| UpstreamError::protocol(format!("no JSON-RPC message: {error}"));
+        let envelope: Envelope<'a> = serde_json::from_slice(text).map_err(no_message)?;
         if envelope.jsonrpc != "2.0" {
             return Err(UpstreamError::protocol("no JSON-RPC 2.0 message"));
         }
@@ -196,9 +191,17 @@ impl<'a> Message<'a> {
             Envelope { method: None, id: Some(id), result: Some(result), error: None, .. } => {
                 Ok(Self::Response { id, result })
             }
-            Envelope { method: None, id, result: None, error: Some(error), .. } => Ok(Self::Error(error, id)),
+            Envelope { method: None, id, result: None, error: Some(error), .. } => {
+                let RpcError { code, .. } = serde_json::from_str(error.get()).map_err(no_message)?;
+                Ok(Self::Error { id, code, error })
+            }
             _ => Err(UpstreamError::protocol("a message that is neither request nor response")),
         }
+    }
+
+    /// Whether a message that was parsed before is a request.
+    pub(super) fn asks(message: &'a RawValue) -> bool {
+        matches!(Self::parse(message.get().as_bytes()), Ok(Self::Request { .. }))
     }
 }
 
@@ -232,29 +235,23 @@ mod tests {
         RawValue::from_string(json.to_owned()).unwrap()
     }
 
-    fn written(context: &CallContext, modern: bool) -> String {
+    fn written(era: ProtocolEra, traceparent: Option<&str>) -> String {
         let arguments = raw(r#"{"b": 1.0,"a":[ ]}"#);
-        let params = CallParams {
-            name: "echo",
-            arguments: &arguments,
-            input_responses: context.input_responses.as_deref(),
-            request_state: context.request_state.as_deref(),
-            meta: Meta { context, modern },
-        };
-        String::from_utf8(Request::bytes(7, "tools/call", params).unwrap()).unwrap()
+        let params = CallParams { name: "echo", arguments: &arguments, meta: Meta { era, traceparent } };
+        String::from_utf8(Request::new(7, "tools/call", params).bytes().unwrap()).unwrap()
     }
 
     #[test]
     fn arguments_keep_their_own_bytes() {
         assert_eq!(
-            written(&CallContext::default(), false),
+            written(ProtocolEra::Handshake, None),
             r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo","arguments":{"b": 1.0,"a":[ ]}}}"#
         );
     }
 
     #[test]
     fn a_modern_request_says_version_client_and_capabilities() {
-        let text = written(&CallContext::default(), true);
+        let text = written(ProtocolEra::Modern, None);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         let meta = &value["params"]["_meta"];
         assert_eq!(meta[VERSION_KEY], MODERN_VERSION);
@@ -263,15 +260,11 @@ mod tests {
     }
 
     #[test]
-    fn the_caller_cannot_pose_as_another_version_but_keeps_its_own_keys() {
-        let mut context = CallContext { traceparent: Some("00-ab-cd-01".into()), ..CallContext::default() };
-        context.meta.insert(VERSION_KEY.into(), raw(r#""1999-01-01""#));
-        context.meta.insert(TRACE_KEY.into(), raw(r#""spoofed""#));
-        context.meta.insert("progressToken".into(), raw("42"));
-        context.meta.insert("com.example/x".into(), raw(r#"{"y":1e400}"#));
-        let text = written(&context, true);
-        assert!(!text.contains("1999-01-01") && !text.contains("spoofed"), "{text}");
-        assert!(text.contains(r#""progressToken":42"#) && text.contains(r#""com.example/x":{"y":1e400}"#));
+    fn a_trace_goes_on_in_the_meta_of_either_era() {
+        for era in [ProtocolEra::Modern, ProtocolEra::Handshake] {
+            let text = written(era, Some("00-ab-cd-01"));
+            assert!(text.contains(r#""traceparent":"00-ab-cd-01""#), "{text}");
+        }
     }
 
     #[test]

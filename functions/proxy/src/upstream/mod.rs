@@ -1,99 +1,134 @@
-//! The client with which the proxy calls the tools of somebody's MCP server.
+//! The client with which the proxy calls MCP servers. It knows nothing of Deputize's domain.
 //!
-//! A call's story: the address is checked ([`AddressPolicy`]), the server's era is remembered or found
-//! out (`era`), and the request goes out. To a modern server it is one self-contained POST with the
-//! arguments mirrored into headers where the tool wants that (`param_headers`); to a handshake server
-//! it goes through the credential's session (`session`). The response comes back as JSON or as events
-//! (`transport`, `events`, `body`), its result's bytes as they are. `call` is that story in code.
+//! A call's story: the address is checked ([`AddressPolicy`]), the server's era is remembered or found out (`era`), and
+//! the request goes out. To a modern server it is one self-contained POST, with arguments mirrored into headers where
+//! the tool asks for that (`modern`, `param_headers`). To a handshake server it goes through the client's own session, or
+//! one of ours (`handshake`, `session`). The answer comes back as JSON or as events (`relay`, `events`, `body`), as it
+//! comes, its bytes unchanged (`answer`). `/mcp` passes it on; `/tools` reads it up to the response (`call`). In the
+//! steady state that is one HTTP request over an open connection.
 //!
-//! In the steady state that is one HTTP request over a connection that is already open. What may have
-//! reached the tool is never sent again; [`UpstreamError::may_have_run`] tells.
+//! - **Two eras:** the stateless revision 2026-07-28, and the handshake revisions before it. A server is asked once
+//!   (`server/discover`) and its answer remembered. A server that changes its era is noticed by its refusals.
+//! - **What may have reached a tool is never sent again** ([`UpstreamError::may_have_run`]). Only requests that were
+//!   refused unread are repeated: for a session that has ended, the wrong era, a changed header annotation.
+//! - **The caller reads what was judged.** Where lists are filtered or compared with an approval, a name that occurs
+//!   twice, in whatever case, is refused: in a list, a definition or a message of a stream. One reader takes the first
+//!   value, another the last, and some ignore case (Go's `encoding/json` among them).
+//! - **Addresses are decided on by what the connection is made to,** inside the resolver. Nothing is looked up twice,
+//!   so DNS rebinding has nothing to change. Redirects are not followed, the environment's proxies are not used, and no
+//!   compressed answer is requested.
+//! - **A 401 to a session's token** is answered by one refresh and one more try, whatever was sent. A second 401 means
+//!   `OAuth session expired`. A 403 with `insufficient_scope` is passed on with what to authorize again, and where.
 //!
-//! `rmcp`'s client is not used here: it re-encodes what passes through it, holds one connection for
-//! one credential, and leaves addresses, sizes and times unbounded.
+//! `rmcp`'s client is not used here: it re-encodes what passes through it, holds one connection for one credential, and
+//! leaves addresses, sizes and times unbounded.
 
+mod answer;
 mod body;
 mod call;
 mod config;
 mod era;
 mod error;
 mod events;
-mod farewells;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
-mod lanes;
+mod handshake;
 pub(crate) mod message;
+mod modern;
 pub(crate) mod param_headers;
 mod relay;
 mod session;
+mod session_closer;
 mod target;
 mod tools;
 mod transport;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use deputize_service::address::{AddressPolicy, AddressRefusal};
-use serde_json::value::RawValue;
 
+pub use self::answer::{ErrorAnswer, RelayedResponse, Reply, ReplyError, ServerEvent, ServerMessage};
 pub use self::config::UpstreamConfig;
-pub use self::era::Era;
+pub use self::era::{KnownEra, ProtocolEra};
 pub use self::error::UpstreamError;
-pub use self::lanes::{ModernMessage, SessionMessage};
+pub use self::handshake::SessionMessage;
+pub use self::modern::ModernMessage;
 pub use self::param_headers::ParamMismatch;
-pub use self::relay::{Part, Refused, Relayed, Reply, ReplyError, Said};
-pub use self::target::{Authorization, CallContext, Journey, Target};
+pub use self::target::{Authorization, InboundRequest, Target};
 
-use self::call::{Errand, Upstreams};
+use self::era::EraCache;
+use self::session::Sessions;
+use self::tools::KnownHeaders;
+use self::transport::Transport;
 
-/// Calls tools of MCP servers of either era. Cheap to clone; clones share connections and memory.
+/// Makes requests of MCP servers of either era. Cheap to clone; clones share connections and memory.
 #[derive(Clone)]
 pub struct UpstreamClient {
-    upstreams: Arc<Upstreams>,
+    shared: Arc<Shared>,
+}
+
+/// The connections to servers, and what is remembered of them.
+struct Shared {
+    transport: Transport,
+    eras: EraCache,
+    sessions: Sessions,
+    known_headers: KnownHeaders,
+    next_id: AtomicU64,
 }
 
 impl fmt::Debug for UpstreamClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UpstreamClient").field("config", self.upstreams.config()).finish_non_exhaustive()
+        f.debug_struct("UpstreamClient").field("config", self.config()).finish_non_exhaustive()
     }
 }
 
 impl UpstreamClient {
     /// A client with its own connections and memory.
     pub fn new(config: UpstreamConfig) -> Self {
-        Self { upstreams: Arc::new(Upstreams::new(config)) }
+        let capacity = config.max_remembered;
+        let shared = Shared {
+            transport: Transport::new(Arc::new(config)),
+            eras: EraCache::new(capacity),
+            sessions: Sessions::new(capacity),
+            known_headers: KnownHeaders::new(capacity),
+            next_id: AtomicU64::new(1),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    fn config(&self) -> &UpstreamConfig {
+        &self.shared.transport.config
+    }
+
+    /// Whether a handshake client's `GET` may open a stream.
+    pub(crate) fn has_session_streams(&self) -> bool {
+        self.config().session_streams
     }
 
     /// Does what must be done before the first call, whatever it calls. That is work, no waiting.
     pub fn prepare(&self) {
-        self.upstreams.prepare();
+        self.shared.transport.prepare();
     }
 
-    /// Calls a tool. The answer is the `CallToolResult`'s own bytes, a tool's failure (`isError`) included.
-    ///
-    /// To give up a call, drop the future: the connection closes, which cancels the call on a modern server.
-    pub async fn call_tool(
-        &self,
-        target: &Target,
-        name: &str,
-        arguments: &RawValue,
-        context: &CallContext,
-    ) -> Result<Box<RawValue>, UpstreamError> {
-        let errand = Errand::new(target, context);
-        let call = self.upstreams.in_time(target, self.upstreams.call(&errand, name, arguments));
-        call.await.map_err(|error| error.while_calling(errand.is_calling()))
+    fn next_id(&self) -> u64 {
+        self.shared.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Lists the tools that the credential may use, each as its own bytes, from all pages.
-    ///
-    /// A modern server's tools whose header annotations are invalid are left out, as the specification
-    /// demands.
-    pub async fn list_tools(
+    /// Gives `work`, which calls no tool, the total time, or what is left of its request's.
+    async fn in_time<T>(
         &self,
         target: &Target,
-        context: &CallContext,
-    ) -> Result<Vec<Box<RawValue>>, UpstreamError> {
-        let errand = Errand::new(target, context);
-        Ok(self.upstreams.in_time(target, self.upstreams.list(&errand)).await?.tools)
+        work: impl Future<Output = Result<T, UpstreamError>>,
+    ) -> Result<T, UpstreamError> {
+        let timeout = UpstreamError::Timeout { waiting_for: "an answer", sent: false };
+        let work = tokio::time::timeout(target.inbound.at_most(self.config().total_timeout), work);
+        self.beside(work).await.unwrap_or(Err(timeout))
+    }
+
+    /// Does `work`, and ends sessions that are kept no longer beside it.
+    async fn beside<T>(&self, work: impl Future<Output = T>) -> T {
+        self.shared.sessions.session_closer.beside(&self.shared.transport, work).await
     }
 }

@@ -16,6 +16,8 @@ use super::UpstreamError;
 const ANNOTATION: &str = "x-mcp-header";
 /// More headers than any use of this needs, and less than any server's limit.
 const MAX_PER_TOOL: usize = 32;
+/// The names that lead to one value, together, in bytes: each annotation keeps its own.
+const MAX_PATH: usize = 1_024;
 /// Integers that every JSON implementation reads alike.
 const SAFE_INTEGER: u64 = (1 << 53) - 1;
 
@@ -173,9 +175,6 @@ fn annotations(schema: &Value) -> Result<Vec<ParamHeader>, String> {
     let mut found = Vec::new();
     visit(schema, &mut Vec::new(), true, &mut found)?;
     let mut seen = HashSet::new();
-    if found.len() > MAX_PER_TOOL {
-        return Err(format!("more than {MAX_PER_TOOL} header annotations"));
-    }
     // Header names are lower case by now.
     if let Some(twice) = found.iter().find(|header| !seen.insert(header.name.clone())) {
         return Err(format!("two annotations for {}", twice.name));
@@ -195,6 +194,9 @@ fn visit<'a>(
         match (keyword.as_str(), value) {
             (ANNOTATION, _) if !reachable || path.is_empty() => {
                 return Err("an annotation on something else than a property".to_owned());
+            }
+            (ANNOTATION, _) if found.len() == MAX_PER_TOOL => {
+                return Err(format!("more than {MAX_PER_TOOL} header annotations"));
             }
             (ANNOTATION, annotation) => found.push(param_header(annotation, keywords.get("type"), path)?),
             ("properties", Value::Object(properties)) => {
@@ -228,6 +230,9 @@ fn param_header(
     property_type: Option<&Value>,
     path: &[&str],
 ) -> Result<ParamHeader, String> {
+    if path.iter().map(|key| key.len()).sum::<usize>() > MAX_PATH {
+        return Err(format!("an annotation on a property whose path is longer than {MAX_PATH} bytes"));
+    }
     let name = annotation.as_str().filter(|name| !name.is_empty()).ok_or("an annotation without a name")?;
     let name = HeaderName::try_from(format!("mcp-param-{name}"))
         .map_err(|_| "an annotation that is no header name".to_owned())?;
@@ -333,6 +338,24 @@ mod tests {
         ] {
             assert!(learn(&schema).is_err(), "{schema}");
         }
+    }
+
+    #[test]
+    fn a_tool_is_rejected_before_its_annotations_take_more_than_its_definition() {
+        let properties = |count: usize| {
+            let property = |n| (format!("p{n}"), json!({"type": "string", "x-mcp-header": format!("H{n}")}));
+            Value::Object((0..count).map(property).collect())
+        };
+        assert!(learn(&json!({"properties": properties(MAX_PER_TOOL)})).is_ok());
+        assert_eq!(
+            learn(&json!({"properties": properties(MAX_PER_TOOL + 1)})).unwrap_err(),
+            "more than 32 header annotations"
+        );
+        let long = json!({"properties": {"x".repeat(400_000): {"properties": properties(2)}}});
+        assert_eq!(
+            learn(&long).unwrap_err(),
+            "an annotation on a property whose path is longer than 1024 bytes"
+        );
     }
 
     /// Whether headers agree with the arguments of a call.

@@ -1,6 +1,5 @@
-//! Where a call goes, with whose credential, and what the caller sends along.
+//! Where a call goes, and with whose credential.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,8 +9,6 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use quick_cache::Equivalent;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::value::RawValue;
-use tokio::sync::mpsc;
 use url::Url;
 
 /// An MCP server and the credential to present there.
@@ -23,16 +20,16 @@ pub struct Target {
     pub url: Url,
     /// What lets the call in.
     pub authorization: Option<Authorization>,
-    /// Stands for whoever the credential belongs to, and never is the credential: sessions are shared
+    /// Stands for who calls and for what lets them in, and never is the credential: sessions are shared
     /// among calls with the same key, across renewals of the token, and with no other.
     pub credential_key: String,
     /// What comes along from the request for which the server is called.
-    pub journey: Journey,
+    pub inbound: InboundRequest,
 }
 
 /// What comes along from the request for which a server is called, whatever it is asked. The default is nothing.
 #[derive(Debug, Clone, Default)]
-pub struct Journey {
+pub struct InboundRequest {
     /// W3C trace context, for the headers `traceparent` and `tracestate`.
     pub trace: Trace,
     /// Until when an answer is of use.
@@ -41,7 +38,7 @@ pub struct Journey {
     pub measured: Arc<Measured>,
 }
 
-impl Journey {
+impl InboundRequest {
     /// Of an allowance of time, what is left.
     pub(super) fn at_most(&self, allowed: Duration) -> Duration {
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -108,29 +105,6 @@ impl fmt::Debug for Target {
     }
 }
 
-/// What travels with a call besides the tool's name and arguments. The default is nothing.
-#[derive(Debug, Clone, Default)]
-pub struct CallContext {
-    /// W3C trace context, sent as `_meta.traceparent`.
-    pub traceparent: Option<String>,
-    /// The caller's own `_meta` entries (`progressToken`, vendors' keys), passed on untouched, except for
-    /// the three that describe the connection and are ours to say.
-    pub meta: BTreeMap<String, Box<RawValue>>,
-    /// The `clientInfo` of whoever calls through us. Without it we name ourselves.
-    pub client_info: Option<Box<RawValue>>,
-    /// The `clientCapabilities` of a caller that can answer input requests. Without it we declare none,
-    /// and a result that asks for input becomes [`UpstreamError::InputRequired`](super::UpstreamError).
-    pub client_capabilities: Option<Box<RawValue>>,
-    /// The answers to a previous result's `inputRequests`
-    /// ([multi round-trip requests](https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/mrtr)).
-    pub input_responses: Option<Box<RawValue>>,
-    /// The `requestState` of that previous result.
-    pub request_state: Option<Box<RawValue>>,
-    /// Receives the notifications (progress, log) that arrive before the result, each as its own bytes.
-    /// A receiver that does not keep up slows the call down; one that is gone does no harm.
-    pub notifications: Option<mpsc::Sender<Box<RawValue>>>,
-}
-
 /// What a server's properties are remembered under. The URL is part of it: a server that was moved is
 /// another server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -152,7 +126,7 @@ impl Equivalent<ServerKey> for ServerRef<'_> {
     }
 }
 
-/// What belongs to one credential at one server is remembered under. `None` is for everybody.
+/// What belongs to one caller with one credential at one server is remembered under. `None` is for everybody.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct CredentialKey {
     server: ServerKey,
@@ -173,6 +147,12 @@ impl Equivalent<CredentialKey> for CredentialRef<'_> {
 }
 
 impl Target {
+    /// The same, for as long from now at most.
+    pub(super) fn within(&self, allowed: Duration) -> Self {
+        let until = Instant::now() + self.inbound.at_most(allowed);
+        Self { inbound: InboundRequest { until: Some(until), ..self.inbound.clone() }, ..self.clone() }
+    }
+
     pub(super) fn server_ref(&self) -> ServerRef<'_> {
         ServerRef { server_id: &self.server_id, url: self.url.as_str() }
     }
@@ -210,7 +190,7 @@ mod tests {
             url: "https://example.com/mcp?key=in-the-url".parse().unwrap(),
             authorization: Some("the-token".to_owned().into()),
             credential_key: "alice".into(),
-            journey: Journey::default(),
+            inbound: InboundRequest::default(),
         }
     }
 

@@ -1,4 +1,7 @@
 //! The functions, and what each needs.
+//!
+//! [`Function::needs`] says which function has a vault, calls out or streams. A new need must be answered for each
+//! function. The delegations function has no vault: `Vault::none` opens nothing.
 
 use std::fmt;
 
@@ -12,9 +15,10 @@ pub enum Function {
     Admin,
 }
 
-/// What a function needs beside the table. A new need has to be answered for each function, or this does not
-/// compile.
+/// What a function needs in addition to the table. A new need must be set for each function, else this does
+/// not compile.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each need is answered alone")]
 pub struct Needs {
     /// It seals or opens secrets, so it needs root keys, and the permission to use them.
     pub vault: bool,
@@ -22,6 +26,8 @@ pub struct Needs {
     pub upstreams: bool,
     /// It answers with streams.
     pub streams: bool,
+    /// It creates agent accounts, so it reads the deployment's defaults for them.
+    pub accounts: bool,
 }
 
 impl Function {
@@ -40,10 +46,11 @@ impl Function {
 
     pub fn needs(self) -> Needs {
         match self {
-            Self::Token | Self::Admin => Needs { vault: true, upstreams: false, streams: false },
-            Self::Delegations => Needs { vault: false, upstreams: false, streams: false },
-            Self::Grants => Needs { vault: true, upstreams: true, streams: false },
-            Self::Proxy => Needs { vault: true, upstreams: true, streams: true },
+            Self::Token => Needs { vault: true, upstreams: false, streams: false, accounts: false },
+            Self::Delegations => Needs { vault: false, upstreams: false, streams: false, accounts: false },
+            Self::Grants => Needs { vault: true, upstreams: true, streams: false, accounts: false },
+            Self::Proxy => Needs { vault: true, upstreams: true, streams: true, accounts: false },
+            Self::Admin => Needs { vault: true, upstreams: false, streams: false, accounts: true },
         }
     }
 }

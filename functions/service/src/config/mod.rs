@@ -14,12 +14,19 @@ mod function;
 pub mod variables;
 mod vault;
 
-use std::{cell::RefCell, env, fmt};
+use std::{cell::RefCell, env, fmt, time::Duration};
 
-use deputize_core::{Settings, issuers::TrustedIssuer, origins::Origin};
+use deputize_core::{
+    Settings,
+    agents::SharedGrants,
+    issuers::{self, TrustedIssuer},
+    origins::Origin,
+    retention::Retention,
+};
 
 use self::variables::{
-    ALLOWED_ORIGINS, PRIVATE_UPSTREAMS, STREAM_RESPONSES, TABLE, TRUSTED_ISSUERS, URL, Variable,
+    ALLOWED_ORIGINS, CALLER_ADDRESS, PRIVATE_UPSTREAMS, RETENTION, SESSION_STREAMS, SHARED_GRANTS,
+    STREAM_RESPONSES, TABLE, TRUSTED_ISSUERS, URL, Variable,
 };
 pub use self::{
     function::{Function, Needs},
@@ -33,24 +40,55 @@ pub struct Config {
     pub function: Function,
     /// The DynamoDB table's name.
     pub table: String,
-    /// Where the service is reached, and who may call it from a web page.
+    /// How long the table keeps ended items.
+    pub retention: Retention,
+    /// The service's address, and the origins that may call it from web pages.
     pub settings: Settings,
-    /// Whose users' JWTs are taken.
-    pub issuers: Vec<TrustedIssuer>,
-    /// What stored secrets are sealed under, if the function has any business with them.
+    /// The issuers whose JWTs prove users.
+    pub issuers: IssuersFrom,
+    /// The source of the callers' addresses.
+    pub caller_address: CallerAddress,
+    /// The root keys for stored secrets, if the function uses secrets.
     pub vault: Option<VaultConfig>,
     /// Where MCP servers and their authorization servers may be.
     pub upstreams: AddressPolicy,
-    /// Whether answers are sent as they come.
+    /// Whether answers are streamed.
     pub streams: bool,
+    /// How long a stream of messages that MCP servers send on their own may last. `None`: there are no such
+    /// streams.
+    pub session_streams: Option<Duration>,
     /// What is logged, as `tracing_subscriber::filter::Targets` reads it.
     pub log: String,
 }
 
-/// Where the values come from.
-pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+/// Where the list of trusted issuers is.
+#[derive(Debug)]
+pub enum IssuersFrom {
+    /// In the variable.
+    Here(Vec<TrustedIssuer>),
+    /// In the table, under the hash of the list.
+    Table(String),
+}
 
-/// All that is wrong with an environment.
+/// The source of a caller's address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CallerAddress {
+    /// The gateway: the address that connected to it.
+    #[default]
+    Gateway,
+    /// CloudFront: the address that connected to it, from the header `CloudFront-Viewer-Address`. The header
+    /// is trusted, so only CloudFront may be able to reach the gateway.
+    CloudFront,
+}
+
+/// The default duration of streams of messages that MCP servers send on their own. Lambda does not notice
+/// that a client has disconnected, and counts and bills an abandoned stream to its end.
+pub const SESSION_STREAMS_LAST: Duration = Duration::from_mins(2);
+
+/// The source of the variables' values.
+pub type EnvLookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Everything that is wrong with an environment.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Misconfigured(Vec<String>);
 
@@ -67,28 +105,37 @@ impl Config {
         Self::from_lookup(function, &|name| env::var(name).ok())
     }
 
-    /// The same, from wherever `lookup` looks.
-    pub fn from_lookup(function: Function, lookup: Lookup<'_>) -> Result<Self, Misconfigured> {
+    /// The same, with the values that `lookup` finds.
+    pub fn from_lookup(function: Function, lookup: EnvLookup<'_>) -> Result<Self, Misconfigured> {
         let reader = Reader::new(lookup);
-        let Needs { vault, upstreams, streams } = function.needs();
+        let Needs { vault, upstreams, streams, accounts } = function.needs();
         let table = reader.required(&TABLE);
         let url = reader.required(&URL).and_then(|url| reader.keep(public_url(&url)));
-        let issuers = reader.keep(trusted_issuers(reader.optional(&TRUSTED_ISSUERS).as_deref()));
+        let issuers = reader.keep(issuers_from(reader.optional(&TRUSTED_ISSUERS).as_deref()));
+        let caller_address = reader.keep(caller_address(reader.optional(&CALLER_ADDRESS).as_deref()));
         let allowed_origins = reader.keep(origins(&reader.optional(&ALLOWED_ORIGINS).unwrap_or_default()));
+        let retention = reader.keep(retention(reader.optional(&RETENTION).as_deref()));
         let log = reader.keep(log(reader.optional(&variables::LOG)));
         let vault = if vault { reader.keep(VaultConfig::read(&reader).map(Some)) } else { Some(None) };
         let private = if upstreams { reader.flag(&PRIVATE_UPSTREAMS, false) } else { Some(false) };
+        let lasting = streams.then(|| reader.optional(&SESSION_STREAMS)).flatten();
+        let session_streams = reader.keep(session_streams(lasting.as_deref()));
         let streams = if streams { reader.flag(&STREAM_RESPONSES, true) } else { Some(false) };
+        let sharing = accounts.then(|| reader.optional(&SHARED_GRANTS)).flatten();
+        let sharing = reader.keep(shared_grants(sharing.as_deref()));
         let config = (|| {
-            let settings = Settings::at(&url?).allowing(allowed_origins?);
+            let settings = Settings::at(&url?).allowing(allowed_origins?).sharing_by(sharing?);
             Some(Self {
                 function,
                 table: table?,
+                retention: retention?,
                 settings,
                 issuers: issuers?,
+                caller_address: caller_address?,
                 vault: vault?,
                 upstreams: AddressPolicy { allow_private: private?, ..AddressPolicy::PUBLIC },
                 streams: streams?,
+                session_streams: session_streams?,
                 log: log?,
             })
         })();
@@ -96,14 +143,14 @@ impl Config {
     }
 }
 
-/// Reads variables, and remembers what is wrong with them.
+/// Reads variables and collects their errors.
 pub(crate) struct Reader<'a> {
-    lookup: Lookup<'a>,
+    lookup: EnvLookup<'a>,
     wrong: RefCell<Vec<String>>,
 }
 
 impl<'a> Reader<'a> {
-    fn new(lookup: Lookup<'a>) -> Self {
+    fn new(lookup: EnvLookup<'a>) -> Self {
         Self { lookup, wrong: RefCell::default() }
     }
 
@@ -130,7 +177,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// An address that clients can be told: no query, no fragment, no slash at the end, and https, but for this
+/// A URL that clients can be given: no query, no fragment, no slash at the end, and https unless it is this
 /// machine's own.
 fn public_url(text: &str) -> Result<String, String> {
     let text = text.trim().trim_end_matches('/');
@@ -143,7 +190,7 @@ fn public_url(text: &str) -> Result<String, String> {
     let here = matches!(url.host_str(), Some("127.0.0.1" | "localhost"));
     let plain = url.username().is_empty() && url.password().is_none();
     let fits = url.scheme() == "https" || (url.scheme() == "http" && here);
-    // As it is written, it is compared with what others write.
+    // Other programs compare it as text, so it must be written exactly like this.
     let same = url.as_str().trim_end_matches('/') == text;
     if fits && plain && same && url.query().is_none() && url.fragment().is_none() {
         Ok(text.to_owned())
@@ -152,12 +199,44 @@ fn public_url(text: &str) -> Result<String, String> {
     }
 }
 
+/// Reads [`TRUSTED_ISSUERS`]: a JSON array, or `table:` and the hash of one in the table.
+fn issuers_from(text: Option<&str>) -> Result<IssuersFrom, String> {
+    match text.and_then(|text| text.trim().strip_prefix("table:")) {
+        Some(hash) if hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            Ok(IssuersFrom::Table(hash.to_ascii_lowercase()))
+        }
+        Some(_) => Err(format!(
+            "{TRUSTED_ISSUERS}: after table: comes what `deputize trusted-issuers` has printed, 64 hexadecimal digits"
+        )),
+        None => trusted_issuers(text).map(IssuersFrom::Here),
+    }
+}
+
+/// Reads [`CALLER_ADDRESS`].
+fn caller_address(text: Option<&str>) -> Result<CallerAddress, String> {
+    match text.map(str::trim) {
+        None | Some("gateway") => Ok(CallerAddress::Gateway),
+        Some("cloudfront") => Ok(CallerAddress::CloudFront),
+        Some(_) => Err(format!("{CALLER_ADDRESS} must be gateway or cloudfront")),
+    }
+}
+
+/// Reads [`SESSION_STREAMS`]: seconds, or `off`. Lambda gives an invocation 15 minutes.
+fn session_streams(text: Option<&str>) -> Result<Option<Duration>, String> {
+    match text.map(str::trim) {
+        None => Ok(Some(SESSION_STREAMS_LAST)),
+        Some("off") => Ok(None),
+        Some(text) => match text.parse() {
+            Ok(seconds @ 1..=840) => Ok(Some(Duration::from_secs(seconds))),
+            _ => Err(format!("{SESSION_STREAMS} must be a number of seconds from 1 to 840, or off")),
+        },
+    }
+}
+
 /// Reads [`TRUSTED_ISSUERS`]: a JSON array.
 pub fn trusted_issuers(json: Option<&str>) -> Result<Vec<TrustedIssuer>, String> {
-    match json {
-        Some(json) => serde_json::from_str(json).map_err(|error| format!("{TRUSTED_ISSUERS}: {error}")),
-        None => Ok(Vec::new()),
-    }
+    let Some(json) = json else { return Ok(Vec::new()) };
+    issuers::listed(json).map_err(|why| format!("{TRUSTED_ISSUERS}: {why}"))
 }
 
 /// Reads [`ALLOWED_ORIGINS`], with commas between them.
@@ -166,8 +245,21 @@ pub fn origins(text: &str) -> Result<Vec<Origin>, String> {
     listed.map(|text| text.parse().map_err(|why: String| format!("{ALLOWED_ORIGINS}: {why}"))).collect()
 }
 
-/// Levels for all, or for some targets. That the text is right is found out by whoever sets up logging; here,
-/// the levels that there are.
+/// Reads [`SHARED_GRANTS`]. `anyone` if it is left out or empty.
+pub fn shared_grants(text: Option<&str>) -> Result<SharedGrants, String> {
+    match text.map(str::trim) {
+        None | Some("") => Ok(SharedGrants::default()),
+        Some(text) => text.parse().map_err(|why| format!("{SHARED_GRANTS} {why}")),
+    }
+}
+
+/// Reads [`RETENTION`]. The defaults if it is left out or empty.
+pub fn retention(text: Option<&str>) -> Result<Retention, String> {
+    text.unwrap_or_default().parse().map_err(|why| format!("{RETENTION} {why}"))
+}
+
+/// Levels for everything, or for some targets. Setting up logging parses the text; this checks only that the
+/// levels exist.
 fn log(text: Option<String>) -> Result<String, String> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let Some(text) = text else { return Ok("info".to_owned()) };
@@ -229,7 +321,10 @@ mod tests {
     #[test]
     fn what_is_required_is_enough() {
         let config = read(Function::Proxy, &REQUIRED).unwrap();
-        assert_eq!((config.table.as_str(), config.issuers.len()), ("deputize", 0));
+        assert_eq!(config.table, "deputize");
+        assert!(matches!(config.issuers, IssuersFrom::Here(listed) if listed.is_empty()));
+        assert_eq!(config.caller_address, CallerAddress::Gateway);
+        assert_eq!(config.session_streams, Some(Duration::from_mins(2)));
         assert_eq!(config.settings.issuer, "https://deputize.example.com");
         assert_eq!(config.upstreams, AddressPolicy::PUBLIC);
         assert_eq!((config.streams, config.log.as_str()), (true, "info"));
@@ -245,7 +340,10 @@ mod tests {
                 ("DEPUTIZE_ALLOWED_ORIGINS", "*"),
                 ("DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS", "yes"),
                 ("DEPUTIZE_STREAM_RESPONSES", "1"),
+                ("DEPUTIZE_SESSION_STREAMS", "0"),
+                ("DEPUTIZE_CALLER_ADDRESS", "x-forwarded-for"),
                 ("DEPUTIZE_LOG", "loud"),
+                ("DEPUTIZE_RETENTION_DAYS", "for ever"),
             ],
         )
         .unwrap_err();
@@ -254,10 +352,13 @@ mod tests {
             "DEPUTIZE_TABLE is missing",
             "DEPUTIZE_URL must be an https address",
             "DEPUTIZE_TRUSTED_ISSUERS: invalid type: map, expected a sequence",
+            "DEPUTIZE_CALLER_ADDRESS must be gateway or cloudfront",
             "DEPUTIZE_ALLOWED_ORIGINS: * is no origin",
             "DEPUTIZE_LOG must be a level",
+            "DEPUTIZE_RETENTION_DAYS must be names and days",
             "DEPUTIZE_VAULT_KMS_KEY and DEPUTIZE_VAULT_KEY must be set",
             "DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS must be true or false",
+            "DEPUTIZE_SESSION_STREAMS must be a number of seconds from 1 to 840, or off",
             "DEPUTIZE_STREAM_RESPONSES must be true or false",
         ];
         for part in expected {
@@ -273,9 +374,28 @@ mod tests {
             let wrong = read(function, &REQUIRED[..2]).unwrap_err().to_string();
             assert!(wrong.ends_with("DEPUTIZE_VAULT_KMS_KEY and DEPUTIZE_VAULT_KEY must be set"), "{wrong}");
         }
-        // It would be wrong elsewhere.
+        // Other functions would refuse these values.
         let flags = [("DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS", "?"), ("DEPUTIZE_STREAM_RESPONSES", "?")];
         assert!(read(Function::Token, &[REQUIRED.as_slice(), &flags].concat()).is_ok());
+    }
+
+    #[test]
+    fn issuers_that_are_too_many_for_an_environment_are_named_by_their_hash() {
+        let hash = "0f".repeat(32);
+        let named = |text: &str| issuers_from(Some(text));
+        assert!(matches!(named(&format!("table:{hash}")), Ok(IssuersFrom::Table(read)) if read == hash));
+        for wrong in
+            ["table:", "table:0f", "table:../../../../../../../../../../../../../../../../../../../../x"]
+        {
+            assert!(named(wrong).unwrap_err().contains("64 hexadecimal digits"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn streams_of_sessions_last_as_long_as_is_said_or_are_off() {
+        assert_eq!(session_streams(Some("30")), Ok(Some(Duration::from_secs(30))));
+        assert_eq!(session_streams(Some("off")), Ok(None));
+        assert!(session_streams(Some("841")).is_err());
     }
 
     #[test]
@@ -327,6 +447,43 @@ mod tests {
     }
 
     #[test]
+    fn who_shares_grants_with_new_accounts_is_the_admin_functions_to_know() {
+        let shared_grants = |function, set| {
+            read(function, &with(("DEPUTIZE_SHARED_GRANTS", set))).map(|config| config.settings.shared_grants)
+        };
+        assert_eq!(shared_grants(Function::Admin, ""), Ok(SharedGrants::Anyone));
+        assert_eq!(shared_grants(Function::Admin, " managers "), Ok(SharedGrants::Managers));
+        let wrong = shared_grants(Function::Admin, "Managers").unwrap_err().to_string();
+        assert!(wrong.ends_with("DEPUTIZE_SHARED_GRANTS must be anyone or managers"), "{wrong}");
+        assert_eq!(shared_grants(Function::Token, "nobody"), Ok(SharedGrants::Anyone));
+    }
+
+    #[test]
+    fn a_hundred_issuers_are_the_most() {
+        let json = |count: usize| {
+            let issuer =
+                |n| format!(r#"{{"issuer":"https://login{n}.example.com","audiences":["deputize"]}}"#);
+            format!("[{}]", (0..count).map(issuer).collect::<Vec<_>>().join(","))
+        };
+        assert_eq!(trusted_issuers(Some(&json(100))).unwrap().len(), 100);
+        let wrong = trusted_issuers(Some(&json(101))).unwrap_err();
+        assert_eq!(wrong, "DEPUTIZE_TRUSTED_ISSUERS: there can be 100 issuers at most");
+    }
+
+    #[test]
+    fn what_is_kept_for_how_long_is_for_all_functions_to_know() {
+        let retention = |set| {
+            read(Function::Delegations, &with(("DEPUTIZE_RETENTION_DAYS", set)))
+                .map(|config| config.retention)
+        };
+        assert_eq!(retention(""), Ok(Retention::default()));
+        let grants = Retention { grants: None, ..Retention::default() };
+        assert_eq!(retention("grants=0"), Ok(grants));
+        let wrong = retention("30").unwrap_err().to_string();
+        assert!(wrong.contains("DEPUTIZE_RETENTION_DAYS must be names and days"), "{wrong}");
+    }
+
+    #[test]
     fn a_log_level_is_for_all_or_for_a_target() {
         for right in ["debug", "INFO", "warn,deputize_core=trace", "info, deputize_proxy=off"] {
             assert!(read(Function::Token, &with(("DEPUTIZE_LOG", right))).is_ok(), "{right}");
@@ -361,7 +518,7 @@ mod tests {
         }
     }
 
-    /// The variables of the table in the documentation, with the functions that it names.
+    /// The table of variables in the documentation, with the functions that it names.
     #[test]
     fn what_is_documented_is_what_the_list_says() {
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/CONFIGURATION.md");

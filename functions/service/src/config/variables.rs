@@ -9,7 +9,7 @@ use super::Function;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Variable {
     pub name: &'static str,
-    /// The functions that read it. To the others it means nothing.
+    /// The functions that read it. The others ignore it.
     pub read_by: &'static [Function],
 }
 
@@ -30,26 +30,35 @@ const fn of_those_with_a_vault(name: &'static str) -> Variable {
 pub const TABLE: Variable = of_all("DEPUTIZE_TABLE");
 pub const URL: Variable = of_all("DEPUTIZE_URL");
 pub const TRUSTED_ISSUERS: Variable = of_all("DEPUTIZE_TRUSTED_ISSUERS");
+pub const CALLER_ADDRESS: Variable = of_all("DEPUTIZE_CALLER_ADDRESS");
 pub const ALLOWED_ORIGINS: Variable = of_all("DEPUTIZE_ALLOWED_ORIGINS");
 pub const LOG: Variable = of_all("DEPUTIZE_LOG");
+pub const RETENTION: Variable = of_all("DEPUTIZE_RETENTION_DAYS");
 pub const KMS_KEY: Variable = of_those_with_a_vault("DEPUTIZE_VAULT_KMS_KEY");
 pub const LOCAL_KEY: Variable = of_those_with_a_vault("DEPUTIZE_VAULT_KEY");
 pub const PREVIOUS_KEYS: Variable = of_those_with_a_vault("DEPUTIZE_VAULT_PREVIOUS_KEYS");
 pub const PRIVATE_UPSTREAMS: Variable =
     Variable { name: "DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS", read_by: &[Function::Grants, Function::Proxy] };
+pub const SHARED_GRANTS: Variable = Variable { name: "DEPUTIZE_SHARED_GRANTS", read_by: &[Function::Admin] };
 pub const STREAM_RESPONSES: Variable =
     Variable { name: "DEPUTIZE_STREAM_RESPONSES", read_by: &[Function::Proxy] };
+pub const SESSION_STREAMS: Variable =
+    Variable { name: "DEPUTIZE_SESSION_STREAMS", read_by: &[Function::Proxy] };
 
-/// All of them.
-pub const ALL: [&Variable; 10] = [
+/// All variables.
+pub const ALL: [&Variable; 14] = [
     &TABLE,
     &URL,
+    &CALLER_ADDRESS,
     &TRUSTED_ISSUERS,
     &ALLOWED_ORIGINS,
     &LOG,
+    &RETENTION,
     &KMS_KEY,
     &LOCAL_KEY,
     &PREVIOUS_KEYS,
     &PRIVATE_UPSTREAMS,
+    &SHARED_GRANTS,
     &STREAM_RESPONSES,
+    &SESSION_STREAMS,
 ];

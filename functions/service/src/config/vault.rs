@@ -7,16 +7,16 @@ use deputize_core::vault::{KEY_BYTES, KeyBytes};
 use zeroize::Zeroizing;
 
 use super::{
-    Lookup, Reader,
+    EnvLookup, Reader,
     variables::{KMS_KEY, LOCAL_KEY, PREVIOUS_KEYS},
 };
 
 /// The vault's root keys.
 #[derive(Debug)]
 pub struct VaultConfig {
-    /// `DEPUTIZE_VAULT_KMS_KEY` or `DEPUTIZE_VAULT_KEY`: what seals.
+    /// `DEPUTIZE_VAULT_KMS_KEY` or `DEPUTIZE_VAULT_KEY`: seals.
     pub current: Root,
-    /// `DEPUTIZE_VAULT_PREVIOUS_KEYS`, with commas between them: what still opens.
+    /// `DEPUTIZE_VAULT_PREVIOUS_KEYS`, separated by commas: still open.
     pub previous: Vec<Root>,
 }
 
@@ -41,13 +41,13 @@ impl fmt::Debug for Root {
 pub struct KmsKey {
     pub arn: String,
     pub region: String,
-    /// Whether it is an alias, which may lead to another key tomorrow.
+    /// Whether it is an alias, which may later lead to another key.
     pub is_alias: bool,
 }
 
 impl VaultConfig {
-    /// From the environment, or wherever else `lookup` looks.
-    pub fn from_lookup(lookup: Lookup<'_>) -> Result<Self, String> {
+    /// From the environment, or from another `lookup`.
+    pub fn from_lookup(lookup: EnvLookup<'_>) -> Result<Self, String> {
         Self::read(&Reader::new(lookup))
     }
 
@@ -71,7 +71,7 @@ impl VaultConfig {
                 .ok_or_else(|| format!("{LOCAL_KEY} must be {KEY_BYTES} bytes in base64"))?,
         };
         let listed = listed.split(',').map(str::trim).filter(|text| !text.is_empty());
-        // Named by its place: it may be a key with a character too much.
+        // The error names its position, not its text: it may be a key with one character too many.
         let previous = listed.enumerate().map(|(at, text)| {
             let kms = || KmsKey::parse(text).map(Root::Kms);
             let root = local_key(text).map(Root::Local).or_else(kms);

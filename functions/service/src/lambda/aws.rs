@@ -16,17 +16,20 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
-use deputize_core::table::{retries, timeouts};
+use deputize_core::{
+    error::Cause,
+    table::{retries, timeouts},
+};
 
 use super::trust::trusted;
 
 /// The environment's region, credentials and endpoints
 /// ([AWS SDKs and Tools Reference Guide, "Environment variables"](https://docs.aws.amazon.com/sdkref/latest/guide/environment-variables.html)).
 /// Fails without a region, which Lambda always sets, and if who is to be trusted cannot be read.
-pub(super) fn from_env() -> Result<SdkConfig, String> {
+pub(super) fn from_env() -> Result<SdkConfig, Cause> {
     let region = set("AWS_REGION").ok_or("the environment variable AWS_REGION is missing")?;
     let trust = trusted(&region, set("AWS_CA_BUNDLE").as_deref())?;
-    let tls = TlsContext::builder().with_trust_store(trust).build().map_err(|error| error.to_string())?;
+    let tls = TlsContext::builder().with_trust_store(trust).build()?;
     let https =
         Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(tls).build_https();
     let mut config = SdkConfig::builder()
@@ -62,8 +65,8 @@ impl LoadServiceConfig for Endpoints {
     }
 }
 
-/// Sets up TLS for the first request. The SDK would have that done when a client is made, by the validation that is left
-/// out here.
+/// Sets up TLS at the first request. The SDK would do it when a client is made, in the validation that is
+/// skipped here.
 #[derive(Debug)]
 struct WhenAsked(SharedHttpClient);
 

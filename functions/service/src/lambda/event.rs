@@ -1,12 +1,16 @@
 //! Lambda's events as requests, and answers in the shape that fits the event: of API Gateway's REST APIs (payload
 //! version 1.0), and of its HTTP APIs and function URLs (2.0)
 //! ([payload format versions](https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html#http-api-develop-integrations-lambda.proxy-format)).
+//!
+//! A path begins with a stage or base path or not, depending on how the gateway was reached. It is removed only if one
+//! of our own paths follows it.
 
 use std::{collections::BTreeMap, fmt::Write, net::IpAddr};
 
 use axum::body::Body;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
+use deputize_api::path;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri,
     header::{COOKIE, SET_COOKIE},
@@ -21,9 +25,9 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
-use crate::edge::SourceIp;
+use crate::{config::CallerAddress, edge::SourceIp};
 
-/// In which shape an event came, and its answer goes.
+/// The format of an event and of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     V1,
@@ -31,7 +35,7 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    /// Of an event that may be anything. What is neither is answered as a REST API wants it.
+    /// The format of any event. If it is neither, the answer has the format of REST APIs.
     pub(super) fn of(event: &RawValue) -> Self {
         let event: Value = serde_json::from_str(event.get()).unwrap_or_default();
         let is_v2 = event["version"] == "2.0" || event["requestContext"]["http"].is_object();
@@ -39,7 +43,7 @@ impl Shape {
     }
 }
 
-/// What is read of an event. All of it may be missing or null.
+/// The parts of an event that are read. Each may be missing or null.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Event {
@@ -79,9 +83,14 @@ struct Identity {
     source_ip: Option<String>,
 }
 
-/// The request that an event stands for; else why it stands for none. `base` is the path at which the service is
-/// reached, if it has one.
-pub(super) fn request(event: &RawValue, shape: Shape, base: &str) -> Result<Request<Body>, &'static str> {
+/// The request in an event, or why there is none. `base` is the path of the service's address, if it has one.
+/// `caller` is the source of the caller's address.
+pub(super) fn request(
+    event: &RawValue,
+    shape: Shape,
+    base: &str,
+    caller: CallerAddress,
+) -> Result<Request<Body>, &'static str> {
     let event: Event = serde_json::from_str(event.get()).map_err(|_| "The event is none of HTTP")?;
     let context = event.request_context;
     let stage = context.as_ref().and_then(|context| context.stage.as_deref()).unwrap_or_default().to_owned();
@@ -101,7 +110,7 @@ pub(super) fn request(event: &RawValue, shape: Shape, base: &str) -> Result<Requ
     };
     let method = method.ok_or("The event has no method")?;
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| "The event's method is none")?;
-    // An absolute URL would name another host, and `*` none.
+    // An absolute URL would name another host, and `*` has no path.
     let path = path.filter(|path| path.starts_with('/')).ok_or("The event has no path")?;
     let mut target = encoded(within(&path, &stage, base));
     if !query.is_empty() {
@@ -126,18 +135,29 @@ pub(super) fn request(event: &RawValue, shape: Shape, base: &str) -> Result<Requ
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
-    if let Some(ip) = ip.and_then(|ip| ip.parse::<IpAddr>().ok()) {
+    let ip = match caller {
+        CallerAddress::Gateway => ip.and_then(|ip| ip.parse::<IpAddr>().ok()),
+        CallerAddress::CloudFront => viewer_address(request.headers()),
+    };
+    if let Some(ip) = ip {
         request.extensions_mut().insert(SourceIp(ip));
     }
     Ok(request)
 }
 
-/// What our paths begin with.
-const ROOTS: [&str; 4] = ["/api/", "/.well-known/", "/healthz", "/openapi.json"];
+/// `198.51.100.10:46532`, or `2001:db8::1:46532`: an address, and a port after the last colon (CloudFront Developer
+/// Guide, "Add CloudFront request headers").
+fn viewer_address(headers: &HeaderMap) -> Option<IpAddr> {
+    let (address, _port) = headers.get("cloudfront-viewer-address")?.to_str().ok()?.rsplit_once(':')?;
+    address.trim_matches(['[', ']']).parse().ok()
+}
 
-/// The path below where the service is. Whether a stage or a custom domain's base path is in an event's path depends
-/// on the kind of API, its domain, and on how it was reached; so a prefix is taken off where what follows is one of
-/// our paths, and only there.
+/// What our paths begin with.
+const ROOTS: [&str; 4] = ["/api/", path::WELL_KNOWN, path::HEALTH, path::OPENAPI];
+
+/// The path below the service's address. An event's path may contain a stage or a custom domain's base path.
+/// That depends on the kind of API, its domain, and the URL that was used. So a prefix is removed only if the
+/// rest is one of our paths.
 fn within<'a>(path: &'a str, stage: &str, base: &str) -> &'a str {
     let below = |prefix: &str| {
         let prefix = prefix.trim_matches('/');
@@ -147,8 +167,8 @@ fn within<'a>(path: &'a str, stage: &str, base: &str) -> &'a str {
     below(base).or_else(|| below(stage)).unwrap_or(path)
 }
 
-/// Some gateways decode paths. What cannot be in one is encoded again; percent signs stay, so that what came
-/// encoded is not encoded twice.
+/// Some gateways decode paths. Characters that a path cannot contain are encoded again. Percent signs stay,
+/// so that an encoded path is not encoded twice.
 fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -163,7 +183,7 @@ fn encoded(text: &str) -> String {
     encoded
 }
 
-/// REST APIs give the query decoded, in two maps: each name's last value, and all of them.
+/// REST APIs give the query decoded, in two maps: each name's last value, and all values.
 fn query(many: &BTreeMap<String, Option<Vec<String>>>, one: &BTreeMap<String, Option<String>>) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     for (name, value) in one {
@@ -191,7 +211,7 @@ fn headers(
             headers.append(&name, HeaderValue::try_from(value).map_err(|_| wrong)?);
         }
     }
-    // As they came: what is only here came once.
+    // A header that is only here came once, so it is added as it came.
     let known: Vec<HeaderName> = headers.keys().cloned().collect();
     for (name, value) in one {
         let name = HeaderName::try_from(name).map_err(|_| wrong)?;
@@ -202,11 +222,12 @@ fn headers(
     Ok(headers)
 }
 
-/// Bytes that Lambda takes as an invocation's buffered answer, the JSON around the body included
+/// The largest buffered answer of an invocation that Lambda accepts, in bytes, including the JSON around the
+/// body
 /// ([quotas](https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)).
 pub(super) const MAX_ANSWER: usize = 6 * 1024 * 1024;
 
-/// A whole answer; `None` if it is too large.
+/// A complete answer. `None` if it is too large.
 pub(super) fn answer(
     shape: Shape,
     status: StatusCode,
@@ -221,7 +242,7 @@ pub(super) fn answer(
     let json = match shape {
         Shape::V1 => {
             let mut answer = ApiGatewayProxyResponse::default();
-            // What is in both maps would be sent twice.
+            // A header that is in both maps would be sent twice.
             (answer.headers, answer.multi_value_headers) = by_number(&headers);
             (answer.status_code, answer.body, answer.is_base64_encoded) =
                 (status_code, body, is_base64_encoded);
@@ -246,7 +267,7 @@ pub(super) fn prelude(status: StatusCode, headers: HeaderMap) -> MetadataPrelude
     MetadataPrelude { status_code: status, headers, cookies }
 }
 
-/// Those that come once, and those that come more often.
+/// Headers that occur once, and headers that occur several times.
 fn by_number(headers: &HeaderMap) -> (HeaderMap, HeaderMap) {
     let (mut once, mut often) = (HeaderMap::new(), HeaderMap::new());
     for name in headers.keys() {
@@ -259,7 +280,7 @@ fn by_number(headers: &HeaderMap) -> (HeaderMap, HeaderMap) {
     (once, often)
 }
 
-/// One value for each name, as RFC 9110 section 5.3 lets them be joined; all but cookies, which cannot be.
+/// One value for each name, joined as RFC 9110 section 5.3 allows. Cookies cannot be joined and are separate.
 fn without_cookies(mut headers: HeaderMap) -> (HeaderMap, Vec<String>) {
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let cookies = headers.get_all(SET_COOKIE).iter().map(text).collect();

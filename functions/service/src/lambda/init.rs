@@ -1,30 +1,31 @@
 //! Telling Lambda that a function cannot start ([Runtime API, initialization error](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html#runtimes-api-initerror)):
 //! the invocation that waits for it then fails with this reason, not with an exit status.
 
-use std::{env, fmt};
+use std::env;
 
+use deputize_core::error::{Cause, chain};
 use http::{Method, Request};
 use lambda_runtime_api_client::{BoxError, Client, body::Body};
 use serde::Serialize;
 
 use crate::config::{Function, Misconfigured};
 
-/// Where the Runtime API is; set by Lambda.
+/// The variable in which Lambda sets the address of the Runtime API.
 const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
 
 /// Why a function cannot start.
 #[derive(Debug)]
 pub(super) struct Failure {
     kind: &'static str,
-    why: String,
+    why: Cause,
 }
 
 impl Failure {
-    pub(super) fn other(why: impl fmt::Display) -> Self {
-        Self { kind: "Runtime.InitError", why: why.to_string() }
+    pub(super) fn other(why: impl Into<Cause>) -> Self {
+        Self { kind: "Runtime.InitError", why: why.into() }
     }
 
-    /// One line in the log, as all lines are, and Lambda's own account of it.
+    /// Writes one line to the log, like all other lines, and tells Lambda.
     pub(super) async fn report(&self, function: Function) {
         #[derive(Serialize)]
         struct Line<'a> {
@@ -34,14 +35,15 @@ impl Failure {
             function: &'static str,
         }
         let target = "deputize_service::lambda";
-        let line = Line { level: "ERROR", target, message: &self.why, function: function.name() };
+        let message = &chain(&*self.why);
+        let line = Line { level: "ERROR", target, message, function: function.name() };
         if let Ok(line) = serde_json::to_string(&line) {
             println!("{line}");
         }
         if env::var_os(RUNTIME_API).is_some()
             && let Err(error) = self.tell().await
         {
-            // There is nobody else to tell.
+            // Only this output is left.
             eprintln!("the Runtime API could not be told: {error}");
         }
     }
@@ -54,7 +56,7 @@ impl Failure {
             error_type: &'static str,
             stack_trace: [&'static str; 0],
         }
-        let error = InitError { error_message: &self.why, error_type: self.kind, stack_trace: [] };
+        let error = InitError { error_message: &chain(&*self.why), error_type: self.kind, stack_trace: [] };
         let request = Request::builder()
             .method(Method::POST)
             .uri("/2018-06-01/runtime/init/error")
@@ -66,7 +68,7 @@ impl Failure {
 
 impl From<Misconfigured> for Failure {
     fn from(wrong: Misconfigured) -> Self {
-        Self { kind: "Runtime.InvalidConfiguration", why: wrong.to_string() }
+        Self { kind: "Runtime.InvalidConfiguration", why: wrong.into() }
     }
 }
 
@@ -76,13 +78,13 @@ impl From<String> for Failure {
     }
 }
 
-impl From<BoxError> for Failure {
-    fn from(error: BoxError) -> Self {
-        Self::other(error)
+impl From<Cause> for Failure {
+    fn from(why: Cause) -> Self {
+        Self::other(why)
     }
 }
 
-/// The runtime panics without.
+/// Without these variables the runtime would panic.
 pub(super) fn require_lambda() -> Result<(), Failure> {
     let needed = [
         RUNTIME_API,

@@ -1,9 +1,13 @@
 //! Logs as JSON lines, which `CloudWatch` can be asked about by field.
+//!
+//! Lines have the request's id, trace and span. Our crates log no secret at any level, which the end-to-end tests check
+//! over everything that they print. Other crates' lines below `info` are left out, because those may.
 
+use deputize_core::error::{Cause, because};
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
     Layer, Registry,
-    filter::{FilterExt, Targets, filter_fn},
+    filter::{FilterExt, ParseError, Targets, filter_fn},
     fmt::{self, MakeWriter},
     layer::SubscriberExt,
     util::SubscriberInitExt,
@@ -11,16 +15,16 @@ use tracing_subscriber::{
 
 /// Begins to log. A level is for our own crates: below `info` others log what passes through them, tokens
 /// and bodies included.
-pub(super) fn begin(levels: &str) -> Result<(), String> {
+pub(super) fn begin(levels: &str) -> Result<(), Cause> {
     let logs = Registry::default().with(layer(levels, std::io::stdout)?);
-    logs.try_init().map_err(|error| error.to_string())
+    Ok(logs.try_init()?)
 }
 
-fn layer<W>(levels: &str, to: W) -> Result<impl Layer<Registry>, String>
+fn layer<W>(levels: &str, to: W) -> Result<impl Layer<Registry>, Cause>
 where
     W: for<'w> MakeWriter<'w> + 'static,
 {
-    let levels: Targets = levels.parse().map_err(|error| format!("DEPUTIZE_LOG: {error}"))?;
+    let levels: Targets = levels.parse().map_err(|error: ParseError| because("DEPUTIZE_LOG", error))?;
     let lines = fmt::layer().json().flatten_event(true).with_span_list(false).without_time().with_writer(to);
     Ok(lines.with_filter(levels.and(filter_fn(is_fit))))
 }

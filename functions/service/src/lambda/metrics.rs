@@ -1,8 +1,12 @@
-//! What `CloudWatch` is told of each request, as a line of its log ([embedded metric format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html)).
-//! It is the request's one line at the usual level, so it also has what one looks for in an access log.
+//! What `CloudWatch` is told of each request, as a line of its log
+//! ([embedded metric format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html)).
+//! It is the request's one line at the usual level, so it also has what an access log would have.
 //!
-//! Written here and not by `metrics_cloudwatch_embedded`: that is a process's recorder, which adds up and is flushed,
-//! and cannot tell a stream's end from an invocation's.
+//! The line is written when the answer has ended, a stream too. There are few dimensions: the function, and the route
+//! as it is in the code. So a caller cannot make more of them.
+//!
+//! `metrics_cloudwatch_embedded` is not used. It is a process's recorder, which adds up and is flushed, and cannot
+//! distinguish a stream's end from an invocation's.
 
 use std::{
     sync::Arc,
@@ -15,30 +19,38 @@ use serde::Serialize;
 
 use crate::edge::Served;
 
-/// Where lines go.
+/// The output for lines.
 pub type Print = Arc<dyn Fn(&str) + Send + Sync>;
 
 pub(super) fn to_stdout() -> Print {
-    // One write for a line, so that lines of logs and of metrics do not mix.
+    // One write for each line, so that lines of logs and of metrics do not mix.
     Arc::new(|line| println!("{line}"))
 }
 
 const NAMESPACE: &str = "Deputize";
 
 /// A request that is being served.
-pub(super) struct Gauge {
+pub(super) struct RequestMetrics {
     function: Arc<str>,
     print: Print,
     began: Instant,
+    /// The time until an answer began.
+    answered: Option<Duration>,
     method: Method,
 }
 
-impl Gauge {
+impl RequestMetrics {
     pub(super) fn begin(function: &Arc<str>, print: &Print, method: Method) -> Self {
-        Self { function: Arc::clone(function), print: Arc::clone(print), began: Instant::now(), method }
+        let (function, print) = (Arc::clone(function), Arc::clone(print));
+        Self { function, print, began: Instant::now(), answered: None, method }
     }
 
-    /// Once its answer has been sent, or will not be.
+    /// To be called when the answer is known. How long sending it takes does not count.
+    pub(super) fn answers(&mut self) {
+        self.answered.get_or_insert_with(|| self.began.elapsed());
+    }
+
+    /// To be called when the answer has been sent, or will not be.
     pub(super) fn end(self, status: StatusCode, served: Option<&Served>) {
         let request = served.map(|served| &served.request);
         let line = Line {
@@ -47,12 +59,16 @@ impl Gauge {
             route: served.map_or("-", |served| served.route.as_str()),
             requests: 1,
             errors: u8::from(status.is_server_error()),
+            upstream_errors: u8::from(
+                status.is_server_error() && served.is_some_and(|served| served.is_upstreams_fault),
+            ),
             denied: u8::from(
                 status == StatusCode::FORBIDDEN
                     || request.is_some_and(|request| request.measured.was_denied()),
             ),
             unauthorized: u8::from(status == StatusCode::UNAUTHORIZED),
             latency: millis(self.began.elapsed()),
+            time_to_answer: millis(self.answered.unwrap_or_else(|| self.began.elapsed())),
             upstream_latency: request.and_then(|request| request.measured.upstream()).map(millis),
             method: self.method.as_str(),
             status: status.as_u16(),
@@ -65,7 +81,7 @@ impl Gauge {
     }
 }
 
-fn trace_id(request: &audit::Request) -> String {
+fn trace_id(request: &audit::RequestContext) -> String {
     request.trace.id()
 }
 
@@ -73,22 +89,27 @@ fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// Metrics are the fields that `_aws` names, dimensions those that it says are; the rest are properties, which cost
-/// nothing and can be searched for.
+/// Metrics are the fields that `_aws` names as metrics, dimensions those that it names as dimensions. The
+/// others are properties: they cost nothing and can be searched.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Line<'a> {
     #[serde(rename = "_aws")]
     aws: About,
     function: &'a str,
-    /// The path as it is in the code, such as `/api/v1/proxy/{server_id}/tools`, so that there are not more of
-    /// them than endpoints.
+    /// The path as it is in the code, such as `/api/v1/proxy/{server_id}/tools`. So there are only as many as
+    /// endpoints.
     route: &'a str,
     requests: u8,
     errors: u8,
+    /// Errors that an MCP server or an authorization server caused.
+    upstream_errors: u8,
     denied: u8,
     unauthorized: u8,
+    /// The time until the answer's end. For a stream, that is its whole duration.
     latency: f64,
+    /// The time until the answer began.
+    time_to_answer: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream_latency: Option<f64>,
     method: &'a str,
@@ -112,7 +133,7 @@ struct About {
 struct Directive {
     namespace: &'static str,
     dimensions: [&'static [&'static str]; 2],
-    metrics: [Metric; 6],
+    metrics: [Metric; 8],
 }
 
 #[derive(Serialize)]
@@ -132,10 +153,12 @@ impl About {
             metrics: [
                 count("Requests"),
                 count("Errors"),
+                count("UpstreamErrors"),
                 count("Denied"),
                 count("Unauthorized"),
                 time("Latency"),
-                // Where no server was called the field is missing, and CloudWatch takes no value.
+                time("TimeToAnswer"),
+                // If no server was called, the field is missing, and CloudWatch records no value.
                 time("UpstreamLatency"),
             ],
         };

@@ -3,59 +3,84 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `event` | Lambda's events as requests, and answers in the shape that fits the event |
-//! | `entry` | an invocation's story: event, request, answer, within its time |
+//! | `handler` | an invocation's story: event, request, answer, within its time |
 //! | `metrics` | what `CloudWatch` is told of each request |
 //! | `logs` | what is logged, and that it is ours |
 //! | `aws` | how a function reaches AWS |
-//! | `trust` | and by whose certificates it knows it |
+//! | `trust` | by which certificates it recognizes AWS |
 //! | `runtime` | invocations from Lambda, answers to it |
 //! | `init` | telling Lambda that a function cannot start |
 //!
-//! `lambda_http` brings the runtime. Its reading of events is not used: what it does not know ends the invocation
-//! in a function error, which the caller sees as a 502 of the gateway's; it panics over a body that says it is base64
-//! and is not; and of a header that came twice it keeps one.
+//! `lambda_http` brings the runtime. Its reading of events is not used. An unknown event would end the invocation in a
+//! function error, which the caller sees as a 502 of the gateway's. A body that says it is base64 and is not would
+//! cause a panic. And of a header that came twice it keeps one.
+//!
+//! **A function's start.** A function is started for the first request, for each request that comes while all processes
+//! are busy, and after each deployment. So it does as little as possible before it can take a request:
+//!
+//! - **No request to the network,** except to resolve a KMS key that is named by an alias. The table, the KMS and an
+//!   issuer's keys are asked when a request needs them. A table that cannot be reached is a 503, not a function that
+//!   does not start.
+//! - **TLS is set up by the first connection that needs it** ([`crate::lazy`]).
+//! - **AWS is recognized by five certificates** (`trust`), and found by the environment's variables (`aws`).
+//! - **Routes are mounted without their description** ([`crate::routes`]).
+//! - **What every first call of the proxy needs is done beside its reads:** TLS for MCP servers, and what Cedar makes
+//!   once. Before the first poll it would delay the requests that are only refused.
+//! - **The kernel seeds the randomness.** AWS-LC also gathers entropy from the processor's timing, which takes a tenth
+//!   of a second on a busy core. `infra/build` leaves that out. Every key on the machine rests on the kernel's
+//!   randomness anyway.
+//! - **One thread.** Lambda gives a process one request at a time.
+//! - **Only what it calls is in it.** The five functions are built together (`infra/build`), with one set of features
+//!   and fat link-time optimization. Cedar is only in the two that decide or check policies, though `core` holds it for
+//!   all. A function's own package is compiled for size, and with it what the optimizer puts together; dependencies are
+//!   compiled for speed.
+//!
+//! `tests/bench/run --only cold` measures it, beside the smallest function that there can be. What is wrong at the
+//! start goes to the log and to the Runtime API's `init/error`.
 
 mod aws;
-mod entry;
 mod event;
+mod handler;
 mod init;
 mod logs;
 mod metrics;
 mod runtime;
 mod trust;
 
-use std::{process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use axum::Router;
 use deputize_core::{
     Core,
-    issuers::Issuers,
+    issuers::{self, Issuers},
     table::{Table, TableOptions},
     vault::Vault,
 };
 pub use lambda_http::Context;
 
 pub use self::{
-    entry::{Entry, Streamed},
+    handler::{LambdaHandler, Streamed},
     metrics::Print,
 };
 use crate::{
     address::AddressPolicy,
-    config::{Config, Function},
+    config::{Config, Function, IssuersFrom},
     fetch::HttpFetch,
     kms,
     outbound::{Outbound, Times},
 };
 
-/// What a function's routes are made of.
+/// What a function makes its routes from.
 #[derive(Debug)]
 pub struct Parts {
     pub core: Arc<Core>,
     /// Where MCP servers may be.
     pub upstreams: AddressPolicy,
+    /// How long a stream of messages that MCP servers send on their own may last, if there are such streams.
+    pub session_streams: Option<Duration>,
 }
 
-/// Runs a function until Lambda ends it. A function that cannot start says so in its log and to Lambda.
+/// Runs a function until Lambda ends it. If the function cannot start, its log and Lambda are told why.
 pub async fn run(function: Function, routes: impl FnOnce(Parts) -> Result<Router, String>) -> ExitCode {
     match start(function, routes).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -73,20 +98,25 @@ async fn start(
     init::require_lambda()?;
     let config = Config::from_env(function)?;
     logs::begin(&config.log)?;
-    let (streams, upstreams) = (config.streams, config.upstreams);
+    let Config { streams, upstreams, session_streams, caller_address, .. } = config;
     let core = Arc::new(core(config).await?);
-    let routes = routes(Parts { core: Arc::clone(&core), upstreams })?;
+    let routes = routes(Parts { core: Arc::clone(&core), upstreams, session_streams })?;
     let name = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| function.name().to_owned());
-    let entry = Arc::new(Entry::new(name, routes, core, metrics::to_stdout()));
-    runtime::serve(entry, streams).await.map_err(init::Failure::from)
+    let entry =
+        LambdaHandler::new(name, routes, core, metrics::to_stdout()).told_of_callers_by(caller_address);
+    runtime::serve(Arc::new(entry), streams).await.map_err(init::Failure::from)
 }
 
 async fn core(config: Config) -> Result<Core, init::Failure> {
     let aws = aws::from_env()?;
-    let options = TableOptions { name: config.table, ..TableOptions::default() };
+    let options = TableOptions { name: config.table, retention: config.retention, ..TableOptions::default() };
     let table = Table::new(aws_sdk_dynamodb::Client::new(&aws), options);
     let fetch = HttpFetch::new();
-    let issuers = Issuers::new(config.issuers, Arc::new(fetch));
+    let issuers = match config.issuers {
+        IssuersFrom::Here(issuers) => issuers,
+        IssuersFrom::Table(hash) => issuers::stored(&table, &hash).await.map_err(init::Failure::other)?,
+    };
+    let issuers = Issuers::new(issuers, Arc::new(fetch));
     let vault = match &config.vault {
         Some(config) => kms::vault(&aws, config).await.map_err(init::Failure::other)?,
         None => Vault::none(),

@@ -1,9 +1,12 @@
-//! Invocations from Lambda, and answers to it ([Runtime API](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html),
+//! Invocations from Lambda, and answers to it
+//! ([Runtime API](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html),
 //! [response streaming](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming)).
 //!
 //! `lambda_runtime` fetches the events. Answers are sent here, since its client leaves Nagle's algorithm on: each part
 //! of a streamed answer would wait until the one before is acknowledged, some 40 ms where acknowledgements are delayed.
-//! And what is no JSON, which it answers with a function error, is an HTTP answer like all else.
+//! And an event that is no JSON, which it answers with a function error, gets an HTTP answer like all others.
+//!
+//! A stream has one form for function URLs and REST APIs: a JSON prelude, eight zero bytes, the body as it comes.
 
 use std::{
     sync::Arc,
@@ -27,28 +30,29 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use tower::{Service, layer::layer_fn};
 
-use super::entry::{Entry, Streamed};
+use super::handler::{LambdaHandler, Streamed};
 
-/// Which invocation is answered, where Lambda says so: an answer that comes too late is then not taken for another's.
+/// The invocation that is answered, if Lambda gives it an id. So an answer that comes too late is not taken
+/// for another invocation's.
 const INVOCATION_ID: HeaderName = HeaderName::from_static("lambda-runtime-invocation-id");
 const ERROR_TYPE: HeaderName = HeaderName::from_static("lambda-runtime-function-error-type");
 const ERROR_BODY: HeaderName = HeaderName::from_static("lambda-runtime-function-error-body");
 
 /// Answers invocations until Lambda ends the process.
-pub(super) async fn serve(entry: Arc<Entry>, streams: bool) -> Result<(), Error> {
+pub(super) async fn serve(entry: Arc<LambdaHandler>, streams: bool) -> Result<(), Error> {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     let client = Arc::new(Client::builder().with_connector(connector).build()?);
     let answers = Answers { entry, client, streams };
-    // What a runtime is made of is a handler of parsed events; all that it would do is done by the layer.
+    // A runtime needs a handler of parsed events. The layer does all the work, so this one does nothing.
     let handler = service_fn(async |_: LambdaEvent<IgnoredAny>| Ok::<_, Error>(()));
     Runtime::new(handler).layer(layer_fn(move |_| answers.clone())).run().await
 }
 
-/// What becomes of an invocation.
+/// Answers invocations, as a layer.
 #[derive(Clone)]
 struct Answers {
-    entry: Arc<Entry>,
+    entry: Arc<LambdaHandler>,
     client: Arc<Client>,
     streams: bool,
 }
@@ -65,13 +69,15 @@ impl Service<LambdaInvocation> for Answers {
     fn call(&mut self, invocation: LambdaInvocation) -> Self::Future {
         let Self { entry, client, streams } = self.clone();
         async move {
+            let context = invocation.context.clone();
             let answer = answer(&entry, invocation, streams).await?;
             match client.call(answer).await {
                 Ok(taken) if taken.status().is_success() => {}
                 Ok(refused) => tracing::error!(status = %refused.status(), "Lambda did not take an answer"),
-                // Whoever waited for it may be gone. If Lambda is, the next poll ends the process.
+                // The caller may be gone. If Lambda is gone, the next poll ends the process.
                 Err(error) => tracing::error!(error = ?error, "an answer could not be sent to Lambda"),
             }
+            entry.finish_tasks(&context).await;
             Ok(())
         }
         .boxed()
@@ -79,7 +85,11 @@ impl Service<LambdaInvocation> for Answers {
 }
 
 /// The request to Lambda that answers an invocation.
-async fn answer(entry: &Entry, invocation: LambdaInvocation, streams: bool) -> Result<Request<Body>, Error> {
+async fn answer(
+    entry: &LambdaHandler,
+    invocation: LambdaInvocation,
+    streams: bool,
+) -> Result<Request<Body>, Error> {
     let LambdaInvocation { parts, body, context } = invocation;
     let event = serde_json::from_slice(&body).unwrap_or_else(|_| RawValue::NULL.to_owned());
     let uri = format!("/2018-06-01/runtime/invocation/{}/response", context.request_id);
@@ -103,10 +113,11 @@ async fn answer(entry: &Entry, invocation: LambdaInvocation, streams: bool) -> R
     Ok(request)
 }
 
-/// What begins with a JSON of status and headers, and eight bytes of nothing.
+/// An answer that begins with the status and headers in JSON, followed by eight zero bytes.
 const HTTP_INTEGRATION: &str = "application/vnd.awslambda.http-integration-response";
 
-/// A streamed answer's bytes. Should they break off, trailers say so, and whoever reads them sees no whole answer.
+/// The bytes of a streamed answer. If they break off, trailers say so, and the reader sees that the answer is
+/// not complete.
 fn chunks(answer: StreamResponse<Streamed>) -> Result<Body, Error> {
     let mut prelude = serde_json::to_vec(&answer.metadata_prelude)?;
     prelude.extend([0; 8]);

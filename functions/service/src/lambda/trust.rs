@@ -1,15 +1,18 @@
-//! Who is believed to be AWS.
+//! By which certificates a function recognizes AWS.
 //!
-//! AWS has its own certificate authority, Amazon Trust Services, from which its endpoints' certificates are
-//! ([for DynamoDB's](https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ats-certs.html)). It asks those who
-//! keep a trust store of their own to have all five of [its roots](https://www.amazontrust.com/repository/) in it. They are
-//! all that a function trusts for AWS: nobody else's certificate is worth anything between it and its table or its KMS.
-//! And five are read in no time, where to read all that a machine trusts was two thirds of a function's work until its
-//! first answer.
+//! AWS has its own certificate authority, Amazon Trust Services, which signs its endpoints' certificates
+//! ([for DynamoDB's](https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ats-certs.html)). It asks clients
+//! with a trust store of their own to include all five of [its roots](https://www.amazontrust.com/repository/). A
+//! function trusts these alone for AWS: no other authority can vouch for its table or its KMS. `AWS_CA_BUNDLE` names
+//! others, without a new build.
+//!
+//! Reading five takes almost no time. Reading all certificates that a machine trusts was two thirds of a function's
+//! work until its first answer.
 
 use std::fs;
 
 use aws_smithy_http_client::tls::TrustStore;
+use deputize_core::error::{Cause, because};
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
@@ -21,12 +24,13 @@ const AMAZONS: &[u8] = include_bytes!("amazon_roots.pem");
 /// environment's `AWS_CA_BUNDLE`
 /// ([AWS SDKs and Tools Reference Guide, "General configuration settings"](https://docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html)).
 /// Fails if there is none in it.
-pub(super) fn trusted(region: &str, bundle: Option<&str>) -> Result<TrustStore, String> {
+pub(super) fn trusted(region: &str, bundle: Option<&str>) -> Result<TrustStore, Cause> {
     match bundle {
         Some(path) => {
-            let pem = fs::read(path).map_err(|error| format!("AWS_CA_BUNDLE: {path}: {error}"))?;
+            let wrong = |why: Cause| because(format!("AWS_CA_BUNDLE: {path}"), why);
+            let pem = fs::read(path).map_err(|error| wrong(error.into()))?;
             // Whoever connects would panic over what does not parse.
-            parse(&pem).map_err(|why| format!("AWS_CA_BUNDLE: {path}: {why}"))?;
+            parse(&pem).map_err(wrong)?;
             Ok(TrustStore::empty().with_pem_certificate(pem))
         }
         None if has_other_authorities(region) => Ok(TrustStore::default()),
@@ -34,23 +38,23 @@ pub(super) fn trusted(region: &str, bundle: Option<&str>) -> Result<TrustStore, 
     }
 }
 
-/// China and the isolated partitions: there it is whom the machine trusts.
+/// China and the isolated partitions. There, the machine's own certificates are trusted.
 fn has_other_authorities(region: &str) -> bool {
     region.starts_with("cn-") || region.contains("-iso")
 }
 
-fn parse(pem: &[u8]) -> Result<RootCertStore, &'static str> {
+fn parse(pem: &[u8]) -> Result<RootCertStore, Cause> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|_| "it is not in PEM, or cut short")?;
-        roots.add(certificate).map_err(|_| "one of its certificates is none")?;
+        let certificate = certificate.map_err(|error| because("it is not in PEM, or cut short", error))?;
+        roots.add(certificate).map_err(|error| because("one of its certificates is none", error))?;
     }
-    if roots.is_empty() { Err("there is no certificate in it") } else { Ok(roots) }
+    if roots.is_empty() { Err("there is no certificate in it".into()) } else { Ok(roots) }
 }
 
 #[cfg(test)]
 mod tests {
-    use deputize_core::secret::sha256_hex;
+    use deputize_core::{error::chain, secret::sha256_hex};
 
     use super::*;
 
@@ -100,6 +104,6 @@ mod tests {
         insta::assert_snapshot!(why("-----BEGIN CERTIFICATE-----\nMIIB\n"), @"it is not in PEM, or cut short");
         insta::assert_snapshot!(why("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"), @"one of its certificates is none");
         let missing = trusted("eu-central-1", Some("/nowhere/bundle.pem")).unwrap_err();
-        insta::assert_snapshot!(missing, @"AWS_CA_BUNDLE: /nowhere/bundle.pem: No such file or directory (os error 2)");
+        insta::assert_snapshot!(chain(&*missing), @"AWS_CA_BUNDLE: /nowhere/bundle.pem: No such file or directory (os error 2)");
     }
 }

@@ -1,4 +1,4 @@
-// The job, by our package.
+// The job, with the npm package.
 
 import { AgentClient } from "deputize";
 

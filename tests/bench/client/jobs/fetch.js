@@ -1,4 +1,4 @@
-// The job, by fetch and nothing else: no renewal, no retries, no words about errors. The floor.
+// The job, with fetch only: no renewal, no retries, no texts for errors. This is the minimum.
 
 export function start({ url, clientId, clientSecret, email, server }) {
   let token;

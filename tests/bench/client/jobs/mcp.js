@@ -1,4 +1,4 @@
-// The job, by the official MCP client, with tokens by oauth4webapi: what one would use without our package.
+// The job, with the official MCP client and tokens by oauth4webapi: the usual way without the npm package.
 
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import * as oauth from "oauth4webapi";

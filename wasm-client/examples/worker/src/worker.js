@@ -1,6 +1,6 @@
-// Holds an agent's credentials, and calls one tool for whoever's JWT a page sends. It verifies nothing itself: it exchanges
-// the JWT for a token on behalf of its user, which the service gives if the JWT is good and the user has delegated to the
-// agent. What the tool may do then is decided by the policies of both.
+// Holds an agent's credentials, and calls one tool for the user whose JWT a page sends. It verifies nothing itself:
+// it exchanges the JWT for a token on behalf of its user. The service gives that token if the JWT is good and the
+// user has delegated to the agent. The policies of both then decide what the tool may do.
 //
 //   POST /    Authorization: Bearer <user's JWT>    {"org": "acme-corp"}    answers the tool's result
 
@@ -9,9 +9,9 @@ import { AgentClient, DeputizeError } from "deputize";
 const TOOL = "list_repos";
 const MAX_BODY = 4 * 1024;
 // What a page may be told; all else is the worker's own business.
-const TOLD = ["code", "detail", "hint", "requestId", "retryAfter", "deniedFor", "reason"];
+const TOLD = ["code", "detail", "hint", "requestId", "retryAfter", "reason", "deniedFor", "explanation"];
 
-// Made once for each instance: the agent's own tokens are kept in it.
+// Made once for each instance, and keeps the agent's own tokens.
 let agent;
 
 export default {
@@ -46,7 +46,7 @@ async function answerTo(request, env) {
   return Response.json(result);
 }
 
-/** The body, unless it is too long: read no further than that, whatever its length is said to be. */
+/** The body, unless it is too long. No more than the limit is read, whatever the stated length is. */
 async function textOf(request) {
   const decoder = new TextDecoder();
   let text = "";
@@ -73,7 +73,7 @@ function told(error) {
     console.error(error);
     return refused(500, "server_error", "Internal error");
   }
-  // Whatever is wrong with the agent's own credentials is no fault of the page's.
+  // An error in the agent's own credentials is not the page's fault.
   const isOurs = error.code === "invalid_client";
   if (isOurs) console.error(`${error.detail}: ${error.hint} (request ${error.requestId})`);
   const fields = isOurs ? { code: "server_error", detail: "The agent could not be authenticated", requestId: error.requestId } : error;

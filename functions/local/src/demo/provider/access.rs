@@ -23,7 +23,7 @@ struct Claims {
     client_id: String,
     email: String,
     scope: Scopes,
-    /// The family, with which it dies.
+    /// The family. The token ends with it.
     sid: FamilyId,
     jti: Uuid,
     iat: i64,
@@ -48,7 +48,7 @@ impl Provider {
             aud: family.resource.clone(),
             client_id: client_id.to_owned(),
             email: family.user.clone(),
-            // A right to refresh is none that an access token has.
+            // An access token cannot refresh, so it does not get this scope.
             scope: Scopes::which(|scope| scope != OFFLINE && scopes.has(scope)),
             sid: handle.family(),
             jti: Uuid::new_v4(),
@@ -68,16 +68,16 @@ impl Provider {
         })
     }
 
-    /// Whose an access token is, and what for; `None` if it is not good.
+    /// The user and scopes of an access token. `None` if it is not good.
     pub fn access(&self, token: &str) -> Option<Access> {
         let claims = self.read(token)?;
-        // The clock is ours, so there is no skew to be lenient about.
+        // The same clock issued it, so no leeway is needed.
         let good = claims.exp > self.now().as_seconds() && self.0.families.get(&claims.sid).is_some();
         let scopes = claims.scope.iter().map(str::to_owned).collect();
         good.then_some(Access { user: claims.email, scopes })
     }
 
-    /// The family of an access token that may have expired.
+    /// The family of an access token, also of an expired one.
     pub(super) fn family_of(&self, token: &str) -> Option<FamilyId> {
         Some(self.read(token)?.sid)
     }

@@ -27,7 +27,7 @@ use crate::{
     demo_servers::{READ, WRITE},
 };
 
-/// A request that a person can be asked about.
+/// A valid request, which a user can be asked about.
 struct Asked {
     client_id: String,
     client: Client,
@@ -56,8 +56,8 @@ pub(super) async fn decide(
     RawQuery(query): RawQuery,
     body: Bytes,
 ) -> Response {
-    // The form is sent to the page's own address, so the request is read again rather than believed to be
-    // what was shown.
+    // The form is sent to the page's own URL. So the request is read again, instead of trusting that it is
+    // the one that was shown.
     let asked = match read(&provider, query.as_deref()) {
         Ok(asked) => asked,
         Err(response) => return *response,
@@ -99,7 +99,7 @@ async fn grant(provider: &Provider, asked: &Asked, user: &str, scopes: Scopes) -
         refresh: None,
         used_at: now,
     };
-    // Before the code: one without its code ends at the first try to use it.
+    // The family comes before the code. If its code is then lost, the first attempt to use it ends the family.
     provider.0.families.begin(code.family(), family).await?;
     let kept = Code {
         hash: code.hash(),
@@ -111,8 +111,8 @@ async fn grant(provider: &Provider, asked: &Asked, user: &str, scopes: Scopes) -
     Ok(code)
 }
 
-/// Reads a request, or answers it. RFC 6749 section 4.1.2.1: until the redirect URI is known to be the
-/// client's, the person is told what is wrong with it; then the client is.
+/// Reads a request, or answers it. RFC 6749 section 4.1.2.1: while the redirect URI is not known to be the
+/// client's, errors are shown to the user; after that, they are sent to the client.
 fn read(provider: &Provider, query: Option<&str>) -> Result<Asked, Box<Response>> {
     let told = |why| Box::new(page::refused(why));
     let query = Parameters::parse(query.unwrap_or_default().as_bytes());
@@ -128,7 +128,7 @@ fn whom_to_answer(provider: &Provider, query: &Parameters) -> Result<(String, Cl
     let client_id = query.get("client_id").unwrap_or_default();
     let client = Client::read(client_id, &provider.0.mac)
         .ok_or("The application that sent you is not registered here.")?;
-    // Compared as text: two spellings of an address can lead to different places (RFC 9700 section 4.1.3).
+    // Compared as text: two spellings of a URL can lead to different places (RFC 9700 section 4.1.3).
     let redirect_uri = query.get("redirect_uri").unwrap_or_default();
     let known = client.redirect_uris.iter().any(|own| own == redirect_uri);
     let url = Url::parse(redirect_uri).ok().filter(|_| known);
@@ -187,12 +187,12 @@ impl Back {
         self.redirect(&[("error", error), ("error_description", description)])
     }
 
-    /// With `iss`, so that the client knows whose answer it is (RFC 9207).
+    /// With `iss`, so that the client knows which server has answered (RFC 9207).
     fn redirect(&self, parameters: &[(&str, &str)]) -> Response {
         let mut url = self.url.clone();
         let state = self.state.as_deref().map(|state| ("state", state));
         url.query_pairs_mut().extend_pairs(parameters).extend_pairs(state).append_pair("iss", &self.issuer);
-        // 303: by GET, without the form and the password in it (RFC 9700 section 4.12).
+        // 303: the browser follows by GET, without the form and its password (RFC 9700 section 4.12).
         (StatusCode::SEE_OTHER, [(LOCATION, String::from(url))]).into_response()
     }
 }

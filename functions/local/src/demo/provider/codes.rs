@@ -13,12 +13,12 @@ use super::handle::{FamilyId, SecretHash};
 /// How long a code is good.
 pub(super) const LIFETIME: Duration = Duration::from_secs(60);
 
-/// What an exchange must match, beside what its family says.
+/// What an exchange must match, in addition to its family.
 #[derive(Debug)]
 pub(super) struct Code {
     pub(super) hash: SecretHash,
     pub(super) redirect_uri: String,
-    /// PKCE's, by S256 (RFC 7636 section 4.2).
+    /// The PKCE challenge by S256 (RFC 7636 section 4.2).
     pub(super) challenge: String,
     pub(super) expires_at: Timestamp,
 }
@@ -33,7 +33,7 @@ impl Codes {
         codes.insert(family, code);
     }
 
-    /// A family's code, once: whoever tries it has used it, be it in vain.
+    /// A family's code, only once: even a failed attempt uses it up.
     pub(super) fn take(&self, family: &FamilyId) -> Option<Code> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(family)
     }

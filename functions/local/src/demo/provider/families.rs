@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use deputize_core::{clock::Timestamp, secret::sha256_hex};
+use deputize_core::{clock::Timestamp, error::because, secret::sha256_hex};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -17,18 +17,19 @@ use crate::data_dir::DataDir;
 
 const FILE: &str = "demo-provider.json";
 
-/// More than a demo needs, and few enough to write anew at each change. Above it the longest unused goes.
+/// More than a demo needs, and few enough to write all at each change. Above this number, the one that was
+/// not used for the longest time is removed.
 const MAX: usize = 256;
 
-/// One authorization, with all tokens that come of it.
+/// One authorization, with all tokens that come from it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Family {
-    /// The client's id, hashed: ids are long.
+    /// The hash of the client's id, since ids are long.
     pub(super) client: String,
     pub(super) user: String,
     pub(super) scopes: Scopes,
     pub(super) resource: String,
-    /// Of the refresh token that is good now. None before the code was exchanged, and for ever without
+    /// The hash of the present refresh token. `None` before the code was exchanged, and always without
     /// `offline_access`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) refresh: Option<SecretHash>,
@@ -45,13 +46,13 @@ pub(super) fn hash_of_client(client_id: &str) -> String {
     sha256_hex(client_id.as_bytes())
 }
 
-type Kept = BTreeMap<FamilyId, Family>;
+type FamilyMap = BTreeMap<FamilyId, Family>;
 
 #[derive(Debug)]
 pub(super) struct Families {
     data: Arc<DataDir>,
-    kept: RwLock<Kept>,
-    /// Held by whoever changes them, so that looking one up does not wait for the disk.
+    kept: RwLock<FamilyMap>,
+    /// Held during a change, so that looking up a family does not wait for the disk.
     changing: Mutex<()>,
 }
 
@@ -59,8 +60,8 @@ impl Families {
     pub(super) fn open(data: &Arc<DataDir>) -> io::Result<Self> {
         let kept = match fs::read(data.file(FILE)) {
             Ok(json) => serde_json::from_slice(&json)
-                .map_err(|error| io::Error::other(format!("{FILE} cannot be read: {error}")))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Kept::new(),
+                .map_err(|error| io::Error::other(because(format!("{FILE} cannot be read"), error)))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => FamilyMap::new(),
             Err(error) => return Err(error),
         };
         Ok(Self { data: Arc::clone(data), kept: RwLock::new(kept), changing: Mutex::default() })
@@ -82,7 +83,7 @@ impl Families {
         .await
     }
 
-    /// Gives a family its first refresh token, if it is still there.
+    /// Gives a family its first refresh token, if the family still exists.
     pub(super) async fn start_refreshing(self: &Arc<Self>, first: &Handle) -> io::Result<bool> {
         let (id, hash) = (first.family(), first.hash());
         self.change(move |kept| match kept.get_mut(&id) {
@@ -95,8 +96,8 @@ impl Families {
         .await
     }
 
-    /// Exchanges a family's refresh token for its successor. If it is not the one that is good now, then
-    /// two have the same token, of whom one has stolen it: the family ends (RFC 9700 section 4.14.2).
+    /// Exchanges a family's refresh token for its successor. A refresh token that is not the present one
+    /// means that two parties have it and one of them stole it. So the family ends (RFC 9700 section 4.14.2).
     pub(super) async fn rotate(
         self: &Arc<Self>,
         presented: &Handle,
@@ -121,10 +122,11 @@ impl Families {
         self.change(move |kept| drop(kept.remove(&id))).await
     }
 
-    /// Changes them in the file, and then here: nothing is answered that a restart would forget.
+    /// Changes the families in the file and then in memory, so that a restart forgets nothing that was
+    /// answered.
     async fn change<T: Send + 'static>(
         self: &Arc<Self>,
-        change: impl FnOnce(&mut Kept) -> T + Send + 'static,
+        change: impl FnOnce(&mut FamilyMap) -> T + Send + 'static,
     ) -> io::Result<T> {
         let families = Arc::clone(self);
         let changed = tokio::task::spawn_blocking(move || {

@@ -13,13 +13,13 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-/// All codes and tokens that come of one authorization, by the hash of their common half. It is in access
-/// tokens too, and proves nothing.
+/// Names all codes and tokens of one authorization, by the hash of their common half. Access tokens contain
+/// it too; it proves nothing.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct FamilyId(String);
 
-/// The hash of a code's or refresh token's own half.
+/// The hash of the half that is a code's or a refresh token's own.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct SecretHash(String);
@@ -41,7 +41,7 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    /// The first of a new family.
+    /// The first handle of a new family.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self { family: random::<16>()?, secret: random::<32>()? })
     }
@@ -52,7 +52,7 @@ impl Handle {
         Some(Self { family: own(family), secret: own(secret) })
     }
 
-    /// Another of the same family.
+    /// Another handle of the same family.
     pub(super) fn successor(&self) -> io::Result<Self> {
         Ok(Self { family: self.family.clone(), secret: random::<32>()? })
     }

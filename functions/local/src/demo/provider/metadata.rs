@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::{Provider, scopes};
 use crate::demo_servers::READ;
 
-/// Where both documents are: between the host and the path of what they describe (RFC 8414 section 3.1,
-/// RFC 9728 section 3.1), so at the root and not below `/demo`.
+/// Serves both documents at the root and not below `/demo`: their path is between the host and the path of
+/// what they describe (RFC 8414 section 3.1, RFC 9728 section 3.1).
 pub(super) fn router() -> Router<Provider> {
     Router::new()
         .route("/.well-known/oauth-authorization-server/demo/oauth", get(authorization_server))
@@ -21,7 +21,7 @@ async fn authorization_server(State(provider): State<Provider>) -> Json<Value> {
 }
 
 impl Provider {
-    /// What it says of itself.
+    /// Its metadata document.
     pub(crate) fn metadata(&self) -> Value {
         const METHODS: [&str; 2] = ["none", "client_secret_basic"];
         let issuer = self.issuer();
@@ -43,7 +43,7 @@ impl Provider {
     }
 }
 
-/// Only what is needed to begin with: a client that wants to post learns of the scope from the refusal.
+/// Only the scope to begin with: a client that wants to post learns the other scope from the refusal.
 async fn protected_resource(State(provider): State<Provider>) -> Json<Value> {
     Json(json!({
         "resource": provider.resource(),

@@ -19,9 +19,9 @@ mod codes;
 mod families;
 mod handle;
 mod metadata;
+mod oauth_error;
 mod page;
 mod parameters;
-mod refusal;
 mod registration;
 mod scopes;
 #[cfg(test)]
@@ -55,7 +55,7 @@ use crate::{data_dir::DataDir, demo_servers::READ};
 /// How long an access token is valid.
 const ACCESS_TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
 
-/// Of every request, in bytes. Nothing that is sent here is long.
+/// The longest body of a request, in bytes. All of them are short.
 const MAX_BODY: usize = 16 * 1024;
 
 /// The authorization server. Cheap to clone; clones are the same one.
@@ -63,17 +63,17 @@ const MAX_BODY: usize = 16 * 1024;
 pub struct Provider(Arc<Inner>);
 
 struct Inner {
-    /// Its `issuer`, and where its endpoints are.
+    /// Its `issuer`, and the address of its endpoints.
     url: String,
     /// The MCP server that its tokens are for.
     resource: String,
-    /// Where Deputize takes people back to.
+    /// Deputize's address to which users come back.
     callback: String,
     mac: hmac::Key,
     signing: EncodingKey,
     verifying: DecodingKey,
     access_token_lifetime: Duration,
-    /// Knows the password that people sign in with.
+    /// Knows the password with which users sign in.
     issuer: DemoIssuer,
     codes: Codes,
     families: Arc<Families>,
@@ -92,18 +92,18 @@ pub struct Issued {
     pub access_token: SecretString,
     /// Only with the scope `offline_access`.
     pub refresh_token: Option<SecretString>,
-    /// Of the access token, in seconds.
+    /// The access token's lifetime in seconds.
     pub expires_in: u64,
     pub client_id: String,
     pub issuer: String,
-    /// Of the access token, joined by spaces.
+    /// The access token's scopes, joined by spaces.
     pub scope: String,
     pub resource: String,
 }
 
 impl Provider {
-    /// The authorization server whose key and families are kept in the data directory.
-    /// `callback` is where Deputize takes people back to.
+    /// The authorization server whose key and families are in the data directory. `callback` is Deputize's
+    /// address to which users come back.
     pub fn open(
         data: &Arc<DataDir>,
         base_url: &str,
@@ -146,7 +146,7 @@ impl Provider {
         &self.0.resource
     }
 
-    /// Connects somebody to Deputize as if they had just agreed to it in a browser.
+    /// Connects a user to Deputize as if they had just agreed in a browser.
     pub async fn connect(&self, email: &str) -> io::Result<Issued> {
         let client_id = self.client_id(&Client::public("Deputize", self.0.callback.clone()))?;
         let refresh = Handle::new()?;
@@ -162,7 +162,7 @@ impl Provider {
         self.issue(&client_id, &refresh, &family, &family.scopes, true)
     }
 
-    /// Its documents and endpoints, to be merged at the root.
+    /// Its documents and endpoints. To be merged at the root.
     pub fn routes(&self) -> Router {
         let endpoints = Router::new()
             .route("/register", post(registration::register))

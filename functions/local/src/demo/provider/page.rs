@@ -18,25 +18,25 @@ use crate::demo::organization::PEOPLE;
 
 const STYLE: &str = include_str!("page.css");
 
-/// What there is to agree to.
+/// What the user is asked to agree to.
 pub(super) struct Consent<'a> {
-    /// As the client calls itself; empty if it does not.
+    /// The client's own name; empty if it gives none.
     pub(super) client: &'a str,
-    /// The host, and the port if it is no usual one, that an answer goes to.
+    /// The host to which the answer goes, with the port unless it is the default.
     pub(super) back_to: &'a str,
     pub(super) asked: &'a Scopes,
     pub(super) ticked: &'a Scopes,
-    /// The email address of who was chosen the last time.
+    /// The email address of the user who was chosen last time.
     pub(super) user: Option<&'a str>,
 }
 
-/// The page that asks, with what was wrong about the last answer.
+/// The page that asks, with an error of the previous answer.
 pub(super) fn consent(status: StatusCode, consent: &Consent<'_>, notice: Option<&str>) -> Response {
     let client = if consent.client.is_empty() { "An application" } else { consent.client };
     let body = html! {
         h1 { (client) " wants to use Demo chat" }
         p.quiet { "Your answer goes to " strong { (consent.back_to) } ". Go by that, not by the name." }
-        // To the page's own address, which holds the request.
+        // To the page's own URL, which contains the request.
         form method="post" {
             @if let Some(notice) = notice {
                 p.notice role="alert" { (notice) }
@@ -69,7 +69,7 @@ pub(super) fn consent(status: StatusCode, consent: &Consent<'_>, notice: Option<
                     }
                 }
             }
-            // Allow comes first: it is what the Enter key presses.
+            // Allow comes first, so the Enter key presses it.
             div.buttons {
                 button.primary type="submit" id="allow" name="decision" value="allow" { "Allow" }
                 button type="submit" id="deny" name="decision" value="deny" formnovalidate { "Deny" }
@@ -79,7 +79,7 @@ pub(super) fn consent(status: StatusCode, consent: &Consent<'_>, notice: Option<
     page(status, &format!("{client} · Demo chat"), &body)
 }
 
-/// The page for what cannot be told to the client.
+/// The page for errors that cannot be sent to the client.
 pub(super) fn refused(why: &str) -> Response {
     let body = html! {
         h1 { "This link does not work" }
@@ -111,8 +111,8 @@ fn page(status: StatusCode, title: &str, body: &Markup) -> Response {
     (status, Html(page.into_string())).into_response()
 }
 
-/// Nothing is loaded and nothing runs; the one style is known by its hash. There is no `form-action`:
-/// browsers apply it to where the form's answer redirects to, which is the client's affair.
+/// Nothing is loaded and no script runs. The style is allowed by its hash. There is no `form-action`:
+/// browsers would apply it to the client's address, to which the form's answer redirects.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let hash = BASE64_STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
     let policy =
@@ -120,7 +120,7 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 });
 
-/// The headers of every answer, redirects among them, whose address has a code in it.
+/// The headers of every answer. Also of redirects, since their address contains a code.
 pub(super) async fn protect(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-/// RFC 6749 section 3.1: none occurs twice, and one without a value counts as left out.
+/// RFC 6749 section 3.1: no parameter occurs twice, and one without a value counts as left out.
 pub(super) struct Parameters(HashMap<String, Zeroizing<String>>);
 
 impl Parameters {

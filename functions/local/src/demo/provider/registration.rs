@@ -13,21 +13,21 @@ use url::{Host, Url};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{Provider, refusal::Refusal};
+use super::{Provider, oauth_error::OAuthError};
 
-/// Keeps an id, which is in every URL of an authorization, below 1,024 bytes.
+/// Keeps a client's id below 1,024 bytes, since it is in every URL of an authorization.
 const MAX_REGISTRATION: usize = 700;
 const MAX_NAME: usize = 100;
 
-/// A registered client. The short names are the id's.
+/// A registered client. The fields have short names, since they are in its id.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Client {
     #[serde(rename = "n", default, skip_serializing_if = "String::is_empty")]
     pub(super) name: String,
     #[serde(rename = "r")]
     pub(super) redirect_uris: Vec<String>,
-    /// Of a client that has a secret, random: or else whoever registers the same again would learn it.
-    /// Public clients that register the same are the same client.
+    /// Random, for a client with a secret: otherwise anyone who registers the same would learn its secret.
+    /// Public clients with the same registration are the same client.
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     confidential: Option<Uuid>,
 }
@@ -44,7 +44,7 @@ impl Client {
         Ok([&registration, mac.as_ref()].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part)).join("."))
     }
 
-    /// The client that an id is of; `None` if it is not one of ours.
+    /// The client with this id. `None` if the id is not one of ours.
     pub(super) fn read(id: &str, key: &hmac::Key) -> Option<Self> {
         let (registration, given) = id.split_once('.')?;
         let registration = BASE64_URL_SAFE_NO_PAD.decode(registration).ok()?;
@@ -57,13 +57,13 @@ impl Client {
         self.confidential.is_none()
     }
 
-    /// The secret of a client that has one. It follows from the id.
+    /// The client's secret, derived from its id.
     pub(super) fn secret(id: &str, key: &hmac::Key) -> Zeroizing<String> {
         Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(mac(key, "secret ", id.as_bytes())))
     }
 }
 
-/// `purpose` keeps an id from being a secret, or either an access token.
+/// `purpose` makes sure that an id is never also a secret, and neither is an access token.
 fn mac(key: &hmac::Key, purpose: &str, of: &[u8]) -> hmac::Tag {
     let mut context = hmac::Context::with_key(key);
     context.update(purpose.as_bytes());
@@ -71,7 +71,7 @@ fn mac(key: &hmac::Key, purpose: &str, of: &[u8]) -> hmac::Tag {
     context.sign()
 }
 
-/// What is read of a registration (section 2). The rest is ignored, as the section allows.
+/// The fields of a registration that are read (section 2). The rest is ignored, as the section allows.
 #[derive(Deserialize)]
 struct Registration {
     redirect_uris: Vec<String>,
@@ -82,18 +82,18 @@ struct Registration {
 pub(super) async fn register(
     State(provider): State<Provider>,
     body: Bytes,
-) -> Result<impl IntoResponse, Refusal> {
-    let wrong = |why: String| Refusal::new("invalid_client_metadata", why);
+) -> Result<impl IntoResponse, OAuthError> {
+    let wrong = |why: String| OAuthError::new("invalid_client_metadata", why);
     let asked: Registration = serde_json::from_slice(&body).map_err(|error| wrong(error.to_string()))?;
     if asked.redirect_uris.is_empty() || !asked.redirect_uris.iter().all(|uri| may_redirect_to(uri)) {
         let why = "redirect_uris must be of https, or of http and this machine, without a fragment";
-        return Err(Refusal::new("invalid_redirect_uri", why));
+        return Err(OAuthError::new("invalid_redirect_uri", why));
     }
     let name = asked.client_name.unwrap_or_default();
     if name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
         return Err(wrong(format!("client_name must be up to {MAX_NAME} printable characters")));
     }
-    // Section 2: a client that does not say how it authenticates does so by a secret.
+    // Section 2: by default, a client authenticates by a secret.
     let confidential = match asked.token_endpoint_auth_method.as_deref() {
         None | Some("client_secret_basic") => Some(Uuid::new_v4()),
         Some("none") => None,
@@ -110,7 +110,7 @@ pub(super) async fn register(
 }
 
 /// Section 3.2.1.
-fn answer(provider: &Provider, client: &Client) -> Result<Map<String, Value>, Refusal> {
+fn answer(provider: &Provider, client: &Client) -> Result<Map<String, Value>, OAuthError> {
     let id = provider.client_id(client)?;
     let mut answer = Map::new();
     if !client.name.is_empty() {
@@ -118,7 +118,7 @@ fn answer(provider: &Provider, client: &Client) -> Result<Map<String, Value>, Re
     }
     if !client.is_public() {
         answer.insert("client_secret".to_owned(), json!(*Client::secret(&id, &provider.0.mac)));
-        // Never.
+        // It never expires.
         answer.insert("client_secret_expires_at".to_owned(), json!(0));
     }
     let method = if client.is_public() { "none" } else { "client_secret_basic" };
@@ -135,7 +135,7 @@ fn answer(provider: &Provider, client: &Client) -> Result<Map<String, Value>, Re
     Ok(answer)
 }
 
-/// An application on this machine, or one whose name a certificate vouches for.
+/// An application on this machine, or a host whose name a certificate proves.
 fn may_redirect_to(uri: &str) -> bool {
     let Ok(url) = Url::parse(uri) else { return false };
     let loopback = match url.host() {

@@ -6,23 +6,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::demo_servers::{READ, WRITE};
 
-/// Asks for a refresh token: to be used when the user is not there (OpenID Connect Core section 11).
+/// Asks for a refresh token, for use while the user is not present (OpenID Connect Core section 11).
 pub(super) const OFFLINE: &str = "offline_access";
 
-/// Every scope that there is, and what it allows in a person's words.
+/// All scopes, and what each allows, in words for users.
 pub(super) const ALL: [(&str, &str); 3] = [
     (READ, "Read your channels and repositories"),
     (WRITE, "Post messages in your name"),
     (OFFLINE, "Stay connected while you are away"),
 ];
 
-/// Some of [`ALL`], in their order, each once.
+/// Some of [`ALL`], in the same order, each once.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub(super) struct Scopes(Vec<&'static str>);
 
 impl Scopes {
-    /// Those that `wanted` says yes to.
+    /// The scopes for which `wanted` is true.
     pub(super) fn which(mut wanted: impl FnMut(&str) -> bool) -> Self {
         Self(ALL.into_iter().map(|(scope, _)| scope).filter(|scope| wanted(scope)).collect())
     }
@@ -31,7 +31,7 @@ impl Scopes {
         self.0.contains(&scope)
     }
 
-    /// Whether a token with these could do anything at the MCP server.
+    /// Whether a token with these scopes could do anything at the MCP server.
     pub(super) fn allow_anything(&self) -> bool {
         self.has(READ) || self.has(WRITE)
     }

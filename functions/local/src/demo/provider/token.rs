@@ -18,8 +18,8 @@ use zeroize::Zeroizing;
 use super::{
     Issued, Provider,
     handle::Handle,
+    oauth_error::OAuthError,
     parameters::Parameters,
-    refusal::Refusal,
     registration::Client,
     scopes::{OFFLINE, Scopes},
 };
@@ -28,35 +28,41 @@ pub(super) async fn token(
     State(provider): State<Provider>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Json<Value>, Refusal> {
-    let form = Parameters::parse(&body).map_err(Refusal::request)?;
+) -> Result<Json<Value>, OAuthError> {
+    let form = Parameters::parse(&body).map_err(OAuthError::request)?;
     let client_id = authenticate(&provider, &headers, &form)?;
-    // RFC 8707 leaves it to the server; the MCP specification has every client send it.
+    // RFC 8707 does not require it. The MCP specification says that every client sends it.
     if form.get("resource") != Some(provider.resource()) {
         let why = format!("resource must be {}", provider.resource());
-        return Err(Refusal::new("invalid_target", why));
+        return Err(OAuthError::new("invalid_target", why));
     }
     let issued = match form.get("grant_type") {
         Some("authorization_code") => exchange_code(&provider, &client_id, &form).await?,
         Some("refresh_token") => refresh(&provider, &client_id, &form).await?,
         Some(_) => {
             let why = "use authorization_code or refresh_token";
-            return Err(Refusal::new("unsupported_grant_type", why));
+            return Err(OAuthError::new("unsupported_grant_type", why));
         }
-        None => return Err(Refusal::request("grant_type is missing")),
+        None => return Err(OAuthError::request("grant_type is missing")),
     };
     Ok(Json(answer(&issued)))
 }
 
-async fn exchange_code(provider: &Provider, client_id: &str, form: &Parameters) -> Result<Issued, Refusal> {
-    let presented = form.get("code").ok_or_else(|| Refusal::request("code is missing"))?;
-    let verifier = form.get("code_verifier").ok_or_else(|| Refusal::request("code_verifier is missing"))?;
-    let handle = Handle::parse(presented).ok_or_else(Refusal::grant)?;
-    let family = provider.0.families.get(&handle.family()).ok_or_else(Refusal::grant)?;
+async fn exchange_code(
+    provider: &Provider,
+    client_id: &str,
+    form: &Parameters,
+) -> Result<Issued, OAuthError> {
+    let presented = form.get("code").ok_or_else(|| OAuthError::request("code is missing"))?;
+    let verifier =
+        form.get("code_verifier").ok_or_else(|| OAuthError::request("code_verifier is missing"))?;
+    let handle = Handle::parse(presented).ok_or_else(OAuthError::grant)?;
+    let family = provider.0.families.get(&handle.family()).ok_or_else(OAuthError::grant)?;
     let Some(code) = provider.0.codes.take(&handle.family()) else {
-        // Used before: by the client or by a thief, and nobody can say which it was (section 4.1.2).
+        // It was used before, either by the client or by a thief. That cannot be distinguished (section
+        // 4.1.2).
         provider.0.families.end(handle.family()).await?;
-        return Err(Refusal::grant());
+        return Err(OAuthError::grant());
     };
     let good = code.hash.matches(&handle.hash())
         && code.expires_at > provider.now()
@@ -64,37 +70,38 @@ async fn exchange_code(provider: &Provider, client_id: &str, form: &Parameters) 
         && form.get("redirect_uri") == Some(&code.redirect_uri)
         && answers(verifier, &code.challenge);
     if !good {
-        return Err(Refusal::grant());
+        return Err(OAuthError::grant());
     }
     let refreshable = family.scopes.has(OFFLINE);
     let refresh = handle.successor()?;
     if refreshable && !provider.0.families.start_refreshing(&refresh).await? {
-        return Err(Refusal::grant());
+        return Err(OAuthError::grant());
     }
     Ok(provider.issue(client_id, &refresh, &family, &family.scopes, refreshable)?)
 }
 
-async fn refresh(provider: &Provider, client_id: &str, form: &Parameters) -> Result<Issued, Refusal> {
-    let presented = form.get("refresh_token").ok_or_else(|| Refusal::request("refresh_token is missing"))?;
-    let handle = Handle::parse(presented).ok_or_else(Refusal::grant)?;
-    let family = provider.0.families.get(&handle.family()).ok_or_else(Refusal::grant)?;
-    // Another client's, or for an address that the MCP server had at an earlier start.
+async fn refresh(provider: &Provider, client_id: &str, form: &Parameters) -> Result<Issued, OAuthError> {
+    let presented =
+        form.get("refresh_token").ok_or_else(|| OAuthError::request("refresh_token is missing"))?;
+    let handle = Handle::parse(presented).ok_or_else(OAuthError::grant)?;
+    let family = provider.0.families.get(&handle.family()).ok_or_else(OAuthError::grant)?;
+    // Issued to another client, or for an address that the MCP server had at an earlier start.
     if !family.is_of(client_id) || family.resource != provider.resource() {
-        return Err(Refusal::grant());
+        return Err(OAuthError::grant());
     }
     let scopes: Scopes = match form.get("scope") {
-        Some(asked) => asked.parse().map_err(|why: String| Refusal::new("invalid_scope", why))?,
+        Some(asked) => asked.parse().map_err(|why: String| OAuthError::new("invalid_scope", why))?,
         None => family.scopes.clone(),
     };
     if !scopes.are_within(&family.scopes) {
-        return Err(Refusal::new(
+        return Err(OAuthError::new(
             "invalid_scope",
             "a refresh cannot add scopes; the user must agree to them",
         ));
     }
     let successor = handle.successor()?;
     let rotated = provider.0.families.rotate(&handle, &successor, provider.now()).await?;
-    let family = rotated.ok_or_else(Refusal::grant)?;
+    let family = rotated.ok_or_else(OAuthError::grant)?;
     Ok(provider.issue(client_id, &successor, &family, &scopes, true)?)
 }
 
@@ -112,15 +119,16 @@ fn answer(issued: &Issued) -> Value {
     answer
 }
 
-/// RFC 7009 section 2.2: what is no token is revoked already. Either token ends the whole family.
+/// RFC 7009 section 2.2: an invalid token counts as revoked already. Either kind of token ends the whole
+/// family.
 pub(super) async fn revoke(
     State(provider): State<Provider>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<StatusCode, Refusal> {
-    let form = Parameters::parse(&body).map_err(Refusal::request)?;
+) -> Result<StatusCode, OAuthError> {
+    let form = Parameters::parse(&body).map_err(OAuthError::request)?;
     let client_id = authenticate(&provider, &headers, &form)?;
-    let token = form.get("token").ok_or_else(|| Refusal::request("token is missing"))?;
+    let token = form.get("token").ok_or_else(|| OAuthError::request("token is missing"))?;
     // An access token has two dots in it, a refresh token one.
     let family = provider.family_of(token).or_else(|| Handle::parse(token).map(|handle| handle.family()));
     if let Some(id) = family
@@ -131,16 +139,16 @@ pub(super) async fn revoke(
     Ok(StatusCode::OK)
 }
 
-/// The id of the client that asks: by HTTP Basic if it has a secret, else by `client_id` alone (RFC 6749
+/// The id of the requesting client: by HTTP Basic if it has a secret, else by `client_id` alone (RFC 6749
 /// sections 2.3.1 and 3.2.1).
-fn authenticate(provider: &Provider, headers: &HeaderMap, form: &Parameters) -> Result<String, Refusal> {
+fn authenticate(provider: &Provider, headers: &HeaderMap, form: &Parameters) -> Result<String, OAuthError> {
     let basic = match headers.get(AUTHORIZATION) {
-        Some(header) => Some(header.to_str().ok().and_then(basic).ok_or_else(Refusal::client)?),
+        Some(header) => Some(header.to_str().ok().and_then(basic).ok_or_else(OAuthError::client)?),
         None => None,
     };
     let named = basic.as_ref().map(|(id, _)| id.as_str()).or(form.get("client_id"));
-    let id = named.ok_or_else(Refusal::client)?;
-    let client = Client::read(id, &provider.0.mac).ok_or_else(Refusal::client)?;
+    let id = named.ok_or_else(OAuthError::client)?;
+    let client = Client::read(id, &provider.0.mac).ok_or_else(OAuthError::client)?;
     let authentic = match &basic {
         None => client.is_public(),
         Some((_, secret)) => {
@@ -148,10 +156,10 @@ fn authenticate(provider: &Provider, headers: &HeaderMap, form: &Parameters) -> 
             !client.is_public() && verify_slices_are_equal(secret.as_bytes(), good.as_bytes()).is_ok()
         }
     };
-    if authentic { Ok(id.to_owned()) } else { Err(Refusal::client()) }
+    if authentic { Ok(id.to_owned()) } else { Err(OAuthError::client()) }
 }
 
-/// Our ids and secrets hold nothing that form-encoding would change, so none is undone.
+/// Form-encoding would not change our ids and secrets, so it is not decoded.
 fn basic(header: &str) -> Option<(String, Zeroizing<String>)> {
     let (scheme, encoded) = header.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {

@@ -2,13 +2,13 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 
-use super::{ALL_SCOPES, BOB, ISSUER, Stage, authorization, redirected, text_of};
+use super::{ALL_SCOPES, BOB, ISSUER, Scenario, authorization, redirected, text_of};
 
 #[tokio::test]
 async fn the_whole_flow_ends_in_a_token_that_the_server_takes() {
-    let stage = Stage::new();
-    let client = stage.client().await;
-    let page = stage.get(&authorization(&client, &[])).await;
+    let scenario = Scenario::new();
+    let client = scenario.client().await;
+    let page = scenario.get(&authorization(&client, &[])).await;
     assert_eq!(page.status(), StatusCode::OK);
     assert_eq!(page.headers()["cache-control"], "no-store");
     assert_eq!(page.headers()["x-frame-options"], "DENY");
@@ -20,51 +20,51 @@ async fn the_whole_flow_ends_in_a_token_that_the_server_takes() {
         assert!(page.contains(part), "{part}: {page}");
     }
 
-    let (to, mut parameters) = redirected(&stage.allow(&authorization(&client, &[])).await);
+    let (to, mut parameters) = redirected(&scenario.allow(&authorization(&client, &[])).await);
     assert_eq!(to, "http://127.0.0.1:9000/callback");
     let code = parameters.remove("code").unwrap();
     let others = [("tenant", "1"), ("state", "s t&te"), ("iss", ISSUER)];
     assert_eq!(parameters, others.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
 
-    let (status, tokens) = stage.exchange(&client, &code).await;
+    let (status, tokens) = scenario.exchange(&client, &code).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(tokens["token_type"], "Bearer");
     assert_eq!(tokens["expires_in"], 3600);
     assert_eq!(tokens["scope"], ALL_SCOPES);
-    assert_eq!(stage.access(&tokens), Some((BOB.to_owned(), "chat:read chat:write".to_owned())));
-    stage.clock.advance(Duration::from_secs(3600));
-    assert_eq!(stage.access(&tokens), None, "it has expired");
+    assert_eq!(scenario.access(&tokens), Some((BOB.to_owned(), "chat:read chat:write".to_owned())));
+    scenario.clock.advance(Duration::from_secs(3600));
+    assert_eq!(scenario.access(&tokens), None, "it has expired");
 }
 
 #[tokio::test]
 async fn what_was_not_ticked_is_not_granted() {
-    let stage = Stage::new();
-    let client = stage.client().await;
-    let password = &stage.running().password;
+    let scenario = Scenario::new();
+    let client = scenario.client().await;
+    let password = &scenario.running().password;
     let form = [("decision", "allow"), ("user", BOB), ("password", password), ("chat:read", "yes")];
-    let (_, parameters) = redirected(&stage.post(&authorization(&client, &[]), &form).await);
-    let (_, tokens) = stage.exchange(&client, &parameters["code"]).await;
+    let (_, parameters) = redirected(&scenario.post(&authorization(&client, &[]), &form).await);
+    let (_, tokens) = scenario.exchange(&client, &parameters["code"]).await;
     assert_eq!((tokens["scope"].as_str(), tokens.get("refresh_token")), (Some("chat:read"), None));
-    assert_eq!(stage.access(&tokens).unwrap().1, "chat:read");
+    assert_eq!(scenario.access(&tokens).unwrap().1, "chat:read");
 
     let nothing = [("decision", "allow"), ("user", BOB), ("password", password), ("offline_access", "yes")];
-    let again = stage.post(&authorization(&client, &[]), &nothing).await;
+    let again = scenario.post(&authorization(&client, &[]), &nothing).await;
     assert_eq!(again.status(), StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
 async fn what_was_not_asked_for_cannot_be_ticked() {
-    let stage = Stage::new();
-    let client = stage.client().await;
-    let (_, tokens) = stage.exchange(&client, &stage.code(&client, "chat:read").await).await;
+    let scenario = Scenario::new();
+    let client = scenario.client().await;
+    let (_, tokens) = scenario.exchange(&client, &scenario.code(&client, "chat:read").await).await;
     assert_eq!((tokens["scope"].as_str(), tokens.get("refresh_token")), (Some("chat:read"), None));
 }
 
 #[tokio::test]
 async fn denying_needs_no_password_and_is_told_to_the_client() {
-    let stage = Stage::new();
-    let request = authorization(&stage.client().await, &[]);
-    let (to, parameters) = redirected(&stage.post(&request, &[("decision", "deny")]).await);
+    let scenario = Scenario::new();
+    let request = authorization(&scenario.client().await, &[]);
+    let (to, parameters) = redirected(&scenario.post(&request, &[("decision", "deny")]).await);
     assert_eq!(to, "http://127.0.0.1:9000/callback");
     assert_eq!(parameters["error"], "access_denied");
     assert_eq!((parameters["state"].as_str(), parameters["iss"].as_str()), ("s t&te", ISSUER));
@@ -73,10 +73,10 @@ async fn denying_needs_no_password_and_is_told_to_the_client() {
 
 #[tokio::test]
 async fn a_wrong_password_leads_back_to_the_page() {
-    let stage = Stage::new();
-    let request = authorization(&stage.client().await, &[]);
+    let scenario = Scenario::new();
+    let request = authorization(&scenario.client().await, &[]);
     let form = [("decision", "allow"), ("user", BOB), ("password", "guess"), ("chat:read", "yes")];
-    let response = stage.post(&request, &form).await;
+    let response = scenario.post(&request, &form).await;
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
     let page = text_of(response).await;
     assert!(page.contains("That is not the demo's password."), "{page}");
@@ -85,8 +85,8 @@ async fn a_wrong_password_leads_back_to_the_page() {
 
 #[tokio::test]
 async fn whoever_cannot_be_trusted_with_a_redirect_gets_a_page() {
-    let stage = Stage::new();
-    let client = stage.client().await;
+    let scenario = Scenario::new();
+    let client = scenario.client().await;
     let forged = format!("{}x", client.split_once('.').unwrap().0);
     for edit in [
         ("redirect_uri", "http://127.0.0.1:9000/callback"),
@@ -97,8 +97,8 @@ async fn whoever_cannot_be_trusted_with_a_redirect_gets_a_page() {
         ("client_id", ""),
     ] {
         for response in [
-            stage.get(&authorization(&client, &[edit])).await,
-            stage.allow(&authorization(&client, &[edit])).await,
+            scenario.get(&authorization(&client, &[edit])).await,
+            scenario.allow(&authorization(&client, &[edit])).await,
         ] {
             assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{edit:?}");
             assert!(!response.headers().contains_key("location"));
@@ -106,13 +106,13 @@ async fn whoever_cannot_be_trusted_with_a_redirect_gets_a_page() {
         }
     }
     let twice = authorization(&client, &[]) + "&state=another";
-    assert_eq!(stage.get(&twice).await.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(scenario.get(&twice).await.status(), StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
 async fn what_a_client_does_wrong_is_told_to_it() {
-    let stage = Stage::new();
-    let client = stage.client().await;
+    let scenario = Scenario::new();
+    let client = scenario.client().await;
     for (edit, error) in [
         (("response_type", "token"), "unsupported_response_type"),
         (("response_type", ""), "invalid_request"),
@@ -125,8 +125,8 @@ async fn what_a_client_does_wrong_is_told_to_it() {
         (("scope", "offline_access"), "invalid_scope"),
     ] {
         for response in [
-            stage.get(&authorization(&client, &[edit])).await,
-            stage.allow(&authorization(&client, &[edit])).await,
+            scenario.get(&authorization(&client, &[edit])).await,
+            scenario.allow(&authorization(&client, &[edit])).await,
         ] {
             let (_, parameters) = redirected(&response);
             assert_eq!(parameters["error"], error, "{edit:?}");

@@ -33,7 +33,7 @@ const BOB: &str = "bob@example.com";
 const ALL_SCOPES: &str = "chat:read chat:write offline_access";
 
 /// The authorization server and its MCP server, in a data directory of its own.
-struct Stage {
+struct Scenario {
     directory: PathBuf,
     clock: Clock,
     running: Option<Running>,
@@ -45,13 +45,13 @@ struct Running {
     router: Router,
 }
 
-impl Stage {
+impl Scenario {
     fn new() -> Self {
         let directory = std::env::temp_dir().join(format!("deputize-provider-{}", Uuid::new_v4()));
         let clock = Clock::manual(Timestamp::from_seconds(1_800_000_000));
-        let mut stage = Self { directory, clock, running: None };
-        stage.restart(BASE);
-        stage
+        let mut scenario = Self { directory, clock, running: None };
+        scenario.restart(BASE);
+        scenario
     }
 
     fn restart(&mut self, base_url: &str) {
@@ -71,7 +71,7 @@ impl Stage {
         self.running.as_ref().unwrap()
     }
 
-    /// Whom a token is good for at the MCP server, and its scopes.
+    /// The user and the scopes of a token at the MCP server.
     fn access(&self, token: &Value) -> Option<(String, String)> {
         let access = self.running().provider.access(token["access_token"].as_str().unwrap())?;
         Some((access.user, access.scopes.join(" ")))
@@ -105,7 +105,7 @@ impl Stage {
         registered["client_id"].as_str().unwrap().to_owned()
     }
 
-    /// What Bob's allowing leads to, if he knows the password and ticks all that was asked for.
+    /// The answer after Bob allows the request, with the right password and all requested scopes.
     async fn allow(&self, request: &str) -> Response {
         let password = &self.running().password;
         let form = [("decision", "allow"), ("user", BOB), ("password", password)];
@@ -122,7 +122,7 @@ impl Stage {
         self.exchange_with(client, code, &[]).await
     }
 
-    /// An exchange of which something is different; an empty value leaves it out.
+    /// An exchange with some parameters changed. An empty value leaves a parameter out.
     async fn exchange_with(&self, client: &str, code: &str, edit: &[(&str, &str)]) -> (StatusCode, Value) {
         let form = edited(
             &[
@@ -165,7 +165,7 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
+impl Drop for Scenario {
     fn drop(&mut self) {
         self.running = None;
         let _ = std::fs::remove_dir_all(&self.directory);
@@ -181,7 +181,7 @@ fn edited<'a>(form: &[(&'a str, &'a str)], edit: &[(&'a str, &'a str)]) -> Vec<(
     kept.chain(edit).filter(|(_, value)| !value.is_empty()).copied().collect()
 }
 
-/// An authorization request of which something is different; an empty value leaves it out.
+/// An authorization request with some parameters changed. An empty value leaves a parameter out.
 fn authorization(client: &str, edit: &[(&str, &str)]) -> String {
     let parameters = edited(
         &[
@@ -208,7 +208,7 @@ async fn json_of(response: Response) -> Value {
     serde_json::from_str(&text_of(response).await).unwrap_or_default()
 }
 
-/// Where a redirect leads, without its parameters, and these.
+/// A redirect's address without its parameters, and the parameters.
 fn redirected(response: &Response) -> (String, HashMap<String, String>) {
     assert_eq!(response.status(), StatusCode::SEE_OTHER);
     let mut url = Url::parse(response.headers()["location"].to_str().unwrap()).unwrap();

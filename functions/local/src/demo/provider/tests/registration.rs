@@ -6,17 +6,18 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::json;
 
 use super::{
-    BASE, CALLBACK, ISSUER, RESOURCE, Stage, VERIFIER, assert_error, authorization, encode, json_of, text_of,
+    BASE, CALLBACK, ISSUER, RESOURCE, Scenario, VERIFIER, assert_error, authorization, encode, json_of,
+    text_of,
 };
 
 #[tokio::test]
 async fn discovery_leads_from_the_server_to_every_endpoint() {
-    let stage = Stage::new();
-    let resource = json_of(stage.get("/.well-known/oauth-protected-resource/demo/oauth-mcp").await).await;
+    let scenario = Scenario::new();
+    let resource = json_of(scenario.get("/.well-known/oauth-protected-resource/demo/oauth-mcp").await).await;
     assert_eq!(resource["resource"], RESOURCE);
     assert_eq!(resource["authorization_servers"], json!([ISSUER]));
     assert_eq!(resource["scopes_supported"], json!(["chat:read"]));
-    let metadata = json_of(stage.get("/.well-known/oauth-authorization-server/demo/oauth").await).await;
+    let metadata = json_of(scenario.get("/.well-known/oauth-authorization-server/demo/oauth").await).await;
     assert_eq!(metadata["issuer"], ISSUER);
     assert_eq!(metadata["code_challenge_methods_supported"], json!(["S256"]));
     assert_eq!(metadata["authorization_response_iss_parameter_supported"], true);
@@ -24,13 +25,13 @@ async fn discovery_leads_from_the_server_to_every_endpoint() {
     for endpoint in ["authorization", "token", "registration", "revocation"] {
         let address = metadata[format!("{endpoint}_endpoint")].as_str().unwrap().to_owned();
         let path = address.strip_prefix(BASE).unwrap();
-        assert_ne!(stage.post(path, &[]).await.status(), StatusCode::NOT_FOUND, "{address}");
+        assert_ne!(scenario.post(path, &[]).await.status(), StatusCode::NOT_FOUND, "{address}");
     }
 }
 
 #[tokio::test]
 async fn a_registration_is_bounded() {
-    let stage = Stage::new();
+    let scenario = Scenario::new();
     for (registration, error) in [
         (json!({ "redirect_uris": [] }), "invalid_redirect_uri"),
         (json!({ "redirect_uris": ["http://example.com/"] }), "invalid_redirect_uri"),
@@ -49,27 +50,27 @@ async fn a_registration_is_bounded() {
             "invalid_client_metadata",
         ),
     ] {
-        assert_error(&stage.register(&registration).await, error);
+        assert_error(&scenario.register(&registration).await, error);
     }
     let uri = format!("https://example.com/{}", "p".repeat(500));
     let (status, largest) =
-        stage.register(&json!({ "redirect_uris": [uri], "client_name": "n".repeat(100) })).await;
+        scenario.register(&json!({ "redirect_uris": [uri], "client_name": "n".repeat(100) })).await;
     assert_eq!(status, StatusCode::CREATED);
     assert!(largest["client_id"].as_str().unwrap().len() < 1024);
 }
 
 #[tokio::test]
 async fn a_client_with_a_secret_must_prove_it() {
-    let stage = Stage::new();
+    let scenario = Scenario::new();
     let registration = json!({ "client_name": "Test client", "redirect_uris": [CALLBACK] });
-    let (_, registered) = stage.register(&registration).await;
+    let (_, registered) = scenario.register(&registration).await;
     assert_eq!(registered["token_endpoint_auth_method"], "client_secret_basic");
-    let (_, again) = stage.register(&registration).await;
+    let (_, again) = scenario.register(&registration).await;
     assert_ne!(registered["client_secret"], again["client_secret"]);
 
     let id = registered["client_id"].as_str().unwrap();
-    let code = stage.code(id, "chat:read").await;
-    assert_error(&stage.exchange(id, &code).await, "invalid_client");
+    let code = scenario.code(id, "chat:read").await;
+    assert_error(&scenario.exchange(id, &code).await, "invalid_client");
     let form = encode(&[
         ("grant_type", "authorization_code"),
         ("code", &code),
@@ -84,19 +85,19 @@ async fn a_client_with_a_secret_must_prove_it() {
         let request = Request::post("/demo/oauth/token")
             .header("authorization", format!("Basic {credentials}"))
             .body(Body::from(form.clone()));
-        assert_eq!(stage.send(request.unwrap()).await.status(), status);
+        assert_eq!(scenario.send(request.unwrap()).await.status(), status);
     }
 }
 
 #[tokio::test]
 async fn html_in_a_clients_name_is_text() {
-    let stage = Stage::new();
+    let scenario = Scenario::new();
     let registration = json!({
         "client_name": "<script>alert(1)</script>\"", "redirect_uris": [CALLBACK],
         "token_endpoint_auth_method": "none",
     });
-    let (_, registered) = stage.register(&registration).await;
+    let (_, registered) = scenario.register(&registration).await;
     let request = authorization(registered["client_id"].as_str().unwrap(), &[]);
-    let page = text_of(stage.get(&request).await).await;
+    let page = text_of(scenario.get(&request).await).await;
     assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;") && !page.contains("<script"), "{page}");
 }

@@ -1,0 +1,446 @@
+//! Session grants: which user's OAuth credentials an agent account uses at a server.
+//!
+//! Each grantor has at most one grant for a pair of agent account and server, at a key that follows from the three. The
+//! *pair* has an item of its own. It alone says two things, so no other item can disagree:
+//!
+//! - `shared`: which grant, if any, is the shared one. There cannot be two.
+//! - `generation`: a grant of an earlier generation is revoked. Promoting a grant to shared revokes all other grants by
+//!   adding one, whether there are three or a million.
+//!
+//! Which user began a generation, and when, is an item for each generation. No call reads it; users whose grants it
+//! ended are shown it. If the pair remembered only a few, a user could push them out to hide them.
+//!
+//! Whether the shared grant may be used depends on the account as well, which can leave sharing to its managers
+//! ([`AgentAccount::is_shared_by`]).
+//!
+//! Every change of a grant is one transaction, conditional on the pair and the grant being as they were read. A read
+//! beside a change can show a grant ahead of its pair, or shared and not in force. No change leaves the two so, and
+//! both are read again.
+
+use serde::{Deserialize, Serialize};
+
+mod list;
+
+use deputize_api::reason::Reason;
+
+use crate::{
+    Core,
+    agents::AgentAccount,
+    audit::{Action, RequestContext},
+    caller::UserCaller,
+    clock::Timestamp,
+    error::{Error, Result, Told},
+    ids::{AgentAccountId, GrantId, ServerId, UserId},
+    retention::{Ends, RetentionClass},
+    servers::{Server, ServerAuth},
+    sessions::Session,
+    table::{Change, CommitError, Entity, Key, Stored, retry_on_conflict},
+    users::{Email, User},
+};
+
+use self::list::tell_displaced;
+pub use self::list::{Filter, list};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Grant {
+    pub id: GrantId,
+    pub agent_account_id: AgentAccountId,
+    pub server_id: ServerId,
+    pub grantor_user_id: UserId,
+    /// The generation of the pair to which the grant belongs.
+    pub generation: u64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl Entity for Grant {
+    const KIND: &'static str = "session grant";
+
+    fn ends(&self) -> Option<Ends> {
+        self.revoked_at.map(|at| Ends { class: RetentionClass::Grants, at })
+    }
+}
+
+/// What is true of all grants of an (agent account, server) pair.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Pair {
+    pub generation: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared: Option<SharedGrant>,
+    /// The pair's server, for lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_id: Option<ServerId>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedGrant {
+    pub grant_id: GrantId,
+    pub grantor_user_id: UserId,
+}
+
+impl Entity for Pair {
+    const KIND: &'static str = "session grant pair";
+}
+
+impl Grant {
+    pub fn is_active(&self, pair: &Pair) -> bool {
+        self.revoked_at.is_none() && self.generation == pair.generation
+    }
+
+    pub fn is_shared(&self, pair: &Pair) -> bool {
+        pair.shared.as_ref().is_some_and(|shared| shared.grant_id == self.id)
+    }
+
+    /// Whether the two items were read in the middle of a change of both: one from before it, one from after
+    /// it. No change leaves a grant that is ahead of its pair, or one that is shared and not active.
+    pub(crate) fn is_inconsistent_with(&self, pair: &Pair) -> bool {
+        self.generation > pair.generation || (self.is_shared(pair) && !self.is_active(pair))
+    }
+}
+
+/// The grant that was made the shared one and so began a generation of the pair.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Promotion {
+    by_user_id: UserId,
+    at: Timestamp,
+}
+
+impl Entity for Promotion {
+    const KIND: &'static str = "session grant promotion";
+
+    fn ends(&self) -> Option<Ends> {
+        Some(Ends { class: RetentionClass::Grants, at: self.at })
+    }
+}
+
+/// Leads from a grant's id to the grant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct GrantPointer {
+    agent_account_id: AgentAccountId,
+    server_id: ServerId,
+    grantor_user_id: UserId,
+}
+
+impl Entity for GrantPointer {
+    const KIND: &'static str = "session grant pointer";
+}
+
+/// A grant as users see it.
+#[derive(Clone, Debug)]
+pub struct GrantView {
+    pub grant: Grant,
+    pub grantor_email: Option<Email>,
+    /// Whether it serves users without a grant of their own.
+    pub shared: bool,
+    pub is_active: bool,
+    /// The user who ended it by sharing theirs. Not known if that happened before it was recorded.
+    pub displaced: Option<Displaced>,
+}
+
+/// By whom a grant was displaced, and when.
+#[derive(Clone, Debug)]
+pub struct Displaced {
+    pub by_user_id: UserId,
+    pub by_email: Option<Email>,
+    pub at: Timestamp,
+}
+
+impl GrantView {
+    /// The key of the item that says who displaced it, if a user did.
+    fn displacement(&self) -> Option<Key> {
+        let Grant { agent_account_id, server_id, generation, revoked_at, .. } = &self.grant;
+        let displaced = !self.is_active && revoked_at.is_none();
+        displaced.then(|| Key::promotion(*agent_account_id, server_id, generation + 1))
+    }
+}
+
+/// What a change of a grant has read. The change requires it to be the same still.
+struct GrantState {
+    account: AgentAccount,
+    pair_key: Key,
+    grant_key: Key,
+    pair: Option<Stored<Pair>>,
+    grant: Option<Stored<Grant>>,
+}
+
+impl GrantState {
+    /// `ConditionFailed` if it was read in the middle of a change of both.
+    async fn read(
+        core: &Core,
+        agent: AgentAccountId,
+        server: &ServerId,
+        grantor: UserId,
+    ) -> Result<Self, CommitError> {
+        let (pair_key, grant_key) = (Key::pair(agent, server), Key::grant(agent, server, grantor));
+        let account_key = Key::agent(agent);
+        let keys = vec![account_key.clone(), pair_key.clone(), grant_key.clone()];
+        let mut found = core.table.read(keys).await?;
+        let account = found.take::<AgentAccount>(&account_key)?;
+        let account = account.ok_or(Error::NotFound(AgentAccountId::WHAT))?.value;
+        let (pair, grant) = (found.take(&pair_key)?, found.take(&grant_key)?);
+        let state = Self { account, pair_key, grant_key, pair, grant };
+        match &state.grant {
+            Some(grant) if grant.is_inconsistent_with(&state.pair()) => Err(CommitError::ConditionFailed),
+            _ => Ok(state),
+        }
+    }
+
+    fn pair(&self) -> Pair {
+        self.pair.as_ref().map(|pair| pair.value.clone()).unwrap_or_default()
+    }
+
+    /// The grant, if it is active.
+    fn active(&self) -> Option<&Grant> {
+        self.grant.as_ref().map(|grant| &grant.value).filter(|grant| grant.is_active(&self.pair()))
+    }
+
+    /// Refuses a caller who may not share a grant with the account.
+    fn require_sharer(&self, caller: &UserCaller) -> Result<()> {
+        if self.account.is_shared_by(&caller.user) {
+            return Ok(());
+        }
+        Err(Error::Forbidden(Told::of(
+            Reason::SharingReserved,
+            "Only the agent account's owner and admins may share a grant with it (its shared_grants is managers); your own grant can stay personal",
+        )))
+    }
+
+    /// The event's text about whom a change of the grant displaces. These are all grants of the pair's former
+    /// generation; only the former shared grant's owner is known.
+    fn note(&self, grant: &Grant, shared: bool) -> String {
+        let former = self.pair.as_ref().and_then(|pair| pair.shared.as_ref());
+        match former.filter(|former| shared && former.grant_id != grant.id) {
+            Some(SharedGrant { grant_id, grantor_user_id }) => {
+                format!("shared, in place of the grant {grant_id} of the user {grantor_user_id}")
+            }
+            None => (if shared { "shared" } else { "personal" }).to_owned(),
+        }
+    }
+
+    /// The caller's change that writes the pair and the grant, if both are as they were read.
+    fn change(&self, caller: &UserCaller, pair: &Pair, grant: &Grant) -> Result<Change> {
+        let mut change = caller.change()?;
+        change.write(self.pair_key.clone(), pair, self.pair.as_ref())?;
+        change.write(self.grant_key.clone(), grant, self.grant.as_ref())?;
+        if pair.generation > self.pair().generation {
+            let promotion = Promotion { by_user_id: grant.grantor_user_id, at: grant.updated_at };
+            let key = Key::promotion(grant.agent_account_id, &grant.server_id, pair.generation);
+            change.create(key, &promotion)?;
+        }
+        Ok(change)
+    }
+}
+
+/// A pair and a user's grant, both from before a change that is under way, or both from after it.
+pub(crate) async fn read_consistently(
+    core: &Core,
+    agent: AgentAccountId,
+    server: &ServerId,
+    grantor: UserId,
+) -> Result<(Pair, Option<Grant>)> {
+    let state = retry_on_conflict(|| GrantState::read(core, agent, server, grantor)).await?;
+    Ok((state.pair(), state.grant.map(|grant| grant.value)))
+}
+
+/// Makes `grant` the pair's shared one, or no longer. Making it shared begins a generation to which only it
+/// belongs.
+fn set_shared(pair: &mut Pair, grant: &mut Grant, shared: bool) {
+    if shared {
+        pair.generation += 1;
+        grant.generation = pair.generation;
+        let (grant_id, grantor_user_id) = (grant.id, grant.grantor_user_id);
+        pair.shared = Some(SharedGrant { grant_id, grantor_user_id });
+    } else if grant.is_shared(pair) {
+        pair.shared = None;
+    }
+}
+
+/// The caller grants an agent account the use of their own OAuth session at a server. If there is a grant
+/// already, it is returned, made shared or personal as requested.
+pub async fn create(
+    core: &Core,
+    caller: &UserCaller,
+    request: &RequestContext,
+    agent: AgentAccountId,
+    server: &ServerId,
+    shared: bool,
+) -> Result<GrantView> {
+    require_grantable(core, caller, agent, server).await?;
+    let grantor = caller.user.id;
+    retry_on_conflict(|| async {
+        let state = GrantState::read(core, agent, server, grantor).await?;
+        if shared {
+            state.require_sharer(caller)?;
+        }
+        let now = core.clock.now();
+        let mut pair = state.pair();
+        pair.server_id = Some(server.clone());
+        let active = state.active().cloned();
+        if let Some(grant) = &active
+            && grant.is_shared(&pair) == shared
+        {
+            return Ok(caller_view(&state.account, caller, grant.clone(), &pair));
+        }
+        let is_new = active.is_none();
+        let mut grant = match active {
+            Some(grant) => Grant { updated_at: now, ..grant },
+            None => Grant {
+                id: GrantId(core.random.uuid()?),
+                agent_account_id: agent,
+                server_id: server.clone(),
+                grantor_user_id: grantor,
+                generation: pair.generation,
+                created_at: now,
+                updated_at: now,
+                revoked_at: None,
+            },
+        };
+        set_shared(&mut pair, &mut grant, shared);
+        let mut change = state.change(caller, &pair, &grant)?;
+        if is_new {
+            let pointer =
+                GrantPointer { agent_account_id: agent, server_id: server.clone(), grantor_user_id: grantor };
+            change.create(Key::grant_by_id(grant.id), &pointer)?;
+            if let Some(was) = &state.grant {
+                let ends = Ends { class: RetentionClass::Grants, at: was.revoked_at.unwrap_or(now) };
+                change.put_ending(Key::grant_by_id(was.id), &pointer, Some(ends))?;
+            }
+        }
+        let event = grant_event(core, caller, request, Action::GrantCreate, &grant)?;
+        change.record(&event.note(state.note(&grant, shared)))?;
+        core.table.commit(change).await?;
+        Ok(caller_view(&state.account, caller, grant, &pair))
+    })
+    .await
+}
+
+/// Changes the caller's own grant from personal to shared or back, as it is shown: a shared one that may no
+/// longer serve others counts as personal. Not idempotent.
+pub async fn toggle(
+    core: &Core,
+    caller: &UserCaller,
+    request: &RequestContext,
+    agent: AgentAccountId,
+    server: &ServerId,
+) -> Result<GrantView> {
+    retry_on_conflict(|| async {
+        let state = GrantState::read(core, agent, server, caller.user.id).await?;
+        let grant = state.active().cloned().ok_or(Error::NotFound(GrantId::WHAT))?;
+        let mut pair = state.pair();
+        let shared = !(grant.is_shared(&pair) && state.account.is_shared_by(&caller.user));
+        if shared {
+            state.require_sharer(caller)?;
+        }
+        let mut grant = Grant { updated_at: core.clock.now(), ..grant };
+        set_shared(&mut pair, &mut grant, shared);
+        let mut change = state.change(caller, &pair, &grant)?;
+        let event = grant_event(core, caller, request, Action::GrantToggle, &grant)?;
+        change.record(&event.note(state.note(&grant, shared)))?;
+        core.table.commit(change).await?;
+        Ok(caller_view(&state.account, caller, grant, &pair))
+    })
+    .await
+}
+
+/// Revokes a grant: the caller's own, or any for an admin. For others the answer is the same as if it did not
+/// exist. Revoking a grant that is no longer active changes nothing.
+pub async fn revoke(
+    core: &Core,
+    caller: &UserCaller,
+    request: &RequestContext,
+    id: GrantId,
+) -> Result<GrantView> {
+    let not_found = || Error::NotFound(GrantId::WHAT);
+    retry_on_conflict(|| async {
+        let pointer = core.table.read_one::<GrantPointer>(Key::grant_by_id(id)).await?;
+        let pointer = pointer.ok_or_else(not_found)?.value;
+        if pointer.grantor_user_id != caller.user.id && !caller.user.is_admin() {
+            return Err(not_found().into());
+        }
+        let GrantPointer { agent_account_id: agent, server_id: server, grantor_user_id: grantor } =
+            pointer.clone();
+        let state = GrantState::read(core, agent, &server, grantor).await?;
+        let was = state.grant.as_ref().filter(|grant| grant.id == id).ok_or_else(not_found)?;
+        let mut pair = state.pair();
+        let email = email_of(core, caller, grantor).await?;
+        if !was.is_active(&pair) {
+            let mut ended = vec![view(was.value.clone(), &pair, email, false)];
+            tell_displaced(core, &mut ended).await?;
+            return ended.pop().ok_or_else(|| not_found().into());
+        }
+        let mut grant = was.value.clone();
+        set_shared(&mut pair, &mut grant, false);
+        grant.revoked_at = Some(core.clock.now());
+        grant.updated_at = core.clock.now();
+        let mut change = state.change(caller, &pair, &grant)?;
+        change.put_ending(Key::grant_by_id(id), &pointer, grant.ends())?;
+        change.record(&grant_event(core, caller, request, Action::GrantRevoke, &grant)?)?;
+        core.table.commit(change).await?;
+        Ok(view(grant, &pair, email, false))
+    })
+    .await
+}
+
+/// A grant needs an agent account, a server that asks for OAuth, and the grantor's own live session there.
+async fn require_grantable(
+    core: &Core,
+    caller: &UserCaller,
+    agent: AgentAccountId,
+    server_id: &ServerId,
+) -> Result<()> {
+    let (agent_key, server_key) = (Key::agent(agent), Key::server(server_id));
+    let session_key = Key::session(caller.user.id, server_id);
+    let keys = vec![agent_key.clone(), server_key.clone(), session_key.clone()];
+    let mut found = core.table.read(keys).await?;
+    if !found.take::<AgentAccount>(&agent_key)?.is_some_and(|account| account.active) {
+        return Err(Error::NotFound(AgentAccountId::WHAT));
+    }
+    let server = found.take::<Server>(&server_key)?.filter(|server| server.active);
+    let server = server.ok_or(Error::NotFound(ServerId::WHAT))?;
+    if server.auth != ServerAuth::OAuth {
+        return Err(Error::invalid("This server needs no credentials, so there is nothing to grant"));
+    }
+    let session = found.take::<Session>(&session_key)?;
+    match session.map(|session| session.check(&server, core.clock.now())) {
+        Some(Ok(())) => Ok(()),
+        Some(Err(Error::SessionExpired | Error::SessionInterrupted)) => Err(Error::Invalid(Told::of(
+            Reason::NotConnected,
+            "Your OAuth session for this server has expired; connect to the server again first",
+        ))),
+        Some(Err(_)) | None => Err(Error::Invalid(Told::of(
+            Reason::NotConnected,
+            "You have no OAuth session for this server; connect to the server first",
+        ))),
+    }
+}
+
+async fn email_of(core: &Core, caller: &UserCaller, user: UserId) -> Result<Option<Email>> {
+    if user == caller.user.id {
+        return Ok(caller.user.email.clone());
+    }
+    Ok(core.table.read_one::<User>(Key::user(user)).await?.and_then(|user| user.value.email))
+}
+
+/// `may_serve`: whether it can serve other users, if it is shared.
+fn view(grant: Grant, pair: &Pair, grantor_email: Option<Email>, may_serve: bool) -> GrantView {
+    let is_active = grant.is_active(pair);
+    let shared = is_active && may_serve && grant.is_shared(pair);
+    GrantView { grant, grantor_email, shared, is_active, displaced: None }
+}
+
+fn caller_view(account: &AgentAccount, caller: &UserCaller, grant: Grant, pair: &Pair) -> GrantView {
+    view(grant, pair, caller.user.email.clone(), account.is_shared_by(&caller.user))
+}
+
+fn grant_event(
+    core: &Core,
+    caller: &UserCaller,
+    request: &RequestContext,
+    action: Action,
+    grant: &Grant,
+) -> Result<crate::audit::Event, CommitError> {
+    let event = caller.event(core, request, action)?.agent(grant.agent_account_id);
+    Ok(event.server(grant.server_id.clone()).about("session_grant", grant.id))
+}

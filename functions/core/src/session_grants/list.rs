@@ -1,0 +1,150 @@
+//! Which grants somebody may see: their own, with who displaced them, and the shared ones.
+
+use std::collections::BTreeSet;
+
+use super::{Displaced, Grant, GrantState, GrantView, Pair, Promotion, caller_view, view};
+use crate::{
+    Core,
+    agents::{self, AgentAccount},
+    caller::UserCaller,
+    error::Result,
+    ids::{AgentAccountId, ServerId, UserId},
+    paging::{Listing, PageRequest},
+    table::{Key, Partition, Stored, retry_on_conflict},
+    users::User,
+};
+
+/// Which grants of an agent account. A grant must match all fields that are set.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub server_id: Option<ServerId>,
+    pub grantor_user_id: Option<UserId>,
+}
+
+impl Filter {
+    fn is_of(&self, grantor: UserId) -> bool {
+        self.grantor_user_id.is_none_or(|wanted| wanted == grantor)
+    }
+}
+
+/// The grants for an agent account that the caller may see: their own and the shared ones. The same for
+/// admins.
+pub async fn list(
+    core: &Core,
+    caller: &UserCaller,
+    agent: AgentAccountId,
+    filter: &Filter,
+    page: &PageRequest,
+) -> Result<Listing<GrantView>> {
+    if let Some(server) = &filter.server_id {
+        return list_for_server(core, caller, agent, server, filter).await;
+    }
+    let account = agents::get(core, agent).await?.value;
+    // The caller's own grants come first, by server; then others' shared ones, by server.
+    let (grants, pairs) = (Partition::grants_by(agent, caller.user.id), Partition::pairs(agent));
+    let mut items = Vec::new();
+    if page.cursor().is_none_or(|cursor| cursor.starts_with(&grants.prefix)) && filter.is_of(caller.user.id) {
+        let own = page.list_items::<Grant>(core, &grants).await?;
+        items = with_pairs(core, caller, &account, own.items).await?;
+        if own.next.is_some() || filter.grantor_user_id.is_some() {
+            return Ok(Listing { items, next: own.next });
+        }
+        if items.len() >= page.limit() {
+            return Ok(Listing { items, next: Some(PageRequest::encode(&pairs.prefix)) });
+        }
+    }
+    let rest = page.rest(page.limit() - items.len(), &pairs);
+    let pairs = rest.list_items::<Pair>(core, &pairs).await?;
+    let next = pairs.next;
+    let pairs: Vec<Pair> = pairs.items.into_iter().map(|pair| pair.value).collect();
+    items.extend(others_shared(core, caller, &account, &pairs, filter).await?);
+    Ok(Listing { items, next })
+}
+
+/// The caller's own grants, judged by their pairs.
+async fn with_pairs(
+    core: &Core,
+    caller: &UserCaller,
+    account: &AgentAccount,
+    grants: Vec<Stored<Grant>>,
+) -> Result<Vec<GrantView>> {
+    let pair_of = |grant: &Grant| Key::pair(account.id, &grant.server_id);
+    let mut found = core.table.read(grants.iter().map(|grant| pair_of(grant)).collect()).await?;
+    let views = grants.into_iter().map(|grant| {
+        let pair = found.take::<Pair>(&pair_of(&grant))?.map(|pair| pair.value).unwrap_or_default();
+        Ok(caller_view(account, caller, grant.value, &pair))
+    });
+    let mut views = views.collect::<Result<Vec<_>>>()?;
+    tell_displaced(core, &mut views).await?;
+    Ok(views)
+}
+
+async fn list_for_server(
+    core: &Core,
+    caller: &UserCaller,
+    agent: AgentAccountId,
+    server: &ServerId,
+    filter: &Filter,
+) -> Result<Listing<GrantView>> {
+    let state = retry_on_conflict(|| GrantState::read(core, agent, server, caller.user.id)).await?;
+    let pair = Pair { server_id: Some(server.clone()), ..state.pair() };
+    let own = state.grant.filter(|own| filter.is_of(own.grantor_user_id));
+    let own = own.map(|grant| caller_view(&state.account, caller, grant.value, &pair));
+    let mut items: Vec<GrantView> = own.into_iter().collect();
+    tell_displaced(core, &mut items).await?;
+    items.extend(others_shared(core, caller, &state.account, &[pair], filter).await?);
+    Ok(Listing { items, next: None })
+}
+
+/// The shared grants of these pairs, without the caller's own and without those that may no longer serve
+/// other users.
+async fn others_shared(
+    core: &Core,
+    caller: &UserCaller,
+    account: &AgentAccount,
+    pairs: &[Pair],
+    filter: &Filter,
+) -> Result<Vec<GrantView>> {
+    let shared: Vec<(&Pair, &ServerId, UserId)> = pairs
+        .iter()
+        .filter_map(|pair| Some((pair, pair.server_id.as_ref()?, pair.shared.as_ref()?.grantor_user_id)))
+        .filter(|(_, _, grantor)| *grantor != caller.user.id && filter.is_of(*grantor))
+        .collect();
+    let grant_keys: Vec<Key> =
+        shared.iter().map(|(_, server, grantor)| Key::grant(account.id, server, *grantor)).collect();
+    let user_keys: Vec<Key> = shared.iter().map(|(_, _, grantor)| Key::user(*grantor)).collect();
+    let grants = core.table.read_all::<Grant>(&grant_keys).await?;
+    let users = core.table.read_all::<User>(&user_keys).await?;
+    let views = grants.into_iter().filter_map(|grant| {
+        let (pair, ..) = shared.iter().find(|(_, server, _)| **server == grant.server_id)?;
+        let user = users.iter().find(|user| user.id == grant.grantor_user_id)?;
+        // The grant can have changed between the two reads. One that is no longer shared is not shown.
+        let shared = grant.is_shared(pair) && account.is_shared_by(user);
+        shared.then(|| view(grant.value, pair, user.email.clone(), shared))
+    });
+    Ok(views.collect())
+}
+
+/// Adds to displaced grants by whom and when. Only for views of their own grantors and of admins.
+pub(super) async fn tell_displaced(core: &Core, views: &mut [GrantView]) -> Result<()> {
+    let mut found = core.table.read(views.iter().filter_map(GrantView::displacement).collect()).await?;
+    for view in &mut *views {
+        let promotion = match view.displacement() {
+            Some(key) => found.take::<Promotion>(&key)?,
+            None => None,
+        };
+        view.displaced = promotion.map(|promotion| {
+            let Promotion { by_user_id, at } = promotion.value;
+            Displaced { by_user_id, by_email: None, at }
+        });
+    }
+    let by: BTreeSet<UserId> =
+        views.iter().filter_map(|view| Some(view.displaced.as_ref()?.by_user_id)).collect();
+    let users: Vec<Key> = by.into_iter().map(Key::user).collect();
+    let users = core.table.read_all::<User>(&users).await?;
+    for displaced in views.iter_mut().filter_map(|view| view.displaced.as_mut()) {
+        let by = users.iter().find(|user| user.id == displaced.by_user_id);
+        displaced.by_email = by.and_then(|user| user.email.clone());
+    }
+    Ok(())
+}

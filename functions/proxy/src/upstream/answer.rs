@@ -1,0 +1,195 @@
+//! What a server says, as it comes.
+//!
+//! Parameters, results, errors and notifications travel as their own bytes, and so do the event ids by which a
+//! handshake client resumes a stream.
+
+use std::fmt;
+use std::pin::Pin;
+
+use futures::{Stream, StreamExt, stream};
+use http::{HeaderValue, StatusCode};
+use serde_json::value::RawValue;
+
+use super::UpstreamError;
+use super::error::code;
+use super::message::{Message, RpcError};
+
+/// One thing that a server says.
+#[derive(Debug)]
+pub struct ServerEvent {
+    /// What it says; an event without data says only where in the stream it is.
+    pub said: Option<ServerMessage>,
+    /// The event's id (`Last-Event-ID` of a resumption).
+    pub event_id: Option<String>,
+    /// How many milliseconds to wait before resuming.
+    pub retry: Option<u64>,
+}
+
+impl ServerEvent {
+    /// Nothing, at no place in a stream.
+    pub const NOWHERE: Self = Self { said: None, event_id: None, retry: None };
+}
+
+/// What a server says.
+#[derive(Debug)]
+pub enum ServerMessage {
+    /// A notification, or a request of the server's, as its own bytes; on a stream that belongs to no request,
+    /// the response to one too.
+    Message(Box<RawValue>),
+    /// The response to the client's request.
+    Response(Reply),
+}
+
+/// A response's result or error, as its own bytes.
+#[derive(Debug)]
+pub struct Reply {
+    /// The result, or the error.
+    pub outcome: Result<Box<RawValue>, ReplyError>,
+    /// The HTTP status that it came with.
+    pub status: StatusCode,
+}
+
+/// A JSON-RPC error.
+#[derive(Debug)]
+pub struct ReplyError {
+    /// The error's code.
+    pub code: i64,
+    /// The whole error object.
+    pub error: Box<RawValue>,
+    /// Whether it names our request. If not, the server did not get to reading its id.
+    names_request: bool,
+}
+
+/// An error that is all of an answer: the server has refused the request.
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorAnswer {
+    /// The error's code.
+    pub code: i64,
+    /// The HTTP status that it came with.
+    pub status: StatusCode,
+    /// Whether it names our request. If not, the server did not get to reading its id.
+    pub(super) names_request: bool,
+}
+
+pub(super) type Parts = Pin<Box<dyn Stream<Item = Result<ServerEvent, UpstreamError>> + Send>>;
+
+/// An answer on its way.
+pub struct RelayedResponse {
+    /// The session that the server has just opened.
+    pub session_id: Option<HeaderValue>,
+    /// Whether it comes as events. Otherwise there is one part, or none where nothing was asked.
+    pub is_stream: bool,
+    /// The error that is the one part.
+    pub refused: Option<ErrorAnswer>,
+    /// What the server says, in order.
+    pub parts: Parts,
+}
+
+impl fmt::Debug for RelayedResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RelayedResponse").field("is_stream", &self.is_stream).finish_non_exhaustive()
+    }
+}
+
+impl RelayedResponse {
+    /// An answer that is one thing, and comes at once.
+    pub(crate) fn whole(session_id: Option<HeaderValue>, said: ServerMessage) -> Self {
+        let refused = said.refusal();
+        let part = ServerEvent { said: Some(said), ..ServerEvent::NOWHERE };
+        Self { session_id, is_stream: false, refused, parts: Box::pin(stream::iter([Ok(part)])) }
+    }
+
+    /// The answer to what asks nothing.
+    pub(super) fn nothing(session_id: Option<HeaderValue>) -> Self {
+        Self { session_id, is_stream: false, refused: None, parts: Box::pin(stream::empty()) }
+    }
+
+    /// Waits for the response. Notifications that come before it are for a client that listens, and skipped; a
+    /// request of the server's, which nobody here would answer, is an error.
+    pub(crate) async fn response(mut self) -> Result<Reply, UpstreamError> {
+        while let Some(part) = self.parts.next().await {
+            match part?.said {
+                Some(ServerMessage::Response(reply)) => return Ok(reply),
+                Some(ServerMessage::Message(message)) if Message::asks(&message) => {
+                    return Err(UpstreamError::protocol("a request from the server in place of a response"));
+                }
+                Some(ServerMessage::Message(_)) | None => {}
+            }
+        }
+        Err(UpstreamError::no_response())
+    }
+}
+
+impl ServerMessage {
+    /// What a text says to the sender of the request `id`.
+    pub(super) fn read(
+        text: &[u8],
+        id: Option<&RawValue>,
+        status: StatusCode,
+    ) -> Result<Self, UpstreamError> {
+        let ours = |theirs: &RawValue| id.is_some_and(|id| is_same(id, theirs));
+        match Message::parse(text)? {
+            // On a stream that belongs to no request, all of it is the client's to understand.
+            Message::Response { .. } | Message::Error { .. } if id.is_none() && status == StatusCode::OK => {
+                message(text)
+            }
+            Message::Response { id: theirs, result } if ours(theirs) => {
+                Ok(Self::Response(Reply { outcome: Ok(result.to_owned()), status }))
+            }
+            // Some servers name no id, or one of their own, where they refuse a request unread.
+            Message::Error { id: theirs, code, error }
+                if theirs.is_none_or(|theirs| ours(theirs) || !status.is_success()) =>
+            {
+                let names_request = theirs.is_some_and(ours);
+                let error = ReplyError { code, error: error.to_owned(), names_request };
+                Ok(Self::Response(Reply { outcome: Err(error), status }))
+            }
+            Message::Response { .. } | Message::Error { .. } => {
+                Err(UpstreamError::protocol("the response to another request"))
+            }
+            Message::Notification | Message::Request { .. } => message(text),
+        }
+    }
+
+    pub(super) fn refusal(&self) -> Option<ErrorAnswer> {
+        match self {
+            Self::Response(Reply { outcome: Err(ReplyError { code, names_request, .. }), status }) => {
+                Some(ErrorAnswer { code: *code, status: *status, names_request: *names_request })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Reply {
+    /// The result, or the error as one of the server's.
+    pub(super) fn into_result(self) -> Result<Box<RawValue>, UpstreamError> {
+        let Self { outcome, status } = self;
+        outcome.map_err(|error| {
+            let RpcError { code, message, data } = error.read();
+            match code {
+                code::INVALID_PARAMS => UpstreamError::InvalidParams { message, data, status },
+                _ => UpstreamError::JsonRpc { code, message, data, status, sent: false },
+            }
+        })
+    }
+}
+
+impl ReplyError {
+    pub(super) fn read(&self) -> RpcError {
+        let unread = RpcError { code: self.code, message: String::new(), data: None };
+        serde_json::from_str(self.error.get()).unwrap_or(unread)
+    }
+}
+
+/// Whether two ids are the same; text can be written in many ways.
+fn is_same(ours: &RawValue, theirs: &RawValue) -> bool {
+    let text = |id: &RawValue| serde_json::from_str::<String>(id.get()).ok();
+    ours.get() == theirs.get() || text(ours).is_some_and(|ours| text(theirs) == Some(ours))
+}
+
+fn message(text: &[u8]) -> Result<ServerMessage, UpstreamError> {
+    let message = serde_json::from_slice::<&RawValue>(text)
+        .map_err(|error| UpstreamError::protocol(format!("no JSON: {error}")))?;
+    Ok(ServerMessage::Message(message.to_owned()))
+}

@@ -1,0 +1,100 @@
+//! Ending sessions that we keep no longer
+//! ([2025-11-25, session management](https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management)).
+//!
+//! A session that is kept for a stateless client is ended with DELETE when it loses its place, once no call is under
+//! way in it. On Lambda a process stands still between two requests, so no task can wait for this. The DELETE is sent
+//! beside the next calls, which do not wait for it.
+//!
+//! The DELETE carries the credential that opened the session. It may have expired by then; the server then ends the
+//! session by itself.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+use tokio::sync::Notify;
+
+use super::Target;
+use super::transport::Transport;
+
+/// More are forgotten, the oldest first: their servers end them by themselves.
+const MAX_WAITING: usize = 100;
+/// How long one may take.
+const TIME_TO_END: Duration = Duration::from_secs(5);
+/// How often it is tried, if the call ends beside which it is.
+const MAX_TRIES: u8 = 3;
+
+/// A session to be ended.
+struct ClosingSession {
+    target: Target,
+    session: HeaderMap,
+    tries: u8,
+}
+
+/// The sessions to be ended.
+#[derive(Default)]
+pub(super) struct SessionCloser {
+    waiting: Mutex<VecDeque<ClosingSession>>,
+    more: Notify,
+}
+
+impl SessionCloser {
+    pub(super) fn add(&self, target: Target, session: HeaderMap) {
+        let mut waiting = self.waiting();
+        if waiting.len() == MAX_WAITING {
+            waiting.pop_front();
+        }
+        waiting.push_back(ClosingSession { target, session, tries: 0 });
+        drop(waiting);
+        self.more.notify_one();
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<ClosingSession>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does `work`, and ends sessions for as long as it takes.
+    pub(super) async fn beside<T>(&self, transport: &Transport, work: impl Future<Output = T>) -> T {
+        tokio::select! {
+            biased;
+            done = work => done,
+            never = self.say(transport) => match never {},
+        }
+    }
+
+    async fn say(&self, transport: &Transport) -> Infallible {
+        loop {
+            let next = self.waiting().pop_front();
+            let Some(ending) = next else {
+                self.more.notified().await;
+                continue;
+            };
+            let mut unfinished = Unfinished { session_closer: self, ending: Some(ending) };
+            if let Some(ClosingSession { target, session, .. }) = &unfinished.ending {
+                // The server may not let it be ended, or have forgotten it, or be gone.
+                let ended = transport.send(Method::DELETE, target, session.clone(), None);
+                tokio::time::timeout(TIME_TO_END, ended).await.ok();
+            }
+            unfinished.ending = None;
+        }
+    }
+}
+
+/// Puts a farewell back that was dropped in its middle.
+struct Unfinished<'a> {
+    session_closer: &'a SessionCloser,
+    ending: Option<ClosingSession>,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(mut ending) = self.ending.take() {
+            ending.tries += 1;
+            if ending.tries < MAX_TRIES {
+                self.session_closer.waiting().push_front(ending);
+            }
+        }
+    }
+}

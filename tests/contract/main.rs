@@ -1,0 +1,42 @@
+//! The contract, tested across crates: the routes as they are deployed, on an embedded store, driven in
+//! process. One binary, so that only one thing links.
+//!
+//! | folder | holds |
+//! | --- | --- |
+//! | `token` | the token endpoint, introspection, revocation, keys |
+//! | `management` | everything that users and admins manage, and what is refused |
+//! | `grants` | session grants, and whose credentials a call uses |
+//! | `connections` | connecting to OAuth-protected servers, and refreshing sessions |
+//! | `proxy` | calling and listing tools, what stops a call, the audit trail |
+//! | `mcp` | the endpoint for MCP clients, with clients and servers of both eras |
+//! | `origins` | web pages of other origins: preflights, what they may read, and what agent accounts they may use |
+//! | `faults` | a store that throttles, times out, breaks off, loses answers or is gone |
+//! | `races` | many callers at once |
+//! | `vault` | changing the root key, while everything goes on |
+//! | `lambda` | events of AWS Lambda's, and what a function prints |
+//! | `bootstrap` | a deployment's beginning |
+//! | `address` | a service that is reached at a path |
+//! | `cost` | round trips, counted |
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test's helpers fail by panicking"
+)]
+
+mod address;
+mod bootstrap;
+mod connections;
+mod cost;
+mod faults;
+mod grants;
+mod lambda;
+mod management;
+mod mcp;
+mod model;
+mod origins;
+mod proxy;
+mod races;
+mod scenario;
+mod token;
+mod vault;

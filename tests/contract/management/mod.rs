@@ -1,0 +1,17 @@
+//! The management endpoints: what each does, for whom, and what it refuses.
+
+mod agent_accounts;
+mod api_keys;
+mod callers;
+mod client_keys;
+mod delegations;
+mod identities;
+mod input;
+mod pages;
+mod policies;
+mod retention;
+mod servers;
+mod stopped;
+mod strangers;
+mod unknown;
+mod users;

@@ -1,0 +1,304 @@
+//! The whole service in one process.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::Client;
+use axum::Router;
+use deputize_core::{
+    Core, Settings,
+    agents::SharedGrants,
+    clock::{Clock, Random, Timestamp},
+    issuers::{Issuers, LinkByEmail, TrustedIssuer},
+    network::Http,
+    table::{StatsSnapshot, Table, TableOptions},
+    vault::{KEY_BYTES, LocalRoot, RootKey, Vault},
+};
+use deputize_local::{server::functions, store::Store};
+use deputize_proxy::upstream::{UpstreamClient, UpstreamConfig};
+use deputize_service::{
+    address::AddressPolicy,
+    edge,
+    lambda::{LambdaHandler, Print},
+    outbound::{Outbound, Times},
+};
+use http::Method;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::{
+    faults::Faults,
+    issuer::{Network, TestIssuer},
+    request::TestRequest,
+    response::Names,
+};
+
+/// The address of the service under test.
+pub const URL: &str = "https://deputize.test";
+
+/// The origins whose web pages may call the service under test, in addition to its own.
+pub const PAGES: [&str; 2] = ["https://app.example.com", "http://localhost:5173"];
+
+/// The service, on a store in memory.
+#[derive(Debug)]
+pub struct TestApp {
+    pub core: Arc<Core>,
+    pub store: Store,
+    /// Faults between the service and its store.
+    pub faults: Faults,
+    /// An issuer whose tokens must be for `deputize`. They lead to users by verified email, and make new
+    /// users.
+    pub login: TestIssuer,
+    /// An issuer like `WorkOS`: no `aud`, no email. Only known subjects lead to users.
+    pub workos: TestIssuer,
+    pub(crate) names: Names,
+    upstream: UpstreamConfig,
+    router: Router,
+}
+
+/// The users to whom `login` and `workos` lead by email.
+const LINKS: [LinkByEmail; 2] = [LinkByEmail::New, LinkByEmail::No];
+
+/// How long a request to an OAuth provider may take. It is long enough on a busy machine, and a test that
+/// waits for it takes less than a second.
+const TIMES: Times = Times { connect: Duration::from_millis(800), total: Duration::from_millis(800) };
+
+/// A root key of a vault. A new app uses root 7, and has no other.
+pub fn root(n: u8) -> Arc<dyn RootKey> {
+    Arc::new(LocalRoot::new(&Zeroizing::new([n; KEY_BYTES])).unwrap())
+}
+
+impl TestApp {
+    /// The service with an empty table, at 2026-01-15T09:00:00Z.
+    pub async fn start() -> Self {
+        Self::start_with(UpstreamConfig::default()).await
+    }
+
+    /// The same with other limits for MCP servers. They may have any address except a link-local one.
+    pub async fn start_with(upstream: UpstreamConfig) -> Self {
+        Self::start_on(Store::in_memory().unwrap(), upstream).await
+    }
+
+    /// The same on a store that may already have a table.
+    pub async fn start_on(store: Store, upstream: UpstreamConfig) -> Self {
+        let app = Self::build(store, upstream, settings(URL)).await;
+        app.core.bootstrap().await.unwrap();
+        app
+    }
+
+    /// The service at another address.
+    pub async fn start_at(url: &str) -> Self {
+        Self::start_as(settings(url)).await
+    }
+
+    /// The service with this default of `shared_grants`.
+    pub async fn start_sharing(shared_grants: SharedGrants) -> Self {
+        Self::start_as(settings(URL).sharing_by(shared_grants)).await
+    }
+
+    async fn start_as(settings: Settings) -> Self {
+        let app = Self::build(Store::in_memory().unwrap(), UpstreamConfig::default(), settings).await;
+        app.core.bootstrap().await.unwrap();
+        app
+    }
+
+    /// The service on an empty table, without bootstrapping it.
+    pub async fn before_bootstrap() -> Self {
+        Self::build(Store::in_memory().unwrap(), UpstreamConfig::default(), settings(URL)).await
+    }
+
+    async fn build(store: Store, upstream: UpstreamConfig, settings: Settings) -> Self {
+        let clock = Clock::manual("2026-01-15T09:00:00Z".parse().unwrap());
+        let faults = Faults::on(&store);
+        deputize_core::table::create_table(&store.client(), &TableOptions::default().name).await.unwrap();
+        let login = TestIssuer::new("https://login.example.com", &clock);
+        let workos = TestIssuer::new("https://api.workos.com/client_1", &clock);
+        let upstream = UpstreamConfig { addresses: AddressPolicy::PRIVATE, ..upstream };
+        let (vault, time) = (Vault::new(root(7), Vec::new()), (clock, Random::System));
+        let issuers = [(&login, LINKS[0]), (&workos, LINKS[1])];
+        let core = core(faults.client(), issuers, time, vault, settings, outbound());
+        let router = router(&core, &upstream);
+        Self { core, store, faults, login, workos, names: Names::default(), upstream, router }
+    }
+
+    /// Another process of the same deployment. Its memory is empty, and it may have other root keys.
+    pub async fn another(&self, vault: Vault) -> Self {
+        self.beside(vault, LINKS).await
+    }
+
+    /// Another process, in which `login` and `workos` may lead to these users by email.
+    pub async fn linking(&self, links: [LinkByEmail; 2]) -> Self {
+        self.beside(Vault::new(root(7), Vec::new()), links).await
+    }
+
+    async fn beside(&self, vault: Vault, links: [LinkByEmail; 2]) -> Self {
+        let issuers = [(&self.login, links[0]), (&self.workos, links[1])];
+        let (time, settings) = ((self.core.clock.clone(), Random::System), self.core.settings.clone());
+        let core = core(self.faults.client(), issuers, time, vault, settings, outbound());
+        core.bootstrap().await.unwrap();
+        self.with(core)
+    }
+
+    /// Another process of the same deployment. Its memory is empty. It has its own clock, its own connection
+    /// to the store, and its own connection to OAuth providers.
+    #[must_use]
+    pub fn process(&self, store: Client, time: (Clock, Random), providers: Arc<dyn Http>) -> Self {
+        let issuers = [(&self.login, LINKS[0]), (&self.workos, LINKS[1])];
+        let (vault, settings) = (Vault::new(root(7), Vec::new()), self.core.settings.clone());
+        self.with(core(store, issuers, time, vault, settings, providers))
+    }
+
+    fn with(&self, core: Arc<Core>) -> Self {
+        let router = router(&core, &self.upstream);
+        Self {
+            core,
+            store: self.store.clone(),
+            faults: self.faults.clone(),
+            login: self.login.clone(),
+            workos: self.workos.clone(),
+            names: self.names.clone(),
+            upstream: self.upstream.clone(),
+            router,
+        }
+    }
+
+    /// The service's present time.
+    pub fn now(&self) -> Timestamp {
+        self.core.clock.now()
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, time: Duration) {
+        self.core.clock.advance(time);
+    }
+
+    /// Shows `text` as `[name]` in snapshots.
+    pub fn call_it(&self, name: impl AsRef<str>, text: impl Into<String>) {
+        self.names.add(name.as_ref(), text.into());
+    }
+
+    /// The text as snapshots show it.
+    pub fn shown(&self, text: &str) -> String {
+        self.names.show(text)
+    }
+
+    pub fn get(&self, path: impl Into<String>) -> TestRequest {
+        self.ask(Method::GET, path)
+    }
+
+    pub fn post(&self, path: impl Into<String>) -> TestRequest {
+        self.ask(Method::POST, path)
+    }
+
+    pub fn put(&self, path: impl Into<String>) -> TestRequest {
+        self.ask(Method::PUT, path)
+    }
+
+    pub fn patch(&self, path: impl Into<String>) -> TestRequest {
+        self.ask(Method::PATCH, path)
+    }
+
+    pub fn delete(&self, path: impl Into<String>) -> TestRequest {
+        self.ask(Method::DELETE, path)
+    }
+
+    pub fn ask(&self, method: Method, path: impl Into<String>) -> TestRequest {
+        TestRequest::new(self.router.clone(), self.names.clone(), method, path.into())
+    }
+
+    /// The service as one AWS Lambda function, and the lines of metrics that it prints.
+    pub fn on_lambda(&self) -> (LambdaHandler, Lines) {
+        let functions = functions(&self.core, UpstreamClient::new(self.upstream.clone()));
+        let lines = Lines::default();
+        (LambdaHandler::new("all", functions.into(), Arc::clone(&self.core), lines.print()), lines)
+    }
+
+    /// The result of `work`, and how many requests of each kind went to the table meanwhile.
+    pub async fn round_trips<T>(&self, work: impl Future<Output = T>) -> (T, Vec<(&'static str, u64)>) {
+        let before = self.core.table.stats();
+        let done = work.await;
+        (done, difference(&before, &self.core.table.stats()))
+    }
+}
+
+/// Lines that a function prints.
+#[derive(Clone, Debug, Default)]
+pub struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Lines {
+    /// The output to print to.
+    pub fn print(&self) -> Print {
+        let lines = Arc::clone(&self.0);
+        Arc::new(move |line: &str| lines.lock().unwrap().push(line.to_owned()))
+    }
+
+    /// The lines so far, as JSON.
+    pub fn all(&self) -> Vec<Value> {
+        self.0.lock().unwrap().iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The only line.
+    #[track_caller]
+    pub fn one(&self) -> Value {
+        let lines = self.all();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        lines[0].clone()
+    }
+}
+
+fn settings(url: &str) -> Settings {
+    Settings::at(url).allowing(PAGES.map(|origin| origin.parse().unwrap()))
+}
+
+fn outbound() -> Arc<dyn Http> {
+    Arc::new(Outbound::new(AddressPolicy::PRIVATE, TIMES))
+}
+
+fn core(
+    store: Client,
+    issuers: [(&TestIssuer, LinkByEmail); 2],
+    time: (Clock, Random),
+    vault: Vault,
+    settings: Settings,
+    providers: Arc<dyn Http>,
+) -> Arc<Core> {
+    let [(login, login_links), (workos, workos_links)] = issuers;
+    let trusted = vec![
+        TrustedIssuer {
+            issuer: login.url().to_owned(),
+            jwks_uri: Some(login.jwks_uri()),
+            audiences: vec!["deputize".to_owned()],
+            any_audience: false,
+            link_by_email: login_links,
+            provision: true,
+        },
+        TrustedIssuer {
+            issuer: workos.url().to_owned(),
+            jwks_uri: None,
+            audiences: Vec::new(),
+            any_audience: true,
+            link_by_email: workos_links,
+            provision: false,
+        },
+    ];
+    let network = Network::of([login.clone(), workos.clone()]);
+    let (clock, random) = time;
+    let options = TableOptions { random: random.clone(), clock: clock.clone(), ..TableOptions::default() };
+    let table = Table::new(store, options);
+    let core = Core::new(table, settings, Issuers::new(trusted, Arc::new(network)), vault, providers);
+    Arc::new(core.with(clock, random))
+}
+
+fn router(core: &Arc<Core>, upstream: &UpstreamConfig) -> Router {
+    let functions = functions(core, UpstreamClient::new(upstream.clone()));
+    edge::around(functions.into(), Arc::clone(core))
+}
+
+fn difference(before: &StatsSnapshot, after: &StatsSnapshot) -> Vec<(&'static str, u64)> {
+    let of = |stats: &StatsSnapshot, operation| stats.requests.get(operation).copied().unwrap_or_default();
+    let grown =
+        after.requests.keys().map(|operation| (*operation, of(after, operation) - of(before, operation)));
+    grown.filter(|(_, count)| *count > 0).collect()
+}

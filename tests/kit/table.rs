@@ -1,0 +1,201 @@
+//! The whole table, to see what a request has changed.
+
+use std::collections::BTreeMap;
+
+use deputize_core::{clock::Timestamp, table::Key};
+use deputize_local::store::Store;
+use dynoxide::actions::scan::ScanRequest;
+use serde_json::{Value, json};
+
+use crate::{TestApp, TestResponse};
+
+/// Every item that is not an audit event, by its key.
+pub type Contents = BTreeMap<String, Value>;
+
+impl TestApp {
+    /// All items, as the engine's JSON by `pk sk`.
+    fn items(&self) -> BTreeMap<String, Value> {
+        let mut items = BTreeMap::new();
+        let mut start = None;
+        loop {
+            let request = ScanRequest {
+                table_name: "deputize".to_owned(),
+                exclusive_start_key: start,
+                ..ScanRequest::default()
+            };
+            let page = self.store.database().scan(request).unwrap();
+            for item in page.items.unwrap_or_default() {
+                let item = serde_json::to_value(&item).unwrap();
+                let key =
+                    format!("{} {}", item["pk"]["S"].as_str().unwrap(), item["sk"]["S"].as_str().unwrap());
+                items.insert(key, item);
+            }
+            start = page.last_evaluated_key;
+            if start.is_none() {
+                return items;
+            }
+        }
+    }
+
+    /// How often an item was written; 0 if it does not exist.
+    pub fn revision(&self, key: &Key) -> u64 {
+        self.item(key)["rev"]["N"].as_str().map_or(0, times_written)
+    }
+
+    /// When the store may remove an item.
+    pub fn removed_at(&self, key: &Key) -> Option<Timestamp> {
+        let seconds = self.item(key)["ttl"]["N"].as_str()?.parse().unwrap();
+        Some(Timestamp::from_seconds(seconds))
+    }
+
+    /// The root key under which the secret in an item's field is sealed.
+    pub fn root_of(&self, key: &Key, field: &str) -> String {
+        self.item(key)[field]["M"]["root"]["S"].as_str().unwrap().to_owned()
+    }
+
+    fn item(&self, key: &Key) -> Value {
+        item(&self.store, key)
+    }
+
+    /// Removes a field from an item, as if the item was written before the field existed.
+    pub fn forget(&self, key: &Key, field: &str) {
+        let mut item = self.item(key);
+        item.as_object_mut().unwrap().remove(field).unwrap();
+        self.put_item(&item);
+    }
+
+    /// Sets a field of an item, in the engine's JSON, as if the item was written at another time.
+    pub fn set(&self, key: &Key, field: &str, value: Value) {
+        let mut item = self.item(key);
+        item[field] = value;
+        self.put_item(&item);
+    }
+
+    /// Copies an item to another key, changed in the engine's JSON.
+    pub fn copy(&self, from: &Key, to: &Key, change: impl FnOnce(&mut Value)) {
+        let mut item = self.item(from);
+        item["pk"]["S"] = to.pk.clone().into();
+        item["sk"]["S"] = to.sk.clone().into();
+        change(&mut item);
+        self.put_item(&item);
+    }
+
+    /// Removes an item from the table, as if it had expired.
+    pub fn remove(&self, pk: &str, sk: &str) {
+        let request = json!({ "TableName": "deputize", "Key": { "pk": { "S": pk }, "sk": { "S": sk } } });
+        self.store.database().delete_item(serde_json::from_value(request).unwrap()).unwrap();
+    }
+
+    fn put_item(&self, item: &Value) {
+        let request = json!({ "TableName": "deputize", "Item": item });
+        self.store.database().put_item(serde_json::from_value(request).unwrap()).unwrap();
+    }
+
+    /// Everything except the audit trail. Equal before and after a request that changes nothing.
+    pub fn contents(&self) -> Contents {
+        let items = self.items().into_iter().filter(|(key, _)| !key.starts_with("AUDIT#"));
+        items.collect()
+    }
+
+    /// The kinds of items outside the audit trail, how often each was written, and its fields. Equal for two
+    /// tables with the same history.
+    pub fn shape(&self) -> Vec<String> {
+        let shape = |item: Value| {
+            let mut fields: Vec<String> = item
+                .as_object()
+                .unwrap()
+                .iter()
+                .map(|(name, value)| {
+                    let telling = matches!(name.as_str(), "kind" | "active" | "generation" | "policies");
+                    match value["N"].as_str() {
+                        Some(rev) if name == "rev" => format!("written {} times", times_written(rev)),
+                        _ if telling => format!("{name}={value}"),
+                        _ => name.clone(),
+                    }
+                })
+                .collect();
+            fields.sort();
+            fields.join(" ")
+        };
+        let mut shapes: Vec<String> = self.contents().into_values().map(shape).collect();
+        shapes.sort();
+        shapes
+    }
+
+    /// The audit trail, oldest first.
+    pub fn trail(&self) -> Vec<Value> {
+        let items = self.items().into_iter().filter(|(key, _)| key.starts_with("AUDIT#"));
+        let mut events: Vec<Value> = items.map(|(_, item)| plain(&item)).collect();
+        events.sort_by_key(|event| event["id"].as_str().unwrap().to_owned());
+        events
+    }
+
+    /// The only event of a request, as a snapshot shows it: one field on each line, without the fields that
+    /// every event has. An event that a user's subject was bound does not count.
+    #[track_caller]
+    pub fn event_of(&self, answer: &TestResponse) -> String {
+        let request = answer.header("x-request-id").expect("every answer has a request id");
+        let mut trail = self.trail();
+        trail.retain(|event| event["request_id"] == request);
+        if trail.len() > 1 {
+            trail.retain(|event| event["action"] != "user.bind_identity");
+        }
+        assert_eq!(trail.len(), 1, "{trail:?}");
+        self.show_event(&trail[0])
+    }
+
+    fn show_event(&self, event: &Value) -> String {
+        let fields = event.as_object().unwrap().iter().filter(|(name, _)| {
+            !matches!(
+                name.as_str(),
+                "pk" | "sk" | "kind" | "rev" | "ttl" | "id" | "at" | "request_id" | "duration_ms"
+            )
+        });
+        let shown = |value: &Value| match value.as_array() {
+            // Ids are random, and so is their order.
+            Some(list) => {
+                let mut list: Vec<String> =
+                    list.iter().map(|item| self.names.show(&item.to_string())).collect();
+                list.sort();
+                list.join(" ")
+            }
+            None => self.names.show(&value.to_string()),
+        };
+        let mut lines: Vec<String> =
+            fields.map(|(name, value)| format!("{name}: {}", shown(value))).collect();
+        lines.sort();
+        lines.join("\n")
+    }
+}
+
+/// An item in the engine's JSON. `null` if it does not exist.
+pub(crate) fn item(store: &Store, key: &Key) -> Value {
+    let request = json!({
+        "TableName": "deputize", "ConsistentRead": true,
+        "Key": { "pk": { "S": key.pk }, "sk": { "S": key.sk } },
+    });
+    let item = store.database().get_item(serde_json::from_value(request).unwrap()).unwrap();
+    serde_json::to_value(&item).unwrap()["Item"].take()
+}
+
+/// How often an item with this revision was written. The last three hexadecimal digits say it.
+pub fn times_written(rev: &str) -> u64 {
+    rev.parse::<u64>().unwrap() & 0xfff
+}
+
+/// The engine's JSON (`{"S": "text"}`) to JSON.
+fn plain(value: &Value) -> Value {
+    let fields = value.as_object().unwrap();
+    let plain_value = |value: &Value| {
+        let (kind, inner) = value.as_object().unwrap().iter().next().unwrap();
+        match kind.as_str() {
+            "N" => inner.as_str().unwrap().parse::<i64>().unwrap().into(),
+            "L" => {
+                let texts = inner.as_array().unwrap().iter().map(|item| item["S"].clone());
+                texts.collect()
+            }
+            _ => inner.clone(),
+        }
+    };
+    fields.iter().map(|(name, value)| (name.clone(), plain_value(value))).collect()
+}
