@@ -1,6 +1,6 @@
 //! What a client is answered: JSON-RPC responses as JSON or as events, and refusals.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 use axum::response::{IntoResponse, Response};
 use deputize_core::{Error, policies::Denial};
@@ -129,6 +129,8 @@ pub(super) fn event_stream(body: axum::body::Body) -> Response {
 
 /// A comment, which keeps a silent stream open.
 pub(super) const KEEP_ALIVE: &str = ":\n\n";
+/// How often a silent stream gets one, so that nothing on the way takes it for dead.
+pub(super) const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
 
 /// One event. `data` may be over several lines.
 pub(crate) fn event(place: &ServerEvent, data: Option<&str>) -> String {

@@ -20,10 +20,10 @@ use serde_json::{
 use super::{
     McpRejection,
     answer::{RpcRefusal, code},
-    incoming::{self, Incoming, PROTOCOL_VERSION, ProtocolEra},
+    incoming::{self, Incoming, Initialize, PROTOCOL_VERSION, ProtocolEra},
     pending::PendingRequest,
     session::{Binding, Session, no_such},
-    translate::{self, Initialize},
+    translate,
 };
 use crate::upstream::{
     self, ModernMessage, ParamMismatch, RelayedResponse, Reply, ServerMessage, SessionMessage, Target,
@@ -205,10 +205,10 @@ async fn modern_to_handshake(
                 let given = incoming::param_headers(&call.headers)?;
                 let none = RawValue::from_string("{}".to_owned()).map_err(Error::internal)?;
                 let arguments = arguments.unwrap_or(&none);
-                let checked = upstream.check_param_headers(target, &given, &name, arguments).await?;
-                checked.map_err(|ParamMismatch(header)| {
-                    incoming::mismatch(&format!("{header} does not match the body"))
-                })?;
+                let mismatch = upstream.check_param_headers(target, &given, &name, arguments).await?;
+                if let Some(ParamMismatch(header)) = mismatch {
+                    return Err(incoming::mismatch(&format!("{header} does not match the body")).into());
+                }
             }
             let params = translate::params_for_handshake(params);
             let body = |id| {

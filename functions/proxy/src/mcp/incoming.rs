@@ -264,6 +264,26 @@ pub(super) fn param_headers(headers: &HeaderMap) -> Result<HeaderMap, RpcRefusal
     Ok(found)
 }
 
+/// What an `initialize` says.
+#[derive(Deserialize)]
+pub(super) struct Initialize<'a> {
+    #[serde(borrow, rename = "protocolVersion")]
+    version: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) capabilities: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "clientInfo")]
+    pub(super) client_info: Option<&'a RawValue>,
+}
+
+impl Initialize<'_> {
+    /// The version that is agreed on
+    /// ([2025-11-25, version negotiation](https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#version-negotiation)).
+    pub(super) fn version(&self) -> &'static str {
+        let asked = HANDSHAKE_VERSIONS.into_iter().find(|ours| *ours == self.version);
+        asked.unwrap_or(HANDSHAKE_VERSIONS[0])
+    }
+}
+
 fn invalid_params(message: &str) -> RpcRefusal {
     RpcRefusal::new(StatusCode::BAD_REQUEST, code::INVALID_PARAMS, message)
 }

@@ -1,7 +1,7 @@
 //! A response on its way to the client, as it comes: what passes, what is changed in it, that it is in the audit trail
 //! before it is seen, and that it comes no longer than its request would be let in.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     body::Body,
@@ -34,9 +34,6 @@ use crate::{
     upstream::{RelayedResponse, Reply, ServerEvent, ServerMessage, UpstreamError},
     upstream_access::{HasUpstreamAccess, UpstreamAccess},
 };
-
-/// How often a silent stream gets a comment, so that nothing on the way takes it for dead.
-pub(super) const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
 
 /// Of which eras the client and the server are.
 #[derive(Clone, Copy, Debug)]

@@ -10,8 +10,7 @@ use serde_json::{json, value::RawValue};
 
 use super::{
     answer::{RpcRefusal, code},
-    incoming::SESSION_ID,
-    translate::Initialize,
+    incoming::{Initialize, SESSION_ID},
 };
 use crate::upstream_access::UpstreamAccess;
 

@@ -27,7 +27,7 @@ use futures::{Stream, StreamExt};
 use http::StatusCode;
 use tokio::time::{Instant, timeout_at};
 
-use super::pending::KEEP_ALIVE_EVERY;
+use super::answer::KEEP_ALIVE_EVERY;
 use crate::{
     upstream::{ServerEvent, UpstreamError},
     upstream_access::UpstreamAccess,

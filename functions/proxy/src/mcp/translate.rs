@@ -2,15 +2,14 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
 use super::{
     fields::Fields,
-    incoming::{CAPABILITIES_KEY, INFO_KEY, VERSION_KEY, supported_versions},
+    incoming::{CAPABILITIES_KEY, INFO_KEY, Initialize, VERSION_KEY, supported_versions},
     session::Session,
 };
-use crate::upstream::message::{HANDSHAKE_VERSIONS, MODERN_VERSION};
+use crate::upstream::message::MODERN_VERSION;
 
 const SERVER_INFO_KEY: &str = "io.modelcontextprotocol/serverInfo";
 const LOG_LEVEL_KEY: &str = "io.modelcontextprotocol/logLevel";
@@ -97,26 +96,6 @@ pub(super) fn level_of(message: &RawValue) -> Option<usize> {
     }
     let params = message.get("params").and_then(Fields::of);
     Some(params.as_ref().and_then(|params| level(params.get("level")?)).unwrap_or(0))
-}
-
-/// What an `initialize` says.
-#[derive(Deserialize)]
-pub(super) struct Initialize<'a> {
-    #[serde(borrow, rename = "protocolVersion")]
-    version: Cow<'a, str>,
-    #[serde(borrow, default)]
-    pub(super) capabilities: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "clientInfo")]
-    pub(super) client_info: Option<&'a RawValue>,
-}
-
-impl Initialize<'_> {
-    /// The version that is agreed on
-    /// ([2025-11-25, version negotiation](https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#version-negotiation)).
-    fn version(&self) -> &'static str {
-        let asked = HANDSHAKE_VERSIONS.into_iter().find(|ours| *ours == self.version);
-        asked.unwrap_or(HANDSHAKE_VERSIONS[0])
-    }
 }
 
 /// A modern server's discovery as the `InitializeResult` of a handshake.

@@ -81,21 +81,21 @@ impl UpstreamClient {
         relay(self.shared.known_headers.learn(target, &mut list)).await
     }
 
-    /// Whether the `Mcp-Param-*` headers of a stateless client agree with its call of a handshake server's tool, which
-    /// has never heard of such headers. The server's list is asked for only if there are any.
+    /// Where the `Mcp-Param-*` headers of a stateless client differ from its call of a handshake server's tool, which has
+    /// never heard of such headers. The server's list is asked for only if there are any.
     pub(crate) async fn check_param_headers(
         &self,
         target: &Target,
         given: &HeaderMap,
         tool: &str,
         arguments: &RawValue,
-    ) -> Result<Result<(), ParamMismatch>, UpstreamError> {
+    ) -> Result<Option<ParamMismatch>, UpstreamError> {
         let known = if given.is_empty() {
             self.shared.known_headers.get(target)
         } else {
             Some(self.known_headers(ProtocolEra::Handshake, target).await?)
         };
-        Ok(known.map_or(Ok(()), |known| known.check(given, tool, arguments)))
+        Ok(known.and_then(|known| known.check(given, tool, arguments).err()))
     }
 
     /// The header annotations of the server's tools.

@@ -38,7 +38,6 @@ use http_body_util::{BodyExt, Limited};
 use lambda_http::{Context, lambda_runtime::StreamResponse};
 use serde_json::value::RawValue;
 use tower::ServiceExt;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
     event::{self, Shape},
@@ -79,10 +78,7 @@ impl LambdaHandler {
     /// A function: its name in metrics, its routes, and the output for lines of metrics.
     pub fn new(name: impl Into<Arc<str>>, routes: Router, core: Arc<Core>, print: Print) -> Self {
         let base = core.settings.path().to_owned();
-        let panicked = |_: Box<dyn std::any::Any + Send>| {
-            ApiError::from(Error::internal("the edge panicked")).into_response()
-        };
-        let routes = edge::around(routes, Arc::clone(&core)).layer(CatchPanicLayer::custom(panicked));
+        let routes = edge::around(routes, Arc::clone(&core));
         Self { name: name.into(), routes, base, print, core, caller: CallerAddress::Gateway }
     }
 
