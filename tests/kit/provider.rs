@@ -57,6 +57,8 @@ pub struct Script {
     pub resource_metadata: BTreeMap<&'static str, Value>,
     /// The path of the provider's metadata. The other well-known addresses are 404.
     pub metadata_path: String,
+    /// A path that is answered by this status, and redirects elsewhere if that is one of a redirect.
+    pub fails_at: Option<(&'static str, StatusCode)>,
     /// Whether the 401 of the MCP server names its metadata.
     pub challenge_names_metadata: bool,
     pub challenge_scope: Option<&'static str>,
@@ -137,6 +139,7 @@ impl Provider {
             metadata: BTreeMap::new(),
             resource_metadata: BTreeMap::new(),
             metadata_path: "/.well-known/oauth-authorization-server/tenant".to_owned(),
+            fails_at: None,
             challenge_names_metadata: true,
             challenge_scope: Some("chat:read"),
             registration: None,
@@ -344,6 +347,9 @@ async fn well_known(State(provider): State<Provider>, request: Request) -> Respo
     provider.kept().log.push(format!("GET {path}"));
     let script = provider.script();
     let issuer = provider.issuer();
+    if let Some((_, status)) = script.fails_at.filter(|(fails, _)| *fails == path) {
+        return (status, [(header::LOCATION, "https://elsewhere.example/")]).into_response();
+    }
     if path == script.metadata_path {
         let metadata = json!({
             "issuer": issuer,

@@ -136,6 +136,10 @@ pub(crate) struct HttpUrl(String);
 impl HttpUrl {
     /// In characters.
     const MAX_LENGTH: usize = 2048;
+
+    pub(crate) fn url(&self) -> Result<Url, String> {
+        Url::parse(&self.0).map_err(|error| format!("not a URL: {error}"))
+    }
 }
 
 impl TryFrom<String> for HttpUrl {

@@ -9,6 +9,7 @@ mod bounds;
 mod client_keys;
 mod health;
 mod me;
+mod oauth_client;
 mod openapi;
 mod policies;
 mod server_secrets;

@@ -1,22 +1,19 @@
-//! What a server is given once and never shows again: a fixed header, or the secret of our client at its
-//! authorization server.
+//! What a server is given once and never shows again: secrets, and the fixed header.
 
 use std::{borrow::Cow, fmt};
 
 use deputize_core::servers::{NewHeader, NewOAuthClient, ServerSecrets};
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{ObjectBuilder, RefOr, Schema, Type},
 };
 
-use crate::bounds::{HttpUrl, Name};
-
 /// A secret in a request. It is never shown.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
-pub(crate) struct SecretText(SecretString);
+pub(crate) struct SecretText(pub(crate) SecretString);
 
 impl SecretText {
     const MAX_LENGTH: usize = 4096;
@@ -114,35 +111,9 @@ pub(crate) struct StaticHeader {
     value: SecretText,
 }
 
-/// A client that has been registered at the server's authorization server, with this service's redirect URI,
-/// `{DEPUTIZE_URL}/api/v1/oauth/callback`. It is used at this issuer and at no other.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct OAuthClient {
-    issuer: HttpUrl,
-    client_id: Name,
-    /// None for a public client.
-    #[serde(default)]
-    client_secret: Option<SecretText>,
-}
-
-/// The same without its secret.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ShownOAuthClient {
-    #[schema(format = "uri")]
-    pub(crate) issuer: String,
-    pub(crate) client_id: String,
-    /// Whether it has a secret.
-    pub(crate) confidential: bool,
-}
-
-pub(crate) fn secrets(header: Option<StaticHeader>, client: Option<OAuthClient>) -> ServerSecrets {
+pub(crate) fn secrets(header: Option<StaticHeader>, client: Option<NewOAuthClient>) -> ServerSecrets {
     ServerSecrets {
         header: header.map(|StaticHeader { name, value }| NewHeader { name: name.0, value: value.0 }),
-        oauth_client: client.map(|OAuthClient { issuer, client_id, client_secret }| NewOAuthClient {
-            issuer: issuer.into(),
-            client_id: client_id.into(),
-            secret: client_secret.map(|secret| secret.0),
-        }),
+        oauth_client: client,
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use axum::extract::State;
 use deputize_api::path;
 use deputize_core::{
-    Core,
+    Core, Error,
     clock::Timestamp,
     ids::ServerId,
     pins,
-    servers::{self, NewServer, ServerUpdate},
+    servers::{self, NewOAuthClient, NewServer, ServerUpdate},
 };
 use deputize_service::{
     Errors, Paged, Result,
@@ -23,7 +23,8 @@ use utoipa::ToSchema;
 
 use crate::{
     bounds::{HttpUrl, Name},
-    server_secrets::{OAuthClient, ShownOAuthClient, StaticHeader, secrets},
+    oauth_client::{OAuthClient, ShownOAuthClient},
+    server_secrets::{StaticHeader, secrets},
 };
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
@@ -56,11 +57,7 @@ struct Server {
 impl From<servers::Server> for Server {
     fn from(server: servers::Server) -> Self {
         let header_name = server.header_name().map(str::to_owned);
-        let oauth_client = server.oauth_client.as_ref().map(|client| ShownOAuthClient {
-            issuer: client.issuer.clone(),
-            client_id: client.client_id.clone(),
-            confidential: client.has_secret(),
-        });
+        let oauth_client = server.oauth_client.as_ref().map(ShownOAuthClient::from);
         Self {
             id: server.id,
             name: server.name,
@@ -209,7 +206,8 @@ async fn create(
     let auth = auth.unwrap_or(ServerAuth::None).into();
     let pinning = pinning.map(pins::Pinning::from).unwrap_or_default();
     let new = NewServer { id, name: name.into(), url: url.into(), auth, pinning };
-    let server = servers::create(&core, &caller, &request, new, secrets(header, oauth_client)).await?;
+    let secrets = secrets(header, registered(oauth_client)?);
+    let server = servers::create(&core, &caller, &request, new, secrets).await?;
     Ok((StatusCode::CREATED, Json(server.into())))
 }
 
@@ -275,7 +273,7 @@ async fn update(
     Json(body): Json<UpdateServer>,
 ) -> Result<Json<Server>> {
     let UpdateServer { name, url, active, header, oauth_client, pinning } = body;
-    let secrets = secrets(header, oauth_client);
+    let secrets = secrets(header, registered(oauth_client)?);
     let update = ServerUpdate {
         name: name.map(String::from),
         url: url.map(String::from),
@@ -284,4 +282,8 @@ async fn update(
         secrets,
     };
     Ok(Json(servers::update(&core, &caller, &request, &id, update).await?.into()))
+}
+
+fn registered(client: Option<OAuthClient>) -> deputize_core::Result<Option<NewOAuthClient>> {
+    client.map(|client| client.try_into().map_err(|why: String| Error::invalid(why))).transpose()
 }

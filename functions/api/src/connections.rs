@@ -37,6 +37,9 @@ pub struct Connection {
     /// Whether the session outlives `expires_at`: its tokens are then refreshed when they are needed.
     pub renewable: bool,
     pub scope: Option<String>,
+    /// Why the authorization server refused to renew the session, in its own words.
+    #[serde(default)]
+    pub ended_because: Option<String>,
 }
 
 /// Whether the connection can be used.

@@ -4,7 +4,10 @@ use deputize_api::reason::Reason;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-pub use crate::entities::server::{OAuthClient, Pinning, Server, ServerAuth};
+pub use crate::entities::{
+    oauth_client::{Endpoints, OAuthClient, Pkce, ProviderSettings, ResourceParameter},
+    server::{Pinning, Server, ServerAuth},
+};
 use crate::{
     Core,
     audit::{Action, RequestContext},
@@ -23,13 +26,13 @@ impl Server {
             let (id, value) = (core.random.uuid()?, self.seal(core, value).await?);
             self.header = Some(SealedHeader { id, name: name.clone(), value });
         }
-        if let Some(NewOAuthClient { issuer, client_id, secret }) = &secrets.oauth_client {
-            let (issuer, client_id) = (issuer.clone(), client_id.clone());
+        if let Some(NewOAuthClient { issuer, client_id, secret, settings }) = &secrets.oauth_client {
+            let (issuer, client_id, settings) = (issuer.clone(), client_id.clone(), settings.clone());
             let secret = match secret {
                 Some(secret) => Some(self.seal(core, secret).await?),
                 None => None,
             };
-            self.oauth_client = Some(OAuthClient { issuer, client_id, secret });
+            self.oauth_client = Some(OAuthClient { issuer, client_id, secret, settings });
         }
         if (self.auth == ServerAuth::Header) != self.header.is_some() {
             return Err(Error::invalid("A header goes with auth \"header\", and the other way round"));
@@ -54,6 +57,7 @@ pub struct NewOAuthClient {
     pub issuer: String,
     pub client_id: String,
     pub secret: Option<SecretString>,
+    pub settings: ProviderSettings,
 }
 
 /// What is stored sealed with a server. `None` leaves it as it is.

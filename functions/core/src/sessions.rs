@@ -74,6 +74,9 @@ pub struct Session {
     /// The provider has ended the session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<Ended>,
+    /// In the provider's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_because: Option<String>,
 }
 
 /// For sessions that were stored before this field existed.
@@ -90,8 +93,9 @@ impl Entity for Session {
 pub struct ProviderRef {
     pub issuer: String,
     pub client_id: String,
-    /// RFC 8707.
-    pub resource: String,
+    /// What is sent as `resource` (RFC 8707), if anything is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
 }
 
 /// The right to refresh a session's tokens, for a limited time.
@@ -197,6 +201,7 @@ impl Session {
             retry_at: None,
             rejected_at: new.rejected_at,
             ended: None,
+            ended_because: None,
             ..self.clone()
         })
     }
@@ -301,6 +306,7 @@ pub(crate) async fn store_with(
         retry_at: None,
         rejected_at: None,
         ended: None,
+        ended_because: None,
     };
     let stored = timeout(STORE_WITHIN, async {
         loop {

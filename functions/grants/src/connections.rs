@@ -100,6 +100,7 @@ async fn connection(
         connected_at: session.connected_at.to_string(),
         expires_at: session.expires_at.map(|at| at.to_string()),
         scope: session.scope,
+        ended_because: session.ended_because,
     }))
 }
 

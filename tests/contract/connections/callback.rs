@@ -279,8 +279,8 @@ async fn a_provider_that_fails_at_the_last_step_is_told_clearly_and_leaves_nothi
     502 Not connected The authorization server gave no tokens: its answer is larger than 262144 bytes; connect again. Deputize
     502 Not connected The authorization server gave no tokens: its token cannot be sent; connect again. Deputize
     502 Not connected The authorization server gave no tokens: its tokens are of a type that is not supported; connect again. Deputize
-    502 Not connected The authorization server refused to give tokens: invalid_target. Deputize
-    502 Not connected The authorization server gave no tokens: it redirects, which is not followed; connect again. Deputize
+    502 Not connected The authorization server refused to give tokens: invalid_target: &lt;b&gt;no&lt;/b&gt;. Deputize
+    502 Not connected The authorization server gave no tokens: it redirects elsewhere, which is not followed; connect again. Deputize
     504 Not connected The authorization server gave no tokens: it took too long; connect again. Deputize
     ");
 }

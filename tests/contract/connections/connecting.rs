@@ -41,7 +41,8 @@ async fn a_user_connects_once_and_agents_work_for_them() {
       "connected_at": "2026-01-15T09:00:00.000Z",
       "expires_at": "2026-01-15T10:00:00.000Z",
       "renewable": true,
-      "scope": "chat:read"
+      "scope": "chat:read",
+      "ended_because": null
     }
     "#);
 
@@ -138,7 +139,7 @@ async fn a_client_that_an_admin_registered_is_used_at_its_issuer_and_nowhere_els
         scenario.app.post("/api/v1/servers").as_user(&scenario.alice).json(&body).await
     };
     let registered = register(provider.issuer()).await.ok();
-    assert_snapshot!(scenario.app.shown(&registered.json()["oauth_client"].to_string()), @r#"{"issuer":"http://127.0.0.1:[port]/tenant","client_id":"by-hand","confidential":true}"#);
+    assert_snapshot!(scenario.app.shown(&registered.json()["oauth_client"].to_string()), @r#"{"issuer":"http://127.0.0.1:[port]/tenant","client_id":"by-hand","confidential":true,"known_provider":null}"#);
     let chat = Chat { scenario, provider };
     chat.connect(&chat.scenario.bob).await;
     assert_eq!(acting_as(&chat.call(&chat.scenario.bob).await), "bob");
@@ -147,7 +148,7 @@ async fn a_client_that_an_admin_registered_is_used_at_its_issuer_and_nowhere_els
     // The server now names another authorization server. The client is not used there.
     let other = Provider::start().await;
     chat.provider.script().resource_metadata.extend([("authorization_servers", json!([other.issuer()]))]);
-    assert_snapshot!(chat.begin(&chat.scenario.bob).await.refusal(), @"502 The MCP server no longer names the authorization server at which the client in oauth_client is registered");
+    assert_snapshot!(chat.begin(&chat.scenario.bob).await.refusal(), @"502 The MCP server does not name the authorization server at which the client in oauth_client is registered, http://127.0.0.1:[port]/tenant; it names: http://127.0.0.1:[port]/tenant");
     assert_eq!(other.log(), Vec::<String>::new());
 }
 
@@ -180,8 +181,8 @@ async fn a_refused_registration_is_told_in_the_providers_words() {
         refusals.push(chat.begin(&chat.scenario.bob).await.refusal());
     }
     assert_snapshot!(refusals.join("\n"), @"
-    502 The authorization server refuses to register a client: invalid_redirect_uri: no http
-    502 The authorization server refuses to register a client: HTTP 403 Forbidden
+    502 The authorization server refuses to register a client: invalid_redirect_uri: no http; an admin must register one there, with the redirect URI https://deputize.test/api/v1/oauth/callback, and give it as the server's oauth_client
+    502 The authorization server refuses to register a client: HTTP 403 Forbidden; an admin must register one there, with the redirect URI https://deputize.test/api/v1/oauth/callback, and give it as the server's oauth_client
     502 The authorization server's answer to a registration is none
     502 The authorization server wants a client authentication that we do not know
     502 The authorization server registered a client without its secret
@@ -195,7 +196,7 @@ async fn a_provider_that_forgot_our_client_gets_a_new_one_at_the_next_connection
     let back = chat.provider.consent(&begun.field("authorization_url"), "bob");
     chat.provider.forget_clients();
     let page = chat.scenario.app.get(back).header("cookie", &cookie(&begun)).await;
-    assert_snapshot!(page_text(&page), @"502 Not connected The authorization server does not know this service as a client; connect again. Deputize");
+    assert_snapshot!(page_text(&page), @"502 Not connected The authorization server does not know this service as a client (invalid_client); connect again. Deputize");
     chat.connect(&chat.scenario.bob).await;
     assert_eq!(chat.provider.count("register"), 2);
 }

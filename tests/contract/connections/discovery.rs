@@ -1,6 +1,7 @@
 //! Finding a server's authorization server, and what is not believed on the way.
 
 use deputize_core::table::Key;
+use http::StatusCode;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -57,7 +58,7 @@ async fn metadata_of_another_resource_or_issuer_is_not_believed() {
         [("resource", format!("{address}/team/mcp/more").into())].into();
     refusals.push(chat.begin(&chat.scenario.bob).await.refusal());
     chat.provider.script().resource_metadata.clear();
-    for issuer in [format!("{address}/tenant/"), "https://honest.example".to_owned()] {
+    for issuer in [format!("{address}/tenant/other"), "https://honest.example".to_owned()] {
         chat.provider.script().metadata = [("issuer", issuer.into())].into();
         refusals.push(chat.begin(&chat.scenario.bob).await.refusal());
     }
@@ -66,7 +67,7 @@ async fn metadata_of_another_resource_or_issuer_is_not_believed() {
     502 The MCP server's metadata is about another resource: http://127.0.0.1:[port]/team/mcp
     502 The MCP server's metadata is about another resource: no URL
     502 The MCP server's metadata is about another resource: http://127.0.0.1:[port]/team/mcp/more
-    502 The authorization server's metadata is of another issuer: http://127.0.0.1:[port]/tenant/
+    502 The authorization server's metadata is of another issuer: http://127.0.0.1:[port]/tenant/other
     502 The authorization server's metadata is of another issuer: https://honest.example
     ");
 }
@@ -91,7 +92,10 @@ async fn a_provider_without_pkce_is_refused() {
         refusals.push(chat.begin(&chat.scenario.bob).await.refusal());
     }
     refusals.dedup();
-    assert_snapshot!(refusals.join("\n"), @"502 The authorization server does not support PKCE with S256, which is required");
+    assert_snapshot!(refusals.join("\n"), @r#"
+    502 The authorization server does not say that it supports PKCE with S256, which is required; if it does, an admin can say so: "pkce": "assume" in the server's oauth_client
+    502 The authorization server does not support PKCE with S256, which is required
+    "#);
 }
 
 #[tokio::test]
@@ -128,15 +132,15 @@ async fn what_is_no_metadata_is_told_and_not_quoted() {
     502 The MCP server's metadata names no authorization server
     502 The MCP server names an authorization server that is no issuer
     502 The MCP server names an authorization server that is no issuer
-    502 There is something wrong with the MCP server's protected resource metadata: it is no such document (line 1)
+    502 The MCP server's metadata names no authorization server
     502 There is something wrong with the MCP server's protected resource metadata: it is no such document (line 1)
     502 There is something wrong with the authorization server's metadata: it is no such document (line 1)
-    502 There is something wrong with the authorization server's metadata: it is no such document (line 1)
+    502 The authorization server's token_endpoint is not a URL
     502 An endpoint of the authorization server cannot be asked: its address is refused: only http and https URLs are allowed
     502 An endpoint of the authorization server cannot be asked: its address is refused: the URL must not contain a user name or password
     502 An endpoint of the authorization server cannot be asked: its address is refused: link-local addresses are not allowed
     502 An endpoint of the authorization server cannot be asked: its address is refused: link-local addresses are not allowed
-    502 The authorization server has no metadata (RFC 8414, OpenID Connect Discovery)
+    502 The authorization server has no metadata (RFC 8414, OpenID Connect Discovery); an admin can give its authorization_endpoint and token_endpoint in the server's oauth_client
     ");
 }
 
@@ -156,7 +160,7 @@ async fn a_server_without_metadata_needs_an_issuer_from_an_admin() {
     }
     assert_snapshot!(refusals.join("\n"), @"
     502 The MCP server cannot be asked: it cannot be reached
-    502 The MCP server has no protected resource metadata (RFC 9728), so its authorization server is unknown; register the server with the issuer and a client in oauth_client
+    502 The MCP server has no protected resource metadata (RFC 9728), and no authorization server at its own address; register it with the issuer and a client in oauth_client
     ");
 }
 
@@ -194,4 +198,65 @@ async fn a_server_that_names_ever_new_authorization_servers_pushes_out_its_own_c
     }
     chat.connect(bob).await;
     assert_eq!(chat.provider.count("register"), 2);
+}
+
+#[tokio::test]
+async fn an_issuer_may_name_itself_with_a_slash_that_the_server_leaves_out() {
+    let chat = Chat::open().await;
+    let issuer = format!("{}/", chat.provider.issuer());
+    chat.provider.script().metadata = [("issuer", issuer.into())].into();
+    chat.connect(&chat.scenario.bob).await;
+    assert_eq!(acting_as(&chat.call(&chat.scenario.bob).await), "bob");
+}
+
+#[tokio::test]
+async fn metadata_is_looked_for_at_the_next_address_if_one_fails() {
+    for (at, fails) in [
+        ("/.well-known/openid-configuration/tenant", "/.well-known/oauth-authorization-server/tenant"),
+        ("/tenant/.well-known/openid-configuration", "/.well-known/openid-configuration/tenant"),
+        ("/.well-known/oauth-authorization-server/tenant", "/metadata-of-the-server"),
+    ] {
+        let chat = Chat::open().await;
+        at.clone_into(&mut chat.provider.script().metadata_path);
+        for status in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::FOUND, StatusCode::FORBIDDEN] {
+            chat.provider.script().fails_at = Some((fails, status));
+            chat.begin(&chat.scenario.bob).await.ok();
+        }
+    }
+    // If there is none, the first failure is told.
+    let chat = Chat::open().await;
+    "/nowhere".clone_into(&mut chat.provider.script().metadata_path);
+    let fails = "/.well-known/oauth-authorization-server/tenant";
+    chat.provider.script().fails_at = Some((fails, StatusCode::INTERNAL_SERVER_ERROR));
+    let refusal = chat.begin(&chat.scenario.bob).await.refusal();
+    assert_snapshot!(refusal, @"502 The authorization server's metadata cannot be asked: it answered HTTP 500 Internal Server Error");
+}
+
+#[tokio::test]
+async fn of_several_authorization_servers_the_first_that_can_be_used_is_used() {
+    let chat = Chat::open().await;
+    let named = json!([format!("{}/nothing-here", chat.provider.address()), chat.provider.issuer()]);
+    chat.provider.script().resource_metadata = [("authorization_servers", named)].into();
+    chat.connect(&chat.scenario.bob).await;
+    assert_eq!(acting_as(&chat.call(&chat.scenario.bob).await), "bob");
+}
+
+#[tokio::test]
+async fn metadata_whose_optional_fields_are_null_or_of_another_type_is_read() {
+    let chat = Chat::open().await;
+    let provider = &chat.provider;
+    for wrong in [Value::Null, json!("S256"), json!(7), json!({})] {
+        let metadata = ["scopes_supported", "client_id_metadata_document_supported"];
+        provider.script().metadata = metadata.map(|name| (name, present(&wrong))).into();
+        provider.script().resource_metadata = [("scopes_supported", present(&wrong))].into();
+        chat.begin(&chat.scenario.bob).await.ok();
+    }
+    let named = json!([provider.mcp_url()]);
+    provider.script().resource_metadata = [("resource", named)].into();
+    chat.begin(&chat.scenario.bob).await.ok();
+}
+
+/// `null` itself: in a script it would remove the field.
+fn present(value: &Value) -> Value {
+    if value.is_null() { json!([null]) } else { value.clone() }
 }

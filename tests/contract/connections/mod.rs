@@ -7,6 +7,7 @@ mod fixed_header;
 mod hung_up;
 mod made_anew;
 mod oauth_client;
+mod providers;
 mod refresh;
 mod refresh_faults;
 mod refresh_races;

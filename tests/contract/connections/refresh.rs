@@ -248,7 +248,7 @@ async fn a_provider_that_does_not_know_us_any_more_is_told_and_the_next_connecti
     let (app, bob) = (&chat.scenario.app, &chat.scenario.bob);
     chat.provider.forget_clients();
     app.pass(Duration::from_secs(3600));
-    assert_snapshot!(chat.call(bob).await.refusal(), @"502 The authorization server refused to renew the session: it does not know this service as a client; the session's owner must connect again, or an admin correct oauth_client");
+    assert_snapshot!(chat.call(bob).await.refusal(), @"502 The authorization server refused to renew the session: it does not know this service as a client (invalid_client); the session's owner must connect again, or an admin correct oauth_client");
     chat.connect(bob).await;
     assert_eq!(chat.provider.count("register"), 2);
     assert_eq!(acting_as(&chat.call(bob).await), "bob");

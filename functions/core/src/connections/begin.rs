@@ -4,16 +4,18 @@
 //! resource and PKCE must be right. Then the request is stored under the hash of its `state`: the user who began, the
 //! issuer, the sealed PKCE verifier, an expiry of ten minutes. Only an answer that fits all of these is accepted.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use oauth2::{
-    AuthUrl, ClientId, CsrfToken, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope, basic::BasicClient,
-};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{challenge::is_scope, discovery, registration, union};
+use super::{
+    challenge::is_scope,
+    discovery::{self, Discovered},
+    registration::{self, Registration},
+    union,
+};
 use crate::{
     Core,
     caller::UserCaller,
@@ -21,8 +23,8 @@ use crate::{
     error::{Error, Result},
     fresh_id,
     ids::{ServerId, UserId},
-    secret::{SecretHash, random_text},
-    servers::{Server, ServerAuth},
+    secret::{SecretHash, random_text, sha256_base64url},
+    servers::{ResourceParameter, Server, ServerAuth},
     sessions::Session,
     table::{CommitError, Entity, Key, retry_on_conflict},
     vault::Sealed,
@@ -33,6 +35,9 @@ pub const BEGUN_FOR: Duration = Duration::from_secs(600);
 
 /// How long discovery and registration may take together.
 const WITHIN: Duration = Duration::from_secs(20);
+
+/// The scope for refresh tokens (OpenID Connect Core section 11).
+pub(super) const OFFLINE: &str = "offline_access";
 
 /// A connection that has begun.
 #[derive(Debug)]
@@ -52,7 +57,9 @@ pub(super) struct PendingConnection {
     pub(super) server_id: ServerId,
     /// The server's address when the connection began.
     pub(super) server_url: String,
-    pub(super) resource: String,
+    /// What is sent as `resource`, if anything is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) resource: Option<String>,
     /// The issuer that must answer (RFC 9207).
     pub(super) issuer: String,
     pub(super) client_id: String,
@@ -108,31 +115,40 @@ async fn begin_in_time(
     let session = found.take::<Session>(&session_key)?.filter(|session| session.resource == server.url);
 
     let url: Url = server.url.parse().map_err(|_| Error::internal("a server's address does not parse"))?;
-    let registered_at = server.oauth_client.as_ref().map(|client| client.issuer.as_str());
-    let discovered = discovery::discover(&*core.http, &url, registered_at).await?;
-    let provider = discovered.provider;
+    let discovered = discovery::discover(&*core.http, &url, server.oauth_client.as_ref()).await?;
+    let Discovered { provider, settings, resource, scope: wanted } = discovered;
+    let resource = match settings.resource {
+        None => Some(resource),
+        Some(ResourceParameter::Omitted) => None,
+        Some(ResourceParameter::Text(text)) => Some(text),
+    };
     // Some providers give a refresh token only with this scope. Where it is not known, it must not be
-    // requested.
-    let offline = provider.scopes_supported.iter().any(|scope| scope == "offline_access");
+    // requested; and an admin's scope is as it is.
+    let offline = settings.scope.is_none() && provider.scopes_supported.iter().any(|scope| scope == OFFLINE);
+    let wanted = settings.scope.or(wanted);
     let granted = session.as_ref().and_then(|session| session.scope.as_deref());
-    let scope = union(&[discovered.scope.as_deref(), granted, scope, offline.then_some("offline_access")]);
-    let registration = registration::register(core, &server, provider).await?;
+    let scope = union(&[wanted.as_deref(), granted, scope, offline.then_some(OFFLINE)]);
+    let registration = registration::register(core, &server, provider, scope.as_deref()).await?;
 
     let state = random_text(&core.random)?;
     let verifier = random_text(&core.random)?;
     let binding = random_text(&core.random)?;
     let key = Key::connecting(&state);
-    let mut request = authorization_url(&registration, &verifier, &state, scope.as_deref())?;
-    request.query_pairs_mut().append_pair("resource", &discovered.resource);
-    if offline {
-        // OpenID Connect Core section 11: offline access needs the user's consent.
-        request.query_pairs_mut().append_pair("prompt", "consent");
-    }
+    let request = authorization_url(
+        &registration,
+        &settings.authorization_parameters,
+        &AuthorizationRequest {
+            verifier: &verifier,
+            state: &state,
+            scope: scope.as_deref(),
+            resource: resource.as_deref(),
+        },
+    );
     let connecting = PendingConnection {
         user_id: caller.user.id,
         server_id: server.id,
         server_url: server.url,
-        resource: discovered.resource,
+        resource,
         issuer: registration.provider.issuer,
         client_id: registration.client_id,
         redirect_uri: registration.redirect_uri,
@@ -169,19 +185,73 @@ pub(super) fn connection_id(key: &Key) -> String {
     key.pk.chars().rev().take(16).collect()
 }
 
-/// RFC 6749 section 4.1.1, RFC 7636 section 4.3.
+/// What is requested of an authorization server.
+struct AuthorizationRequest<'a> {
+    verifier: &'a str,
+    state: &'a str,
+    scope: Option<&'a str>,
+    resource: Option<&'a str>,
+}
+
+/// The parameters of the protocol, which are ours to set.
+const OURS: [&str; 14] = [
+    "response_type",
+    "response_mode",
+    "client_id",
+    "client_secret",
+    "redirect_uri",
+    "scope",
+    "state",
+    "nonce",
+    "code_challenge",
+    "code_challenge_method",
+    "resource",
+    "request",
+    "request_uri",
+    "code",
+];
+
+/// Whether an authorization request may have a parameter of this name by an admin's choice.
+pub fn is_free_parameter(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    (1..=64).contains(&name.len())
+        && name.bytes().all(fits)
+        && !OURS.contains(&name.to_ascii_lowercase().as_str())
+}
+
+/// RFC 6749 section 4.1.1, RFC 7636 section 4.3, RFC 8707 section 2.1. What the endpoint's own query says stays, as RFC
+/// 6749 section 3.1 demands, but for our parameters: Railway's has a `resource` that must be replaced
+/// (<https://github.com/can1357/oh-my-pi/issues/10299>).
 fn authorization_url(
-    registration: &registration::Registration,
-    verifier: &str,
-    state: &str,
-    scope: Option<&str>,
-) -> Result<Url> {
-    let client = BasicClient::new(ClientId::new(registration.client_id.clone()))
-        .set_auth_uri(AuthUrl::from_url(registration.provider.authorization_endpoint.clone()))
-        .set_redirect_uri(RedirectUrl::new(registration.redirect_uri.clone()).map_err(Error::internal)?);
-    let challenge = PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(verifier.to_owned()));
-    let state = state.to_owned();
-    let request = client.authorize_url(move || CsrfToken::new(state)).set_pkce_challenge(challenge);
-    let scopes = scope.into_iter().flat_map(str::split_ascii_whitespace);
-    Ok(request.add_scopes(scopes.map(|scope| Scope::new(scope.to_owned()))).url().0)
+    registration: &Registration,
+    parameters: &BTreeMap<String, Option<String>>,
+    request: &AuthorizationRequest<'_>,
+) -> Url {
+    let AuthorizationRequest { verifier, state, scope, resource } = *request;
+    let challenge = sha256_base64url(verifier.as_bytes());
+    let mut pairs: Vec<(&str, &str)> = vec![
+        ("response_type", "code"),
+        ("client_id", &registration.client_id),
+        ("state", state),
+        ("code_challenge", &challenge),
+        ("code_challenge_method", "S256"),
+        ("redirect_uri", &registration.redirect_uri),
+    ];
+    pairs.extend(scope.map(|scope| ("scope", scope)));
+    pairs.extend(resource.map(|resource| ("resource", resource)));
+    // OpenID Connect Core section 11: offline access needs the user's consent.
+    let is_offline = scope.is_some_and(|scope| scope.split(' ').any(|scope| scope == OFFLINE));
+    if is_offline && !parameters.contains_key("prompt") {
+        pairs.push(("prompt", "consent"));
+    }
+    let chosen = parameters.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)));
+    pairs.extend(chosen.filter(|(name, _)| is_free_parameter(name)));
+
+    let endpoint = &registration.provider.authorization_endpoint;
+    let is_set = |name: &str| OURS.contains(&name) || pairs.iter().any(|(set, _)| *set == name);
+    let own: Vec<(String, String)> =
+        endpoint.query_pairs().into_owned().filter(|(name, _)| !is_set(name)).collect();
+    let mut url = endpoint.clone();
+    url.query_pairs_mut().clear().extend_pairs(own).extend_pairs(pairs);
+    url
 }

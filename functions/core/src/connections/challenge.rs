@@ -38,7 +38,7 @@ impl Challenge {
 const MAX_SCOPE: usize = 1_000;
 
 /// Whether a text is a scope: the characters of RFC 6749 section 3.3, and a bounded length.
-pub(super) fn is_scope(text: &str) -> bool {
+pub fn is_scope(text: &str) -> bool {
     let fits = |byte: u8| matches!(byte, b' ' | 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
     !text.trim().is_empty() && text.len() <= MAX_SCOPE && text.bytes().all(fits)
 }

@@ -10,16 +10,24 @@ use url::Url;
 
 use super::{
     Challenge,
-    metadata::{Provider, bad},
+    challenge::is_scope,
+    known_providers::{is_same_issuer, known_provider},
+    metadata::{Metadata, Provider, bad, or_absent},
     quoted,
 };
-use crate::error::{Error, Result, UpstreamFailure};
-use crate::network::{Http, HttpError, NoDocument, document};
+use crate::{
+    entities::oauth_client::{OAuthClient, ProviderSettings},
+    error::{Error, Result, UpstreamFailure},
+    jwt,
+    network::{Http, HttpError, NoDocument, document},
+};
 
 /// What discovery has found out about a protected MCP server.
 #[derive(Debug)]
 pub(super) struct Discovered {
     pub(super) provider: Provider,
+    /// What an admin says of it, and else what is known of it.
+    pub(super) settings: ProviderSettings,
     /// The server's own name, for `resource` (RFC 8707).
     pub(super) resource: String,
     /// The scope to request: the challenge's, else the metadata's.
@@ -29,42 +37,92 @@ pub(super) struct Discovered {
 /// Protected resource metadata (RFC 9728 section 2).
 #[derive(Debug, Deserialize)]
 struct ResourceMetadata {
-    resource: String,
-    #[serde(default)]
-    authorization_servers: Vec<String>,
-    #[serde(default)]
-    scopes_supported: Vec<String>,
+    /// GitLab's has had a list of one (<https://github.com/github/copilot-cli/issues/4439>).
+    #[serde(deserialize_with = "jwt::OneOrMany::deserialize")]
+    resource: Vec<String>,
+    #[serde(default, deserialize_with = "or_absent")]
+    authorization_servers: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "or_absent")]
+    scopes_supported: Option<Vec<String>>,
 }
 
-/// Asks the server for its authorization server. `issuer` is the one where Deputize is registered already. It
-/// is preferred, and used if the server has no metadata at all.
-pub(super) async fn discover(http: &dyn Http, server: &Url, issuer: Option<&str>) -> Result<Discovered> {
+/// The most authorization servers of an MCP server that are asked.
+const MAX_ISSUERS: usize = 3;
+
+/// Asks the server for its authorization server. If an admin has registered a client at one, it is used, even if the
+/// server has no metadata at all.
+pub(super) async fn discover(
+    http: &dyn Http,
+    server: &Url,
+    client: Option<&OAuthClient>,
+) -> Result<Discovered> {
     http.check(server).map_err(|error| error.from("the MCP server"))?;
     let challenge = challenge(http, server).await?;
-    let Some(metadata) = resource_metadata(http, server, &challenge).await? else {
-        let issuer = issuer.ok_or_else(|| {
-            bad("The MCP server has no protected resource metadata (RFC 9728), so its authorization server is \
-                 unknown; register the server with the issuer and a client in oauth_client")
-        })?;
-        let provider = provider(http, issuer).await?;
-        return Ok(Discovered { provider, resource: canonical(server), scope: challenge.scope });
-    };
-    let servers = &metadata.authorization_servers;
-    let chosen = match issuer {
-        Some(issuer) => servers.iter().find(|named| *named == issuer).ok_or_else(|| {
-            bad(
-                "The MCP server no longer names the authorization server at which the client in oauth_client \
-                 is registered",
-            )
-        })?,
-        None => {
-            servers.first().ok_or_else(|| bad("The MCP server's metadata names no authorization server"))?
+    let metadata = resource_metadata(http, server, &challenge).await?;
+    let issuers = issuers(server, metadata.as_ref(), client)?;
+    let mut first_failure = None;
+    for issuer in issuers {
+        let known = known_provider(&issuer).map(|known| &known.settings);
+        let settings = client.map(|client| client.settings.clone()).unwrap_or_default().over(known);
+        match provider(http, &issuer, &settings).await {
+            Ok(Some(provider)) => {
+                let (resource, supported) = match metadata {
+                    Some(ResourceMetadata { resource, scopes_supported, .. }) => {
+                        (own_name(&resource, server), scopes_supported)
+                    }
+                    None => (None, None),
+                };
+                let supported = supported.unwrap_or_default().join(" ");
+                let scope = challenge.scope.or_else(|| Some(supported).filter(|scope| is_scope(scope)));
+                let resource = resource.unwrap_or_else(|| canonical(server));
+                return Ok(Discovered { provider, settings, resource, scope });
+            }
+            Ok(None) => {}
+            Err(error) => first_failure = first_failure.or(Some(error)),
         }
-    };
-    let provider = provider(http, chosen).await?;
-    let supported = metadata.scopes_supported.join(" ");
-    let scope = challenge.scope.or_else(|| Some(supported).filter(|s| super::challenge::is_scope(s)));
-    Ok(Discovered { provider, resource: metadata.resource, scope })
+    }
+    Err(first_failure.unwrap_or_else(|| match (&metadata, client) {
+        (None, None) => bad(
+            "The MCP server has no protected resource metadata (RFC 9728), and no authorization server at its own \
+             address; register it with the issuer and a client in oauth_client",
+        ),
+        _ => bad(
+            "The authorization server has no metadata (RFC 8414, OpenID Connect Discovery); an admin can give its \
+             authorization_endpoint and token_endpoint in the server's oauth_client",
+        ),
+    }))
+}
+
+/// The authorization servers to ask, in order.
+fn issuers(
+    server: &Url,
+    metadata: Option<&ResourceMetadata>,
+    client: Option<&OAuthClient>,
+) -> Result<Vec<String>> {
+    let named = metadata.map(|metadata| metadata.authorization_servers.as_deref().unwrap_or_default());
+    match (client, named) {
+        // As an admin writes it. Entra's own may be any tenant's, where the server names "organizations".
+        (Some(OAuthClient { issuer, .. }), named) => {
+            let named = named.unwrap_or_default();
+            let is_named = named.is_empty() || named.iter().any(|named| is_same_issuer(named, issuer));
+            if is_named { Ok(vec![issuer.clone()]) } else { Err(names_another(issuer, named)) }
+        }
+        (None, Some([])) => Err(bad("The MCP server's metadata names no authorization server")),
+        (None, Some(named)) => Ok(named.iter().take(MAX_ISSUERS).cloned().collect()),
+        // Servers of the revision 2025-03-26 are below their authorization server
+        // (https://modelcontextprotocol.io/specification/2025-03-26/basic/authorization#2-3-server-metadata-discovery).
+        (None, None) => Ok(vec![server.origin().ascii_serialization()]),
+    }
+}
+
+fn names_another(ours: &str, named: &[String]) -> Error {
+    let named: Vec<String> = named.iter().take(MAX_ISSUERS).map(|issuer| quoted(issuer)).collect();
+    bad(format!(
+        "The MCP server does not name the authorization server at which the client in oauth_client is registered, \
+         {}; it names: {}",
+        quoted(ours),
+        named.join(", ")
+    ))
 }
 
 /// The server's challenge to a request without a token. Empty if the server accepts the request.
@@ -97,43 +155,55 @@ async fn challenge(http: &dyn Http, server: &Url) -> Result<Challenge> {
         .unwrap_or_default())
 }
 
-/// The server's metadata, from the address in the challenge, else from the well-known addresses.
+/// The server's metadata, from the address in the challenge, else from the well-known addresses. If one of them fails,
+/// the next may do.
 async fn resource_metadata(
     http: &dyn Http,
     server: &Url,
     challenge: &Challenge,
 ) -> Result<Option<ResourceMetadata>> {
     let mut places = Vec::new();
-    match &challenge.resource_metadata {
-        Some(named) => {
-            let named = named.parse::<Url>();
-            places
-                .push(named.map_err(|_| bad("The MCP server's challenge names no address of its metadata"))?);
-        }
-        None => {
-            let path = server.path().trim_end_matches('/');
-            places.extend(well_known(server, &format!("/.well-known/oauth-protected-resource{path}")));
-            places.extend(well_known(server, "/.well-known/oauth-protected-resource"));
-            places.dedup();
-        }
+    if let Some(named) = &challenge.resource_metadata {
+        let named = named.parse::<Url>();
+        places.push(named.map_err(|_| bad("The MCP server's challenge names no address of its metadata"))?);
     }
+    let path = server.path().trim_end_matches('/');
+    let mut own = well_known(server, &format!("/.well-known/oauth-protected-resource{path}"));
+    if let Some(own) = &mut own {
+        // RFC 9728 section 3.1. Sentry's server has its options in the query.
+        own.set_query(server.query());
+    }
+    places.extend(own);
+    places.extend(well_known(server, "/.well-known/oauth-protected-resource"));
+    places.dedup();
+    let mut first_failure = None;
     for place in places {
         let metadata: ResourceMetadata = match document(http, &place).await {
             Ok(metadata) => metadata,
             Err(NoDocument::Absent) => continue,
-            Err(failed) => return Err(no_document(failed, "the MCP server's protected resource metadata")),
+            Err(failed) => {
+                let is_silence = failed.is_silence();
+                let failed = no_document(failed, "the MCP server's protected resource metadata");
+                first_failure = first_failure.or(Some(failed));
+                if is_silence { break } else { continue }
+            }
         };
         // RFC 9728 section 3.3: with another resource's metadata, Deputize would send this server that
         // resource's tokens.
-        if !is_resource_of(&metadata.resource, server) {
+        if own_name(&metadata.resource, server).is_none() {
             return Err(bad(format!(
                 "The MCP server's metadata is about another resource: {}",
-                quoted(&metadata.resource)
+                metadata.resource.first().map(|name| quoted(name)).unwrap_or_default()
             )));
         }
         return Ok(Some(metadata));
     }
-    Ok(None)
+    first_failure.map_or(Ok(None), Err)
+}
+
+/// The server's name in its metadata, as it is written there.
+fn own_name(names: &[String], server: &Url) -> Option<String> {
+    names.iter().find(|name| is_resource_of(name, server)).cloned()
 }
 
 /// Whether `resource` is the server itself or, at the same origin, a path above it. Some servers protect
@@ -158,43 +228,51 @@ fn canonical(server: &Url) -> String {
     }
 }
 
-/// An authorization server's metadata, from the well-known addresses in the order that the specification
-/// prescribes.
-async fn provider(http: &dyn Http, issuer: &str) -> Result<Provider> {
+/// An authorization server: by an admin's endpoints, else by its metadata from the well-known addresses in the order
+/// that the specification prescribes. If one of them fails, the next may do. `None`: there is no metadata.
+async fn provider(http: &dyn Http, issuer: &str, settings: &ProviderSettings) -> Result<Option<Provider>> {
     const WHAT: &str = "the authorization server's metadata";
     let url = issuer.parse::<Url>().ok().filter(|url| url.query().is_none() && url.fragment().is_none());
     let url = url.ok_or_else(|| bad("The MCP server names an authorization server that is no issuer"))?;
-    let path = url.path().trim_end_matches('/');
-    let mut places = vec![
-        well_known(&url, &format!("/.well-known/oauth-authorization-server{path}")),
-        well_known(&url, &format!("/.well-known/openid-configuration{path}")),
-    ];
+    if let Some(endpoints) = &settings.endpoints {
+        return checked(http, Provider::given(issuer, endpoints)).map(Some);
+    }
+    let mut first_failure = None;
+    for place in metadata_places(&url) {
+        match document::<Metadata>(http, &place).await {
+            Ok(metadata) => return checked(http, metadata.of(issuer, settings.pkce)?).map(Some),
+            Err(NoDocument::Absent) => {}
+            Err(failed) => {
+                let is_silence = failed.is_silence();
+                first_failure = first_failure.or(Some(no_document(failed, WHAT)));
+                if is_silence {
+                    break;
+                }
+            }
+        }
+    }
+    first_failure.map_or(Ok(None), Err)
+}
+
+/// Where an issuer's metadata can be. `WorkOS` is why RFC 8414 comes first: its OpenID Connect document says nothing of
+/// PKCE. The last place is Keycloak's.
+fn metadata_places(issuer: &Url) -> Vec<Url> {
+    const OAUTH: &str = "/.well-known/oauth-authorization-server";
+    const OPENID: &str = "/.well-known/openid-configuration";
+    let path = issuer.path().trim_end_matches('/');
+    let mut places = vec![format!("{OAUTH}{path}"), format!("{OPENID}{path}")];
     if !path.is_empty() {
-        places.push(well_known(&url, &format!("{path}/.well-known/openid-configuration")));
+        places.extend([format!("{path}{OPENID}"), format!("{path}{OAUTH}")]);
     }
-    for place in places.into_iter().flatten() {
-        let provider: Provider = match document(http, &place).await {
-            Ok(provider) => provider,
-            Err(NoDocument::Absent) => continue,
-            Err(failed) => return Err(no_document(failed, WHAT)),
-        };
-        // RFC 8414 section 3.3: by simple comparison.
-        if provider.issuer != issuer {
-            return Err(bad(format!(
-                "The authorization server's metadata is of another issuer: {}",
-                quoted(&provider.issuer)
-            )));
-        }
-        if !provider.code_challenge_methods_supported.iter().any(|method| method == "S256") {
-            return Err(bad("The authorization server does not support PKCE with S256, which is required"));
-        }
-        let endpoints = [&provider.authorization_endpoint, &provider.token_endpoint];
-        for endpoint in endpoints.into_iter().chain(&provider.registration_endpoint) {
-            http.check(endpoint).map_err(|error| error.from("an endpoint of the authorization server"))?;
-        }
-        return Ok(provider);
+    places.iter().filter_map(|place| well_known(issuer, place)).collect()
+}
+
+fn checked(http: &dyn Http, provider: Provider) -> Result<Provider> {
+    let endpoints = [&provider.authorization_endpoint, &provider.token_endpoint];
+    for endpoint in endpoints.into_iter().chain(&provider.registration_endpoint) {
+        http.check(endpoint).map_err(|error| error.from("an endpoint of the authorization server"))?;
     }
-    Err(bad("The authorization server has no metadata (RFC 8414, OpenID Connect Discovery)"))
+    Ok(provider)
 }
 
 fn well_known(at: &Url, path: &str) -> Option<Url> {

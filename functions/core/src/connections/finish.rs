@@ -23,9 +23,10 @@ use super::{
     begin::{PendingConnection, connection_id},
     delete_once,
     metadata::bad,
-    provider::{self, AuthorizationGrant, TokenRequestError},
     quoted,
     registration::{self, Client, Registration},
+    token_endpoint::{AuthorizationGrant, TokenRequest, ask_for_tokens},
+    token_response::TokenRequestError,
 };
 use crate::{
     Core,
@@ -114,7 +115,7 @@ pub async fn finish(
     let registration = registration.filter(|registration| registration.client_id == connecting.client_id);
     let registration = registration.ok_or_else(used)?;
     let issuer_matches = match iss {
-        Some(iss) => *iss == connecting.issuer,
+        Some(iss) => registration.provider.is_named(iss),
         None => !registration.provider.authorization_response_iss_parameter_supported,
     };
     if !issuer_matches {
@@ -237,20 +238,21 @@ impl CodeExchange {
         let redirect_uri = &connecting.redirect_uri;
         let grant = AuthorizationGrant::Code { code: &self.code, verifier: &self.verifier, redirect_uri };
         let endpoint = &registration.provider.token_endpoint;
-        let asked =
-            provider::ask_for_tokens(&context.http, endpoint, client, &connecting.resource, grant).await;
-        let granted = match asked {
+        let resource = connecting.resource.as_deref();
+        let asked = TokenRequest { grant, resource, scope: None };
+        let granted = match ask_for_tokens(&*context.http, endpoint, client, asked).await {
             Ok(granted) => granted,
-            Err(TokenRequestError::InvalidGrant) => {
-                return Err(bad(
-                    "The authorization server does not take its own code any more; connect again",
-                ));
+            Err(TokenRequestError::InvalidGrant(why)) => {
+                return Err(bad(format!(
+                    "The authorization server does not take its own code any more ({why}); connect again"
+                )));
             }
-            Err(TokenRequestError::InvalidClient) => {
+            Err(TokenRequestError::InvalidClient(why)) => {
                 registration::forget(&context.table, &server.id, registration).await;
-                return Err(bad(
-                    "The authorization server does not know this service as a client; connect again",
-                ));
+                let what_next = registration.after_invalid_client();
+                return Err(bad(format!(
+                    "The authorization server does not know this service as a client ({why}); {what_next}"
+                )));
             }
             Err(TokenRequestError::Refused(why)) => {
                 return Err(bad(format!("The authorization server refused to give tokens: {why}")));

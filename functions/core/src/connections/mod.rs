@@ -6,7 +6,9 @@
 //! | `challenge` | `WWW-Authenticate` challenges (RFC 6750, RFC 9728) |
 //! | `discovery` | from an MCP server to its authorization server (RFC 9728, RFC 8414, OpenID Connect Discovery) |
 //! | `metadata` | what an authorization server says of itself |
-//! | `provider` | its token endpoint |
+//! | `known_providers` | what is known of one beyond that |
+//! | `token_endpoint` | what its token endpoint is asked |
+//! | `token_response` | what that answers |
 //! | `registration` | which client we are there: pre-registered, by metadata document, or by RFC 7591 |
 //! | `begin` | the way to the authorization server, with PKCE and a `state` |
 //! | `finish` | the way back: whose connection and answer it is, and the code's exchange |
@@ -29,17 +31,20 @@ pub mod begin;
 mod challenge;
 mod discovery;
 pub mod finish;
+mod known_providers;
 mod lease;
 mod metadata;
-mod provider;
 mod refresh;
 pub mod registration;
+mod token_endpoint;
+mod token_response;
 
 pub(crate) use self::refresh::{Need, ensure_fresh};
 pub use self::{
     begin::{BegunConnection, begin},
-    challenge::Challenge,
+    challenge::{Challenge, is_scope},
     finish::{AuthorizationResponse, ConnectionOutcome, Proof, finish},
+    known_providers::{AuthMethod, KnownProvider, known_provider},
     lease::{ASK_WITHIN, REFRESH_WITHIN},
     refresh::has_ended,
 };

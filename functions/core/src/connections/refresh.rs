@@ -31,9 +31,13 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
+    begin::OFFLINE,
+    known_providers::known_provider,
     lease::{ASK_WITHIN, LeaseHolder, REFRESH_WITHIN, WAIT, Written},
-    provider::{self, AuthorizationGrant, IssuedTokens, TokenRequestError},
     registration::{self, Client, Registration},
+    token_endpoint::{AuthorizationGrant, TokenRequest, ask_for_tokens},
+    token_response::{IssuedTokens, TokenRequestError},
+    union,
 };
 use crate::{
     Core,
@@ -194,6 +198,7 @@ struct Ready {
     ours: OurClient,
     client: Client,
     token: SecretString,
+    scope: Option<String>,
     sealer: Sealer,
 }
 
@@ -234,7 +239,7 @@ impl Refresh {
         let client = ours.registration.client(vault, &ours.server);
         let (client, token, sealer) =
             try_join3(client, held.refresh_token(vault), vault.sealer(&self.holder.key)).await?;
-        Ok(Ready { ours, client, token, sealer })
+        Ok(Ready { ours, client, token, scope: held.scope.clone(), sealer })
     }
 
     /// Asks the provider, and stores its answer.
@@ -256,12 +261,13 @@ impl Refresh {
                 let renewed = |now: &Session| now.renewed(&ready.sealer, &new);
                 stored(&held, self.holder.exchange(&held, renewed, &self.event(&held)?).await)
             }
-            Err(TokenRequestError::InvalidGrant) => {
-                let event = self.event(&held)?.failed("The authorization server refused the refresh token");
+            Err(TokenRequestError::InvalidGrant(why)) => {
+                let why = format!("The authorization server refused the refresh token: {why}");
+                let event = self.event(&held)?.failed(why.clone());
                 let over = |now: &Session| {
                     let mut over = now.clone();
                     let how = if now.in_doubt { Ended::Interrupted } else { Ended::Refused };
-                    (over.lease, over.ended) = (None, Some(how));
+                    (over.lease, over.ended, over.ended_because) = (None, Some(how), Some(why.clone()));
                     Ok(over)
                 };
                 stored(&held, self.holder.end(&held, over, &event).await)
@@ -273,9 +279,11 @@ impl Refresh {
     async fn ask(&self, ready: &Ready) -> Result<IssuedTokens, TokenRequestError> {
         let OurClient { from, registration, .. } = &ready.ours;
         let grant = AuthorizationGrant::Refresh { token: ready.token.expose_secret() };
+        let wants_scope = known_provider(&from.issuer).is_some_and(|known| known.scope_on_refresh);
+        let scope = union(&[ready.scope.as_deref(), Some(OFFLINE)]).filter(|_| wants_scope);
+        let asked = TokenRequest { grant, resource: from.resource.as_deref(), scope: scope.as_deref() };
         let endpoint = &registration.provider.token_endpoint;
-        let http = &self.holder.context.http;
-        let asked = provider::ask_for_tokens(http, endpoint, &ready.client, &from.resource, grant);
+        let asked = ask_for_tokens(&*self.holder.context.http, endpoint, &ready.client, asked);
         timeout(ASK_WITHIN, asked).await.unwrap_or_else(|_| Err(TokenRequestError::silent()))
     }
 
@@ -287,7 +295,7 @@ impl Refresh {
         ours: &OurClient,
         refusal: TokenRequestError,
     ) -> Result<Written> {
-        if let TokenRequestError::InvalidClient = refusal {
+        if let TokenRequestError::InvalidClient(_) = refusal {
             let OurClient { server, registration, .. } = ours;
             registration::forget(&self.holder.context.table, &server.id, registration).await;
         }
@@ -299,12 +307,11 @@ impl Refresh {
         }
         let why = match refusal {
             TokenRequestError::Down { why, .. } => return Err(provider_down(why)),
-            TokenRequestError::Refused(why) => why,
-            TokenRequestError::InvalidClient | TokenRequestError::InvalidGrant => {
-                "it does not know this service as a client; the session's owner must connect again, or an admin \
-                 correct oauth_client"
-                    .to_owned()
-            }
+            TokenRequestError::Refused(why) | TokenRequestError::InvalidGrant(why) => why,
+            TokenRequestError::InvalidClient(why) => format!(
+                "it does not know this service as a client ({why}); the session's owner must connect again, or an \
+                 admin correct oauth_client"
+            ),
         };
         Err(super::metadata::bad(format!("The authorization server refused to renew the session: {why}")))
     }

@@ -14,7 +14,8 @@ use zeroize::Zeroizing;
 
 use super::{
     delete_once,
-    metadata::{Provider, bad},
+    known_providers::{AuthMethod, known_provider},
+    metadata::{Metadata, Provider, bad},
     quoted,
 };
 use crate::{
@@ -26,34 +27,6 @@ use crate::{
     table::{Change, CommitError, Entity, Key, Partition, Stored, Table, retry_on_conflict},
     vault::{Sealed, Sealer, Vault},
 };
-
-/// How a client authenticates at the token endpoint (RFC 7591 section 2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum AuthMethod {
-    None,
-    ClientSecretBasic,
-    ClientSecretPost,
-}
-
-impl AuthMethod {
-    fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::ClientSecretBasic => "client_secret_basic",
-            Self::ClientSecretPost => "client_secret_post",
-        }
-    }
-
-    /// The first of `preferred` that the provider supports.
-    fn supported(provider: &Provider, preferred: &[Self]) -> Option<Self> {
-        let supports = |method: Self| match &provider.token_endpoint_auth_methods_supported {
-            Some(methods) => methods.iter().any(|name| name == method.name()),
-            None => method == Self::ClientSecretBasic,
-        };
-        preferred.iter().copied().find(|method| supports(*method))
-    }
-}
 
 /// Where a client comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,10 +72,11 @@ impl Registration {
     }
 
     /// Whether it is still the server's client. One that an admin has registered is, as long as the server
-    /// has the same `client_id` and issuer.
+    /// has the same `client_id` and issuer, and the admin gives the same endpoints or none.
     pub(super) fn is_of(&self, server: &Server) -> bool {
+        let now = || server.oauth_client_of(&self.provider.issuer, &self.client_id);
         self.origin != ClientSource::Preregistered
-            || server.has_oauth_client(&self.provider.issuer, &self.client_id)
+            || now().is_some_and(|client| self.provider.is_at(client.settings.endpoints.as_ref()))
     }
 
     /// The client with its secret.
@@ -121,6 +95,14 @@ impl Registration {
             },
         };
         Ok(Client { id: self.client_id.clone(), auth_method: self.auth_method, secret })
+    }
+
+    /// What is to be done if its authorization server does not know it, or not by its secret.
+    pub(super) fn after_invalid_client(&self) -> &'static str {
+        match self.origin {
+            ClientSource::Preregistered => "an admin must correct the server's oauth_client",
+            ClientSource::MetadataDocument | ClientSource::Dynamic => "connect again",
+        }
     }
 
     fn is_good(&self, redirect_uri: &str, now: Timestamp) -> bool {
@@ -165,8 +147,14 @@ fn client_id_url(settings: &Settings) -> String {
     format!("{}{}", settings.issuer, path::CLIENT_METADATA)
 }
 
-/// Our client for `server` at `provider`: the stored one, or a new one, which is then stored.
-pub(super) async fn register(core: &Core, server: &Server, provider: Provider) -> Result<Registration> {
+/// Our client for `server` at `provider`: the stored one, or a new one, which is then stored. `scope` is what is going
+/// to be requested.
+pub(super) async fn register(
+    core: &Core,
+    server: &Server,
+    provider: Provider,
+    scope: Option<&str>,
+) -> Result<Registration> {
     let key = Registration::key(&server.id, &provider.issuer);
     let kept = core.table.read_one::<Registration>(key.clone()).await?;
     let redirect_uri = redirect_uri(&core.settings);
@@ -177,8 +165,9 @@ pub(super) async fn register(core: &Core, server: &Server, provider: Provider) -
         }
         Some(client) => {
             let methods = [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost];
+            let known = known_provider(&provider.issuer).and_then(|known| known.token_endpoint_auth_method);
             let auth_method = if client.has_secret() {
-                AuthMethod::supported(&provider, &methods).unwrap_or(AuthMethod::ClientSecretBasic)
+                known.or_else(|| provider.auth_method(&methods)).unwrap_or(AuthMethod::ClientSecretBasic)
             } else {
                 AuthMethod::None
             };
@@ -208,7 +197,7 @@ pub(super) async fn register(core: &Core, server: &Server, provider: Provider) -
             Some(kept) if kept.origin == ClientSource::Dynamic && kept.is_good(&redirect_uri, now) => {
                 Registration { provider, ..kept.value.clone() }
             }
-            _ => return register_dynamically(core, server, provider, redirect_uri, kept).await,
+            _ => return register_dynamically(core, server, provider, scope, kept).await,
         },
     };
     keep(&core.table, key, registration, kept).await
@@ -217,7 +206,8 @@ pub(super) async fn register(core: &Core, server: &Server, provider: Provider) -
 /// Stores a public client that an authorization server knows already, with that server's metadata (RFC 8414).
 /// For a client that comes with the deployment and needs no registration.
 pub async fn adopt(core: &Core, server: &Server, client_id: &str, metadata: serde_json::Value) -> Result<()> {
-    let provider: Provider = serde_json::from_value(metadata).map_err(Error::internal)?;
+    let metadata: Metadata = serde_json::from_value(metadata).map_err(Error::internal)?;
+    let provider = metadata.into_own()?;
     let key = Registration::key(&server.id, &provider.issuer);
     let kept = core.table.read_one::<Registration>(key.clone()).await?;
     let registration = Registration {
@@ -334,23 +324,32 @@ async fn register_dynamically(
     core: &Core,
     server: &Server,
     provider: Provider,
-    redirect_uri: String,
+    scope: Option<&str>,
     kept: Option<Stored<Registration>>,
 ) -> Result<Registration> {
+    let redirect_uri = redirect_uri(&core.settings);
+    let by_hand = format!(
+        "an admin must register one there, with the redirect URI {redirect_uri}, and give it as the server's \
+         oauth_client"
+    );
     let Some(endpoint) = &provider.registration_endpoint else {
         return Err(bad(format!(
-            "The authorization server {} registers no clients by itself; an admin must register one there, \
-             with the redirect URI {redirect_uri}, and give it as the server's oauth_client",
+            "The authorization server {} registers no clients by itself; {by_hand}",
             quoted(&provider.issuer)
         )));
     };
     // With a secret where possible: then a leaked refresh token alone is of no use.
     let methods = [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost, AuthMethod::None];
-    let method = AuthMethod::supported(&provider, &methods);
+    let method = provider.auth_method(&methods);
     let method = method
         .ok_or_else(|| bad("The authorization server supports no client authentication that we know"))?;
     let mut metadata = client_metadata(&core.settings);
     metadata["token_endpoint_auth_method"] = method.name().into();
+    // Auth0 gives a client no scope that it was not registered with
+    // (https://github.com/UsefulSoftwareCo/executor/pull/689).
+    if let Some(scope) = scope {
+        metadata["scope"] = scope.into();
+    }
     let request = Request::builder()
         .method(Method::POST)
         .uri(endpoint.as_str())
@@ -367,7 +366,7 @@ async fn register_dynamically(
         .run("registering an OAuth client", async move {
             let response = context.http.send(request).await;
             let response = response.map_err(|error| error.from("the registration endpoint"))?;
-            let made = registered(&response, method, &sealer)?;
+            let made = registered(&response, method, &sealer, &by_hand)?;
             let registration = Registration {
                 client_id: made.client_id,
                 origin: ClientSource::Dynamic,
@@ -391,14 +390,20 @@ struct Made {
     secret_expires_at: Option<Timestamp>,
 }
 
-fn registered(response: &Response<Vec<u8>>, asked_for: AuthMethod, sealer: &Sealer) -> Result<Made> {
+fn registered(
+    response: &Response<Vec<u8>>,
+    asked_for: AuthMethod,
+    sealer: &Sealer,
+    by_hand: &str,
+) -> Result<Made> {
     if !matches!(response.status(), StatusCode::CREATED | StatusCode::OK) {
         let refused = serde_json::from_slice::<RegistrationRefused>(response.body());
         let why = refused.map_or_else(
             |_| format!("HTTP {}", response.status()),
             |refused| quoted(&format!("{}: {}", refused.error, refused.error_description)),
         );
-        return Err(bad(format!("The authorization server refuses to register a client: {why}")));
+        // Okta and Keycloak name an endpoint that lets nobody in who is unknown to them.
+        return Err(bad(format!("The authorization server refuses to register a client: {why}; {by_hand}")));
     }
     let registered: Registered = serde_json::from_slice(response.body())
         .map_err(|_| bad("The authorization server's answer to a registration is none"))?;

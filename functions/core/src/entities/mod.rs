@@ -2,5 +2,6 @@
 //! ([`crate::caller`]), and everything that manages them asks who the caller is.
 
 pub(crate) mod agent_account;
+pub(crate) mod oauth_client;
 pub(crate) mod server;
 pub(crate) mod user;

@@ -4,6 +4,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::oauth_client::OAuthClient;
 use crate::{
     Core,
     clock::Timestamp,
@@ -63,21 +64,6 @@ pub(crate) struct SealedHeader {
     pub(crate) value: Sealed,
 }
 
-/// A client that an admin has registered at an authorization server. It is used there and nowhere else.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct OAuthClient {
-    pub issuer: String,
-    pub client_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) secret: Option<Sealed>,
-}
-
-impl OAuthClient {
-    pub fn has_secret(&self) -> bool {
-        self.secret.is_some()
-    }
-}
-
 impl Server {
     /// Which approval of its tools is in force.
     pub fn pins_version(&self) -> u64 {
@@ -100,12 +86,8 @@ impl Server {
         Ok((header.name.clone(), self.open(&core.vault, &header.value).await?))
     }
 
-    /// Whether [`Self::oauth_client`] is this one.
-    pub(crate) fn has_oauth_client(&self, issuer: &str, client_id: &str) -> bool {
-        self.oauth_client_of(issuer, client_id).is_some()
-    }
-
-    fn oauth_client_of(&self, issuer: &str, client_id: &str) -> Option<&OAuthClient> {
+    /// [`Self::oauth_client`], if it is this one.
+    pub(crate) fn oauth_client_of(&self, issuer: &str, client_id: &str) -> Option<&OAuthClient> {
         let client = self.oauth_client.as_ref();
         client.filter(|client| client.issuer == issuer && client.client_id == client_id)
     }

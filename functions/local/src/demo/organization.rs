@@ -161,7 +161,7 @@ impl Organization {
                 let from = ProviderRef {
                     issuer: issued.issuer,
                     client_id: issued.client_id,
-                    resource: issued.resource,
+                    resource: Some(issued.resource),
                 };
                 let session = NewSession {
                     access_token: issued.access_token,
