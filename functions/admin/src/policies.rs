@@ -8,7 +8,7 @@ use deputize_core::{
     Core,
     clock::Timestamp,
     ids::{AgentAccountId, PolicyId, ServerId, UserId},
-    policies::{self, CheckRequest, Denial, Explanation, NewPolicy},
+    policies::{self, CheckRequest, Denial, Explanation, NewPolicy, Possibility},
 };
 use deputize_service::{
     Errors, Paged, Result,
@@ -193,7 +193,7 @@ struct CheckPolicies {
     #[schema(value_type = String, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$")]
     server_id: ServerId,
     tool_name: ToolName,
-    /// None if left out, as when a tool is only being listed.
+    /// Left out, the answer says what the decision depends on.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     arguments: Option<Box<RawValue>>,
@@ -219,6 +219,10 @@ struct PolicyDecision {
     /// For a denial: why.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// Where it depends on the arguments: what remains of each policy that may permit or forbid.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    conditions: Vec<Condition>,
     /// The version of the policies that the decision rests on; each change of a policy raises it.
     policies_version: u64,
 }
@@ -228,6 +232,34 @@ struct PolicyDecision {
 enum Decision {
     Permit,
     Deny,
+    /// On the arguments, of which none were given.
+    Depends,
+}
+
+/// A policy that may permit or forbid a call, by its arguments.
+#[derive(Debug, Serialize, ToSchema)]
+struct Condition {
+    #[schema(value_type = Uuid)]
+    policy: PolicyId,
+    effect: Effect,
+    /// The principal for whom it is judged.
+    of: DeniedFor,
+    /// What remains of the policy once all that is known has been filled in, as a Cedar policy.
+    text: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Effect {
+    Permit,
+    Forbid,
+}
+
+impl From<policies::Condition> for Condition {
+    fn from(policies::Condition { policy, permits, of, text }: policies::Condition) -> Self {
+        let effect = if permits { Effect::Permit } else { Effect::Forbid };
+        Self { policy, effect, of: of.into(), text }
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -248,28 +280,38 @@ impl From<policies::DeniedFor> for DeniedFor {
 
 impl From<Explanation> for PolicyDecision {
     fn from(Explanation { decision, policies_version }: Explanation) -> Self {
+        let undecided = Self {
+            decision: Decision::Depends,
+            policies: Vec::new(),
+            denied_for: None,
+            reason: None,
+            conditions: Vec::new(),
+            policies_version,
+        };
         match decision {
-            policies::Decision::Permitted(policies) => Self {
-                decision: Decision::Permit,
-                policies,
-                denied_for: None,
-                reason: None,
-                policies_version,
-            },
-            policies::Decision::Denied(Denial { denied_for, policies, reason }) => Self {
-                decision: Decision::Deny,
-                policies,
-                denied_for: Some(denied_for.into()),
-                reason: Some(reason),
-                policies_version,
-            },
+            Possibility::Decided(policies::Decision::Permitted(policies)) => {
+                Self { decision: Decision::Permit, policies, ..undecided }
+            }
+            Possibility::Decided(policies::Decision::Denied(Denial { denied_for, policies, reason })) => {
+                Self {
+                    decision: Decision::Deny,
+                    policies,
+                    denied_for: Some(denied_for.into()),
+                    reason: Some(reason),
+                    ..undecided
+                }
+            }
+            Possibility::Depends(conditions) => {
+                Self { conditions: conditions.into_iter().map(Into::into).collect(), ..undecided }
+            }
         }
     }
 }
 
 /// Explain a decision
 ///
-/// Judges a call as the proxy would, without calling anything. Admins, and users about their own calls.
+/// Judges a call as the proxy would, without calling anything. Without `arguments`, it says whether the decision
+/// depends on them, and what remains of the policies then. Admins, and users about their own calls.
 #[utoipa::path(
     post,
     path = path::CHECK_POLICIES,

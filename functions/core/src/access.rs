@@ -43,7 +43,7 @@ use crate::{
     error::{Error, Result, Told},
     ids::{AgentAccountId, GrantId, ServerId, UserId},
     origins::NOT_FOR_ACCOUNT,
-    policies::{CallFacts, CompiledPolicies, Decision, Operation},
+    policies::{CallFacts, CompiledPolicies, Decision, Operation, Principals},
     servers::{Server, ServerAuth},
     session_grants::{self, Grant, Pair},
     sessions::Session,
@@ -141,17 +141,30 @@ impl Access {
         arguments: Option<&RawValue>,
         context: PolicyContext<'_>,
     ) -> Result<Decision> {
-        use crate::policies::Principals;
-        let principals = match &self.caller {
+        self.policies.decide(self.principals(), &self.facts(operation, arguments, context))
+    }
+
+    /// Whether the policies could permit it to every principal, with some arguments: whether a list shows it.
+    pub fn could_permit(&self, operation: Operation<'_>, context: PolicyContext<'_>) -> Result<bool> {
+        self.policies.could_permit(self.principals(), &self.facts(operation, None, context))
+    }
+
+    fn principals(&self) -> Principals<'_> {
+        match &self.caller {
             ProxyCaller::Agent(agent) => Principals::Agent(agent),
             ProxyCaller::OnBehalfOf(agent, user) => Principals::AgentFor(agent, user),
             ProxyCaller::User(user) => Principals::User(user),
-        };
+        }
+    }
+
+    fn facts<'a>(
+        &'a self,
+        operation: Operation<'a>,
+        arguments: Option<&'a RawValue>,
+        context: PolicyContext<'a>,
+    ) -> CallFacts<'a> {
         let PolicyContext { source_ip, client_name } = context;
-        self.policies.decide(
-            principals,
-            &CallFacts { server: &self.server, operation, arguments, source_ip, client_name },
-        )
+        CallFacts { server: &self.server, operation, arguments, source_ip, client_name }
     }
 
     /// The moment at which the reading began that let the caller in.

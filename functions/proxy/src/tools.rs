@@ -122,7 +122,7 @@ async fn call(
 
 /// The tools that the caller may call
 ///
-/// A tool whose policies ask for certain arguments is listed if they permit a call without any.
+/// A tool is listed if the policies could permit a call of it with some arguments. A call is judged by its own.
 #[utoipa::path(
     get,
     path = path::TOOLS,
@@ -176,7 +176,7 @@ async fn permitted(
         }
         // A tool without a name cannot be called.
         let Ok(Named { name }) = serde_json::from_str(tool.get()) else { continue };
-        if let Decision::Permitted(_) = access.permits(Operation::CallTool(&name), None, context)? {
+        if access.could_permit(Operation::CallTool(&name), context)? {
             permitted.push(tool);
         }
     }

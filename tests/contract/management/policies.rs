@@ -156,9 +156,15 @@ async fn a_decision_is_explained_without_a_call() {
     200 OK
 
     {
-      "decision": "permit",
-      "policies": [
-        "[policy agents]"
+      "decision": "depends",
+      "policies": [],
+      "conditions": [
+        {
+          "policy": "[policy force]",
+          "effect": "forbid",
+          "of": "agent",
+          "text": "forbid(principal, action, resource) when { context.arguments.hasTag(\"force\") };"
+        }
       ],
       "policies_version": 3
     }

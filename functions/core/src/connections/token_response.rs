@@ -231,9 +231,9 @@ fn issued(answer: Answer) -> Result<IssuedTokens, TokenRequestError> {
         Some(of_user) if !has(of_app.access_token.as_ref()) => of_user,
         _ => of_app,
     };
-    // Slack's type is `user`. Tokens that are bound to a key (DPoP, RFC 9449) are no `Bearer` tokens.
+    // Slack says whose it is: `user` or `bot`. Tokens that are bound to a key (DPoP, RFC 9449) are no `Bearer` tokens.
     let kind = tokens.token_type.as_str().unwrap_or_default().to_ascii_lowercase();
-    if !["", "bearer", "user"].contains(&kind.as_str()) {
+    if !["", "bearer", "user", "bot"].contains(&kind.as_str()) {
         return Err(TokenRequestError::unusable("its tokens are of a type that is not supported"));
     }
     let access_token = tokens.access_token.filter(|token| has(Some(token))).ok_or_else(no_token_response)?;

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{CallFacts, Decision, Operation, engine::Principals};
+use super::{CallFacts, Operation, Possibility, engine::Principals};
 use crate::{
     Core,
     caller::UserCaller,
@@ -29,11 +29,11 @@ pub struct CheckRequest {
 /// The decision, and the version of the policies that made it.
 #[derive(Debug)]
 pub struct Explanation {
-    pub decision: Decision,
+    pub decision: Possibility,
     pub policies_version: u64,
 }
 
-/// Decides as for a real call. For admins, and for users about themselves.
+/// Decides as for a real call; without arguments, says what they would decide. For admins, and for users about themselves.
 pub async fn check(core: &Core, caller: &UserCaller, request: CheckRequest) -> Result<Explanation> {
     if request.agent_account_id.is_some() || request.user_id != Some(caller.user.id) {
         caller.require_admin()?;
@@ -66,5 +66,9 @@ pub async fn check(core: &Core, caller: &UserCaller, request: CheckRequest) -> R
         source_ip: request.source_ip,
         client_name: request.client_name.as_deref(),
     };
-    Ok(Explanation { decision: compiled.decide(principals, &facts)?, policies_version: compiled.version })
+    let decision = match facts.arguments {
+        Some(_) => Possibility::Decided(compiled.decide(principals, &facts)?),
+        None => compiled.possibility(principals, &facts)?,
+    };
+    Ok(Explanation { decision, policies_version: compiled.version })
 }

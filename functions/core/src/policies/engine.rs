@@ -158,9 +158,11 @@ fn place(text: &str, error: &dyn Diagnostic) -> String {
 #[derive(Debug)]
 pub struct CompiledPolicies {
     pub version: u64,
-    set: PolicySet,
+    pub(super) set: PolicySet,
     /// The arguments that they read.
     reads: Reads,
+    /// Texts in them that may be resources' URIs.
+    pub(super) examples: Vec<String>,
 }
 
 /// What a caller wants to do at a server.
@@ -174,6 +176,8 @@ pub enum Operation<'a> {
     GetPrompt(&'a str),
     /// By the JSON-RPC method.
     SendRequest(&'a str),
+    /// Any resource of a URI template (RFC 6570). Only a list asks about it.
+    ReadAnyOf(&'a str),
 }
 
 impl Operation<'_> {
@@ -183,14 +187,15 @@ impl Operation<'_> {
             Self::CallTool(name)
             | Self::ReadResource(name)
             | Self::GetPrompt(name)
-            | Self::SendRequest(name) => name,
+            | Self::SendRequest(name)
+            | Self::ReadAnyOf(name) => name,
         }
     }
 
     fn action_and_kind(self, names: &Names) -> (&EntityUid, &EntityTypeName) {
         match self {
             Self::CallTool(_) => (&names.call_tool, &names.tool),
-            Self::ReadResource(_) => (&names.read_resource, &names.resource),
+            Self::ReadResource(_) | Self::ReadAnyOf(_) => (&names.read_resource, &names.resource),
             Self::GetPrompt(_) => (&names.get_prompt, &names.prompt),
             Self::SendRequest(_) => (&names.send_request, &names.method),
         }
@@ -202,7 +207,7 @@ impl Operation<'_> {
 pub struct CallFacts<'a> {
     pub server: &'a Server,
     pub operation: Operation<'a>,
-    /// The arguments as they came; `None` if a tool is only being listed.
+    /// The arguments as they came; `None` if there are none.
     pub arguments: Option<&'a RawValue>,
     pub source_ip: Option<IpAddr>,
     pub client_name: Option<&'a str>,
@@ -228,6 +233,7 @@ impl CompiledPolicies {
     pub fn new(version: u64, policies: &[Policy]) -> Result<Self> {
         let mut set = PolicySet::new();
         let mut reads = Reads::default();
+        let mut examples = Vec::new();
         for Policy { id, text, .. } in policies {
             let guarded = GuardedPolicy::of(parse(*id, text)?)?;
             if let Some(objection) = guarded.objection {
@@ -237,9 +243,10 @@ impl CompiledPolicies {
                 tracing::warn!(policy = %id, why, "a policy could not be saved like this any more: write it anew");
             }
             guarded.reads.iter().for_each(|tag| reads.add(tag));
+            examples.extend(guarded.examples);
             set.add(guarded.policy).map_err(Error::internal)?;
         }
-        Ok(Self { version, set, reads })
+        Ok(Self { version, set, reads, examples })
     }
 
     /// Whether all principals may make the call. Each is judged separately, and all must be permitted.
@@ -300,19 +307,9 @@ impl CompiledPolicies {
         facts: &CallFacts<'_>,
         tags: &Tags<'_>,
     ) -> Result<Decision> {
-        let names = names()?;
-        let (action, kind) = facts.operation.action_and_kind(names);
-        let resource = named(kind, format!("{}/{}", facts.server.id, facts.operation.name()));
-        let context = context(facts, on_behalf_of.map(|user| user.id))?;
-        let request =
-            cedar_policy::Request::new(principal.uid(), action.clone(), resource.clone(), context, None)
-                .map_err(Error::internal)?;
-        let on_behalf_of = on_behalf_of.map(user_entity).transpose()?;
-        let entities = entities([Some(principal), on_behalf_of], resource, facts, tags)?;
+        let (request, entities) = question(principal, on_behalf_of, facts, Some(tags))?;
         let response = Authorizer::new().is_authorized(&request, &self.set, &entities);
-        let ids = response.diagnostics().reason().filter_map(|id| AsRef::<str>::as_ref(id).parse().ok());
-        let mut policies: Vec<PolicyId> = ids.collect();
-        policies.sort_unstable();
+        let policies = ids(response.diagnostics().reason());
         // Cedar skips a policy whose evaluation fails. If that policy forbids, skipping it would permit.
         let failed = response.diagnostics().errors();
         let failed = failed.map(|AuthorizationError::PolicyEvaluationError(error)| error);
@@ -321,12 +318,39 @@ impl CompiledPolicies {
         }
         Ok(match response.decision() {
             CedarDecision::Allow => Decision::Permitted(policies),
-            CedarDecision::Deny => {
-                let reason = if policies.is_empty() { "no policy permits it" } else { "a policy forbids it" };
-                Decision::Denied(Denial { denied_for: who, policies, reason: reason.to_owned() })
-            }
+            CedarDecision::Deny => Decision::Denied(denied(who, policies)),
         })
     }
+}
+
+/// The ids of policies, in order.
+pub(super) fn ids<'a>(policies: impl Iterator<Item = &'a cedar_policy::PolicyId>) -> Vec<PolicyId> {
+    let mut ids: Vec<PolicyId> = policies.filter_map(|id| AsRef::<str>::as_ref(id).parse().ok()).collect();
+    ids.sort_unstable();
+    ids
+}
+
+pub(super) fn denied(who: DeniedFor, policies: Vec<PolicyId>) -> Denial {
+    let reason = if policies.is_empty() { "no policy permits it" } else { "a policy forbids it" };
+    Denial { denied_for: who, policies, reason: reason.to_owned() }
+}
+
+/// What Cedar is asked. Without `tags`, the arguments are unknown.
+pub(super) fn question(
+    principal: Entity,
+    on_behalf_of: Option<&User>,
+    facts: &CallFacts<'_>,
+    tags: Option<&Tags<'_>>,
+) -> Result<(cedar_policy::Request, Entities)> {
+    let (action, kind) = facts.operation.action_and_kind(names()?);
+    let resource = named(kind, format!("{}/{}", facts.server.id, facts.operation.name()));
+    let context = context(facts, on_behalf_of.map(|user| user.id))?;
+    let request =
+        cedar_policy::Request::new(principal.uid(), action.clone(), resource.clone(), context, None)
+            .map_err(Error::internal)?;
+    let on_behalf_of = on_behalf_of.map(user_entity).transpose()?;
+    let entities = entities([Some(principal), on_behalf_of], resource, facts, tags)?;
+    Ok((request, entities))
 }
 
 /// The denial after a policy's evaluation failed.
@@ -343,7 +367,7 @@ fn refused(who: DeniedFor, error: &PolicyEvaluationError, tags: &Tags<'_>) -> De
 }
 
 /// The policies that permit, of two judgements.
-fn merged(mut policies: Vec<PolicyId>, others: Vec<PolicyId>) -> Vec<PolicyId> {
+pub(super) fn merged(mut policies: Vec<PolicyId>, others: Vec<PolicyId>) -> Vec<PolicyId> {
     policies.extend(others);
     policies.sort_unstable();
     policies.dedup();
@@ -378,7 +402,7 @@ fn text(text: &str) -> RestrictedExpression {
     RestrictedExpression::new_string(text.to_owned())
 }
 
-fn agent_entity(agent: &AgentAccount) -> Result<Entity> {
+pub(super) fn agent_entity(agent: &AgentAccount) -> Result<Entity> {
     let names = names()?;
     let owner = text(&agent.owner_user_id.to_string());
     let attributes = [("name".to_owned(), text(&agent.name)), ("owner_id".to_owned(), owner)];
@@ -386,7 +410,7 @@ fn agent_entity(agent: &AgentAccount) -> Result<Entity> {
     Entity::new(id, attributes.into(), groups(&agent.groups)?).map_err(Error::internal)
 }
 
-fn user_entity(user: &User) -> Result<Entity> {
+pub(super) fn user_entity(user: &User) -> Result<Entity> {
     let role = match user.role {
         Role::Admin => "admin",
         Role::User => "user",
@@ -403,7 +427,7 @@ fn entities(
     people: [Option<Entity>; 2],
     resource: EntityUid,
     facts: &CallFacts<'_>,
-    tags: &Tags<'_>,
+    tags: Option<&Tags<'_>>,
 ) -> Result<Entities> {
     let names = names()?;
     let server = named(&names.server, facts.server.id.as_str());
@@ -412,6 +436,11 @@ fn entities(
         .map_err(Error::internal)?;
     let server =
         Entity::new(server, named_as(&facts.server.name), HashSet::new()).map_err(Error::internal)?;
+    let known = people.into_iter().flatten().chain([resource, server]);
+    let Some(tags) = tags else {
+        // What is not there is unknown: the arguments.
+        return Entities::from_entities(known, None).map(Entities::partial).map_err(Error::internal);
+    };
     let texts = tags.texts.iter().map(|(name, value)| ((*name).to_owned(), text(value)));
     let integers = tags.integers.iter();
     let integers = integers.map(|(name, value)| ((*name).to_owned(), RestrictedExpression::new_long(*value)));
@@ -427,8 +456,7 @@ fn entities(
     let integers =
         Entity::new_with_tags(names.integers.clone(), [], [], integers.chain(markers(TagSource::Integers)))
             .map_err(Error::internal)?;
-    let people = people.into_iter().flatten();
-    Entities::from_entities(people.chain([resource, server, texts, integers]), None).map_err(Error::internal)
+    Entities::from_entities(known.chain([texts, integers]), None).map_err(Error::internal)
 }
 
 #[cfg(test)]

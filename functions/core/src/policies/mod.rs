@@ -39,6 +39,7 @@ mod engine;
 mod fixture;
 #[cfg(feature = "fuzzing")]
 mod fuzzing;
+mod possible;
 mod reads;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "fuzzing")]
 pub use self::fuzzing::{decide, prepare_to_decide};
+pub use self::possible::{Condition, Possibility};
 #[cfg(test)]
 pub(crate) use self::reads::reads_of;
 pub use self::{

@@ -99,6 +99,8 @@ pub(super) struct Tag {
 pub(super) struct GuardedPolicy {
     pub(super) policy: Policy,
     pub(super) reads: Vec<Tag>,
+    /// Texts in it that may be resources' URIs: the ids of resources, texts, and what fits a pattern.
+    pub(super) examples: Vec<String>,
     /// Why a new policy like this is refused.
     pub(super) objection: Option<Objection>,
 }
@@ -136,7 +138,7 @@ impl GuardedPolicy {
     pub(super) fn of(policy: Policy) -> Result<Self> {
         // [JSON policy format](https://docs.cedarpolicy.com/policies/json-format.html)
         let mut text = policy.to_json().map_err(Error::internal)?;
-        let mut guarded = Self { policy, reads: Vec::new(), objection: None };
+        let mut guarded = Self { policy, reads: Vec::new(), examples: Vec::new(), objection: None };
         guarded.visit(&mut text);
         if !guarded.reads.is_empty() || guarded.objection.is_some() {
             let id = guarded.policy.id().clone();
@@ -148,6 +150,7 @@ impl GuardedPolicy {
     fn visit(&mut self, expression: &mut Value) {
         match expression {
             Value::Object(fields) => {
+                self.examples.extend(example(fields));
                 fields.values_mut().for_each(|inner| self.visit(inner));
                 let reading = ["hasTag", "getTag"].into_iter().find_map(|reading| {
                     let operands = fields.get(reading)?;
@@ -196,6 +199,17 @@ impl GuardedPolicy {
     }
 }
 
+/// A text that may be a resource's URI: one that an expression names, or one that fits its pattern.
+fn example(fields: &serde_json::Map<String, Value>) -> Option<String> {
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).map(str::to_owned);
+    if fields.get("type").and_then(Value::as_str) == Some("Resource") {
+        return text("id");
+    }
+    let Some(parts) = fields.get("pattern").and_then(Value::as_array) else { return text("Value") };
+    let part = |part: &Value| part.get("Literal").and_then(Value::as_str).unwrap_or("x").to_owned();
+    Some(parts.iter().map(part).collect())
+}
+
 /// Whether the operands ask for a name, except the resource's or one of an entity that the policy names.
 fn is_of_an_agent(operands: &Value) -> bool {
     let Some(left) = operands.get("left") else { return false };
@@ -205,7 +219,8 @@ fn is_of_an_agent(operands: &Value) -> bool {
     operands.get("attr").and_then(Value::as_str) == Some("name") && !is_named_by_others
 }
 
-fn attribute(of: TagSource) -> Value {
+/// The attribute, in a policy's JSON.
+pub(super) fn attribute(of: TagSource) -> Value {
     json!({ ".": { "left": { "Var": "context" }, "attr": of.attribute() } })
 }
 
@@ -221,6 +236,11 @@ fn unknown(name: &str) -> String {
 /// A marker tag. It is set if the named tag must not be read.
 fn unreadable(name: &str) -> String {
     format!("unreadable: {name}")
+}
+
+/// Whether a tag is one of the two markers.
+pub(super) fn is_marker(tag: &Value) -> bool {
+    tag.as_str().is_some_and(|tag| tag.starts_with(&unknown("")) || tag.starts_with(&unreadable("")))
 }
 
 /// A tag that never exists, so that reading it fails.

@@ -289,7 +289,8 @@ impl List {
         match self {
             Self::Tools => Operation::CallTool(name),
             Self::Prompts => Operation::GetPrompt(name),
-            Self::Resources | Self::ResourceTemplates => Operation::ReadResource(name),
+            Self::Resources => Operation::ReadResource(name),
+            Self::ResourceTemplates => Operation::ReadAnyOf(name),
         }
     }
 
@@ -316,8 +317,8 @@ impl List {
             let Some(named) = Fields::of(entry) else { continue };
             let Some(name) = named.get(name) else { continue };
             let Ok(name) = serde_json::from_str::<Cow<'_, str>>(name.get()) else { continue };
-            let permits = access.permits(self.operation(&name), None, context)?;
-            if matches!(permits, Decision::Permitted(_)) && (self != Self::Tools || is_shown(entry)) {
+            let is_possible = access.could_permit(self.operation(&name), context)?;
+            if is_possible && (self != Self::Tools || is_shown(entry)) {
                 permitted.push(entry.to_owned());
             }
         }
