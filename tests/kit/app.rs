@@ -11,7 +11,7 @@ use deputize_core::{
     Core, Settings,
     agents::SharedGrants,
     clock::{Clock, Random, Timestamp},
-    issuers::{Issuers, LinkByEmail, TrustedIssuer},
+    issuers::{self, Fetch, Issuers, LinkByEmail, TrustedIssuer},
     network::Http,
     table::{StatsSnapshot, Table, TableOptions},
     vault::{KEY_BYTES, LocalRoot, RootKey, Vault},
@@ -131,6 +131,17 @@ impl TestApp {
     /// Another process, in which `login` and `workos` may lead to these users by email.
     pub async fn linking(&self, links: [LinkByEmail; 2]) -> Self {
         self.beside(Vault::new(root(7), Vec::new()), links).await
+    }
+
+    /// Another process, in which these issuers alone are trusted: a JSON array, as an operator writes it. They publish
+    /// what `network` answers.
+    pub async fn trusting(&self, trusted: &Value, network: Arc<dyn Fetch>) -> Self {
+        let trusted = issuers::listed(&trusted.to_string()).unwrap();
+        let (time, settings) = ((self.core.clock.clone(), Random::System), self.core.settings.clone());
+        let vault = Vault::new(root(7), Vec::new());
+        let core = core_trusting(self.faults.client(), (trusted, network), time, vault, settings, outbound());
+        core.bootstrap().await.unwrap();
+        self.with(core)
     }
 
     async fn beside(&self, vault: Vault, links: [LinkByEmail; 2]) -> Self {
@@ -270,24 +281,33 @@ fn core(
             issuer: login.url().to_owned(),
             jwks_uri: Some(login.jwks_uri()),
             audiences: vec!["deputize".to_owned()],
-            any_audience: false,
             link_by_email: login_links,
             provision: true,
+            ..TrustedIssuer::default()
         },
         TrustedIssuer {
             issuer: workos.url().to_owned(),
-            jwks_uri: None,
-            audiences: Vec::new(),
             any_audience: true,
             link_by_email: workos_links,
-            provision: false,
+            ..TrustedIssuer::default()
         },
     ];
     let network = Network::of([login.clone(), workos.clone()]);
+    core_trusting(store, (trusted, Arc::new(network)), time, vault, settings, providers)
+}
+
+fn core_trusting(
+    store: Client,
+    (trusted, network): (Vec<TrustedIssuer>, Arc<dyn Fetch>),
+    time: (Clock, Random),
+    vault: Vault,
+    settings: Settings,
+    providers: Arc<dyn Http>,
+) -> Arc<Core> {
     let (clock, random) = time;
     let options = TableOptions { random: random.clone(), clock: clock.clone(), ..TableOptions::default() };
     let table = Table::new(store, options);
-    let core = Core::new(table, settings, Issuers::new(trusted, Arc::new(network)), vault, providers);
+    let core = Core::new(table, settings, Issuers::new(trusted, network), vault, providers);
     Arc::new(core.with(clock, random))
 }
 

@@ -1,6 +1,7 @@
 //! Issuers of user JWTs, and the network that leads to them, both in memory.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     pin::Pin,
     sync::{
@@ -122,6 +123,49 @@ impl TestIssuer {
         self.0.fetched.fetch_add(1, Ordering::SeqCst);
         let keys: Vec<Value> = self.0.keys.lock().unwrap().iter().map(|(kid, key)| key.jwk(kid)).collect();
         Some(Ok(json!({ "keys": keys }).to_string().into_bytes()))
+    }
+}
+
+/// Documents at addresses, such as an imitated provider publishes. Cheap to clone; clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Documents(Arc<DocumentsInner>);
+
+#[derive(Debug, Default)]
+struct DocumentsInner {
+    at: Mutex<BTreeMap<String, Value>>,
+    fetched: AtomicUsize,
+}
+
+impl Documents {
+    /// Publishes a document, in place of the one that was there.
+    pub fn publish(&self, url: &str, document: Value) {
+        self.0.at.lock().unwrap().insert(url.to_owned(), document);
+    }
+
+    /// Takes all documents away: fetching one fails from now on.
+    pub fn take_down(&self) {
+        self.0.at.lock().unwrap().clear();
+    }
+
+    /// How many documents were asked for.
+    pub fn fetched(&self) -> usize {
+        self.0.fetched.load(Ordering::SeqCst)
+    }
+}
+
+impl Fetch for Documents {
+    fn fetch<'a>(
+        &'a self,
+        url: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, Cause>> + Send + 'a>> {
+        self.0.fetched.fetch_add(1, Ordering::SeqCst);
+        let document = self.0.at.lock().unwrap().get(url).cloned();
+        Box::pin(async move {
+            // So that other requests come in between.
+            tokio::task::yield_now().await;
+            let document = document.ok_or_else(|| format!("there is no {url} in this test"))?;
+            Ok(document.to_string().into_bytes())
+        })
     }
 }
 

@@ -74,6 +74,32 @@ impl Email {
     }
 }
 
+/// A domain of email addresses, in its canonical form.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Domain(String);
+
+impl Domain {
+    /// Whether this is the address's domain, not one above it.
+    pub fn holds(&self, email: &Email) -> bool {
+        email.canonical.split_once('@').is_some_and(|(_, domain)| domain == self.0)
+    }
+}
+
+impl TryFrom<String> for Domain {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        let labels = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+        let address: Option<Email> = format!("a@{text}").parse().ok();
+        let domain = address.and_then(|email| Some(email.canonical.split_once('@')?.1.to_owned()));
+        domain
+            .filter(|domain| labels(domain))
+            .map(Self)
+            .ok_or("not a domain of email addresses, such as example.com")
+    }
+}
+
 impl FromStr for Email {
     type Err = InvalidEmail;
 

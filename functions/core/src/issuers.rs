@@ -1,48 +1,65 @@
 //! Users' JWTs from trusted OpenID Connect issuers (WorkOS/AuthKit is one).
 //!
-//! An issuer's keys (RFC 7517) are fetched once and kept; an unknown `kid` fetches them anew, at most
-//! every [`REFETCH_AFTER`], so that nobody can make us hammer an issuer with made-up key ids.
+//! An issuer's keys (RFC 7517) are fetched once and kept. A token that none of them has signed fetches them anew, at
+//! most every [`REFETCH_AFTER`], so that made-up tokens cannot make us hammer an issuer.
+//!
+//! **Which key.** Issuers say little about their keys. Entra ID and SPIRE name no `alg`, some issuers publish one key
+//! without a `kid`, some publish several under one. So the keys that are tried are those with the token's `kid` (else
+//! those without any), of the issuer, that can make a signature of the token's algorithm: [`MAX_TRIED`] at most. A key
+//! that cannot be read, or is for something else, is passed over. The others serve on.
+//!
+//! **Which issuer.** The token's `iss`, letter by letter. If the operator trusts a template with `{tenantid}`, it is one
+//! of the tenants that the operator lists.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use deputize_api::reason::Reason;
-use jsonwebtoken::{
-    Algorithm, DecodingKey,
-    dangerous::insecure_decode_claims,
-    jwk::{Jwk, JwkSet, PublicKeyUse},
-};
 use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
+use serde_json::Value;
+use uuid::Uuid;
 
 use crate::{
     Core,
     checked::Checked,
     clock::Timestamp,
+    email::Domain,
     error::{Cause, Error, Result, Told, because},
-    jwt::{self, JwtError},
+    jwk::PublishedJwk,
+    jwt::{self, Header, JwtError},
     secret::sha256_hex,
     table::{Change, Entity, Key, Table, retry_on_conflict},
     users::{Email, Identity},
 };
 
 /// An issuer whose tokens prove users.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrustedIssuer {
-    /// The `iss` of its tokens, exactly.
+    /// The `iss` of its tokens, exactly. For an issuer of several tenants, with [`TENANT`] in the tenant's place.
     pub issuer: String,
+    /// The tenants that are trusted, for an issuer of several.
+    #[serde(default)]
+    pub tenants: Vec<Uuid>,
     /// Where its keys are. Found by OpenID Connect Discovery if left out.
     #[serde(default)]
     pub jwks_uri: Option<String>,
     /// A token's `aud` must be one of these.
     #[serde(default)]
     pub audiences: Vec<String>,
+    /// Of a token without `aud`, the `client_id` must be one of these: Amazon Cognito's access tokens
+    /// (<https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-tokens-verifying-a-jwt.html>).
+    #[serde(default)]
+    pub client_ids: Vec<String>,
     /// Accept tokens with any `aud`, or without one: for issuers such as WorkOS, whose access tokens have
     /// none and whose `iss` is the client's own.
     #[serde(default)]
@@ -51,9 +68,38 @@ pub struct TrustedIssuer {
     /// is theirs.
     #[serde(default)]
     pub link_by_email: LinkByEmail,
+    /// The claim that holds the user's email address.
+    #[serde(default)]
+    pub email_claim: EmailClaim,
+    /// Addresses in these domains count as verified although the token does not say so: the issuer's administrators,
+    /// and no other people, give them to users.
+    #[serde(default)]
+    pub email_domains: Vec<Domain>,
     /// Make a user of a subject that is seen for the first time.
     #[serde(default)]
     pub provision: bool,
+}
+
+/// What stands for the tenant's id in the name of an issuer of several (Microsoft Entra ID:
+/// <https://learn.microsoft.com/en-us/entra/identity-platform/access-tokens#validate-the-issuer>).
+pub const TENANT: &str = "{tenantid}";
+/// How many tenants of one issuer a deployment can trust.
+pub const MAX_TENANTS: usize = 100;
+
+/// The claim that holds a user's email address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EmailClaim {
+    /// OpenID Connect Core section 5.1. Only of this claim does `email_verified` speak.
+    #[default]
+    Email,
+    /// A list, of which the first address counts
+    /// (<https://learn.microsoft.com/en-us/azure/active-directory-b2c/tokens-overview#claims>).
+    Emails,
+    /// OpenID Connect Core section 5.1: a name, which at some issuers is an address.
+    PreferredUsername,
+    /// The same of AD FS, and in Entra's tokens of version 1.
+    Upn,
 }
 
 /// The users to whom an email address from this issuer may lead, if the token's subject is not known yet.
@@ -91,6 +137,9 @@ pub fn listed(json: &str) -> Result<Vec<TrustedIssuer>, Cause> {
     let issuers: Vec<TrustedIssuer> = serde_json::from_str(json)?;
     if issuers.len() > MAX_ISSUERS {
         return Err(format!("there can be {MAX_ISSUERS} issuers at most").into());
+    }
+    for issuer in &issuers {
+        issuer.check().map_err(|why| format!("issuer {}: {why}", issuer.issuer))?;
     }
     Ok(issuers)
 }
@@ -188,28 +237,45 @@ struct Claims {
     #[serde(default, deserialize_with = "jwt::OneOrMany::deserialize")]
     aud: Vec<String>,
     #[serde(default)]
-    email: Option<String>,
-    #[serde(default, deserialize_with = "true_or_text")]
-    email_verified: bool,
+    client_id: Value,
+    /// The tenant, in Entra's tokens.
     #[serde(default)]
-    name: Option<String>,
+    tid: Value,
+    #[serde(default)]
+    email: Value,
+    #[serde(default)]
+    emails: Value,
+    #[serde(default)]
+    preferred_username: Value,
+    #[serde(default)]
+    upn: Value,
+    #[serde(default, deserialize_with = "true_or_text")]
+    email_verified: Option<bool>,
+    #[serde(default)]
+    name: Value,
     /// A security event or logout token (RFC 8417 section 2.2, OpenID Connect Back-Channel Logout section 2.4).
     #[serde(default)]
     events: Option<IgnoredAny>,
 }
 
-/// Some issuers write `"true"`. Every other value is a no.
-fn true_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    let value = serde_json::Value::deserialize(deserializer)?;
-    Ok(value == true || value == "true")
+/// Some issuers write `"true"`. Every other value is a no; `null` is as if it were not there.
+fn true_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(if value.is_null() { None } else { Some(value == true || value == "true") })
 }
 
-/// The `typ` values of an access or ID token (RFC 9068 section 2.1, RFC 7519 section 5.1). An issuer signs
-/// other tokens with the same keys. A logout token or a security event names a user, but proves none.
-const TYPES: [&str; 2] = ["jwt", "at+jwt"];
+/// The `typ` values of an access or ID token (RFC 9068 section 2.1, RFC 7519 section 5.1), and that of any JWS (RFC
+/// 7515 section 4.1.9), which a JWT-SVID may have
+/// (<https://github.com/spiffe/spiffe/blob/main/standards/JWT-SVID.md> section 2.3). An issuer signs other tokens with
+/// the same keys. A logout token or a security event names a user, but proves none.
+const TYPES: [&str; 3] = ["jwt", "at+jwt", "jose"];
 /// The longest `sub`, in bytes (OpenID Connect Core section 2).
 const MAX_SUBJECT_LENGTH: usize = 255;
-/// How long an unknown `kid` does not make the keys be fetched again.
+/// How many of an issuer's keys are looked at. Large issuers publish a dozen.
+const MAX_KEYS: usize = 200;
+/// How many keys are tried on one token. Without a `kid` there may be several that fit.
+pub const MAX_TRIED: usize = 8;
+/// How long a token that no key has signed does not make the keys be fetched again.
 pub const REFETCH_AFTER: Duration = Duration::from_secs(30);
 /// After this time the keys are always fetched again, so that a key that its issuer has withdrawn is dropped.
 const KEEP_FOR: Duration = Duration::from_secs(3600);
@@ -227,12 +293,31 @@ struct Trusted {
     keys: RwLock<Option<Keys>>,
     /// Held during a fetch, so that one fetch serves all waiting requests.
     fetching: tokio::sync::Mutex<()>,
+    /// How many fetches have ended.
+    fetched: AtomicU64,
 }
 
 #[derive(Clone, Debug)]
 struct Keys {
-    by_kid: Arc<HashMap<String, Jwk>>,
+    published: Arc<Vec<PublishedJwk>>,
     fetched_at: Timestamp,
+}
+
+/// A token as it names itself. Nothing is proven yet.
+struct Presented<'a> {
+    text: &'a str,
+    header: Header,
+    /// Its `iss`.
+    named: String,
+    /// The trusted issuer that this names.
+    issuer: IssuerName,
+}
+
+/// The name of a trusted issuer, by which its users are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct IssuerName {
+    name: String,
+    tenant: Option<Uuid>,
 }
 
 impl Issuers {
@@ -243,6 +328,7 @@ impl Issuers {
                 config,
                 keys: RwLock::default(),
                 fetching: tokio::sync::Mutex::default(),
+                fetched: AtomicU64::default(),
             })
             .collect();
         Self { fetch, trusted }
@@ -251,118 +337,234 @@ impl Issuers {
     /// Whom a token proves, or why it proves nobody. `Err` if the issuer's keys cannot be had.
     pub async fn verify(&self, core: &Core, token: &str) -> Result<Checked<UserToken, JwtError>> {
         let now = core.clock.now();
-        let (issuer, kid, algorithm) = match self.route(token) {
+        let (issuer, token) = match self.route(token) {
             Ok(route) => route,
             Err(refused) => return Ok(Checked::Invalid(refused)),
         };
-        let Some(jwk) = issuer.key(&*self.fetch, &kid, now).await? else {
-            return Ok(Checked::Invalid(JwtError::UnknownKey));
-        };
-        Ok(issuer.config.read(token, &jwk, algorithm, now).into())
+        let signed = issuer.require_signature(&*self.fetch, &token, now).await?;
+        Ok(signed.and_then(|()| issuer.config.accept(&token, now)).into())
     }
 
-    /// The issuer and the key that a token names. Nothing is proven yet.
-    fn route(&self, token: &str) -> Result<(&Trusted, String, Algorithm), JwtError> {
+    /// The issuer that a token names.
+    fn route<'a>(&self, text: &'a str) -> Result<(&Trusted, Presented<'a>), JwtError> {
         #[derive(Deserialize)]
         struct Issuer {
             iss: String,
         }
-        if token.len() > jwt::MAX_LENGTH {
-            return Err(JwtError::Malformed);
-        }
-        let claimed: Issuer = insecure_decode_claims(token).map_err(|_| JwtError::Malformed)?;
-        let issuer = self.trusted.iter().find(|trusted| trusted.config.issuer == claimed.iss);
-        let issuer = issuer.ok_or(JwtError::UntrustedIssuer)?;
-        let header = jwt::header(token)?;
+        let Issuer { iss: named } = jwt::unproven_claims(text)?;
+        let known = |trusted: &Trusted| trusted.config.called(&named);
+        let found = self.trusted.iter().find_map(|trusted| Some((trusted, known(trusted)?)));
+        let (trusted, issuer) = found.ok_or(JwtError::UntrustedIssuer)?;
+        let header = jwt::header(text)?;
         header.require_type(&TYPES)?;
-        Ok((issuer, header.kid.ok_or(JwtError::UnknownKey)?, header.algorithm))
+        Ok((trusted, Presented { text, header, named, issuer }))
     }
 }
 
+/// Google's issuer, and how some of its ID tokens name it
+/// (<https://developers.google.com/identity/gsi/web/guides/verify-google-id-token>).
+const GOOGLE: (&str, &str) = ("https://accounts.google.com", "accounts.google.com");
+
 impl TrustedIssuer {
-    fn read(
-        &self,
-        token: &str,
-        jwk: &Jwk,
-        algorithm: Algorithm,
-        now: Timestamp,
-    ) -> Result<UserToken, JwtError> {
-        let for_other_use =
-            matches!(&jwk.common.public_key_use, Some(use_) if *use_ != PublicKeyUse::Signature);
-        let for_other_algorithm = jwk
-            .common
-            .key_algorithm
-            .is_some_and(|named| Some(&*named.to_string()) != jwt::name_of(algorithm));
-        if for_other_use || for_other_algorithm {
-            return Err(JwtError::BadAlgorithm);
+    /// Whether its settings make sense together.
+    fn check(&self) -> Result<(), String> {
+        if self.issuer.contains(TENANT) {
+            if self.tenants.is_empty() || self.tenants.len() > MAX_TENANTS {
+                return Err(format!("with {TENANT}, tenants must list 1 to {MAX_TENANTS} ids of tenants"));
+            }
+            // The keys are those of every application of every tenant.
+            if self.any_audience {
+                return Err(format!("with {TENANT} there is no any_audience: list the audiences"));
+            }
+            // Each tenant's administrators could claim the others' addresses.
+            if !self.email_domains.is_empty() {
+                return Err(format!(
+                    "with {TENANT} there are no email_domains: trust each tenant as an issuer of its own"
+                ));
+            }
+        } else if !self.tenants.is_empty() {
+            return Err(format!("tenants are for an issuer with {TENANT} in its name"));
         }
-        let key = DecodingKey::from_jwk(jwk).map_err(|_| JwtError::BadAlgorithm)?;
-        self.accept(jwt::signed_by(token, &key, algorithm)?, now)
+        let verifies = self.email_claim == EmailClaim::Email || !self.email_domains.is_empty();
+        if self.link_by_email != LinkByEmail::No && !verifies {
+            return Err(
+                "link_by_email: no address of this email_claim counts as verified unless email_domains \
+                        lists its domain"
+                    .to_owned(),
+            );
+        }
+        Ok(())
     }
 
-    fn accept(&self, claims: Claims, now: Timestamp) -> Result<UserToken, JwtError> {
-        if claims.iss != self.issuer {
+    /// The issuer's name for the tokens with this `iss`, if they are its own.
+    fn called(&self, iss: &str) -> Option<IssuerName> {
+        let of_tenant = |tenant: &Uuid| {
+            let name = self.issuer.replace(TENANT, &tenant.to_string());
+            (name == iss).then_some(IssuerName { name, tenant: Some(*tenant) })
+        };
+        if self.issuer.contains(TENANT) {
+            return self.tenants.iter().find_map(of_tenant);
+        }
+        let is_it = self.issuer == iss || (&*self.issuer, iss) == GOOGLE;
+        is_it.then(|| IssuerName { name: self.issuer.clone(), tenant: None })
+    }
+
+    /// Whom a token proves whose signature is right.
+    fn accept(&self, token: &Presented<'_>, now: Timestamp) -> Result<UserToken, JwtError> {
+        let claims: Claims = jwt::unproven_claims(token.text)?;
+        if claims.iss != token.named {
+            return Err(JwtError::UntrustedIssuer);
+        }
+        let is_other = |tenant: Uuid| !claims.tid.is_null() && claims.tid != tenant.to_string();
+        if token.issuer.tenant.is_some_and(is_other) {
             return Err(JwtError::UntrustedIssuer);
         }
         if claims.events.is_some() {
             return Err(JwtError::WrongType);
         }
-        if !self.any_audience && !claims.aud.iter().any(|audience| self.audiences.contains(audience)) {
+        if !self.is_meant_for_us(&claims) {
             return Err(JwtError::WrongAudience);
         }
         claims.times.check(now)?;
         if claims.sub.is_empty() || claims.sub.len() > MAX_SUBJECT_LENGTH {
             return Err(JwtError::Malformed);
         }
-        let claimed_email = claims.email.and_then(|email| email.parse::<Email>().ok());
+        let claimed_email = self.email_claim.address(&claims);
         Ok(UserToken {
-            issuer: claims.iss,
-            subject: claims.sub,
-            email: claimed_email.clone().filter(|_| claims.email_verified),
+            issuer: token.issuer.name.clone(),
+            email: claimed_email.clone().filter(|email| self.is_verified(email, &claims)),
             claimed_email,
             links: self.link_by_email,
             times: claims.times,
-            name: claims.name.map(|name| name.chars().take(200).collect()),
+            name: claims.name.as_str().map(|name| name.chars().take(200).collect()),
             provision: self.provision,
+            subject: claims.sub,
         })
+    }
+
+    fn is_meant_for_us(&self, claims: &Claims) -> bool {
+        let is_of_client = || self.client_ids.iter().any(|client| claims.client_id == **client);
+        self.any_audience
+            || claims.aud.iter().any(|audience| self.audiences.contains(audience))
+            || claims.aud.is_empty() && is_of_client()
+    }
+
+    /// Whether an address of a token is the user's, by the token or by the operator's settings. The token's no is
+    /// stronger than the settings.
+    fn is_verified(&self, email: &Email, claims: &Claims) -> bool {
+        match claims.email_verified {
+            Some(false) => false,
+            Some(true) if self.email_claim == EmailClaim::Email => true,
+            _ => self.email_domains.iter().any(|domain| domain.holds(email)),
+        }
+    }
+}
+
+impl EmailClaim {
+    fn address(self, claims: &Claims) -> Option<Email> {
+        let address = |value: &Value| value.as_str().and_then(|text| text.parse().ok());
+        match self {
+            Self::Email => address(&claims.email),
+            Self::Emails => claims.emails.as_array()?.iter().find_map(address),
+            Self::PreferredUsername => address(&claims.preferred_username),
+            Self::Upn => address(&claims.upn),
+        }
+    }
+}
+
+impl PublishedJwk {
+    /// Whether the key signs for this `iss`. Entra's keys say for which issuer, of one tenant or of any
+    /// (<https://learn.microsoft.com/en-us/entra/identity-platform/access-tokens#validate-the-signing-key-issuer>).
+    fn signs_for(&self, iss: &str) -> bool {
+        let Some(issuer) = &self.issuer else { return true };
+        let Some((before, after)) = issuer.split_once(TENANT) else { return issuer == iss };
+        let tenant = iss.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+        tenant.is_some_and(|tenant| tenant.parse::<Uuid>().is_ok())
+    }
+}
+
+impl Keys {
+    /// Refuses a token that none of these keys has signed.
+    fn require_signature(&self, token: &Presented<'_>) -> Result<(), JwtError> {
+        let Header { algorithm, kid, .. } = &token.header;
+        let own = |kid: Option<&String>| -> Vec<&PublishedJwk> {
+            let keys = self.published.iter().filter(|key| key.signs_for(&token.named));
+            keys.filter(|key| key.kid.as_ref() == kid).collect()
+        };
+        let meant = match kid {
+            None => self.published.iter().filter(|key| key.signs_for(&token.named)).collect(),
+            Some(kid) => Some(own(Some(kid))).filter(|keys| !keys.is_empty()).unwrap_or_else(|| own(None)),
+        };
+        if meant.is_empty() {
+            return Err(JwtError::UnknownKey);
+        }
+        let mut fitting = meant.into_iter().filter(|key| key.is_for(*algorithm)).take(MAX_TRIED).peekable();
+        if fitting.peek().is_none() {
+            return Err(JwtError::BadAlgorithm);
+        }
+        if fitting.any(|key| key.has_signed(token.text, *algorithm)) {
+            Ok(())
+        } else {
+            Err(JwtError::BadSignature)
+        }
     }
 }
 
 impl Trusted {
-    fn kept(&self) -> Option<Keys> {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The keys, if they were fetched no longer ago than this.
+    fn kept(&self, now: Timestamp, for_at_most: Duration) -> Option<Keys> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
+        keys.filter(|keys| now < keys.fetched_at.plus(for_at_most))
     }
 
-    /// The issuer's key with this id. Fetches the keys if necessary and allowed.
-    async fn key(&self, fetch: &dyn Fetch, kid: &str, now: Timestamp) -> Result<Option<Jwk>> {
-        let fresh = |keys: &Keys, for_at_most| now < keys.fetched_at.plus(for_at_most);
-        if let Some(keys) = self.kept().filter(|keys| fresh(keys, KEEP_FOR)) {
-            if let Some(key) = keys.by_kid.get(kid) {
-                return Ok(Some(key.clone()));
-            }
-            if fresh(&keys, REFETCH_AFTER) {
-                return Ok(None);
-            }
+    /// Refuses a token that no key of the issuer's has signed. Fetches the keys if necessary and allowed.
+    async fn require_signature(
+        &self,
+        fetch: &dyn Fetch,
+        token: &Presented<'_>,
+        now: Timestamp,
+    ) -> Result<Result<(), JwtError>> {
+        let ended = self.fetched.load(Ordering::SeqCst);
+        let by_kept = self.kept(now, KEEP_FOR).map(|keys| keys.require_signature(token));
+        match by_kept {
+            Some(Ok(())) => return Ok(Ok(())),
+            Some(Err(refused)) if self.kept(now, REFETCH_AFTER).is_some() => return Ok(Err(refused)),
+            _ => {}
         }
+        match self.fetch(fetch, now, ended).await {
+            Ok(keys) => Ok(keys.require_signature(token)),
+            Err(why) => match by_kept {
+                // The key that it names is there, and has not signed it.
+                Some(Err(refused)) if refused != JwtError::UnknownKey => Ok(Err(refused)),
+                _ => {
+                    let what = format!("keys of issuer {}", self.config.issuer);
+                    Err(Error::unavailable(because(what, why)))
+                }
+            },
+        }
+    }
+
+    /// Fetches the keys. A request that waits for another one's fetch takes what that has led to.
+    async fn fetch(&self, fetch: &dyn Fetch, now: Timestamp, ended: u64) -> Result<Keys, Cause> {
         let _fetching = self.fetching.lock().await;
-        // Another request may have fetched them in the meantime.
-        if let Some(keys) = self.kept().filter(|keys| fresh(keys, REFETCH_AFTER)) {
-            return Ok(keys.by_kid.get(kid).cloned());
+        if let Some(keys) = self.kept(now, REFETCH_AFTER) {
+            return Ok(keys);
         }
-        match self.fetch_keys(fetch).await {
-            Ok(by_kid) => {
-                let keys = Keys { by_kid: Arc::new(by_kid), fetched_at: now };
-                let key = keys.by_kid.get(kid).cloned();
-                *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
-                Ok(key)
-            }
-            Err(why) => {
-                Err(Error::unavailable(because(format!("keys of issuer {}", self.config.issuer), why)))
-            }
+        if self.fetched.load(Ordering::SeqCst) != ended {
+            return Err("another request's fetch of them has just failed".into());
         }
+        let fetched = self.fetch_keys(fetch).await;
+        self.fetched.fetch_add(1, Ordering::SeqCst);
+        let keys = Keys { published: Arc::new(fetched?), fetched_at: now };
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(keys.clone());
+        Ok(keys)
     }
 
-    async fn fetch_keys(&self, fetch: &dyn Fetch) -> Result<HashMap<String, Jwk>, Cause> {
+    async fn fetch_keys(&self, fetch: &dyn Fetch) -> Result<Vec<PublishedJwk>, Cause> {
+        #[derive(Deserialize)]
+        struct KeySet {
+            keys: Vec<Value>,
+        }
         let discovered;
         let uri = match &self.config.jwks_uri {
             Some(uri) => uri,
@@ -371,26 +573,106 @@ impl Trusted {
                 &discovered
             }
         };
-        let body = fetch.fetch(uri).await?;
-        let set: JwkSet = serde_json::from_slice(&body)?;
-        let keys = set.keys.into_iter().filter(Jwk::is_supported);
-        Ok(keys.filter_map(|key| Some((key.common.key_id.clone()?, key))).collect())
+        let set: KeySet = serde_json::from_slice(&fetch.fetch(uri).await?)?;
+        let mut passed_over = BTreeMap::new();
+        let mut keys = Vec::new();
+        for (place, key) in set.keys.into_iter().take(MAX_KEYS).enumerate() {
+            match PublishedJwk::read(key) {
+                Ok(key) => keys.push(key),
+                Err(why) => drop(passed_over.insert(place, why)),
+            }
+        }
+        if !passed_over.is_empty() {
+            let issuer = &self.config.issuer;
+            tracing::info!(%issuer, ?passed_over, used = keys.len(), "some of an issuer's keys are not used");
+        }
+        Ok(keys)
     }
 
-    /// OpenID Connect Discovery section 4.
+    /// OpenID Connect Discovery section 4. The metadata for all tenants is at `common`
+    /// (<https://learn.microsoft.com/en-us/entra/identity-platform/access-tokens#validate-the-issuer>).
     async fn discover(&self, fetch: &dyn Fetch) -> Result<String, Cause> {
         #[derive(Deserialize)]
         struct Metadata {
             issuer: String,
             jwks_uri: String,
         }
-        let issuer = self.config.issuer.trim_end_matches('/');
+        let issuer = self.config.issuer.replace(TENANT, "common");
+        let issuer = issuer.trim_end_matches('/');
         let body = fetch.fetch(&format!("{issuer}/.well-known/openid-configuration")).await?;
         let metadata: Metadata = serde_json::from_slice(&body)?;
         if metadata.issuer == self.config.issuer {
             Ok(metadata.jwks_uri)
         } else {
-            Err("its metadata names another issuer".into())
+            let named: String = metadata.issuer.chars().take(200).collect();
+            Err(format!("its metadata names another issuer: {named:?}").into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENTRA: &str = "https://login.microsoftonline.com/{tenantid}/v2.0";
+    const CONTOSO: &str = "8eaef023-2b34-4da1-9baa-8bc8c9d6a490";
+
+    fn refusal(json: &str) -> String {
+        listed(json).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn settings_that_cannot_mean_what_their_writer_means_are_refused() {
+        let entra = |more: &str| refusal(&format!(r#"[{{"issuer":"{ENTRA}"{more}}}]"#));
+        let of = format!("issuer {ENTRA}: ");
+        let tenants = "with {tenantid}, tenants must list 1 to 100 ids of tenants";
+        assert_eq!(entra(""), of.clone() + tenants);
+        assert_eq!(entra(r#","tenants":[]"#), of.clone() + tenants);
+        let many = format!(r#","tenants":[{}]"#, vec![format!("\"{CONTOSO}\""); 101].join(","));
+        assert_eq!(entra(&many), of.clone() + tenants);
+        let with = |more: &str| entra(&format!(r#","tenants":["{CONTOSO}"],{more}"#));
+        assert_eq!(
+            with(r#""any_audience":true"#),
+            of.clone() + "with {tenantid} there is no any_audience: list the audiences"
+        );
+        assert_eq!(
+            with(r#""email_domains":["contoso.com"]"#),
+            of + "with {tenantid} there are no email_domains: trust each tenant as an issuer of its own"
+        );
+        assert!(entra(r#","tenants":["contoso.onmicrosoft.com"]"#).starts_with("UUID parsing failed"));
+        assert_eq!(
+            refusal(&format!(r#"[{{"issuer":"https://a.test","tenants":["{CONTOSO}"]}}]"#)),
+            "issuer https://a.test: tenants are for an issuer with {tenantid} in its name"
+        );
+        assert_eq!(
+            refusal(r#"[{"issuer":"https://a.test","email_claim":"upn","link_by_email":true}]"#),
+            "issuer https://a.test: link_by_email: no address of this email_claim counts as verified unless \
+             email_domains lists its domain"
+        );
+        for odd in ["", "contoso", "*.contoso.com", "a@contoso.com", ".contoso.com"] {
+            let json = format!(r#"[{{"issuer":"https://a.test","email_domains":["{odd}"]}}]"#);
+            assert!(refusal(&json).starts_with("not a domain of email addresses"), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_template_is_the_tenants_that_are_listed_and_no_others() {
+        let json = format!(r#"[{{"issuer":"{ENTRA}","tenants":["{CONTOSO}"],"audiences":["deputize"]}}]"#);
+        let [issuer] = <[_; 1]>::try_from(listed(&json).unwrap()).unwrap();
+        let name = ENTRA.replace(TENANT, CONTOSO);
+        assert_eq!(
+            issuer.called(&name),
+            Some(IssuerName { name: name.clone(), tenant: Some(CONTOSO.parse().unwrap()) })
+        );
+        for other in [
+            ENTRA.to_owned(),
+            ENTRA.replace(TENANT, "common"),
+            ENTRA.replace(TENANT, "82229342-1101-4ab6-817b-70c0747630f3"),
+            ENTRA.replace(TENANT, &CONTOSO.to_uppercase()),
+            name.clone() + "/",
+            name.replace("/v2.0", ""),
+        ] {
+            assert_eq!(issuer.called(&other), None, "{other}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Public keys of clients, as JWKs (RFC 7517): which are taken, and what is kept of them.
+//! Public keys of clients and of issuers, as JWKs (RFC 7517): which are taken, and what is kept of them.
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -7,6 +7,7 @@ use jsonwebtoken::{
     jwk::{Jwk, ThumbprintHash},
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_json::Value;
 
 use crate::{error::Error, jwt};
 
@@ -74,15 +75,31 @@ struct Members {
 
 /// The longest `kid`, in characters.
 const MAX_KID: usize = 255;
-/// The size of an RSA modulus in bits. Shorter ones can be broken; longer ones make each check too expensive.
-const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
-/// The smallest public exponent (FIPS 186-5 section 5.1).
-const RSA_EXPONENT: u32 = 65_537;
 
-impl TryFrom<Members> for NewJwk {
-    type Error = String;
+/// Which RSA keys are taken. Shorter ones can be broken; longer ones make each check too expensive.
+struct RsaLimits {
+    /// The size of the modulus in bits.
+    bits: std::ops::RangeInclusive<usize>,
+    /// The smallest public exponent.
+    exponent: u32,
+}
 
-    fn try_from(sent: Members) -> Result<Self, String> {
+/// For clients, who make their keys for this service: as FIPS 186-5 section 5.1 has them.
+const OF_CLIENTS: RsaLimits = RsaLimits { bits: 2048..=4096, exponent: 65_537 };
+/// For issuers, whose keys are as they are: all that RFC 7518 section 3.3 allows and AWS-LC verifies.
+const OF_ISSUERS: RsaLimits = RsaLimits { bits: 2048..=8192, exponent: 3 };
+
+/// A checked key, with what its owner says about it.
+struct Described {
+    key: PublicJwk,
+    kid: Option<String>,
+    alg: Option<Algorithm>,
+}
+
+impl Members {
+    /// The key, if it can verify signatures and is for that. `uses` are the values of `use` that say so.
+    fn check(self, rsa: &RsaLimits, uses: &[&str]) -> Result<Described, String> {
+        let sent = self;
         let private = [sent.d, sent.p, sent.q, sent.dp, sent.dq, sent.qi, sent.oth, sent.k];
         if private.iter().any(Option::is_some) {
             return Err(
@@ -95,31 +112,75 @@ impl TryFrom<Members> for NewJwk {
             ("EC", Some("P-256")) => ec(Curve::P256, sent.x, sent.y)?,
             ("EC", Some("P-384")) => ec(Curve::P384, sent.x, sent.y)?,
             ("OKP", Some("Ed25519")) => okp(sent.x)?,
-            ("RSA", _) => rsa(sent.n, sent.e)?,
+            ("RSA", _) => rsa.key(sent.n, sent.e)?,
             _ => return Err("it must be EC with crv P-256 or P-384, OKP with crv Ed25519, or RSA".to_owned()),
         };
-        if sent.use_.is_some_and(|use_| use_ != "sig")
+        if sent.use_.is_some_and(|use_| !uses.contains(&&*use_))
             || sent.key_ops.is_some_and(|ops| ops.iter().all(|op| op != "verify"))
         {
             return Err("it is not for verifying signatures, as its use or key_ops says".to_owned());
         }
-        // WebCrypto exports the name of RFC 9864. A JWS still uses the name of RFC 8037.
-        let alg = match (sent.alg, &key) {
-            (Some(alg), PublicJwk::Okp { .. }) if alg == "Ed25519" => Some("EdDSA".to_owned()),
-            (alg, _) => alg,
+        let fits = |alg: &str| jwt::named(alg).filter(|alg| key.algorithms().contains(alg));
+        let alg = match sent.alg {
+            None => None,
+            Some(alg) => Some(fits(&alg).ok_or("its alg does not fit it")?),
         };
-        if let Some(alg) = &alg
-            && !key.algorithms().iter().any(|fits| jwt::name_of(*fits) == Some(alg))
-        {
-            return Err("its alg does not fit it".to_owned());
-        }
-        let kid = sent.kid.map_or_else(|| key.thumbprint(), Ok)?;
+        Ok(Described { key, kid: sent.kid, alg })
+    }
+}
+
+impl TryFrom<Members> for NewJwk {
+    type Error = String;
+
+    fn try_from(sent: Members) -> Result<Self, String> {
+        let Described { key, kid, alg } = sent.check(&OF_CLIENTS, &["sig"])?;
+        let kid = kid.map_or_else(|| key.thumbprint(), Ok)?;
         if kid.is_empty() || kid.chars().count() > MAX_KID || kid.contains(char::is_control) {
             return Err(format!(
                 "its kid must have 1 to {MAX_KID} characters, none of them a control character"
             ));
         }
-        Ok(Self { key, kid, alg })
+        Ok(Self { key, kid, alg: alg.and_then(jwt::name_of).map(str::to_owned) })
+    }
+}
+
+/// A key that an issuer publishes, checked.
+#[derive(Debug)]
+pub(crate) struct PublishedJwk {
+    pub kid: Option<String>,
+    /// The issuer that it signs for, if the document names one. Entra's do, and may leave the tenant open
+    /// (<https://learn.microsoft.com/en-us/entra/identity-platform/access-tokens#validate-the-issuer>).
+    pub issuer: Option<String>,
+    alg: Option<Algorithm>,
+    key: PublicJwk,
+    decoding: DecodingKey,
+}
+
+/// The values of `use` that a key for signatures may have: RFC 7517's, and that of a SPIFFE bundle (JWT-SVID section
+/// 6.1: <https://github.com/spiffe/spiffe/blob/main/standards/JWT-SVID.md>).
+const USES: [&str; 2] = ["sig", "jwt-svid"];
+
+impl PublishedJwk {
+    /// The key, or why it is not used. Most issuers name no algorithm in some key or other.
+    pub(crate) fn read(jwk: Value) -> Result<Self, String> {
+        let issuer = match jwk.get("issuer") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(issuer)) => Some(issuer.clone()),
+            Some(_) => return Err("its issuer is no text".to_owned()),
+        };
+        let members: Members = serde_json::from_value(jwk).map_err(|_| "it is malformed")?;
+        let Described { key, kid, alg } = members.check(&OF_ISSUERS, &USES)?;
+        let decoding = key.decoding_key().map_err(|_| "it cannot be read")?;
+        Ok(Self { kid, issuer, alg, key, decoding })
+    }
+
+    /// Whether a signature by this algorithm can be this key's.
+    pub(crate) fn is_for(&self, algorithm: Algorithm) -> bool {
+        self.alg.is_none_or(|only| only == algorithm) && self.key.algorithms().contains(&algorithm)
+    }
+
+    pub(crate) fn has_signed(&self, token: &str, algorithm: Algorithm) -> bool {
+        self.is_for(algorithm) && jwt::is_signed_by(token, &self.decoding, algorithm)
     }
 }
 
@@ -152,19 +213,21 @@ fn okp(x: Option<String>) -> Result<PublicJwk, String> {
     Ok(PublicJwk::Okp { crv: Edwards::Ed25519, x: BASE64_URL_SAFE_NO_PAD.encode(x) })
 }
 
-fn rsa(n: Option<String>, e: Option<String>) -> Result<PublicJwk, String> {
-    let (n, e) = (bytes("n", n)?, bytes("e", e)?);
-    let (n, e) = (without_leading_zeros(&n), without_leading_zeros(&e));
-    let bits = n.first().map_or(0, |first| n.len() * 8 - first.leading_zeros() as usize);
-    if !RSA_BITS.contains(&bits) {
-        return Err(format!("an RSA key must have {} to {} bits", RSA_BITS.start(), RSA_BITS.end()));
+impl RsaLimits {
+    fn key(&self, n: Option<String>, e: Option<String>) -> Result<PublicJwk, String> {
+        let (n, e) = (bytes("n", n)?, bytes("e", e)?);
+        let (n, e) = (without_leading_zeros(&n), without_leading_zeros(&e));
+        let bits = n.first().map_or(0, |first| n.len() * 8 - first.leading_zeros() as usize);
+        if !self.bits.contains(&bits) {
+            return Err(format!("an RSA key must have {} to {} bits", self.bits.start(), self.bits.end()));
+        }
+        let exponent = e.iter().fold(0, |value: u32, byte| value << 8 | u32::from(*byte));
+        let is_odd = |bytes: &[u8]| bytes.last().is_some_and(|last| last % 2 == 1);
+        if e.len() > 4 || exponent < self.exponent || !is_odd(e) || !is_odd(n) {
+            return Err(format!("its n must be odd, and its e odd and at least {}", self.exponent));
+        }
+        Ok(PublicJwk::Rsa { n: BASE64_URL_SAFE_NO_PAD.encode(n), e: BASE64_URL_SAFE_NO_PAD.encode(e) })
     }
-    let exponent = e.iter().fold(0, |value: u32, byte| value << 8 | u32::from(*byte));
-    let is_odd = |bytes: &[u8]| bytes.last().is_some_and(|last| last % 2 == 1);
-    if e.len() > 4 || exponent < RSA_EXPONENT || !is_odd(e) || !is_odd(n) {
-        return Err(format!("its n must be odd, and its e odd and at least {RSA_EXPONENT}"));
-    }
-    Ok(PublicJwk::Rsa { n: BASE64_URL_SAFE_NO_PAD.encode(n), e: BASE64_URL_SAFE_NO_PAD.encode(e) })
 }
 
 fn without_leading_zeros(bytes: &[u8]) -> &[u8] {
@@ -347,6 +410,50 @@ mod tests {
         for kid in ["", "a\nb", &"k".repeat(256)] {
             let refusal = refusal(p256(), |jwk| jwk["kid"] = (*kid).into());
             assert!(refusal.starts_with("its kid must have 1 to 255 characters"), "{refusal}");
+        }
+    }
+
+    fn published(mut jwk: Value, edit: impl FnOnce(&mut Value)) -> Result<PublishedJwk, String> {
+        edit(&mut jwk);
+        PublishedJwk::read(jwk)
+    }
+
+    #[test]
+    fn an_issuers_key_need_say_nothing_about_itself() {
+        let bare = published(rsa2048(), |_| {}).unwrap();
+        assert_eq!((&bare.kid, &bare.issuer), (&None, &None));
+        assert!(bare.is_for(Algorithm::RS256) && bare.is_for(Algorithm::PS512));
+        assert!(!bare.is_for(Algorithm::ES256) && !bare.is_for(Algorithm::HS256));
+        let only = published(rsa2048(), |jwk| jwk["alg"] = "RS256".into()).unwrap();
+        assert!(only.is_for(Algorithm::RS256) && !only.is_for(Algorithm::PS256));
+        for use_ in ["sig", "jwt-svid"] {
+            published(p256(), |jwk| jwk["use"] = use_.into()).unwrap();
+        }
+        // An old key of an issuer's: RFC 7518 sets no smallest exponent.
+        published(rsa2048(), |jwk| jwk["e"] = "Aw".into()).unwrap();
+    }
+
+    #[test]
+    fn an_issuers_key_for_something_else_is_not_used() {
+        for (member, value) in [
+            ("use", json!("enc")),
+            ("use", json!("x509-svid")),
+            ("key_ops", json!(["wrapKey"])),
+            ("alg", json!("RSA-OAEP")),
+            ("alg", json!("HS256")),
+            ("alg", json!("ES256")),
+            ("alg", json!(1)),
+            ("kid", json!(1)),
+            ("kty", json!("oct")),
+            ("kty", json!(null)),
+            ("issuer", json!({})),
+            ("n", json!("AQAB")),
+            ("d", json!("AQAB")),
+        ] {
+            assert!(published(rsa2048(), |jwk| jwk[member] = value.clone()).is_err(), "{member} {value}");
+        }
+        for odd in [json!(null), json!([]), json!("key"), json!({})] {
+            assert!(PublishedJwk::read(odd.clone()).is_err(), "{odd}");
         }
     }
 }

@@ -61,11 +61,11 @@ pub(crate) struct AuthorizationServer {
     response_types_supported: [&'static str; 0],
     grant_types_supported: [&'static str; 2],
     token_endpoint_auth_methods_supported: [&'static str; 3],
-    token_endpoint_auth_signing_alg_values_supported: [&'static str; 9],
+    token_endpoint_auth_signing_alg_values_supported: [&'static str; 10],
     introspection_endpoint_auth_methods_supported: [&'static str; 3],
-    introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 9],
+    introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 10],
     revocation_endpoint_auth_methods_supported: [&'static str; 3],
-    revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 9],
+    revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 10],
 }
 
 /// The authorization server's metadata

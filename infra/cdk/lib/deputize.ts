@@ -32,10 +32,14 @@ import { AUDITED, monitor, title } from "./monitoring.js";
 /** An issuer of users' JWTs. `functions/core/src/issuers.rs` says what each field means. */
 export interface TrustedIssuer {
   issuer: string;
+  tenants?: string[];
   jwks_uri?: string;
   audiences?: string[];
+  client_ids?: string[];
   any_audience?: boolean;
   link_by_email?: boolean | "new" | "any";
+  email_claim?: "email" | "emails" | "preferred_username" | "upn";
+  email_domains?: string[];
   provision?: boolean;
 }
 

@@ -5,6 +5,7 @@ mod api_keys;
 mod callers;
 mod client_keys;
 mod delegations;
+mod emails_of_tokens;
 mod identities;
 mod input;
 mod pages;

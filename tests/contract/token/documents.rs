@@ -41,7 +41,8 @@ async fn the_authorization_servers_metadata_names_its_endpoints() {
         "PS512",
         "ES256",
         "ES384",
-        "EdDSA"
+        "EdDSA",
+        "Ed25519"
       ],
       "introspection_endpoint_auth_methods_supported": [
         "client_secret_basic",
@@ -57,7 +58,8 @@ async fn the_authorization_servers_metadata_names_its_endpoints() {
         "PS512",
         "ES256",
         "ES384",
-        "EdDSA"
+        "EdDSA",
+        "Ed25519"
       ],
       "revocation_endpoint_auth_methods_supported": [
         "client_secret_basic",
@@ -73,7 +75,8 @@ async fn the_authorization_servers_metadata_names_its_endpoints() {
         "PS512",
         "ES256",
         "ES384",
-        "EdDSA"
+        "EdDSA",
+        "Ed25519"
       ]
     }
     "#);

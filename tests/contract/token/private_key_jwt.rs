@@ -100,6 +100,45 @@ async fn the_audience_may_be_the_token_endpoint_or_the_issuer_alone_or_in_a_list
     }
 }
 
+/// RFC 9864. `oauth4webapi` writes the new name (<https://github.com/panva/oauth4webapi>, `src/index.ts`); WebCrypto
+/// exports keys with it.
+#[tokio::test]
+async fn ed25519_has_two_names_in_keys_and_in_assertions() {
+    let Scenario { app, alice, bot, .. } = Scenario::start().await;
+    for published in ["EdDSA", "Ed25519"] {
+        let key = SigningKey::eddsa();
+        let mut jwk = key.jwk(published);
+        jwk["alg"] = published.into();
+        let path = format!("/api/v1/agent-accounts/{}/keys", bot.id);
+        let added = app.post(path).as_user(&alice).json(&json!({ "jwk": jwk })).await.ok();
+        let client = SigningClient { agent: bot.clone(), key_id: added.field("id"), key: key.into() };
+        for alg in ["EdDSA", "Ed25519"] {
+            let header = json!({ "alg": alg, "kid": published });
+            app.token_by(&client.key.sign(&header, &client.claims(&app)), &[]).await.ok();
+        }
+    }
+}
+
+/// RFC 7519 section 2: a `NumericDate` may have a fraction, as Python's `time.time()` has.
+#[tokio::test]
+async fn an_assertions_times_may_have_fractions() {
+    let (Scenario { app, .. }, client) = set().await;
+    let now = app.now().as_seconds();
+    let with = |exp: Value| {
+        client.assertion_with(&app, |claims| {
+            claims["exp"] = exp;
+            claims["iat"] = json!(f64::from(i32::try_from(now).unwrap()) + 0.25);
+        })
+    };
+    #[expect(clippy::cast_precision_loss, reason = "a time of this century")]
+    let at = |seconds: i64| json!((now + seconds) as f64 + 0.5);
+    let good = with(at(299));
+    app.token_by(&good, &[]).await.ok();
+    assert_eq!(app.token_by(&good, &[]).await.status, 401, "a replay");
+    assert_snapshot!(verdict(&app, &with(at(331))).await, @"401 invalid_client: client_assertion: it must expire within 5 minutes");
+    assert_snapshot!(verdict(&app, &with(at(-31))).await, @"401 invalid_client: client_assertion: the token has expired");
+}
+
 #[tokio::test]
 async fn a_client_may_name_itself_and_its_key() {
     let (Scenario { app, alice, bot, .. }, client) = set().await;

@@ -115,9 +115,9 @@ impl DemoIssuer {
             issuer: self.0.url.clone(),
             jwks_uri: Some(self.jwks_uri()),
             audiences: vec![AUDIENCE.to_owned()],
-            any_audience: false,
             link_by_email: LinkByEmail::New,
             provision: true,
+            ..TrustedIssuer::default()
         }
     }
 
