@@ -38,7 +38,7 @@ pub const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 pub struct TokenRequest<'a> {
     pub grant_type: GrantType,
     /// The agent account's client id; or in the `Authorization` header (HTTP Basic). May be left out beside a
-    /// `client_assertion`.
+    /// `client_assertion`. For a token exchange it may be sent alone.
     #[cfg_attr(feature = "openapi", schema(nullable = false, format = Uuid))]
     pub client_id: Option<&'a str>,
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
@@ -47,8 +47,9 @@ pub struct TokenRequest<'a> {
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub client_assertion_type: Option<AssertionType>,
     /// In place of a secret: a JWT that one of the account's public keys verifies (RFC 7523 section 3). `iss` and
-    /// `sub` are the client id, `aud` is the issuer or the token endpoint, `exp` is at most 5 minutes ahead, and
-    /// `jti` is new in each.
+    /// `sub` are the client id, `aud` is the issuer, the token endpoint or the endpoint that it is sent to, `exp` is at
+    /// most 5 minutes ahead, and `jti` is new in each. It is used up once it has proven the client, whatever the answer,
+    /// except by a 5xx.
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub client_assertion: Option<&'a str>,
     /// Where the token is to be good (RFC 8707): `{issuer}/api/v1/proxy/{server_id}/mcp` for one server; at all
@@ -61,14 +62,15 @@ pub struct TokenRequest<'a> {
     /// `tools:call`, the only scope; may be left out.
     #[cfg_attr(feature = "openapi", schema(nullable = false, example = "tools:call"))]
     pub scope: Option<&'a str>,
-    /// The user to act for: a UUID, an email address, or the user's own access token. For a token exchange
-    /// the latter.
+    /// The user to act for: a UUID, an email address, or the user's own access token. For a token exchange, the user's
+    /// or the agent's own token.
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub actor_token: Option<&'a str>,
     /// Required with `actor_token`.
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub actor_token_type: Option<ActorTokenType>,
-    /// For a token exchange: the agent's own token.
+    /// For a token exchange: the other of the two tokens. Which is the agent's and which the user's is told by what they
+    /// are, so both orders are good.
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub subject_token: Option<&'a str>,
     /// For a token exchange.

@@ -25,6 +25,14 @@ impl<T, R> Checked<T, R> {
         }
     }
 
+    /// What is valid, to look at.
+    pub fn as_valid(&self) -> Option<&T> {
+        match self {
+            Self::Valid(value) => Some(value),
+            Self::Invalid(_) => None,
+        }
+    }
+
     /// What is valid, whatever the reason if it is not.
     pub fn valid(self) -> Option<T> {
         match self {

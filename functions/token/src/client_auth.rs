@@ -3,15 +3,17 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use deputize_api::token::{JWT_BEARER, parameter};
-use deputize_core::{TokenError, secret::presented, tokens::ClientAuth};
+use deputize_core::{TokenError, ids::AgentAccountId, secret::presented, tokens::ClientAuth};
 use deputize_service::{ApiError, Result, extract::Form};
 use http::{HeaderMap, header::AUTHORIZATION};
 use zeroize::Zeroizing;
 
-/// The client's identification, if it sends one. Two ways in one request are an error (RFC 6749 section 2.3).
+/// The client's identification, if it sends one. Two ways in one request are an error (RFC 6749 section 2.3). An
+/// `Authorization` header without a value identifies no client: some clients send it beside the credentials in the body.
 pub(crate) fn client_auth(headers: &HeaderMap, form: &Form) -> Result<Option<ClientAuth>> {
     let (id, secret) = (form.get(parameter::CLIENT_ID), form.get(parameter::CLIENT_SECRET));
-    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let mut given =
+        headers.get_all(AUTHORIZATION).iter().filter(|value| !value.as_bytes().trim_ascii().is_empty());
     let header = given.next();
     if let Some(assertion) = assertion(form)? {
         if secret.is_some() || header.is_some() {
@@ -22,19 +24,25 @@ pub(crate) fn client_auth(headers: &HeaderMap, form: &Form) -> Result<Option<Cli
     }
     let Some(header) = header else {
         return match (id, secret) {
-            (Some(id), Some(secret)) => Ok(Some(auth(id, secret))),
+            (Some(id), secret) => Ok(Some(auth(id, secret))),
             (None, None) => Ok(None),
-            _ => Err(TokenError::InvalidClient.into()),
+            (None, Some(_)) => Err(TokenError::InvalidClient.into()),
         };
     };
     if secret.is_some() || given.next().is_some() {
         return Err(invalid("Send client credentials in the Authorization header or in the body, not both"));
     }
     let (basic_id, secret) = header.to_str().ok().and_then(basic).ok_or(TokenError::InvalidClient)?;
-    if id.is_some_and(|id| id != *basic_id) {
+    if id.is_some_and(|id| !are_one_client(id, &basic_id)) {
         return Err(TokenError::InvalidClient.into());
     }
-    Ok(Some(auth(&basic_id, &secret)))
+    Ok(Some(auth(&basic_id, Some(&*secret).filter(|secret| !secret.is_empty()).map(String::as_str))))
+}
+
+/// Whether two client ids are one. They are UUIDs, whose letter case does not count (RFC 9562 section 4).
+fn are_one_client(one: &str, other: &str) -> bool {
+    let parse = |id: &str| id.parse::<AgentAccountId>().ok();
+    one == other || parse(one).is_some_and(|id| parse(other) == Some(id))
 }
 
 fn assertion(form: &Form) -> Result<Option<&str>> {
@@ -72,6 +80,11 @@ fn basic(header: &str) -> Option<(Zeroizing<String>, Zeroizing<String>)> {
     Some((decode(id)?, decode(secret)?))
 }
 
-fn auth(id: &str, secret: &str) -> ClientAuth {
-    ClientAuth::Secret { client_id: id.to_owned(), client_secret: presented(secret) }
+/// RFC 6749 section 2.3.1: a client may leave an empty secret out, so that one is none.
+fn auth(id: &str, secret: Option<&str>) -> ClientAuth {
+    let client_id = id.to_owned();
+    match secret {
+        Some(secret) => ClientAuth::Secret { client_id, client_secret: presented(secret) },
+        None => ClientAuth::Named { client_id },
+    }
 }

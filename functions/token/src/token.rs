@@ -87,7 +87,7 @@ fn grant(form: &Form) -> Result<TokenGrant> {
             let subject_token = required(form, parameter::SUBJECT_TOKEN)?;
             of_type(form, parameter::SUBJECT_TOKEN_TYPE, &[ACCESS_TOKEN])?;
             let actor_token = required(form, parameter::ACTOR_TOKEN)?;
-            // Only the user's own token, which proves that the user is present. With an id alone, anyone who
+            // Of the user only their own token, which proves that the user is present. With an id alone, anyone who
             // has got hold of an agent's token could act for all users who delegate to the agent.
             of_type(form, parameter::ACTOR_TOKEN_TYPE, &[ACCESS_TOKEN])?;
             if let Some(wanted) = form.get(parameter::REQUESTED_TOKEN_TYPE)

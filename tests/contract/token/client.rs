@@ -106,6 +106,55 @@ async fn a_client_that_authenticates_in_both_ways_is_refused() {
     "#);
 }
 
+/// RFC 9562 section 4: a UUID's letters may be of either case.
+#[tokio::test]
+async fn a_client_id_is_one_in_either_letter_case() {
+    let Scenario { app, bot, .. } = Scenario::start().await;
+    let (lower, upper) = (bot.id.to_string(), bot.id.to_string().to_uppercase());
+    let form = ("grant_type", "client_credentials");
+    app.token(&[form, ("client_id", &upper), ("client_secret", &bot.secret)]).await.ok();
+    for (header, body) in [(&lower, &upper), (&upper, &lower), (&upper, &upper)] {
+        app.token(&[form, ("client_id", body)]).basic(header, &bot.secret).await.ok();
+    }
+    let other = "00000000-0000-4000-8000-00000000000A";
+    let refused = app.token(&[form, ("client_id", other)]).basic(&lower, &bot.secret).await.refusal();
+    assert_eq!(refused, "401 invalid_client: Client authentication failed");
+}
+
+/// Some clients send the header whatever its value.
+#[tokio::test]
+async fn an_empty_authorization_header_beside_credentials_in_the_body_is_none() {
+    let Scenario { app, alice, bot, .. } = Scenario::start().await;
+    for empty in ["", " "] {
+        app.token_for(&bot, &[]).header("authorization", empty).await.ok();
+        let client = app.client_of(&bot, &alice, jwt::SigningKey::es256()).await;
+        app.token_by(&client.assertion(&app), &[]).header("authorization", empty).await.ok();
+        let token = app.m2m(&bot).await;
+        app.about_token("introspect", &bot, &token).header("authorization", empty).await.ok();
+        let basic = app.token(&[("grant_type", "client_credentials")]).header("authorization", empty);
+        basic.basic(&bot.id.to_string(), &bot.secret).await.ok();
+        let none = app.token(&[("grant_type", "client_credentials")]).header("authorization", empty).await;
+        assert_eq!(none.refusal(), "401 invalid_client: Client authentication failed");
+    }
+}
+
+#[tokio::test]
+async fn a_name_alone_proves_no_client() {
+    let Scenario { app, bot, .. } = Scenario::start().await;
+    let (id, token) = (bot.id.to_string(), app.m2m(&bot).await);
+    let form = ("grant_type", "client_credentials");
+    let answers = [
+        app.token(&[form, ("client_id", &id)]).await,
+        app.token(&[form]).basic(&id, "").await,
+        app.post("/api/v1/oauth/introspect").form(&[("client_id", &id), ("token", &token)]).await,
+        app.post("/api/v1/oauth/revoke").form(&[("client_id", &id), ("token", &token)]).await,
+    ];
+    for answer in answers {
+        assert_eq!(answer.refusal(), "401 invalid_client: Client authentication failed");
+    }
+    assert_eq!(app.about_token("introspect", &bot, &token).await.json()["active"], true);
+}
+
 #[tokio::test]
 async fn an_unknown_client_is_refused() {
     let Scenario { app, bot, .. } = Scenario::start().await;

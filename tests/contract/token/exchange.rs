@@ -265,3 +265,136 @@ async fn a_subject_that_has_expired_can_still_be_revoked() {
     let ends = jwt::claims(&leaked)["exp"].as_i64().unwrap() + 3600;
     assert!(note.to_string().contains(&ends.to_string()), "{note}");
 }
+
+/// RFC 8693 section 1.1: the subject is the user, the actor is the agent. The recipes have it the other way round.
+#[tokio::test]
+async fn the_user_may_be_the_subject_and_the_agent_the_actor() {
+    let Scenario { app, bob, bot, .. } = Scenario::start().await;
+    let (agent, user) = (app.m2m(&bot).await, app.login.token("bob"));
+    let answer = app.exchange(&user, &agent, &[]).await;
+    assert_snapshot!(answer, @r#"
+    200 OK
+    pragma: no-cache
+
+    {
+      "access_token": "[jwt]",
+      "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+      "token_type": "Bearer",
+      "expires_in": 3600,
+      "scope": "tools:call"
+    }
+    "#);
+    let claims = jwt::claims(&answer.access_token());
+    assert_eq!((&claims["sub"], &claims["act"]["sub"]), (&json!(bob.id), &json!(bot.id)));
+    assert_eq!(claims["exchanged_from"], jwt::claims(&agent)["jti"]);
+    assert_snapshot!(app.event_of(&answer), @r#"
+    action: "token.issue"
+    audit_agent: "[bot]"
+    audit_user: "[bob]"
+    credential: "agent_token:[uuid]"
+    outcome: "allowed"
+    token_id: "[uuid]"
+    "#);
+}
+
+/// The order says nothing, so each check is the same in both. Only the parameter is another.
+#[tokio::test]
+async fn whatever_is_refused_in_one_order_is_refused_in_the_other() {
+    let Scenario { app, alice, bob, bot, .. } = Scenario::start().await;
+    let (agent, user) = (app.m2m(&bot).await, app.login.token("bob"));
+    let revoked = app.m2m(&bot).await;
+    app.about_token("revoke", &bot, &revoked).await.ok();
+    let other = app.agent("other", &alice).await;
+    let forged =
+        jwt::with_claims(&agent, |claims| claims["jti"] = "00000000-0000-4000-8000-000000000001".into());
+    let late = app.login.token_with("bob", |claims| claims["exp"] = 1.into());
+    let pairs = [
+        (app.obo(&bot, &bob).await, user.clone()),
+        (revoked, user.clone()),
+        (forged, user.clone()),
+        (app.m2m(&other).await, user.clone()),
+        (agent.clone(), app.login.token("carol")),
+        (agent.clone(), app.login.token("newcomer")),
+        (agent.clone(), late),
+        (agent.clone(), "x".to_owned()),
+        (agent.clone(), bob.api_key.clone()),
+        // Of two tokens of one kind, the subject is taken for the agent's.
+        (user.clone(), user),
+        (agent.clone(), agent),
+    ];
+    let mut refusals = Vec::new();
+    for (agents, users) in &pairs {
+        refusals.push(app.exchange(agents, users, &[]).await.refusal());
+        refusals.push(app.exchange(users, agents, &[]).await.refusal());
+    }
+    assert_snapshot!(refusals.join("\n"), @"
+    400 invalid_request: subject_token: it acts for a user already; exchange the agent's own token
+    400 invalid_request: actor_token: it acts for a user already; exchange the agent's own token
+    400 invalid_request: subject_token: it has been revoked
+    400 invalid_request: actor_token: it has been revoked
+    400 invalid_request: subject_token: The token's signature is wrong
+    400 invalid_request: actor_token: The token's signature is wrong
+    403 invalid_grant: No valid delegation
+    403 invalid_grant: No valid delegation
+    403 invalid_grant: No valid delegation
+    403 invalid_grant: No valid delegation
+    400 invalid_grant: actor_token: the user is unknown here
+    400 invalid_grant: subject_token: the user is unknown here
+    400 invalid_grant: actor_token: the token has expired
+    400 invalid_grant: subject_token: the token has expired
+    400 invalid_grant: actor_token: the token is malformed
+    400 invalid_grant: subject_token: the token is malformed
+    400 invalid_grant: actor_token: the token is malformed
+    400 invalid_grant: subject_token: the token is malformed
+    400 invalid_request: subject_token: The token is not an agent token
+    400 invalid_request: subject_token: The token is not an agent token
+    400 invalid_grant: actor_token: the token is from an untrusted issuer
+    400 invalid_grant: actor_token: the token is from an untrusted issuer
+    ");
+}
+
+/// Libraries for public clients name the client and prove nothing by it (RFC 6749 section 3.2.1). The agent's token is
+/// the proof.
+#[tokio::test]
+async fn the_client_may_be_named_without_being_proven() {
+    let Scenario { app, alice, bot, .. } = Scenario::start().await;
+    let (agent, user) = (app.m2m(&bot).await, app.login.token("bob"));
+    let (id, upper) = (bot.id.to_string(), bot.id.to_string().to_uppercase());
+    for (subject, actor) in [(&agent, &user), (&user, &agent)] {
+        app.exchange(subject, actor, &[("client_id", &id)]).await.ok();
+        app.exchange(subject, actor, &[("client_id", &upper), ("client_secret", "")]).await.ok();
+        app.exchange(subject, actor, &[]).basic(&id, "").await.ok();
+    }
+    let other = app.agent("other", &alice).await.id.to_string();
+    let mut refusals = Vec::new();
+    for name in [&*other, "a name"] {
+        refusals.push(app.exchange(&agent, &user, &[("client_id", name)]).await.refusal());
+        refusals.push(app.exchange(&user, &agent, &[("client_id", name)]).await.refusal());
+    }
+    refusals.push(app.exchange(&user, &user, &[("client_id", &id)]).await.refusal());
+    assert_snapshot!(refusals.join("\n"), @"
+    400 invalid_request: subject_token: it was issued to another client
+    400 invalid_request: actor_token: it was issued to another client
+    400 invalid_request: subject_token: it was issued to another client
+    400 invalid_request: actor_token: it was issued to another client
+    400 invalid_request: subject_token: The token is not an agent token
+    ");
+}
+
+#[tokio::test]
+async fn in_either_order_a_token_is_good_only_where_the_agents_own_was() {
+    let Scenario { app, bot, .. } = Scenario::start().await;
+    for server in ["demo", "other"] {
+        app.server(server).await;
+    }
+    let resource = |server: &str| format!("https://deputize.test/api/v1/proxy/{server}/mcp");
+    let agent = app.token_for(&bot, &[("resource", &resource("demo"))]).await.access_token();
+    let user = app.login.token("bob");
+    let exchanged = app.exchange(&user, &agent, &[]).await.access_token();
+    assert_eq!(jwt::claims(&exchanged)["aud"], resource("demo"));
+    let wider = app.exchange(&user, &agent, &[("resource", &resource("other"))]).await;
+    assert_eq!(
+        wider.refusal(),
+        "400 invalid_target: resource: the actor_token is good at another resource only"
+    );
+}

@@ -100,6 +100,32 @@ async fn the_audience_may_be_the_token_endpoint_or_the_issuer_alone_or_in_a_list
     }
 }
 
+/// RFC 7523 section 3: the audience identifies the authorization server; clients write the URL that they send it to.
+#[tokio::test]
+async fn at_introspection_and_revocation_the_audience_may_be_that_endpoint() {
+    let (Scenario { app, .. }, client) = set().await;
+    let token = client.m2m(&app).await;
+    let url = |endpoint: &str| format!("https://deputize.test/api/v1/oauth/{endpoint}");
+    let by = |audience: Value| client.assertion_with(&app, |claims| claims["aud"] = audience);
+    for (endpoint, other) in [("introspect", "revoke"), ("revoke", "introspect")] {
+        for audience in [json!(url(endpoint)), json!([url(endpoint), url("token")]), json!(url("token"))] {
+            app.about_token_by(endpoint, &by(audience), &token).await.ok();
+        }
+        for audience in [
+            json!(url(other)),
+            json!([url(endpoint), url(other)]),
+            json!(url(endpoint) + "/"),
+            json!(format!("https://elsewhere.test/api/v1/oauth/{endpoint}")),
+            json!(format!("/api/v1/oauth/{endpoint}")),
+        ] {
+            let refused = app.about_token_by(endpoint, &by(audience.clone()), &token).await.refusal();
+            let why = "401 invalid_client: client_assertion: the token is for another audience";
+            assert_eq!(refused, why, "{endpoint} {audience}");
+        }
+        assert_eq!(app.token_by(&by(json!(url(endpoint))), &[]).await.status, 401);
+    }
+}
+
 /// RFC 9864. `oauth4webapi` writes the new name (<https://github.com/panva/oauth4webapi>, `src/index.ts`); WebCrypto
 /// exports keys with it.
 #[tokio::test]

@@ -81,6 +81,126 @@ async fn a_request_that_is_refused_uses_it_up_too_and_its_replay_learns_nothing(
     ");
 }
 
+/// The rule: what has proven its client is used up by the answer, whatever it says.
+#[tokio::test]
+async fn every_refusal_after_the_proof_uses_it_up() {
+    let (Scenario { app, alice, bob, carol, .. }, client) = set().await;
+    let (own, user) = (client.m2m(&app).await, app.login.token("bob"));
+    let (others, obo) = {
+        let other = app.agent("other", &alice).await;
+        (app.m2m(&other).await, app.obo(&client.agent, &bob).await)
+    };
+    let revoked = client.m2m(&app).await;
+    app.about_token_by("revoke", &client.assertion(&app), &revoked).await.ok();
+    let carols_id = carol.id.to_string();
+    let jwt = "urn:ietf:params:oauth:token-type:access_token";
+    let exchange = |subject: &str, actor: &str| -> Vec<(&'static str, String)> {
+        vec![
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange".to_owned()),
+            ("subject_token", subject.to_owned()),
+            ("subject_token_type", jwt.to_owned()),
+            ("actor_token", actor.to_owned()),
+            ("actor_token_type", jwt.to_owned()),
+        ]
+    };
+    let plain = |more: &[(&'static str, &str)]| -> Vec<(&'static str, String)> {
+        let more = more.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        std::iter::once(("grant_type", "client_credentials".to_owned())).chain(more).collect()
+    };
+    let requests = [
+        plain(&[("scope", "admin")]),
+        plain(&[("resource", "https://elsewhere.test")]),
+        plain(&[("resource", "https://deputize.test/api/v1/proxy/none/mcp")]),
+        plain(&[("actor_token", "x"), ("actor_token_type", USER_ID)]),
+        plain(&[("actor_token", "x"), ("actor_token_type", jwt)]),
+        plain(&[("actor_token", &carols_id), ("actor_token_type", USER_ID)]),
+        exchange("x", &user),
+        exchange(&user, &user),
+        exchange(&obo, &user),
+        exchange(&others, &user),
+        exchange(&user, &others),
+        exchange(&revoked, &user),
+        exchange(&own, "x"),
+        exchange(&own, &app.login.token("carol")),
+        exchange(&own, &app.login.token("newcomer")),
+    ];
+    let mut refusals = Vec::new();
+    for fields in &requests {
+        let assertion = client.assertion(&app);
+        let mut fields: Vec<_> = fields.iter().map(|(name, value)| (*name, &**value)).collect();
+        fields.extend([("client_assertion_type", JWT_BEARER), ("client_assertion", &assertion)]);
+        let refused = app.token(&fields).await;
+        // The trail names the key that was proven.
+        let event = app.event_of(&refused);
+        assert!(event.contains("credential: \"client_key:[the client's key]\""), "{event}");
+        refusals.push(refused.refusal());
+        let again = app.token_by(&assertion, &[]).await.refusal();
+        let used =
+            "401 invalid_client: client_assertion: it has been used already; sign a new one for each request";
+        assert_eq!(again, used, "{refused}");
+    }
+    assert_snapshot!(refusals.join("\n"), @"
+    400 invalid_scope: The only scope is tools:call
+    400 invalid_target: resource: there is no such resource here
+    400 invalid_target: resource: there is no such resource here
+    400 invalid_grant: actor_token must be a valid UUID
+    400 invalid_grant: actor_token: the token is malformed
+    403 invalid_grant: No valid delegation
+    400 invalid_request: subject_token: The token is malformed
+    400 invalid_request: subject_token: The token is not an agent token
+    400 invalid_request: subject_token: it acts for a user already; exchange the agent's own token
+    400 invalid_request: subject_token: it was issued to another client
+    400 invalid_request: actor_token: it was issued to another client
+    400 invalid_request: subject_token: it has been revoked
+    400 invalid_grant: actor_token: the token is malformed
+    403 invalid_grant: No valid delegation
+    400 invalid_grant: actor_token: the user is unknown here
+    ");
+}
+
+/// A form that says nothing is refused before anything is proven.
+#[tokio::test]
+async fn no_refusal_of_the_form_uses_it_up() {
+    let (Scenario { app, .. }, client) = set().await;
+    let assertion = client.assertion(&app);
+    let proof = [("client_assertion_type", JWT_BEARER), ("client_assertion", &*assertion)];
+    let with = |more: &[(&'static str, &'static str)]| [&proof[..], more].concat();
+    let mut refusals = vec![
+        app.token(&proof).await.refusal(),
+        app.token(&with(&[("grant_type", "password")])).await.refusal(),
+        app.token(&with(&[("grant_type", "client_credentials"), ("grant_type", "x")])).await.refusal(),
+        app.token_by(&assertion, &[("actor_token", "x")]).await.refusal(),
+        app.token_by(&assertion, &[("client_secret", "x")]).await.refusal(),
+    ];
+    for endpoint in ["introspect", "revoke"] {
+        refusals.push(app.about_token_by(endpoint, &assertion, "").await.refusal());
+    }
+    assert_snapshot!(refusals.join("\n"), @"
+    400 invalid_request: The parameter grant_type is missing
+    400 unsupported_grant_type: Unsupported grant_type; use client_credentials or urn:ietf:params:oauth:grant-type:token-exchange
+    400 invalid_request: The parameter grant_type occurs twice
+    400 invalid_request: The parameter actor_token_type is missing
+    400 invalid_request: Send either a client_assertion or a client secret, not both
+    400 invalid_request: The parameter token is missing
+    400 invalid_request: The parameter token is missing
+    ");
+    app.token_by(&assertion, &[]).await.ok();
+}
+
+#[tokio::test]
+async fn introspection_and_revocation_use_it_up_whatever_the_token_is() {
+    let (Scenario { app, alice, bot, .. }, client) = set().await;
+    let other = app.agent("other", &alice).await;
+    let (own, others) = (app.m2m(&bot).await, app.m2m(&other).await);
+    for endpoint in ["introspect", "revoke"] {
+        for token in ["x", &others, &own] {
+            let assertion = client.assertion(&app);
+            app.about_token_by(endpoint, &assertion, token).await;
+            assert_eq!(app.token_by(&assertion, &[]).await.status, 401, "{endpoint}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_revocation_by_a_used_assertion_revokes_nothing() {
     let (Scenario { app, bot, .. }, client) = set().await;

@@ -5,7 +5,12 @@
 //! key (the MCP SDKs' do not), so each key that fits its algorithm is tried. An assertion must be for this service and
 //! no other, and must end within 5 minutes.
 //!
-//! **An assertion is good once.** Any process may see it again, so a conditional write decides. It creates a note of
+//! **An assertion is good once.** It is used up by the answer to a request in which it has proven its client, whatever
+//! that answer says, unless it is a 5xx. So a request whose form says nothing (a parameter that is missing, repeated or
+//! of an unknown type) does not use it up, since nothing was proven then. Everything else that a request may be refused
+//! for is judged after the proof: its scope, its targets, its tokens, its user.
+//!
+//! Any process may see an assertion again, so a conditional write decides. It creates a note of
 //! the `jti`, at the client's id and the hash of the `jti`. The write is in the transaction with the audit event, so it
 //! costs no round trip. (An introspection has no event, so there it is alone.) It follows from this:
 //!
@@ -65,10 +70,11 @@ fn refused(why: impl Into<Cause>) -> TokenError {
 
 impl Assertion {
     /// Checks everything that needs no table and no key. It can only refuse. The claims count once
-    /// [`Self::proven_key`] has found the key that signed them.
+    /// [`Self::proven_key`] has found the key that signed them. `endpoint` is the path that it was sent to.
     pub(super) fn read(
         settings: &Settings,
         now: Timestamp,
+        endpoint: &str,
         client_id: Option<&str>,
         text: SecretString,
     ) -> Result<Self, TokenError> {
@@ -81,7 +87,7 @@ impl Assertion {
         if client_id.is_some_and(|id| id.parse() != Ok(client)) {
             return Err(refused("its sub is not the client_id that was sent"));
         }
-        if claims.aud.is_empty() || !claims.aud.iter().all(|audience| is_us(settings, audience)) {
+        if claims.aud.is_empty() || !claims.aud.iter().all(|audience| is_us(settings, endpoint, audience)) {
             return Err(refused(JwtError::WrongAudience));
         }
         claims.times.check(now).map_err(refused)?;
@@ -119,13 +125,14 @@ impl Assertion {
     }
 }
 
-/// Whether this is our issuer or the token endpoint. Nothing else is accepted: an assertion that is good
-/// elsewhere could come from there. Some clients add a slash to a URL without a path; that is the same URL
-/// (RFC 3986 section 6.2.3).
-fn is_us(settings: &Settings, audience: &str) -> bool {
+/// Whether this is our issuer, the token endpoint, or the endpoint that the assertion was sent to. Nothing else is
+/// accepted: an assertion that is good elsewhere could come from there. RFC 7523 section 3 names the token endpoint.
+/// Clients send its URL to the other endpoints too, or those endpoints' own. Some clients add a slash to a URL without
+/// a path; that is the same URL (RFC 3986 section 6.2.3).
+fn is_us(settings: &Settings, endpoint: &str, audience: &str) -> bool {
     let issuer = &*settings.issuer;
     audience.strip_suffix('/').unwrap_or(audience) == issuer
-        || audience.strip_prefix(issuer).is_some_and(|rest| rest == path::TOKEN)
+        || audience.strip_prefix(issuer).is_some_and(|rest| [path::TOKEN, endpoint].contains(&rest))
 }
 
 /// Says that an assertion has been used, for as long as it could be accepted.

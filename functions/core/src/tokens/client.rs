@@ -30,6 +30,11 @@ pub enum ClientAuth {
         client_id: Option<String>,
         assertion: SecretString,
     },
+    /// Only a name, as libraries for public clients send it (RFC 6749 section 3.2.1). It proves nothing. It is good
+    /// for an exchange, where the agent's own token is the proof.
+    Named {
+        client_id: String,
+    },
 }
 
 /// The client that the request claims to be from, before anything is proven.
@@ -50,8 +55,8 @@ pub(super) struct ProvenClient {
 }
 
 impl PresentedClient {
-    /// Checks everything that needs no table.
-    pub(super) fn identify(core: &Core, auth: ClientAuth) -> Result<Self, TokenError> {
+    /// Checks everything that needs no table. `endpoint` is the path that the request was sent to.
+    pub(super) fn identify(core: &Core, endpoint: &str, auth: ClientAuth) -> Result<Self, TokenError> {
         match auth {
             ClientAuth::Secret { client_id, client_secret } => {
                 // An API key is not a client secret. Its prefix makes it fail here.
@@ -64,8 +69,10 @@ impl PresentedClient {
             }
             ClientAuth::Assertion { client_id, assertion } => {
                 let now = core.clock.now();
-                Assertion::read(&core.settings, now, client_id.as_deref(), assertion).map(Self::Assertion)
+                let client_id = client_id.as_deref();
+                Assertion::read(&core.settings, now, endpoint, client_id, assertion).map(Self::Assertion)
             }
+            ClientAuth::Named { .. } => Err(TokenError::InvalidClient),
         }
     }
 
@@ -104,9 +111,10 @@ pub(super) async fn authenticate(
     core: &Core,
     request: &RequestContext,
     action: Action,
+    endpoint: &str,
     auth: ClientAuth,
 ) -> Result<(AgentAccountId, ProvenClient)> {
-    let client = PresentedClient::identify(core, auth)?;
+    let client = PresentedClient::identify(core, endpoint, auth)?;
     let account = core.table.read_one::<AgentAccount>(Key::agent(client.agent())).await?;
     let Some(account) = account.filter(|account| account.active) else {
         core.require_bootstrapped().await?;

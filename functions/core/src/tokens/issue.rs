@@ -5,8 +5,13 @@
 //! the user by a pointer (1 or 2 more). An exchange also asks whether its subject was revoked, and a token for some
 //! servers whether those servers exist.
 //!
-//! **Order.** The client is authenticated *before* anything is said about the user. Then the delegation is checked, and
-//! only then the user. So a client learns nothing about users who have not delegated to it.
+//! **Order.** The client is authenticated *before* anything else is judged. Then come its tokens, scope and targets, then
+//! the delegation, and only then the user. So a client learns nothing about users who have not delegated to it, and an
+//! assertion is used up by every answer alike ([`super::assertion`]).
+//!
+//! **An exchange's two tokens** are told apart by what they are: the one that claims to be from Deputize is the agent's.
+//! RFC 8693 section 1.1 has the user as the subject and the agent as the actor; the recipes have it the other way
+//! round. Both tokens are verified as what they claim to be, so the order decides nothing.
 //!
 //! **Hints.** What a pointer led to last time is remembered ([`crate::prefetch_hints`]) and read along with the pointer. The
 //! pointer that was read decides. If it leads elsewhere now, a second read follows. DynamoDB would otherwise need two
@@ -16,14 +21,14 @@
 //! does not exist. So the time of a refusal does not tell which addresses are known. For a JWT there is nothing to
 //! hide, since its holder is told whether they are known.
 
-use deputize_api::reason::Reason;
+use deputize_api::{path, reason::Reason, token::parameter};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     ClientAuth, LIFETIME, SCOPE,
     assertion::{AssertionUse, commit, denied, store},
     audience::{Audience, MAX_RESOURCES, Resource},
-    claims::{ActorClaim, Claims, VerifiedToken},
+    claims::{ActorClaim, Claims, VerifiedToken, claims_to_be_ours},
     client::{self, PresentedClient, ProvenClient},
 };
 use crate::{
@@ -47,7 +52,7 @@ use crate::{
 /// A token request.
 #[derive(Debug)]
 pub struct TokenRequest<'a> {
-    /// `None` for a token exchange with only the subject token.
+    /// `None` for a token exchange where the agent's own token is the only proof.
     pub client: Option<ClientAuth>,
     pub grant: TokenGrant,
     pub scope: Option<&'a str>,
@@ -69,7 +74,7 @@ pub enum TokenGrant {
     ClientCredentials {
         actor: Option<ActorToken>,
     },
-    /// RFC 8693: the subject is the agent's own token, the actor is a user's JWT.
+    /// RFC 8693: the agent's own token and a user's JWT, in either order.
     TokenExchange {
         subject_token: SecretString,
         actor_token: SecretString,
@@ -134,23 +139,21 @@ async fn decide(
     assertion_use: &mut Option<AssertionUse>,
 ) -> Result<IssuedToken> {
     let TokenRequest { client, grant, scope, targets } = asked;
-    if scope.is_some_and(|scope| scope.split(' ').any(|scope| scope != SCOPE)) {
-        return Err(TokenError::InvalidScope(format!("The only scope is {SCOPE}")).into());
-    }
-    let (actor, subject) = match grant {
-        TokenGrant::ClientCredentials { actor } => (actor, None),
+    let (actor, agents_own) = match grant {
+        TokenGrant::ClientCredentials { actor } => (actor.map(|actor| (parameter::ACTOR_TOKEN, actor)), None),
         TokenGrant::TokenExchange { subject_token, actor_token } => {
-            (Some(ActorToken::AccessToken(actor_token)), Some(read_subject(core, &subject_token).await?))
+            let Exchanged { agents, users } = Exchanged::of(core, subject_token, actor_token);
+            let own = read_agents_own(core, &agents).await?;
+            (Some((users.parameter, ActorToken::AccessToken(users.token))), Some((agents.parameter, own)))
         }
     };
-    let asked = resources(core, &targets)?;
-    let audience = audience(&asked, subject.as_ref())?;
-    let client = identify(core, client, subject.as_ref())?;
-
-    // The actor token is judged only after the client has been authenticated.
+    let (client, agents_own) = identify(core, client, agents_own)?;
+    let own = agents_own.as_ref().and_then(|(parameter, own)| Some((*parameter, own.as_valid()?)));
+    // All that is asked for is judged only after the client has been authenticated.
+    let asked = asked_for(core, scope, &targets, own.map(|(parameter, token)| (parameter, &token.audience)));
     let user = match &actor {
         None => None,
-        Some(actor) => Some(read_actor(core, actor).await?),
+        Some((parameter, actor)) => Some(read_actor(core, parameter, actor).await?),
     };
     let lookup = match &user {
         Some(Checked::Valid(lookup)) => Some(lookup),
@@ -160,8 +163,8 @@ async fn decide(
     let agent_key = Key::agent(client.agent());
     let control_key = Control::any_key(core)?;
     let mut keys = vec![agent_key.clone(), control_key.clone()];
-    keys.extend(subject.iter().map(|token| Key::revoked_token(token.jti)));
-    keys.extend(audience.servers().map(Key::server));
+    keys.extend(own.map(|(_, token)| Key::revoked_token(token.jti)));
+    keys.extend(asked.iter().flat_map(|asked| asked.audience.servers()).map(Key::server));
     keys.extend(lookup.into_iter().flat_map(UserLookup::keys));
     keys.extend(guess.into_iter().flat_map(|user| user_keys(client.agent(), user)));
     let mut found = core.table.read(keys).await?;
@@ -178,22 +181,31 @@ async fn decide(
     if !account.allows_origin(&core.settings, &request.origin) {
         return Err(TokenError::OriginNotAllowed.into());
     }
-    if let Some(token) = &subject {
-        let revoked = found.contains(&Key::revoked_token(token.jti));
-        let now = core.clock.now();
-        let is_valid = keyring.knows(&token.kid) && account.vouches(token.credential, token.epoch, now);
-        if revoked || !is_valid {
-            let told = Told::of(Reason::SubjectTokenRefused, "subject_token: it has been revoked");
-            return Err(TokenError::InvalidRequest(told).into());
+    let own = match agents_own {
+        None => None,
+        Some((parameter, own)) => {
+            let token = own.require(Error::from)?;
+            if token.agent != account.id {
+                return Err(agents_token_refused(parameter, "it was issued to another client").into());
+            }
+            let revoked = found.contains(&Key::revoked_token(token.jti));
+            let now = core.clock.now();
+            let is_valid = keyring.knows(&token.kid) && account.vouches(token.credential, token.epoch, now);
+            if revoked || !is_valid {
+                return Err(agents_token_refused(parameter, "it has been revoked").into());
+            }
+            Some(token)
         }
-    }
+    };
+    let Asked { resources, audience } = asked?;
     for server in audience.servers() {
         let found = found.take::<Server>(&Key::server(server))?;
-        let parameter = asked.iter().find(|(_, resource)| *resource == Resource::Server(server.clone()));
-        let no_such = || no_such_resource(parameter.map_or(RESOURCE, |(parameter, _)| parameter));
+        let parameter = resources.iter().find(|(_, resource)| *resource == Resource::Server(server.clone()));
+        let no_such = || no_such_resource(parameter.map_or(parameter::RESOURCE, |(parameter, _)| parameter));
         found.filter(|server| server.active).ok_or_else(no_such)?;
     }
     note_servers(event, &audience);
+    let users = actor.as_ref().map_or(parameter::ACTOR_TOKEN, |(parameter, _)| parameter);
     let on_behalf_of = match user {
         None => None,
         Some(Checked::Invalid(refusal)) => return Err(refusal.into()),
@@ -202,7 +214,7 @@ async fn decide(
             event.user_id = resolved.map(|resolved| resolved.user);
             let user = match resolved {
                 Some(resolved) => resolved.user,
-                None if lookup.is_token() => return Err(no_actor(UserRefusal::Unknown).into()),
+                None if lookup.is_token() => return Err(no_actor(users, UserRefusal::Unknown).into()),
                 None => lookup.nobody(core, guess)?,
             };
             let (delegation, user) = delegation(core, client.agent(), user, guess, &mut found).await?;
@@ -212,7 +224,7 @@ async fn decide(
                 identities::link_user(core, request, token, resolved, user)
                     .await?
                     .user()
-                    .map_err(no_actor)?;
+                    .map_err(|refusal| no_actor(users, refusal))?;
             }
             Some((delegation.value, epoch))
         }
@@ -226,7 +238,7 @@ async fn decide(
         credential: proven.credential,
         user_epoch: on_behalf_of.as_ref().map_or_else(Epoch::default, |(_, epoch)| *epoch),
         on_behalf_of: on_behalf_of.map(|(delegation, _)| (delegation.delegator_user_id, delegation.id)),
-        exchanged_from: subject.map(|token| token.jti),
+        exchanged_from: own.map(|token| token.jti),
     };
     let claims = claims(core, basis, &audience, ends)?;
     event.token_id = Some(claims.jti);
@@ -237,11 +249,11 @@ async fn decide(
     })
 }
 
-/// The reason without the name of the parameter. It begins like a sentence.
-fn no_actor(refusal: UserRefusal) -> TokenError {
+/// A user's JWT that leads to no user. `parameter` is where it was sent.
+fn no_actor(parameter: &str, refusal: UserRefusal) -> TokenError {
     let text = match &refusal {
-        UserRefusal::Unknown => "actor_token: the user is unknown here".to_owned(),
-        other => format!("actor_token: {other}"),
+        UserRefusal::Unknown => format!("{parameter}: the user is unknown here"),
+        other => format!("{parameter}: {other}"),
     };
     TokenError::InvalidGrant(Told::of(refusal.reason(), text).because(refusal))
 }
@@ -279,70 +291,124 @@ fn no_later(
     [credential, delegation].into_iter().flatten().fold(ends, |ends, other| ends.min(other.as_seconds()))
 }
 
-/// The subject of an exchange: an agent's own token, not one on behalf of a user.
-async fn read_subject(core: &Core, token: &SecretString) -> Result<VerifiedToken> {
-    let refused = |why: Cause| {
-        TokenError::InvalidRequest(
-            Told::of(Reason::SubjectTokenRefused, format!("subject_token: {why}")).because(why),
-        )
-    };
-    let token = core.verify_token(token.expose_secret()).await?.require(|why| refused(why.into()))?;
-    if token.on_behalf_of.is_some() {
-        return Err(refused("it acts for a user already; exchange the agent's own token".into()).into());
-    }
-    Ok(token)
+/// A token of an exchange, and the parameter that it was sent as.
+struct Sent {
+    parameter: &'static str,
+    token: SecretString,
 }
 
-const RESOURCE: &str = "resource";
+/// The tokens of an exchange, by whose they claim to be.
+struct Exchanged {
+    agents: Sent,
+    users: Sent,
+}
 
-/// The requested resources, and the parameter that named each.
-fn resources(core: &Core, targets: &[RequestedResource<'_>]) -> Result<Vec<(&'static str, Resource)>> {
+impl Exchanged {
+    fn of(core: &Core, subject: SecretString, actor: SecretString) -> Self {
+        let is_ours = |token: &SecretString| claims_to_be_ours(&core.settings, token.expose_secret());
+        let in_the_order_of_the_rfc = !is_ours(&subject) && is_ours(&actor);
+        let subject = Sent { parameter: parameter::SUBJECT_TOKEN, token: subject };
+        let actor = Sent { parameter: parameter::ACTOR_TOKEN, token: actor };
+        if in_the_order_of_the_rfc {
+            Self { agents: actor, users: subject }
+        } else {
+            Self { agents: subject, users: actor }
+        }
+    }
+}
+
+/// RFC 8693 section 2.2.2.
+fn agents_token_refused(parameter: &str, why: impl Into<Cause>) -> TokenError {
+    let why = why.into();
+    let text = format!("{parameter}: {why}");
+    TokenError::InvalidRequest(Told::of(Reason::SubjectTokenRefused, text).because(why))
+}
+
+/// The agent's token of an exchange: its own, not one on behalf of a user. A refusal is kept until the client has been
+/// authenticated.
+async fn read_agents_own(core: &Core, sent: &Sent) -> Result<Checked<VerifiedToken, TokenError>> {
+    Ok(match core.verify_token(sent.token.expose_secret()).await? {
+        Checked::Invalid(why) => Checked::Invalid(agents_token_refused(sent.parameter, why)),
+        Checked::Valid(token) if token.on_behalf_of.is_some() => Checked::Invalid(agents_token_refused(
+            sent.parameter,
+            "it acts for a user already; exchange the agent's own token",
+        )),
+        Checked::Valid(token) => Checked::Valid(token),
+    })
+}
+
+/// What is asked for beside the user.
+struct Asked {
+    /// The requested resources, and the parameter that named each.
+    resources: Vec<(&'static str, Resource)>,
+    audience: Audience,
+}
+
+/// What a request asks for, if there is such a thing. `within` is where the agent's own token is good that is exchanged,
+/// and the parameter that it was sent as.
+fn asked_for(
+    core: &Core,
+    scope: Option<&str>,
+    targets: &[RequestedResource<'_>],
+    within: Option<(&'static str, &Audience)>,
+) -> Result<Asked, TokenError> {
+    if scope.is_some_and(|scope| scope.split(' ').any(|scope| scope != SCOPE)) {
+        return Err(TokenError::InvalidScope(format!("The only scope is {SCOPE}")));
+    }
     let parse = |target: &RequestedResource<'_>| {
         let resource = Resource::parse(&core.settings, target.name);
         Ok((target.parameter, resource.ok_or_else(|| no_such_resource(target.parameter))?))
     };
-    targets.iter().map(parse).collect()
+    let resources = targets.iter().map(parse).collect::<Result<Vec<_>, TokenError>>()?;
+    let audience = audience(&resources, within)?;
+    Ok(Asked { resources, audience })
 }
 
-/// Where the token will be good. An exchanged token is not good anywhere that its subject was not.
+/// Where the token will be good. An exchanged token is not good anywhere that the agent's own was not.
 fn audience(
     asked: &[(&'static str, Resource)],
-    subject: Option<&VerifiedToken>,
+    within: Option<(&'static str, &Audience)>,
 ) -> Result<Audience, TokenError> {
-    let within = subject.map_or_else(Audience::proxy, |token| token.audience.clone());
-    let Some((parameter, _)) = asked.first() else { return Ok(within) };
+    let Some((parameter, _)) = asked.first() else {
+        return Ok(within.map_or_else(Audience::proxy, |(_, audience)| audience.clone()));
+    };
     let audience = Audience::of(asked.iter().map(|(_, resource)| resource.clone())).ok_or_else(|| {
         TokenError::InvalidTarget(format!(
             "{parameter}: a token is for {MAX_RESOURCES} servers at most, or for all if none is named"
         ))
     })?;
-    if within.includes(&audience) {
-        return Ok(audience);
+    match within.filter(|(_, within)| !within.includes(&audience)) {
+        None => Ok(audience),
+        Some((own, _)) => {
+            Err(TokenError::InvalidTarget(format!("{parameter}: the {own} is good at another resource only")))
+        }
     }
-    Err(TokenError::InvalidTarget(format!("{parameter}: the subject_token is good at another resource only")))
 }
 
 fn no_such_resource(parameter: &str) -> TokenError {
     TokenError::InvalidTarget(format!("{parameter}: there is no such resource here"))
 }
 
+/// An agent's own token, and the parameter that it was sent as.
+type AgentsOwn = (&'static str, Checked<VerifiedToken, TokenError>);
+
+/// The client, by its own authentication, or else by the agent's own token that it exchanges.
 fn identify(
     core: &Core,
     auth: Option<ClientAuth>,
-    subject: Option<&VerifiedToken>,
-) -> Result<PresentedClient> {
-    let Some(auth) = auth else {
-        return subject.cloned().map(PresentedClient::Token).ok_or_else(|| TokenError::InvalidClient.into());
+    agents_own: Option<AgentsOwn>,
+) -> Result<(PresentedClient, Option<AgentsOwn>)> {
+    let named = match auth {
+        None => None,
+        Some(ClientAuth::Named { client_id }) => Some(client_id),
+        Some(auth) => return Ok((PresentedClient::identify(core, path::TOKEN, auth)?, agents_own)),
     };
-    let client = PresentedClient::identify(core, auth)?;
-    if subject.is_some_and(|token| token.agent != client.agent()) {
-        return Err(TokenError::InvalidRequest(Told::of(
-            Reason::SubjectTokenRefused,
-            "subject_token: it was issued to another client",
-        ))
-        .into());
+    let (parameter, own) = agents_own.ok_or(TokenError::InvalidClient)?;
+    let token = own.require(Error::from)?;
+    if named.is_some_and(|id| id.parse() != Ok(token.agent)) {
+        return Err(agents_token_refused(parameter, "it was issued to another client").into());
     }
-    Ok(client)
+    Ok((PresentedClient::Token(token.clone()), Some((parameter, Checked::Valid(token)))))
 }
 
 /// The credential that the client has presented.
@@ -354,7 +420,11 @@ fn credential(client: &PresentedClient, proven: ClientCredential) -> CredentialI
 }
 
 /// Who the actor token speaks of. A refusal is kept until the client has been authenticated.
-async fn read_actor(core: &Core, actor: &ActorToken) -> Result<Checked<UserLookup, TokenError>> {
+async fn read_actor(
+    core: &Core,
+    parameter: &str,
+    actor: &ActorToken,
+) -> Result<Checked<UserLookup, TokenError>> {
     Ok(match actor {
         ActorToken::UserId(text) => {
             text.parse().map(UserLookup::Id).map_err(|_| TokenError::ActorNotUuid).into()
@@ -365,7 +435,7 @@ async fn read_actor(core: &Core, actor: &ActorToken) -> Result<Checked<UserLooku
         ActorToken::AccessToken(token) => match core.issuers.verify(core, token.expose_secret()).await? {
             Checked::Valid(token) => Checked::Valid(UserLookup::Token(token)),
             Checked::Invalid(why) => Checked::Invalid(TokenError::InvalidGrant(
-                Told::of(Reason::ActorTokenRefused, format!("actor_token: {why}")).because(why),
+                Told::of(Reason::ActorTokenRefused, format!("{parameter}: {why}")).because(why),
             )),
         },
     })
@@ -534,7 +604,7 @@ pub async fn introspect(
     token: &str,
 ) -> Result<Option<VerifiedToken>> {
     let (client, ProvenClient { assertion_use, .. }) =
-        client::authenticate(core, request, Action::TokenIntrospect, auth).await?;
+        client::authenticate(core, request, Action::TokenIntrospect, path::INTROSPECT, auth).await?;
     let known = active_token(core, client, token).await?;
     // Comes last: an earlier failure has not used up the assertion, as its answer says.
     commit(core, assertion_use.as_ref(), |_| Ok(())).await?;

@@ -35,7 +35,10 @@ pub use self::{
     keyring::{Keyring, PublicKey, revoke_key, rotate},
     revoke::revoke,
 };
-pub(crate) use self::{claims::verify, keyring::bootstrap_key};
+pub(crate) use self::{
+    claims::{claims_to_be_ours, verify},
+    keyring::bootstrap_key,
+};
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Revoking one token (RFC 7009), by its `jti`.
 
-use deputize_api::reason::Reason;
+use deputize_api::{path, reason::Reason};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -31,7 +31,7 @@ impl Entity for RevokedToken {
 /// valid anyway is not an error (RFC 7009 section 2.2). Another client's token is not touched.
 pub async fn revoke(core: &Core, request: &RequestContext, auth: ClientAuth, token: &str) -> Result<()> {
     let (client, ProvenClient { credential, assertion_use }) =
-        authenticate(core, request, Action::TokenRevoke, auth).await?;
+        authenticate(core, request, Action::TokenRevoke, path::REVOKE, auth).await?;
     // One that has expired may have been exchanged, in its last second, for one that has not.
     let token = core.verify_token_late(token, LIFETIME).await?.valid();
     let Some(VerifiedToken { jti, expires_at, .. }) = token.as_ref().filter(|token| token.agent == client)
