@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import re
 import stat
@@ -134,3 +136,13 @@ def test_sigterm_ends_the_server_with_success(tmp_path: Path) -> None:
     with Server.start(tmp_path / "data") as server:
         server.stop()
     assert server.process.returncode == 0
+
+
+def test_more_headers_than_may_be_are_refused_with_a_body(first_start: Server) -> None:
+    """hyper itself answers 431 without one from the 101st header on: hyperium/hyper pull 3523."""
+    connection = http.client.HTTPConnection("127.0.0.1", first_start.port, timeout=10)
+    connection.request("GET", "/healthz", headers={f"x-{n}": "1" for n in range(200)})
+    answer = connection.getresponse()
+    assert answer.status == 431
+    assert json.loads(answer.read())["reason"] == "headers_too_many"
+    connection.close()

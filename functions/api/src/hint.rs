@@ -10,6 +10,7 @@ pub fn hint(status: u16, reason: Option<&str>) -> Option<&'static str> {
         None => match status {
             404 => Reason::NotFound.hint(),
             413 => Reason::BodyTooLarge.hint(),
+            431 => Reason::HeadersTooMany.hint(),
             429 => Reason::RateLimited.hint(),
             500 => Reason::InternalError.hint(),
             _ => None,
@@ -77,6 +78,7 @@ impl Reason {
             Self::AlreadyExists => "Choose another name, or use the one that is there",
             Self::LimitReached => "Remove one first",
             Self::BodyTooLarge => "Send less",
+            Self::HeadersTooMany => "Send fewer headers",
             Self::RateLimited => "Slow down, and try again after retryAfter seconds",
             Self::McpSessionGone => "Begin another session",
             Self::ToolCallRefused => "Check the tool's name and its arguments against listTools",

@@ -41,9 +41,9 @@ reasons! {
     ActorNotUuid = "actor_not_uuid",
     /// `actor_token` is no email address: send one.
     ActorNotEmail = "actor_not_email",
-    /// The user's JWT in `actor_token` proves nobody: get a fresh one.
+    /// The user's JWT proves nobody: get a fresh one.
     ActorTokenRefused = "actor_token_refused",
-    /// The token to exchange is not good, or not for this client: get a fresh one.
+    /// The agent's token to exchange is not good, or not this client's: get a fresh one.
     SubjectTokenRefused = "subject_token_refused",
     /// There is no such grant type: send a supported one.
     GrantTypeUnsupported = "grant_type_unsupported",
@@ -143,6 +143,8 @@ reasons! {
     LimitReached = "limit_reached",
     /// The body is too large: send less.
     BodyTooLarge = "body_too_large",
+    /// The request has too many headers: send fewer.
+    HeadersTooMany = "headers_too_many",
     /// The body is of another type than the endpoint takes: the text names the right one.
     MediaTypeUnsupported = "media_type_unsupported",
     /// The endpoint has no such method: `Allow` lists those that it has.

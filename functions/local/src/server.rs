@@ -15,7 +15,7 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
-    serve::ListenerExt,
+    serve::Listener,
 };
 use deputize_api::reason::Reason;
 use deputize_core::{
@@ -40,7 +40,10 @@ use deputize_service::{
     routes::Routes,
 };
 use http::{StatusCode, header};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
 use tokio::net::TcpListener;
+use tower::ServiceExt;
 
 use crate::{
     StartError,
@@ -146,22 +149,48 @@ impl Server {
     /// Answers until `stop` resolves. Then finishes what has begun, including refreshes whose callers have
     /// disconnected.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
-        let listener = self.listener.tap_io(|stream| {
-            // Answers are small: send them without waiting for more data.
-            let _ = stream.set_nodelay(true);
-        });
-        let service = self.routes.into_make_service_with_connect_info::<SocketAddr>();
         let sweeping = self.store.map(|store| tokio::spawn(sweep_hourly(store)));
-        let served = axum::serve(listener, service).with_graceful_shutdown(stop).await;
+        accept(self.listener, self.routes, stop).await;
         if let Some(sweeping) = sweeping {
             sweeping.abort();
         }
-        served?;
         if !self.core.tasks_ended(REFRESH_WITHIN).await {
             tracing::error!("ending in the middle of a refresh of an OAuth session or of a connection");
         }
         Ok(())
     }
+}
+
+/// How many headers of a request are read. More than the edge allows, so that it is the edge that refuses them, with a
+/// body. Beyond this the connection's answer is a 431 without one.
+const MAX_HEADERS_READ: usize = 10 * edge::MAX_HEADERS;
+
+/// Serves connections until `stop` resolves, and then those that are open, each to the end of its request.
+async fn accept(mut listener: TcpListener, routes: Router, stop: impl Future<Output = ()>) {
+    let (open, mut stop) = (GracefulShutdown::new(), std::pin::pin!(stop));
+    let mut http = http1::Builder::new();
+    http.max_headers(MAX_HEADERS_READ);
+    loop {
+        let (stream, peer) = tokio::select! {
+            accepted = Listener::accept(&mut listener) => accepted,
+            () = &mut stop => break,
+        };
+        // Answers are small: send them without waiting for more data.
+        let _ = stream.set_nodelay(true);
+        let routes = routes.clone();
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            routes.clone().oneshot(request)
+        });
+        let connection = open.watch(http.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error = %chain(&error), "a connection broke off");
+            }
+        });
+    }
+    drop(listener);
+    open.shutdown().await;
 }
 
 /// Deletes expired items, as DynamoDB does by itself. Begins a minute after the start.

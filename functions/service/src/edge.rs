@@ -1,5 +1,5 @@
-//! Around every handler: a request id, which pages may read the answer, panics that become answers, no caching, and 404
-//! and 405 in our own words.
+//! Around every handler: a request id, which pages may read the answer, panics that become answers, no caching, a bound
+//! on the number of headers, and 404 and 405 in our own words.
 //!
 //! The edge knows a request's id, its trace, its time and what is measured of it, and hands that to the handler
 //! ([`deputize_core::audit::RequestContext`]). What became of the request is in its answer's extensions ([`Served`]).
@@ -66,7 +66,8 @@ pub fn around(routes: Router, core: Arc<Core>) -> Router {
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             ApiError::from(Error::internal("a handler panicked")).into_response()
         }))
-        .layer(middleware::from_fn(named));
+        .layer(middleware::from_fn(named))
+        .layer(middleware::from_fn(few_headers));
     // Outside of the routes, which add the path's methods to any answer. A preflight's answer must not reveal
     // them.
     Router::new()
@@ -145,6 +146,17 @@ async fn edge(State(core): State<Arc<Core>>, mut request: Request, next: Next) -
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// How many headers a request may have. It is what HTTP libraries take by default, so that a request that is good here
+/// is good behind any of them.
+pub const MAX_HEADERS: usize = 100;
+
+async fn few_headers(request: Request, next: Next) -> Response {
+    if request.headers().len() > MAX_HEADERS {
+        return ApiError::from(EdgeError::TooManyHeaders(MAX_HEADERS)).into_response();
+    }
+    next.run(request).await
 }
 
 /// Adds the route's name, once it is known, to the log and to the answer's extensions.

@@ -37,6 +37,9 @@ pub enum EdgeError {
     /// The body is larger than this endpoint takes, in bytes.
     #[error("The body is larger than {0} bytes")]
     TooLarge(usize),
+    /// There are more headers than this.
+    #[error("The request has more than {0} headers")]
+    TooManyHeaders(usize),
     #[error("The body must be {0}")]
     UnsupportedMediaType(&'static str),
     /// With the methods that it has (RFC 9110 section 10.2.1), where that is not for the router to say.
@@ -54,6 +57,8 @@ impl EdgeError {
     fn classify(self) -> (StatusCode, &'static str) {
         match self {
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, code::REQUEST_TOO_LARGE),
+            // RFC 6585 section 5.
+            Self::TooManyHeaders(_) => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, code::REQUEST_TOO_LARGE),
             Self::UnsupportedMediaType(_) => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, code::UNSUPPORTED_MEDIA_TYPE)
             }
@@ -76,6 +81,7 @@ impl ApiError {
         match self {
             Self::Core(error) => error.reason(),
             Self::Edge(EdgeError::TooLarge(_)) => Reason::BodyTooLarge,
+            Self::Edge(EdgeError::TooManyHeaders(_)) => Reason::HeadersTooMany,
             Self::Edge(EdgeError::UnsupportedMediaType(_)) => Reason::MediaTypeUnsupported,
             Self::Edge(EdgeError::MethodNotAllowed(_)) => Reason::MethodNotAllowed,
         }

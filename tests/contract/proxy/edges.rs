@@ -33,6 +33,36 @@ async fn the_callers_address_is_recorded_and_judged_and_no_header_can_claim_anot
     assert_snapshot!(unknown.header("x-forwarded-for", "10.9.9.9").await.refusal(), @"403 Policy denied");
 }
 
+/// RFC 6585 section 5. The answer is one that a program can read, at every endpoint and from a web page too.
+#[tokio::test]
+async fn a_request_with_too_many_headers_is_refused_in_our_own_words() {
+    let it = Permitted::without_policies().await;
+    let with = |path: &str, headers: usize| {
+        let request = it.app().get(path).header("origin", "https://app.example.com");
+        (1..headers).fold(request, |request, n| request.header(&format!("x-{n}"), "1"))
+    };
+    it.app().get("/healthz").await.ok();
+    with("/healthz", 100).await.ok();
+    assert_snapshot!(with("/healthz", 101).await, @r#"
+    431 Request Header Fields Too Large
+    access-control-allow-origin: https://app.example.com
+    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,mcp-session-id,mcp-protocol-version
+
+    {
+      "error": "request_too_large",
+      "error_description": "The request has more than 100 headers",
+      "detail": "The request has more than 100 headers",
+      "reason": "headers_too_many"
+    }
+    "#);
+    for path in ["/api/v1/me", "/nowhere"] {
+        assert_eq!(with(path, 200).await.refusal(), "431 The request has more than 100 headers", "{path}");
+    }
+    // One name that occurs often counts as often.
+    let often = (0..101).fold(it.app().get("/healthz"), |request, _| request.header("x-one", "1"));
+    assert_eq!(often.await.refusal(), "431 The request has more than 100 headers");
+}
+
 #[tokio::test]
 async fn a_trace_is_carried_on_and_nothing_else_of_the_callers_headers() {
     let it = Permitted::set().await;
