@@ -248,7 +248,15 @@ async fn a_token_of_another_kind_proves_nobody() {
         }
         login.key().1.sign(&header, &login.claims("bob"))
     };
-    for typ in [None, Some("JWT"), Some("jwt"), Some("at+jwt"), Some("AT+JWT"), Some("application/at+jwt")] {
+    for typ in [
+        None,
+        Some("JWT"),
+        Some("jwt"),
+        Some("at+jwt"),
+        Some("AT+JWT"),
+        Some("application/at+jwt"),
+        Some("JOSE"),
+    ] {
         scenario.act_for(&of_type(typ)).await.ok();
         scenario.app.get("/api/v1/me").bearer(&of_type(typ)).await.ok();
     }
