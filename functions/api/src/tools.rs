@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct ToolCall<Arguments = ()> {
     #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, example = "list_repos"))]
     pub tool_name: String,
-    /// What the tool takes; `{}` if left out. No object in it may have a name twice, in whatever case.
+    /// What the tool takes; `{}` if left out. No object in it may have a name twice.
     #[serde(default = "Option::default")]
     #[cfg_attr(
         feature = "openapi",

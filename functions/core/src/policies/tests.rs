@@ -82,6 +82,16 @@ fn what_a_policy_does_not_come_to_read_does_not_refuse() {
 }
 
 #[test]
+fn names_that_differ_in_case_are_refused_only_where_a_policy_comes_to_read_them() {
+    let environment = r#"{"env": {"PATH": "/bin", "Path": "C:"}, "Org": "a", "org": "b"}"#;
+    assert_eq!(told(&[LIMIT, FORCE, REPO], environment), "permitted");
+    assert_snapshot!(told(&[LIMIT, ORG], environment), @"denied by 3: the policy …3 compares the argument `Org` as text, but it is one of several whose names differ only in case, if the server ignores the case of the arguments' names");
+    let elsewhere = ORG.replace("resource)", r#"resource in Server::"other")"#);
+    assert_eq!(told(&[&elsewhere], environment), "permitted");
+    assert_snapshot!(told(&[REPO], r#"{"repo": {"name": 1}, "Repo": {"org": "acme"}}"#), @"denied by 2: the policy …2 reads `repo.org`, but the argument `repo` is one of several whose names differ only in case, if the server ignores the case of the arguments' names");
+}
+
+#[test]
 fn a_permission_that_rests_on_a_value_is_not_had_by_another_kind_of_value() {
     for condition in [
         r#"when { context.integers.hasTag("limit") && context.integers.getTag("limit") <= 10 }"#,
@@ -226,6 +236,50 @@ proptest! {
         }
         none_is_permitted(&plain, plainly);
         none_is_permitted(&inner, objects_with);
+    }
+
+    #[test]
+    fn no_second_argument_of_another_case_gets_around_a_ban_or_into_a_permission(
+        banned in "[a-z]{1,6}", other in "[A-Z]{1,6}", number in integers(), another in integers(),
+        spelling in 0_usize..4, turn in 1_usize..4,
+    ) {
+        prop_assume!(number != another);
+        let text = |value: &str| json!(value).to_string();
+        let has = |name: &str| format!(r#"context.arguments.hasTag("{name}")"#);
+        let ban = |name: &str, test: &str| format!(
+            r#"forbid(principal, action, resource) when {{ {} && {test} }};"#, has(name));
+        let spellings = ["org", "Org", "ORG", "oRg"];
+        let (name, twin) = (spellings[spelling], spellings[(spelling + turn) % 4]);
+        let both = |one: &str, two: &str| [
+            format!("{{\"{name}\": {one}, \"{twin}\": {two}}}"),
+            format!("{{\"x\": 1, \"{name}\": {one}, \"y\": [], \"{twin}\": {two}}}"),
+        ];
+        let inner = |one: &str, two: &str| [
+            format!("{{\"repo\": {{\"{name}\": {one}, \"{twin}\": {two}}}}}"),
+            format!("{{\"repo\": {{\"{name}\": {one}}}, \"Repo\": {{\"{twin}\": {two}}}}}"),
+            format!("{{\"repo\": {{\"{name}\": {one}}}, \"REPO\": {{\"z\": {two}}}}}"),
+            format!("{{\"repo.{name}\": {one}, \"Repo\": {{\"{twin}\": {two}}}}}"),
+        ];
+        let (bad, good) = (text(&banned), text(&other));
+        let plain = ban("org", &format!(r#"context.arguments.getTag("org") == "{banned}""#));
+        none_is_permitted(&plain, both(&bad, &good).into_iter().chain(both(&good, &bad)));
+        let nested = ban("repo.org", &format!(r#"context.arguments.getTag("repo.org") == "{banned}""#));
+        none_is_permitted(&nested, inner(&bad, &good).into_iter().chain(inner(&good, &bad).into_iter().take(2)));
+        none_is_permitted(
+            &format!("forbid(principal, action, resource) when {{ {} }};", has("org")),
+            both(&bad, &good),
+        );
+        let (bad, good) = (number.to_string(), another.to_string());
+        let integers = format!(r#"forbid(principal, action, resource) when {{
+            context.integers.hasTag("org") && context.integers.getTag("org") == ({number}) }};"#);
+        none_is_permitted(&integers, both(&bad, &good).into_iter().chain(both(&good, &bad)));
+        // A permission that rests on a value is not had by a pair of which one has it.
+        let permit = format!(r#"permit(principal, action, resource) when {{
+            {} && context.arguments.getTag("org") == "{other}" }};"#, has("org"));
+        let policies = compiled(&[&permit]);
+        for arguments in both(&text(&banned), &text(&other)).into_iter().chain(both(&text(&other), &text(&banned))) {
+            prop_assert_ne!(decided_by(&policies, &arguments), "permitted", "{}", arguments);
+        }
     }
 
     #[test]

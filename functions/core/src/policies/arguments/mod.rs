@@ -3,8 +3,11 @@
 //! The policies must judge what the server gets.
 //!
 //! - **Names that readers could resolve differently are refused** ([`unambiguous`]): a name that occurs twice in an object,
-//!   in whatever case, or `{"a.b": 1}` beside `{"a": {"b": 2}}`, which would share a name. The policy could read one
-//!   value and the server another. The answer is a 400.
+//!   or `{"a.b": 1}` beside `{"a": {"b": 2}}`, which would share a name. The policy could read one value and the server
+//!   another. The answer is a 400.
+//! - **Two names that differ in case** are two arguments to most servers (`PATH` and `Path` of an environment), and one
+//!   to a server that ignores case, of which it takes either value. So they are two by one [`Reading`], and by the other
+//!   a value that is [`Unreadable`]. Only a policy that comes to read it refuses the call.
 //! - **Another way of writing a value changes nothing.** A number is judged by its digits: `11.0` and `1.1e1` are the
 //!   integer 11, and the text `11`. Objects and arrays have a tag of their own name, so `hasTag("force")` is true of
 //!   `{"force": {}}`.
@@ -27,7 +30,11 @@
 mod number;
 mod unambiguous;
 
-use std::{borrow::Cow, fmt};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, hash_map::Entry},
+    fmt,
+};
 
 use deputize_api::reason::Reason;
 use serde::{
@@ -57,6 +64,18 @@ struct MatchedArgument<'p> {
     name: String,
     read: &'p Read,
     value: Value,
+    /// Whether it is alone with its name, in whatever case.
+    twins: Twins,
+}
+
+/// Whether other arguments have the same name but for its case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Twins {
+    None,
+    /// It stands for all of them where case is ignored.
+    First,
+    /// Another one does.
+    Other,
 }
 
 /// A way in which a server may read arguments. All readings must permit a call.
@@ -126,6 +145,7 @@ impl<'p> Arguments<'p> {
             Kind::Object if reads.is_empty() => {}
             Kind::Object => {
                 Search { reads, path: &mut Path::default(), found: &mut arguments.found }.into(raw)?;
+                arguments.find_twins();
             }
             Kind::Null => {}
             _ => {
@@ -136,6 +156,20 @@ impl<'p> Arguments<'p> {
             }
         }
         Ok(arguments)
+    }
+
+    /// Notes which arguments are called the same but for their case: policies' names have one [`Read`] for all cases.
+    fn find_twins(&mut self) {
+        let mut seen: HashMap<*const Read, usize> = HashMap::with_capacity(self.found.len());
+        for at in 0..self.found.len() {
+            match seen.entry(std::ptr::from_ref(self.found[at].read)) {
+                Entry::Vacant(first) => _ = first.insert(at),
+                Entry::Occupied(first) => {
+                    self.found[*first.get()].twins = Twins::First;
+                    self.found[at].twins = Twins::Other;
+                }
+            }
+        }
     }
 
     /// What policies can read by this reading. `None` if it is the same as by [`Reading::default`].
@@ -168,6 +202,11 @@ impl MatchedArgument<'_> {
     }
 
     fn add_to<'a>(&'a self, tags: &mut Tags<'a>, reading: Reading) {
+        match self.twins {
+            Twins::First if reading.any_case => return self.add_as_unclear(tags),
+            Twins::Other if reading.any_case => return,
+            _ => {}
+        }
         let rounded = if reading.floats { self.value.rounded() } else { None };
         let value = rounded.as_ref().unwrap_or(&self.value);
         let text = || match &rounded {
@@ -202,12 +241,35 @@ impl MatchedArgument<'_> {
     }
 }
 
+impl MatchedArgument<'_> {
+    /// For a server that ignores case, it has one of several values: it is there, and nothing can be read of it or in it.
+    fn add_as_unclear<'a>(&'a self, tags: &mut Tags<'a>) {
+        let unreadable = |name, wanted| Unreadable { name, wanted, argument: &self.name, is: UNCLEAR };
+        for (name, Uses { as_text, as_integer }) in &self.read.names {
+            if *as_text {
+                tags.texts.push((name, Cow::Borrowed("")));
+                tags.unreadable.push(unreadable(name, Wanted::Text));
+            }
+            if *as_integer {
+                tags.unreadable.push(unreadable(name, Wanted::Integer));
+            }
+        }
+        tags.unreadable.extend(self.read.inner.iter().map(|name| unreadable(name, Wanted::Object)));
+    }
+}
+
+/// What an argument is that has twins.
+const UNCLEAR: &str = "one of several whose names differ only in case";
+
 impl fmt::Display for Unreadable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, wanted, argument, is } = self;
         match wanted {
             Wanted::Text => write!(f, "compares the argument `{argument}` as text, but it is {is}"),
             Wanted::Integer => write!(f, "reads the argument `{argument}` as an integer, but it is {is}"),
+            Wanted::Object if *is == UNCLEAR => {
+                write!(f, "reads `{name}`, but the argument `{argument}` is {is}")
+            }
             Wanted::Object => {
                 write!(f, "reads `{name}`, but the argument `{argument}` is {is} and no object")
             }
@@ -381,7 +443,8 @@ impl<'de> Visitor<'de> for Search<'_, '_> {
                     let raw = map.next_value::<&RawValue>()?;
                     let value = Value::of(raw).map_err(serde::de::Error::custom)?;
                     let is_object = value == Value::Object;
-                    found.push(MatchedArgument { name: path.written.clone(), read, value });
+                    let (name, twins) = (path.written.clone(), Twins::None);
+                    found.push(MatchedArgument { name, read, value, twins });
                     if is_object && !read.inner.is_empty() {
                         let inner = Search { reads, path: &mut *path, found: &mut *found };
                         inner.into(raw).map_err(serde::de::Error::custom)?;

@@ -14,10 +14,7 @@ use serde::{
     de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor},
 };
 
-use crate::{
-    case_folding::folded,
-    error::{Error, Result, Told},
-};
+use crate::error::{Error, Result, Told};
 
 /// How many named values a call can have, and how many names an object can.
 pub(super) const MAX_NAMES: usize = 1_000;
@@ -34,8 +31,7 @@ const MAX_ALL_NAMES: usize = 64 * 1_024;
 pub(super) fn check(text: &str) -> Result<()> {
     let mut tally = Tally::default();
     tally.read(text)?;
-    // In one object, no two names are equal in any case. So only names that contain dots can make two dotted
-    // names equal.
+    // In one object, no two names are equal. So only names that contain dots can make two dotted names equal.
     if tally.has_dots {
         let mut tally = Tally { dotted: Some(Dotted::default()), ..Tally::default() };
         tally.read(text)?;
@@ -93,12 +89,12 @@ impl Tally {
         if self.bytes > MAX_ALL_NAMES {
             return Err(format!("the names together are longer than {MAX_ALL_NAMES} bytes"));
         }
-        self.has_dots = self.has_dots || name.contains('.') || !name.is_ascii() && folded(name).contains('.');
+        self.has_dots = self.has_dots || name.contains('.');
         if let Some(dotted) = &mut self.dotted {
             if at.depth > 0 {
                 dotted.name.push('.');
             }
-            dotted.name.push_str(&folded(name));
+            dotted.name.push_str(name);
             let hash = dotted.hasher.hash_one(&dotted.name);
             dotted.is_shared |= !dotted.hashes.insert(hash);
         }
@@ -190,24 +186,9 @@ impl<'de> Visitor<'de> for Inside<'_> {
 #[derive(Deserialize)]
 pub(super) struct Name<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
-/// Requires that no two names of an object are equal in any case.
+/// Requires that no two names of an object are equal. Those that differ in case are for policies to judge.
 fn require_distinct(names: &mut [Cow<'_, str>]) -> Result<(), &'static str> {
-    const TWICE: &str = "a name occurs twice in one object";
-    // Usually every name is equal to its folded form. Then comparing the names is enough.
-    if names.iter().all(|name| matches!(folded(name), Cow::Borrowed(_))) {
-        names.sort_unstable();
-        let twice = names.windows(2).any(|pair| pair[0] == pair[1]);
-        return if twice { Err(TWICE) } else { Ok(()) };
-    }
-    let mut names: Vec<_> = names.iter().map(|name| (folded(name), name)).collect();
     names.sort_unstable();
-    for pair in names.windows(2) {
-        if pair[0] == pair[1] {
-            return Err(TWICE);
-        }
-        if pair[0].0 == pair[1].0 {
-            return Err("two names in one object differ only in case");
-        }
-    }
-    Ok(())
+    let twice = names.windows(2).any(|pair| pair[0] == pair[1]);
+    if twice { Err("a name occurs twice in one object") } else { Ok(()) }
 }
