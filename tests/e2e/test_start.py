@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,63 @@ def test_port_0_listens_on_a_free_port_and_says_which_on_standard_output(first_s
     assert re.fullmatch(r"listening on http://127\.0\.0\.1:[1-9]\d*", lines[0])
     assert caller(first_start).get("/healthz").status_code == 200
     assert first_start.demo.RUNLAYER_URL == first_start.url
+
+
+def exchange(server: Server, request: bytes, host: str = "127.0.0.1") -> bytes:
+    """What the server answers to these bytes."""
+    with socket.create_connection((host, server.port), timeout=10) as connection:
+        connection.sendall(request)
+        answered = b""
+        while part := connection.recv(65536):
+            answered += part
+            if b"\x88" in answered and answered.startswith(b"\x00") or b"\r\n\r\n" in answered:
+                break
+        return answered
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "LocalHost"])
+@pytest.mark.parametrize("with_port", [True, False])
+def test_the_machines_names_for_itself_are_one_host_in_whatever_case(
+    first_start: Server, host: str, with_port: bool
+) -> None:
+    named = f"{host}:{first_start.port}" if with_port else host
+    page = f"http://{host}:{first_start.port}"
+    answered = exchange(first_start, f"GET /healthz HTTP/1.1\r\nHost: {named}\r\n\r\n".encode())
+    assert answered.startswith(b"HTTP/1.1 200")
+    headers = {"origin": page, "access-control-request-method": "POST"}
+    preflight = caller(first_start).options("/api/v1/me", headers=headers)
+    assert (preflight.status_code, preflight.headers.get("access-control-allow-origin")) == (200, page)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.", "[::2]", "::1", "[::1", ""])
+def test_another_host_is_refused(first_start: Server, host: str) -> None:
+    answered = exchange(first_start, f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    assert answered.startswith((b"HTTP/1.1 421", b"HTTP/1.1 400"))
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="there is no IPv6")
+def test_it_listens_where_localhost_leads_by_ipv6(first_start: Server) -> None:
+    try:
+        answered = exchange(first_start, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", "::1")
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    assert answered.startswith(b"HTTP/1.1 200")
+
+
+def test_a_client_may_speak_http2_from_the_beginning(first_start: Server) -> None:
+    """RFC 9113 section 3.3, prior knowledge: the preface, empty settings, and one request (RFC 7541, appendix C)."""
+    path, authority = b"/healthz", f"localhost:{first_start.port}".encode()
+    block = b"\x82\x86\x04" + bytes([len(path)]) + path + b"\x01" + bytes([len(authority)]) + authority
+    frame = len(block).to_bytes(3, "big") + b"\x01\x05" + (1).to_bytes(4, "big") + block
+    settings = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+    answered = exchange(first_start, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + frame)
+    frames = {}
+    while len(answered) >= 9:
+        length, kind = int.from_bytes(answered[:3], "big"), answered[3]
+        frames[kind] = answered[9 : 9 + length]
+        answered = answered[9 + length :]
+    # HEADERS, whose first field is `:status: 200`.
+    assert frames[1][0] == 0x88
 
 
 def test_two_servers_on_port_0_do_not_meet(first_start: Server, tmp_path: Path) -> None:

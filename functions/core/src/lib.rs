@@ -92,6 +92,8 @@ pub struct Settings {
     pub audience: String,
     /// The origins whose web pages may call: the service's own, and those that [`Self::allowing`] adds.
     allowed_origins: Vec<Origin>,
+    /// Other origins at which the service is ([`Self::also_at`]).
+    pub(crate) other_origins: Vec<String>,
     /// The `shared_grants` of agent accounts that are created without it.
     pub shared_grants: SharedGrants,
 }
@@ -125,7 +127,8 @@ impl Settings {
         let issuer = url.trim_end_matches('/').to_owned();
         let allowed_origins = Self::own_origin(&issuer);
         let shared_grants = SharedGrants::default();
-        Self { audience: format!("{issuer}{}", path::PROXY), allowed_origins, issuer, shared_grants }
+        let audience = format!("{issuer}{}", path::PROXY);
+        Self { audience, allowed_origins, other_origins: Vec::new(), issuer, shared_grants }
     }
 }
 

@@ -104,7 +104,8 @@ impl RequestOrigin {
     pub(crate) fn is_among(&self, allowed: &[Origin]) -> bool {
         match self {
             Self::NoPage => true,
-            Self::Page(text) => allowed.iter().any(|origin| origin.0 == *text),
+            // Scheme and host have no case (RFC 3986 section 6.2.2.1). There is nothing else in an origin.
+            Self::Page(text) => allowed.iter().any(|origin| origin.0.eq_ignore_ascii_case(text)),
             Self::Unclear => false,
         }
     }
@@ -116,6 +117,14 @@ impl Settings {
     pub fn allowing(mut self, origins: impl IntoIterator<Item = Origin>) -> Self {
         self.allowed_origins.extend(origins);
         self
+    }
+
+    /// Says that the service is also at these origins, whose pages may call. What is named by one of them is the same
+    /// as what is named by the service's own address.
+    #[must_use]
+    pub fn also_at(self, others: impl IntoIterator<Item = Origin>) -> Self {
+        let others: Vec<Origin> = others.into_iter().collect();
+        Self { other_origins: others.iter().map(ToString::to_string).collect(), ..self.allowing(others) }
     }
 
     /// Whether the deployment accepts requests from there.
@@ -178,7 +187,12 @@ mod tests {
         let app = "https://app.example.com".parse().unwrap();
         let settings = Settings::at("https://deputize.example.com:443/").allowing([app]);
         assert!(settings.allows_origin(&RequestOrigin::NoPage));
-        for right in ["https://app.example.com", "https://deputize.example.com"] {
+        for right in [
+            "https://app.example.com",
+            "https://deputize.example.com",
+            "https://APP.example.com",
+            "HTTPS://app.example.com",
+        ] {
             assert!(settings.allows_origin(&from(&[right.as_bytes()])), "{right}");
         }
         for wrong in [
@@ -188,8 +202,6 @@ mod tests {
             "http://app.example.com",
             "https://app.example.com:443",
             "https://app.example.com:8443",
-            "https://APP.example.com",
-            "HTTPS://app.example.com",
             "https://app.example.com/",
             "https://app.example.com.",
             "https://app.example.com.evil.example",

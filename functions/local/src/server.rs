@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     pin::Pin,
     sync::Arc,
@@ -23,6 +23,7 @@ use deputize_core::{
     connections::{REFRESH_WITHIN, registration::redirect_uri},
     error::{Cause, Told, because, chain},
     issuers::{Fetch, Issuers},
+    origins::Origin,
     table::{StatsSnapshot, Table},
     vault::{LocalRoot, RootKey, Vault},
 };
@@ -40,8 +41,11 @@ use deputize_service::{
     routes::Routes,
 };
 use http::{StatusCode, header};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::{conn::auto, graceful::GracefulShutdown},
+};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
@@ -77,6 +81,8 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
+    /// The same port by IPv6, if it can be had.
+    also: Option<TcpListener>,
     address: SocketAddr,
     routes: Router,
     core: Arc<Core>,
@@ -97,6 +103,8 @@ impl Server {
             StartError::new(because(told, error))
         })?;
         let address = listener.local_addr()?;
+        // What `localhost` means first on many machines. Some have no IPv6.
+        let also = TcpListener::bind((Ipv6Addr::LOCALHOST, address.port())).await.ok();
         let here = format!("http://{address}");
         let demo_url = options.demo_url.as_deref().map_or(here.as_str(), |url| url.trim_end_matches('/'));
         let demo_host = demo_url.parse::<url::Url>().ok().and_then(|url| url.host_str().map(str::to_owned));
@@ -126,7 +134,7 @@ impl Server {
             routes = routes.merge(demo(&demo_host, &issuer, &provider));
         }
         let routes = routes.layer(middleware::from_fn_with_state(Arc::from(demo_host), own_hosts_only));
-        Ok(Self { listener, address, routes, core, store, organization, _data: data })
+        Ok(Self { listener, also, address, routes, core, store, organization, _data: data })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -150,7 +158,7 @@ impl Server {
     /// disconnected.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
         let sweeping = self.store.map(|store| tokio::spawn(sweep_hourly(store)));
-        accept(self.listener, self.routes, stop).await;
+        accept(self.listener, self.also, self.routes, stop).await;
         if let Some(sweeping) = sweeping {
             sweeping.abort();
         }
@@ -165,14 +173,27 @@ impl Server {
 /// body. Beyond this the connection's answer is a 431 without one.
 const MAX_HEADERS_READ: usize = 10 * edge::MAX_HEADERS;
 
-/// Serves connections until `stop` resolves, and then those that are open, each to the end of its request.
-async fn accept(mut listener: TcpListener, routes: Router, stop: impl Future<Output = ()>) {
+/// Serves connections of HTTP/1.1, and of HTTP/2 by prior knowledge, until `stop` resolves. Then serves those that are
+/// open, each to the end of its request.
+async fn accept(
+    mut listener: TcpListener,
+    mut also: Option<TcpListener>,
+    routes: Router,
+    stop: impl Future<Output = ()>,
+) {
     let (open, mut stop) = (GracefulShutdown::new(), std::pin::pin!(stop));
-    let mut http = http1::Builder::new();
-    http.max_headers(MAX_HEADERS_READ);
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1().max_headers(MAX_HEADERS_READ);
     loop {
+        let other = async {
+            match &mut also {
+                Some(also) => Listener::accept(also).await,
+                None => std::future::pending().await,
+            }
+        };
         let (stream, peer) = tokio::select! {
             accepted = Listener::accept(&mut listener) => accepted,
+            accepted = other => accepted,
             () = &mut stop => break,
         };
         // Answers are small: send them without waiting for more data.
@@ -182,14 +203,15 @@ async fn accept(mut listener: TcpListener, routes: Router, stop: impl Future<Out
             request.extensions_mut().insert(ConnectInfo(peer));
             routes.clone().oneshot(request)
         });
-        let connection = open.watch(http.serve_connection(TokioIo::new(stream), service));
+        let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = open.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(error = %chain(&error), "a connection broke off");
+                tracing::debug!(error, "a connection broke off");
             }
         });
     }
-    drop(listener);
+    drop((listener, also));
     open.shutdown().await;
 }
 
@@ -224,8 +246,23 @@ fn core(
     let allowed_origins = origins(&allowed_origins).map_err(StartError::new)?;
     let sharing = std::env::var(SHARED_GRANTS.name).ok();
     let sharing = shared_grants(sharing.as_deref()).map_err(StartError::new)?;
-    let settings = Settings::at(base_url).allowing(allowed_origins).sharing_by(sharing);
+    let settings = Settings::at(base_url)
+        .allowing(allowed_origins)
+        .also_at(names_of_this_machine(base_url))
+        .sharing_by(sharing);
     Ok(Core::new(table, settings, issuers, vault(data)?, Arc::new(http)))
+}
+
+/// A machine's names for itself. A developer's client or page uses any of them.
+const THIS_MACHINE: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
+
+/// The other names of an address that only this machine can reach.
+fn names_of_this_machine(base_url: &str) -> Vec<Origin> {
+    let Ok(url) = base_url.parse::<url::Url>() else { return Vec::new() };
+    let Some(host) = url.host_str().filter(|host| THIS_MACHINE.contains(host)) else { return Vec::new() };
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let others = THIS_MACHINE.iter().filter(|name| **name != host);
+    others.filter_map(|name| format!("{}://{name}{port}", url.scheme()).parse().ok()).collect()
 }
 
 fn vault(data: &DataDir) -> Result<Vault, StartError> {
@@ -300,9 +337,13 @@ async fn source_ip(ConnectInfo(peer): ConnectInfo<SocketAddr>, mut request: Requ
 /// Refuses requests for another host. A web page whose name was made to resolve to this machine (DNS
 /// rebinding) sends that name.
 async fn own_hosts_only(State(demo_host): State<Arc<str>>, request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    if ["127.0.0.1", "localhost", "[::1]", &*demo_host].contains(&name) {
+    let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    // HTTP/2 has it in the request's target (RFC 9113 section 8.3.1).
+    let named = named.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
+    let host = named.unwrap_or_default();
+    // `[::1]` has colons of its own.
+    let name = host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map_or(host, |(name, _)| name);
+    if THIS_MACHINE.into_iter().chain([&*demo_host]).any(|ours| ours.eq_ignore_ascii_case(name)) {
         return next.run(request).await;
     }
     let why = "This server answers only to 127.0.0.1 and localhost";

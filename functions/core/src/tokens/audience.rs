@@ -22,9 +22,16 @@ pub enum Resource {
 }
 
 impl Resource {
-    /// The resource that a text names. A server's name may include its MCP endpoint or not. Only scheme and
-    /// host ignore case (RFC 3986 section 6.2.2.1).
+    /// The resource that a text names. A server's name may include its MCP endpoint or not, and that may end with a
+    /// slash, as it does for clients that are given its address so. Only scheme and host ignore case (RFC 3986 section
+    /// 6.2.2.1).
     pub fn parse(settings: &Settings, text: &str) -> Option<Self> {
+        let at_other = settings.other_origins.iter().find_map(|other| {
+            let (origin, path) = text.split_at_checked(other.len())?;
+            (origin.eq_ignore_ascii_case(other) && path.starts_with('/'))
+                .then(|| format!("{}{path}", settings.origin()))
+        });
+        let text = at_other.as_deref().unwrap_or(text);
         let proxy = &*settings.audience;
         let host = proxy.find("://")? + 3;
         let path = host + proxy.get(host..)?.find('/')?;
@@ -37,7 +44,8 @@ impl Resource {
             return Some(Self::Proxy);
         }
         let server = rest.strip_prefix('/')?;
-        server.strip_suffix("/mcp").unwrap_or(server).parse().ok().map(Self::Server)
+        let server = server.strip_suffix("/mcp").or_else(|| server.strip_suffix("/mcp/")).unwrap_or(server);
+        server.parse().ok().map(Self::Server)
     }
 
     /// Its canonical name, in requests and in tokens.
