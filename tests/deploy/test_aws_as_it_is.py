@@ -98,6 +98,14 @@ def test_nobody_gets_past_cloudfront(unchanged_server: Deployment, path: str, he
     assert refused.headers["access-control-allow-origin"] == "*"
 
 
+def test_a_users_key_comes_by_the_header_that_the_distribution_does_not_use(server: Deployment, demo: DemoEnv) -> None:
+    """CloudFront puts its own key into `x-api-key`, in place of the caller's."""
+    client = caller(server)
+    assert done(client.get("/api/v1/me", headers={"x-auth-token": demo.BOB_API_KEY})).json()["id"] == demo.BOB_ID
+    for path in ("/api/v1/me", "/api/v1/proxy/demo/tools"):
+        assert client.get(path, headers={"x-api-key": demo.BOB_API_KEY}).status_code == 401
+
+
 def test_what_a_caller_says_of_where_they_are_is_not_believed(server: Deployment, demo: DemoEnv) -> None:
     said = {"cloudfront-viewer-address": "192.0.2.1:1", "x-forwarded-for": "192.0.2.1", "x-api-key": "mine"}
     alice = caller(server, api_key=demo.ALICE_API_KEY)

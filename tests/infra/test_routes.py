@@ -61,6 +61,14 @@ def test_a_path_reaches_its_function(stack: Stack, name: str, path: str) -> None
     assert answers(stack, re.sub(r"\{\w+\}", "0197c5a0", path)) == name
 
 
+def test_an_address_that_ends_with_a_slash_is_in_the_same_folder(stack: Stack) -> None:
+    """Some clients write `…/mcp/`. `{path+}` takes all the rest of a path, so no route names the endpoint alone."""
+    known = served(stack)
+    for folder, name in [("/api/v1/proxy", "proxy"), ("/.well-known", "token")]:
+        assert known[f"{folder}/{{path+}}"] == name
+        assert not [path for path in known if path.startswith(f"{folder}/") and path != f"{folder}/{{path+}}"]
+
+
 @pytest.mark.parametrize("path", ["/", "/nothing", "/api", "/api/v1", "/api/v1/oauth/nothing", "/api/v1/servers/demo/no"])
 def test_what_nobody_has_is_answered_by_us(stack: Stack, path: str) -> None:
     assert answers(stack, path) in FUNCTIONS
@@ -133,6 +141,10 @@ def test_every_path_is_everybodys_who_comes_by_cloudfront(stack: Stack) -> None:
     [header] = origin["OriginCustomHeaders"]
     assert header == {"HeaderName": "x-api-key", "HeaderValue": stack.resources["DistributionKey"].properties["Value"]}
     assert header["HeaderValue"] == "{{resolve:secretsmanager:${DistributionSecret}}}"
+    # So it cannot begin like a user's API key (`rl_`), which is taken from the same header.
+    made = stack.resources["DistributionSecret"].properties["GenerateSecretString"]
+    assert str(made["ExcludePunctuation"]).lower() == "true"
+    assert "GenerateStringKey" not in made
     [opened] = stack.resources["DistributionPlan"].properties["ApiStages"]
     assert opened == {"ApiId": "${Api}", "Stage": "${ApiStage}"}
 

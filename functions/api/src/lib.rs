@@ -28,5 +28,8 @@ pub mod tools;
 /// The header of a user API key.
 pub const API_KEY_HEADER: &str = "x-runlayer-api-key";
 
+/// Other headers in which it is taken. Hosted connectors let their users choose among some names only.
+pub const OTHER_API_KEY_HEADERS: [&str; 2] = ["x-api-key", "x-auth-token"];
+
 /// The header of every answer whose id finds the request in the audit trail.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";

@@ -18,7 +18,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use deputize_api::{path, reason::Reason};
+use deputize_api::{OTHER_API_KEY_HEADERS, path, reason::Reason};
 use deputize_core::{
     Core, Error, audit,
     error::Told,
@@ -48,10 +48,12 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const REMAPPED_WWW_AUTHENTICATE: HeaderName = HeaderName::from_static("x-amzn-remapped-www-authenticate");
 
 /// The headers that a page may send.
-const REQUEST_HEADERS: [HeaderName; 9] = [
+const REQUEST_HEADERS: [HeaderName; 11] = [
     AUTHORIZATION,
     CONTENT_TYPE,
     HeaderName::from_static(API_KEY_HEADER),
+    HeaderName::from_static(OTHER_API_KEY_HEADERS[0]),
+    HeaderName::from_static(OTHER_API_KEY_HEADERS[1]),
     MCP_PROTOCOL_VERSION,
     MCP_SESSION_ID,
     HeaderName::from_static("mcp-method"),

@@ -16,19 +16,20 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 pub use deputize_api::API_KEY_HEADER;
-use deputize_api::token::parameter;
+use deputize_api::{OTHER_API_KEY_HEADERS, token::parameter};
 use deputize_core::{
     Core, Error, audit,
     authenticate::PresentedCredential,
     caller::UserCaller,
     error::{Told, because},
     paging::PageRequest,
+    secret::API_KEY_PREFIX,
 };
 use http::{
     HeaderMap,
-    header::{AUTHORIZATION, CONTENT_TYPE},
+    header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE},
     request::Parts,
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -68,13 +69,30 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let core = Arc::<Core>::from_ref(state);
-        let api_key = one_header(&parts.headers, API_KEY_HEADER)?;
+        let api_key = api_key(&parts.headers)?;
         let bearer = match one_header(&parts.headers, AUTHORIZATION.as_str())? {
             Some(value) => Some(bearer(value)?),
             None => None,
         };
         Ok(Self(core.read_credential(bearer, api_key).await?))
     }
+}
+
+/// The API key. Some clients can send it only in a header that may also hold another service's key, such as the one that
+/// `CloudFront` shows to our gateway, or that a company's own gateway asks for. So there only what is written like one of
+/// our keys is a credential; anything else is not for us. No gateway's key is: ours has no underscore (`infra`).
+fn api_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let mut found = one_header(headers, API_KEY_HEADER)?;
+    for name in OTHER_API_KEY_HEADERS {
+        let mut values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        for key in values.by_ref().filter(|value| value.starts_with(API_KEY_PREFIX)) {
+            if found.is_some_and(|found| found != key) {
+                return Err(Error::invalid("There are two different API keys in the headers").into());
+            }
+            found = Some(key);
+        }
+    }
+    Ok(found)
 }
 
 /// A header that must not occur twice: two proxies could disagree about which one counts.
@@ -229,12 +247,12 @@ pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer.deserialize_any(Object(PhantomData))
 }
 
-/// Requires a `Content-Type`. Its parameters are ignored.
+/// Requires a `Content-Type`, of a body that is not compressed. Its parameters are ignored.
 pub fn require_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), ApiError> {
     let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case(wanted) {
-        Ok(())
+        require_plain(headers)
     } else {
         Err(EdgeError::UnsupportedMediaType(wanted).into())
     }
@@ -246,14 +264,62 @@ const BODY_WITHIN: Duration = Duration::from_secs(30);
 /// Reads a body of at most `limit` bytes.
 pub async fn read_body(request: HttpRequest, limit: usize) -> Result<Bytes, ApiError> {
     let body = Limited::new(request.into_body(), limit).collect();
-    match tokio::time::timeout(BODY_WITHIN, body).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(EdgeError::TooLarge(limit).into()),
-        Ok(Err(error)) => Err(Error::Invalid(Told::new("The body broke off").because(error)).into()),
-        Err(late) => {
-            let told = Told::new(format!("The body took longer than {BODY_WITHIN:?}"));
-            Err(Error::Invalid(told.because(late)).into())
+    in_time(async {
+        match body.await {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => Err(EdgeError::TooLarge(limit).into()),
+            Err(error) => Err(Error::Invalid(Told::new("The body broke off").because(error)).into()),
         }
+    })
+    .await
+}
+
+/// The same. Of a body that is longer, `see` is shown all parts in their order, and nothing is kept. A body of more than
+/// `most` bytes is not read to its end.
+pub async fn read_body_or_see(
+    request: HttpRequest,
+    limit: usize,
+    most: usize,
+    mut see: impl FnMut(&[u8]),
+) -> Result<Bytes, ApiError> {
+    let mut body = request.into_body();
+    in_time(async {
+        let (mut kept, mut length) = (BytesMut::new(), 0_usize);
+        while let Some(frame) = body.frame().await {
+            let frame =
+                frame.map_err(|error| Error::Invalid(Told::new("The body broke off").because(error)))?;
+            let Ok(part) = frame.into_data() else { continue };
+            length = length.saturating_add(part.len());
+            if length <= limit {
+                kept.extend_from_slice(&part);
+                continue;
+            }
+            if length > most {
+                break;
+            }
+            see(&std::mem::take(&mut kept));
+            see(&part);
+        }
+        if length > limit { Err(EdgeError::TooLarge(limit).into()) } else { Ok(kept.freeze()) }
+    })
+    .await
+}
+
+async fn in_time<T>(reading: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+    tokio::time::timeout(BODY_WITHIN, reading).await.unwrap_or_else(|late| {
+        let told = Told::new(format!("The body took longer than {BODY_WITHIN:?}"));
+        Err(Error::Invalid(told.because(late)).into())
+    })
+}
+
+/// Refuses a compressed body (RFC 9110 section 15.5.16). What it becomes would have to be bounded as well, and no
+/// client needs it.
+fn require_plain(headers: &HeaderMap) -> Result<(), ApiError> {
+    let plain = |value: &http::HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
+    if headers.get_all(CONTENT_ENCODING).iter().all(plain) {
+        Ok(())
+    } else {
+        Err(EdgeError::Compressed.into())
     }
 }
 

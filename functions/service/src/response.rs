@@ -14,7 +14,7 @@ use deputize_core::{
 };
 use http::{
     HeaderValue, StatusCode,
-    header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{ACCEPT_ENCODING, ALLOW, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use utoipa::IntoResponses;
 
@@ -42,6 +42,8 @@ pub enum EdgeError {
     TooManyHeaders(usize),
     #[error("The body must be {0}")]
     UnsupportedMediaType(&'static str),
+    #[error("The body must not be compressed: send it without a Content-Encoding")]
+    Compressed,
     /// With the methods that it has (RFC 9110 section 10.2.1), where that is not for the router to say.
     #[error("This endpoint has no such method")]
     MethodNotAllowed(Option<&'static str>),
@@ -59,7 +61,7 @@ impl EdgeError {
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, code::REQUEST_TOO_LARGE),
             // RFC 6585 section 5.
             Self::TooManyHeaders(_) => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, code::REQUEST_TOO_LARGE),
-            Self::UnsupportedMediaType(_) => {
+            Self::UnsupportedMediaType(_) | Self::Compressed => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, code::UNSUPPORTED_MEDIA_TYPE)
             }
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, code::METHOD_NOT_ALLOWED),
@@ -82,7 +84,9 @@ impl ApiError {
             Self::Core(error) => error.reason(),
             Self::Edge(EdgeError::TooLarge(_)) => Reason::BodyTooLarge,
             Self::Edge(EdgeError::TooManyHeaders(_)) => Reason::HeadersTooMany,
-            Self::Edge(EdgeError::UnsupportedMediaType(_)) => Reason::MediaTypeUnsupported,
+            Self::Edge(EdgeError::UnsupportedMediaType(_) | EdgeError::Compressed) => {
+                Reason::MediaTypeUnsupported
+            }
             Self::Edge(EdgeError::MethodNotAllowed(_)) => Reason::MethodNotAllowed,
         }
     }
@@ -216,8 +220,16 @@ impl IntoResponse for ApiError {
             Self::Edge(error) => {
                 let (status, code) = error.classify();
                 let mut response = plain_error(status, code, self.reason(), &error.to_string());
-                if let EdgeError::MethodNotAllowed(Some(allowed)) = error {
-                    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+                match error {
+                    EdgeError::MethodNotAllowed(Some(allowed)) => {
+                        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+                    }
+                    // RFC 9110 section 12.5.3.
+                    EdgeError::Compressed => {
+                        let plain = HeaderValue::from_static("identity");
+                        response.headers_mut().insert(ACCEPT_ENCODING, plain);
+                    }
+                    _ => {}
                 }
                 response
             }

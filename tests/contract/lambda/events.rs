@@ -44,6 +44,31 @@ async fn the_source_address_is_the_gateways_word_and_not_the_callers() {
     }
 }
 
+/// API Gateway Developer Guide, "Input format of a Lambda function for proxy integration": `identity.apiKey` is the key
+/// that the gateway asked for, which came in `x-api-key`.
+#[tokio::test]
+async fn the_gateways_key_is_nobodys_credential_and_a_users_key_is_not_taken_for_it() {
+    let it = Scenario::start().await;
+    let (entry, _) = it.app.on_lambda();
+    let (alice, bob) = (&it.alice.api_key, &it.bob.api_key);
+    let me = |key: &str| with_header(v1("GET", "/api/v1/me"), "x-api-key", key);
+    let behind_gateway = |key: &str, mut event: Value| {
+        event["requestContext"]["identity"]["apiKey"] = json!(key);
+        event
+    };
+    // Even if the gateway's key were written like one of ours, or were one.
+    for key in ["k9".repeat(32).as_str(), "rl_x", alice] {
+        let anonymous = answer(&entry, &behind_gateway(key, me(key))).await;
+        assert_eq!(anonymous["statusCode"], 401, "{key}");
+        assert_eq!(body(&anonymous)["reason"], "credential_missing", "{key}");
+        let known = with_header(behind_gateway(key, me(key)), "x-auth-token", bob);
+        assert_eq!(body(&answer(&entry, &known).await)["id"], it.bob.id.to_string(), "{key}");
+    }
+    // Where the gateway asks for none, the header is the caller's.
+    assert_eq!(body(&answer(&entry, &me(bob)).await)["id"], it.bob.id.to_string());
+    assert_eq!(answer(&entry, &me("rl_x")).await["statusCode"], 401);
+}
+
 #[tokio::test]
 async fn behind_cloudfront_the_source_address_is_cloudfronts_word() {
     for (header, address) in [

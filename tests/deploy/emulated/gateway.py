@@ -151,7 +151,11 @@ class Gateway:
             "multiValueHeaders": {name: [value] for name, value in headers.items()},
             "queryStringParameters": dict(query) or None,
             "multiValueQueryStringParameters": {name: [of for key, of in query if key == name] for name, _ in query} or None,
-            "requestContext": {"stage": "live", "identity": {"sourceIp": "127.0.0.1"}, "httpMethod": method},
+            "requestContext": {
+                "stage": "live",
+                "identity": {"sourceIp": "127.0.0.1", "apiKey": headers.get("x-api-key") if self._keys else None},
+                "httpMethod": method,
+            },
             "body": body.decode() or None,
             "isBase64Encoded": False,
         }

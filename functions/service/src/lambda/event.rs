@@ -81,6 +81,9 @@ struct Http {
 #[serde(rename_all = "camelCase")]
 struct Identity {
     source_ip: Option<String>,
+    /// The key that the gateway asked for, and got (API Gateway Developer Guide, "Input format of a Lambda function for
+    /// proxy integration").
+    api_key: Option<String>,
 }
 
 /// The request in an event, or why there is none. `base` is the path of the service's address, if it has one.
@@ -94,9 +97,14 @@ pub(super) fn request(
     let event: Event = serde_json::from_str(event.get()).map_err(|_| "The event is none of HTTP")?;
     let context = event.request_context;
     let stage = context.as_ref().and_then(|context| context.stage.as_deref()).unwrap_or_default().to_owned();
+    let mut gateways_key = None;
     let (method, path, query, ip) = match shape {
         Shape::V1 => {
-            let ip = context.and_then(|context| context.identity).and_then(|identity| identity.source_ip);
+            let identity = context.and_then(|context| context.identity);
+            let ip = identity.and_then(|identity| {
+                gateways_key = identity.api_key;
+                identity.source_ip
+            });
             let many = event.multi_value_query_string_parameters.unwrap_or_default();
             let query = query(&many, &event.query_string_parameters.unwrap_or_default());
             (event.http_method, event.path, query, ip)
@@ -120,6 +128,9 @@ pub(super) fn request(
     let uri: Uri = target.parse().map_err(|_| "The event's path is none")?;
     let mut headers =
         headers(event.multi_value_headers.unwrap_or_default(), event.headers.unwrap_or_default())?;
+    if gateways_key.is_some_and(|key| headers.get(GATEWAYS_KEY).is_some_and(|sent| *sent == *key)) {
+        headers.remove(GATEWAYS_KEY);
+    }
     if let Some(cookies) = event.cookies.filter(|cookies| !cookies.is_empty()) {
         let cookies =
             HeaderValue::try_from(cookies.join("; ")).map_err(|_| "The event's cookies are none")?;
@@ -144,6 +155,10 @@ pub(super) fn request(
     }
     Ok(request)
 }
+
+/// Where API Gateway looks for its own key, which is no caller's and goes no further (API Gateway Developer Guide,
+/// "Choose an API key source"). `CloudFront` puts it there, in place of what the caller sent.
+const GATEWAYS_KEY: &str = "x-api-key";
 
 /// `198.51.100.10:46532`, or `2001:db8::1:46532`: an address, and a port after the last colon (CloudFront Developer
 /// Guide, "Add CloudFront request headers").
