@@ -35,6 +35,8 @@ pub const PROXY: &str = "/api/v1/proxy";
 pub const TOOLS: &str = "/api/v1/proxy/{server_id}/tools";
 pub const APPROVED_TOOLS: &str = "/api/v1/proxy/{server_id}/approved-tools";
 pub const MCP: &str = "/api/v1/proxy/{server_id}/mcp";
+/// The same endpoint, for clients that end an address with a slash.
+pub const MCP_WITH_SLASH: &str = "/api/v1/proxy/{server_id}/mcp/";
 
 pub const ME: &str = "/api/v1/me";
 pub const API_KEYS: &str = "/api/v1/api-keys";

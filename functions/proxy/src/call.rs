@@ -20,6 +20,7 @@ use http::{HeaderMap, request::Parts};
 use crate::{Proxy, call_audit::CallAudit, pins::SeenApprovals, upstream::UpstreamClient};
 
 /// What came with an HTTP request.
+#[derive(Clone)]
 pub(crate) struct ProxyCall {
     pub(crate) core: Arc<Core>,
     pub(crate) upstream: UpstreamClient,

@@ -33,6 +33,7 @@ pub(crate) async fn challenge(
     request: Request,
     next: Next,
 ) -> Response {
+    let slash = if request.uri().path().ends_with("/mcp/") { "/" } else { "" };
     let mut response = next.run(request).await;
     if response.status() != StatusCode::UNAUTHORIZED {
         return response;
@@ -42,7 +43,7 @@ pub(crate) async fn challenge(
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     // What is no id names no server, and has no metadata.
     if let (Ok(Path(AtServer { server_id })), Some(said)) = (at, response.headers().get(WWW_AUTHENTICATE))
-        && let Some(full) = with_metadata(&core, server_id, said)
+        && let Some(full) = with_metadata(&core, server_id, slash, said)
     {
         response.headers_mut().insert(WWW_AUTHENTICATE, full);
     }
@@ -50,9 +51,10 @@ pub(crate) async fn challenge(
 }
 
 /// Another parameter may follow any `Bearer` challenge of ours: each has a realm. Neither our address nor a
-/// server's id can hold a quote.
-fn with_metadata(core: &Core, server: ServerId, said: &HeaderValue) -> Option<HeaderValue> {
+/// server's id can hold a quote. The metadata must say the name that the client uses (RFC 9728 section 3.3), which may
+/// end with a slash.
+fn with_metadata(core: &Core, server: ServerId, slash: &str, said: &HeaderValue) -> Option<HeaderValue> {
     let said = said.to_str().ok().filter(|said| said.starts_with("Bearer realm="))?;
     let metadata = Resource::Server(server).metadata_url(&core.settings);
-    HeaderValue::from_str(&format!(r#"{said}, resource_metadata="{metadata}", scope="{SCOPE}""#)).ok()
+    HeaderValue::from_str(&format!(r#"{said}, resource_metadata="{metadata}{slash}", scope="{SCOPE}""#)).ok()
 }

@@ -101,6 +101,13 @@ impl<S> Handlers<S> {
     }
 }
 
+impl<S> Handlers<S> {
+    /// Its handlers alone, for another address of the same endpoint ([`Routes::route`]).
+    pub fn into_methods(self) -> MethodRouter<S> {
+        self.methods
+    }
+}
+
 /// A function's routes. Put the edge around them: [`crate::edge::around`].
 pub struct Routes<S = ()> {
     router: Router<S>,

@@ -134,9 +134,15 @@ fn require_own(core: &Core, path: &str) -> Result<()> {
 async fn of_resource(State(core): State<Arc<Core>>, Path(path): Path<String>) -> Result<Response> {
     let named = format!("{}/{path}", core.settings.origin());
     match Resource::parse(&core.settings, &named) {
-        // Only under this name, since the reader compares it.
+        // Only under this name, since the reader compares it; or under the one that ends with a slash, with which a
+        // client may have been given the endpoint's address.
         Some(resource) if resource.name(&core.settings) == named => {
-            Ok(protected_resource(&core, &resource).into_response())
+            Ok(protected_resource(&core, named).into_response())
+        }
+        Some(resource @ Resource::Server(_))
+            if named.strip_suffix('/') == Some(&resource.name(&core.settings)) =>
+        {
+            Ok(protected_resource(&core, named).into_response())
         }
         _ => Err(Error::NotFound("endpoint").into()),
     }
@@ -174,9 +180,9 @@ pub(crate) struct ProtectedResource {
     bearer_methods_supported: [&'static str; 1],
 }
 
-fn protected_resource(core: &Core, resource: &Resource) -> impl IntoResponse + use<> {
+fn protected_resource(core: &Core, resource: String) -> impl IntoResponse + use<> {
     let metadata = ProtectedResource {
-        resource: resource.name(&core.settings),
+        resource,
         authorization_servers: [core.settings.issuer.clone()],
         scopes_supported: [SCOPE],
         bearer_methods_supported: ["header"],
@@ -200,7 +206,7 @@ fn protected_resource(core: &Core, resource: &Resource) -> impl IntoResponse + u
     security(()),
 )]
 async fn server(State(core): State<Arc<Core>>, Path(server): Path<ServerId>) -> impl IntoResponse {
-    protected_resource(&core, &Resource::Server(server))
+    protected_resource(&core, Resource::Server(server).name(&core.settings))
 }
 
 /// The whole proxy's metadata as a protected resource
@@ -213,7 +219,7 @@ async fn server(State(core): State<Arc<Core>>, Path(server): Path<ServerId>) -> 
     security(()),
 )]
 async fn proxy(State(core): State<Arc<Core>>) -> impl IntoResponse {
-    protected_resource(&core, &Resource::Proxy)
+    protected_resource(&core, Resource::Proxy.name(&core.settings))
 }
 
 /// A JWK Set (RFC 7517 section 5).

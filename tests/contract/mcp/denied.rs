@@ -126,7 +126,7 @@ async fn each_request_is_judged_by_what_it_does_and_listing_by_what_it_lists() {
         let mut outcomes = Vec::new();
         for (method, params) in requests {
             let answer = it.handshake("old", method, params).in_session(&session).await.ok();
-            outcomes.push(answer.json()["error"]["code"].as_i64() != Some(403));
+            outcomes.push(answer.json()["error"].is_null());
         }
         outcomes
     };

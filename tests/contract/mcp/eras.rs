@@ -287,10 +287,10 @@ async fn a_handshake_client_of_each_revision_gets_it_and_another_gets_the_newest
         let answer = it.app().mcp("new", text).as_user(&it.scenario.bob).await.ok();
         answer.json()["result"]["protocolVersion"].as_str().unwrap().to_owned()
     };
-    for version in ["2025-11-25", "2025-06-18", "2025-03-26"] {
+    for version in ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"] {
         assert_eq!(agreed(version).await, version);
     }
-    for version in ["2024-11-05", "2026-07-28", "2999-01-01", ""] {
+    for version in ["2024-10-07", "2026-07-28", "2999-01-01", ""] {
         assert_eq!(agreed(version).await, "2025-11-25", "{version}");
     }
 }

@@ -259,7 +259,7 @@ async fn a_server_that_answers_a_notification_with_whatever_has_taken_it() {
     200 OK null: 202 Accepted
     204 No Content : 202 Accepted
     200 OK {"ok":true}: 202 Accepted
-    400 Bad Request {}: 502 The MCP server answered HTTP 400 Bad Request
+    400 Bad Request {}: 400 The MCP server refuses what the client sent: HTTP 400
     500 Internal Server Error oops: 502 The MCP server answered HTTP 500 Internal Server Error
     events: 202 Accepted
     "#);

@@ -52,14 +52,13 @@ async fn what_stays_in_a_list_keeps_its_bytes_its_order_and_its_page() {
     let kept = format!(
         r#"{{"resultType":"complete","tools":{tools},"nextCursor":"page two","future":[ ],"ttlMs":60000"#
     );
-    let modern = format!(r#"{kept},"cacheScope":"private"}}"#);
-    let handshake = format!(r#"{kept},"cacheScope":"public"}}"#);
+    let private = format!(r#"{kept},"cacheScope":"private"}}"#);
     for server in ["new", "old"] {
         let answer = it.app().modern(server, "tools/list", r#""cursor":"page one""#).bearer(&own).await.ok();
-        assert_eq!(answer.raw("result"), modern, "{server}");
+        assert_eq!(answer.raw("result"), private, "{server}");
         let session = it.app().initialize(server).bearer(&own).await.ok().session();
         let ask = it.app().handshake(server, "tools/list", r#"{"cursor":"page one"}"#).bearer(&own);
-        assert_eq!(ask.in_session(&session).await.ok().raw("result"), handshake, "{server}");
+        assert_eq!(ask.in_session(&session).await.ok().raw("result"), private, "{server}");
     }
     for server in [&it.new, &it.old] {
         for heard in server.heard_of("tools/list") {

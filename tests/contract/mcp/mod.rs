@@ -2,6 +2,7 @@
 
 mod bound;
 mod bytes;
+mod clients;
 mod denied;
 mod eras;
 mod hostile;

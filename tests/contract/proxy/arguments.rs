@@ -469,9 +469,9 @@ async fn what_a_completion_or_a_subscription_is_for_is_said_once_in_whatever_cas
         told.push(it.app().mcp("demo", text).as_user(it.bob()).await.rpc_refusal());
     }
     assert_snapshot!(told.join("\n"), @"
-    400 -32602 invalid_request: params: an object with type, name, uri in it must be one in which nothing occurs twice, in whatever case
-    400 -32602 invalid_request: params: an object with type, name, uri in it must be one in which nothing occurs twice, in whatever case
-    400 -32602 invalid_request: params: an object with resourceSubscriptions in it must be one in which nothing occurs twice, in whatever case
+    200 -32602 invalid_request: params: an object with type, name, uri in it must be one in which nothing occurs twice, in whatever case
+    200 -32602 invalid_request: params: an object with type, name, uri in it must be one in which nothing occurs twice, in whatever case
+    200 -32602 invalid_request: params: an object with resourceSubscriptions in it must be one in which nothing occurs twice, in whatever case
     ");
     assert_eq!(it.mcp.seen().len(), 0);
 }

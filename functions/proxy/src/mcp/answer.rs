@@ -50,6 +50,29 @@ impl RpcRefusal {
         self
     }
 
+    /// To a client of a handshake revision. There HTTP errors end the whole session: Python's `mcp` cancels all of its
+    /// requests ([python-sdk#2047](https://github.com/modelcontextprotocol/python-sdk/pull/2047)). So the refusal of a
+    /// request whose id is known is told in the protocol alone. What says that there is no common revision stays as it
+    /// is, since a client that speaks several looks for its status.
+    pub(super) fn in_handshake(self) -> Self {
+        let RpcErrorFields { status, code, id, .. } = &*self.0;
+        let is_told = id.is_some()
+            && *status == StatusCode::BAD_REQUEST
+            && matches!(*code, code::INVALID_REQUEST | code::INVALID_PARAMS | code::PARSE_ERROR);
+        if is_told { self.by(StatusCode::OK) } else { self }
+    }
+
+    /// That there is no such method.
+    pub(super) fn as_unknown_method(mut self) -> Self {
+        self.0.code = code::METHOD_NOT_FOUND;
+        "Method not found".clone_into(&mut self.0.message);
+        self
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
     /// By another HTTP status.
     pub(super) fn by(mut self, status: StatusCode) -> Self {
         self.0.status = status;

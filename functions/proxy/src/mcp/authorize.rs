@@ -43,6 +43,11 @@ pub(super) enum ClientRequest<'a> {
     Other,
 }
 
+/// What some revision of the protocol has and nothing else here speaks of: tasks
+/// ([2025-11-25](https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks), and the extension that
+/// they became).
+const TASKS: &str = "tasks/";
+
 /// What is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum List {
@@ -99,9 +104,9 @@ struct Wanted<'a> {
 struct Uri<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// An array, of which no more than so many entries are kept.
-struct AtMost<T, const MAX: usize> {
-    entries: Vec<T>,
-    has_more: bool,
+pub(super) struct AtMost<T, const MAX: usize> {
+    pub(super) entries: Vec<T>,
+    pub(super) has_more: bool,
 }
 
 impl<T, const MAX: usize> Default for AtMost<T, MAX> {
@@ -191,6 +196,13 @@ impl<'a> ClientRequest<'a> {
             "initialize" | "ping" | "server/discover" | "logging/setLevel" => Self::Free,
             _ => Self::Other,
         })
+    }
+
+    /// Whether no revision of the protocol has the method. The policies are asked about it all the same, since it may be a
+    /// server's own. If they do not permit it, it is answered as by a server that does not have it: that is what a client
+    /// wants to find out, and it tells nothing of the server, which is not asked.
+    pub(super) fn is_of_no_revision(&self, method: &str) -> bool {
+        matches!(self, Self::Other) && !method.starts_with(TASKS)
     }
 
     pub(super) fn action(&self) -> Action {

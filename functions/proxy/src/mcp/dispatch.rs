@@ -20,7 +20,7 @@ use serde_json::{
 use super::{
     McpRejection,
     answer::{RpcRefusal, code},
-    incoming::{self, Incoming, Initialize, PROTOCOL_VERSION, ProtocolEra},
+    incoming::{self, Incoming, Initialize, ProtocolEra},
     pending::PendingRequest,
     session::{Binding, Session, no_such},
     translate,
@@ -210,14 +210,24 @@ async fn modern_to_handshake(
                     return Err(incoming::mismatch(&format!("{header} does not match the body")).into());
                 }
             }
-            let params = translate::params_for_handshake(params);
-            let body = |id| {
-                let id = to_raw_value(&id).map_err(|error| UpstreamError::protocol(error.to_string()))?;
-                Ok(translate::request(&id, method, params.as_deref()))
-            };
-            Ok(upstream.relay_pooled(target, body).await?)
+            pooled(upstream, target, method, params).await
         }
     }
+}
+
+/// In a session of ours.
+async fn pooled(
+    upstream: &UpstreamClient,
+    target: &Target,
+    method: &str,
+    params: Option<&RawValue>,
+) -> Result<RelayedResponse, DispatchError> {
+    let params = translate::params_for_handshake(params);
+    let body = |id| {
+        let id = to_raw_value(&id).map_err(|error| UpstreamError::protocol(error.to_string()))?;
+        Ok(translate::request(&id, method, params.as_deref()))
+    };
+    Ok(upstream.relay_pooled(target, body).await?)
 }
 
 async fn handshake(
@@ -244,10 +254,16 @@ async fn handshake(
     if session.as_ref().is_some_and(|session| session.handshake) {
         pending.eras.server = ProtocolEra::Handshake;
     }
+    if pending.eras.server == ProtocolEra::Handshake && incoming.is_sessionless && initialize.is_none() {
+        // There is none that the server would know it by.
+        let relayed = pooled(&call.upstream, target, &pending.method, params).await?;
+        return Ok(Dispatched { relayed, session: None });
+    }
     if pending.eras.server == ProtocolEra::Handshake {
         let upstream_session = session.as_ref().and_then(Session::upstream_id);
+        let version = incoming::version_for_server(&call.headers);
         let message = SessionMessage {
-            version: call.headers.get(PROTOCOL_VERSION),
+            version: version.as_ref(),
             session: upstream_session.as_ref(),
             body: Some(incoming.text.to_vec()),
             id: Some(&pending.id),

@@ -44,6 +44,10 @@ impl<'a> Fields<'a> {
         self.0.retain(|(given, _)| given != name);
     }
 
+    pub(super) fn retain(&mut self, is_kept: impl Fn(&RawValue) -> bool) {
+        self.0.retain(|(_, value)| is_kept(value));
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

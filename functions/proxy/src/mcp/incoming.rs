@@ -4,9 +4,10 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use deputize_api::reason::Reason;
-use http::{HeaderMap, HeaderName, StatusCode};
-use serde::{Deserialize, Deserializer};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::ACCEPT};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::{json, value::RawValue};
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
     fields::{Fields, shadows},
 };
 use crate::upstream::{
-    message::{HANDSHAKE_VERSIONS, MODERN_VERSION, is_deeper_than},
+    message::{HANDSHAKE_VERSIONS, MODERN_VERSION, is_deeper_than, without_zeros},
     param_headers::decode,
 };
 
@@ -26,6 +27,21 @@ const NAME: HeaderName = HeaderName::from_static("mcp-name");
 pub(super) const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 pub(super) const INFO_KEY: &str = "io.modelcontextprotocol/clientInfo";
 pub(super) const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
+
+/// Of the time before Streamable HTTP. Clients of it come by adapters, such as `mcp-remote`, which pass on the version that
+/// was agreed on. It is accepted, and not advertised.
+const BEFORE_STREAMABLE_HTTP: &str = "2024-11-05";
+
+/// The one revision that has batches
+/// ([2025-03-26](https://modelcontextprotocol.io/specification/2025-03-26/basic#batching)). It is also that of a client
+/// that sends no version
+/// ([2025-06-18, protocol version header](https://modelcontextprotocol.io/specification/2025-06-18/basic/transports#protocol-version-header)).
+const VERSION_WITH_BATCHES: &str = "2025-03-26";
+
+/// The handshake version of a client that is called so.
+fn handshake_version(name: &str) -> Option<&'static str> {
+    HANDSHAKE_VERSIONS.into_iter().chain([BEFORE_STREAMABLE_HTTP]).find(|ours| *ours == name)
+}
 
 /// Nesting allowed in a message.
 const MAX_DEPTH: usize = 128;
@@ -46,6 +62,113 @@ pub(super) struct Incoming<'a> {
     pub(super) text: &'a [u8],
     pub(super) kind: Kind<'a>,
     pub(super) era: ProtocolEra,
+    /// Whether a handshake client, by its header, describes itself with the request as a modern one does, and names no
+    /// session: it has never shaken hands.
+    pub(super) is_sessionless: bool,
+}
+
+/// A message's text without what some clients get wrong and no reader can misunderstand.
+///
+/// - A byte order mark (RFC 8259 section 8.1: a reader may ignore it).
+/// - PHP writes an empty object as an empty list
+///   ([modelcontextprotocol/php-sdk#284](https://github.com/modelcontextprotocol/php-sdk/issues/284),
+///   [elgorro/aiquila#442](https://github.com/elgorro/aiquila/issues/442)).
+/// - The id `1.0`, of writers that know no integers. Servers read `1`; the answer has the client's own bytes.
+/// - `initialized` for `notifications/initialized`.
+#[derive(Debug)]
+pub(super) struct Tidied {
+    text: Bytes,
+    /// The id as the client wrote it, if it is another in the text.
+    id: Option<Box<RawValue>>,
+}
+
+impl Tidied {
+    pub(super) fn of(body: Bytes) -> Self {
+        let text = if body.starts_with(BYTE_ORDER_MARK) { body.slice(BYTE_ORDER_MARK.len()..) } else { body };
+        let tidied = may_be_untidy(&text).then(|| tidied(&text)).flatten();
+        tidied.unwrap_or(Self { text, id: None })
+    }
+
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// The id of the request, if it is one, and if its id can be read, whatever else is wrong with it.
+    pub(super) fn readable_id(&self) -> Option<Box<RawValue>> {
+        #[derive(Deserialize)]
+        struct Request<'a> {
+            #[serde(borrow)]
+            id: &'a RawValue,
+            #[serde(rename = "method")]
+            _method: IgnoredAny,
+        }
+        let Request { id, .. } = serde_json::from_slice(&self.text).ok()?;
+        is_id(id).then(|| self.id.clone().unwrap_or_else(|| id.to_owned()))
+    }
+}
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// Whether there is anything in a text that could be tidied.
+fn may_be_untidy(text: &[u8]) -> bool {
+    let mut last = 0;
+    for byte in text.iter().filter(|byte| !byte.is_ascii_whitespace()) {
+        if matches!((last, byte), (b'[', b']') | (b'.', b'0')) {
+            return true;
+        }
+        last = *byte;
+    }
+    text.windows(UNPREFIXED.len()).any(|part| part == UNPREFIXED.as_bytes())
+}
+
+const UNPREFIXED: &str = r#""initialized""#;
+
+fn tidied(text: &[u8]) -> Option<Tidied> {
+    let raw = |text: &str| RawValue::from_string(text.to_owned()).ok();
+    let is_empty_list = |value: &RawValue| {
+        let inside = value.get().strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+        inside.is_some_and(|inside| inside.trim_ascii().is_empty())
+    };
+    let mut message = Fields::of(serde_json::from_slice(text).ok()?)?;
+    let mut is_changed = false;
+    let mut set = |message: &mut Fields<'_>, name: &'static str, value| {
+        message.set(name, value);
+        is_changed = true;
+    };
+    let id = message.get("id").filter(|id| is_id_with_zeros(id)).map(ToOwned::to_owned);
+    if let Some(id) = &id {
+        set(&mut message, "id", raw(without_zeros(id.get()))?);
+    } else if message.get("id").is_none()
+        && message.get("method").is_some_and(|method| method.get() == UNPREFIXED)
+    {
+        set(&mut message, "method", raw(r#""notifications/initialized""#)?);
+    }
+    if let Some(params) = message.get("params").map(ToOwned::to_owned) {
+        let has_arguments = message
+            .get("method")
+            .is_some_and(|method| matches!(method.get(), r#""tools/call""# | r#""prompts/get""#));
+        if is_empty_list(&params) {
+            set(&mut message, "params", raw("{}")?);
+        } else if has_arguments
+            && let Some(mut fields) = Fields::of(&params)
+            && fields.get("arguments").is_some_and(is_empty_list)
+        {
+            fields.set("arguments", raw("{}")?);
+            set(&mut message, "params", fields.to_raw());
+        }
+    }
+    if !is_changed {
+        return None;
+    }
+    Some(Tidied { text: String::from(Box::<str>::from(message.to_raw())).into(), id })
+}
+
+/// An integer that is written with a fraction of zeros.
+fn is_id_with_zeros(id: &RawValue) -> bool {
+    let whole = without_zeros(id.get());
+    let digits = whole.strip_prefix('-').unwrap_or(whole);
+    whole.len() < id.get().len() && digits.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 #[derive(Debug)]
@@ -95,14 +218,25 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    pub(super) fn read(text: &'a [u8], headers: &HeaderMap) -> Result<Self, RpcRefusal> {
+    pub(super) fn read(tidied: &'a Tidied, headers: &HeaderMap) -> Result<Self, RpcRefusal> {
+        Self::read_tidied(tidied, headers).map_err(|refusal| {
+            let refusal = match tidied.readable_id() {
+                Some(id) => refusal.to(&id),
+                None => refusal,
+            };
+            if is_of_handshake(headers) { refusal.in_handshake() } else { refusal }
+        })
+    }
+
+    fn read_tidied(tidied: &'a Tidied, headers: &HeaderMap) -> Result<Self, RpcRefusal> {
+        let text = &*tidied.text;
         let invalid =
             |message: &str| RpcRefusal::new(StatusCode::BAD_REQUEST, code::INVALID_REQUEST, message);
         if is_deeper_than(text, MAX_DEPTH) {
             return Err(invalid("The message nests too deeply"));
         }
         if text.trim_ascii_start().first() == Some(&b'[') {
-            return Err(invalid("Batches are not supported: send one message a request"));
+            return Err(invalid("Only the revision 2025-03-26 has batches: send one message a request"));
         }
         let envelope: Envelope<'a> = serde_json::from_slice(text).map_err(|error| {
             let (code, what) = match error.classify() {
@@ -125,7 +259,7 @@ impl<'a> Incoming<'a> {
                 if !is_id(id) {
                     return Err(invalid("id must be text or an integer"));
                 }
-                Kind::Request { id, method, params }
+                Kind::Request { id: tidied.id.as_deref().unwrap_or(id), method, params }
             }
             Envelope { method: Some(method), id: None, result: None, error: None, .. } => {
                 // The policies are asked about requests; a server may do what a request says without an id.
@@ -141,28 +275,42 @@ impl<'a> Incoming<'a> {
             }
             _ => return Err(invalid("The message is neither request, notification nor response")),
         };
-        let era = era(&kind, headers).map_err(|refusal| match &kind {
-            Kind::Request { id, .. } => refusal.to(id),
-            _ => refusal,
-        })?;
-        Ok(Self { text, kind, era })
+        let Spoken { era, is_sessionless } = era(&kind, headers)?;
+        Ok(Self { text, kind, era, is_sessionless })
     }
 }
 
 /// RFC 8259 numbers without fraction and exponent, or text ([overview, requests]).
-fn is_id(id: &RawValue) -> bool {
+pub(super) fn is_id(id: &RawValue) -> bool {
     let text = id.get();
     text.len() <= 1024
         && (text.starts_with('"') || text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'-')))
 }
 
-fn era(kind: &Kind<'_>, headers: &HeaderMap) -> Result<ProtocolEra, RpcRefusal> {
-    let version = one(headers, &PROTOCOL_VERSION)?;
+/// How a message is to be understood.
+struct Spoken {
+    era: ProtocolEra,
+    is_sessionless: bool,
+}
+
+impl From<ProtocolEra> for Spoken {
+    fn from(era: ProtocolEra) -> Self {
+        Self { era, is_sessionless: false }
+    }
+}
+
+/// The era of a message. A handshake version in the header says it, and so does a session. `_meta`, which such a client
+/// has not, means nothing then: the connectors of claude.ai send a `_meta` of 2026-07-28 under the header 2025-11-25
+/// ([claude-code#93290](https://github.com/anthropics/claude-code/issues/93290)), and in a session of 2025-11-25 the header
+/// 2026-07-28 ([SparkyFitness#2155](https://github.com/CodeWithCJ/SparkyFitness/issues/2155)).
+fn era(kind: &Kind<'_>, headers: &HeaderMap) -> Result<Spoken, RpcRefusal> {
+    let in_session = headers.contains_key(SESSION_ID);
     let Kind::Request { method, params, .. } = kind else {
         // Only a handshake client notifies and responds; whatever else says so is accepted by nobody.
-        return match version {
-            Some(version) if version == MODERN_VERSION => Ok(ProtocolEra::Modern),
-            version => handshake(version),
+        return match version(headers)? {
+            Some(MODERN_VERSION) if !in_session => Ok(ProtocolEra::Modern.into()),
+            Some(MODERN_VERSION) => Ok(ProtocolEra::Handshake.into()),
+            version => handshake(version).map(Spoken::from),
         };
     };
     let given = match params {
@@ -175,18 +323,32 @@ fn era(kind: &Kind<'_>, headers: &HeaderMap) -> Result<ProtocolEra, RpcRefusal> 
     };
     let meta = given.get("_meta").and_then(Fields::of).unwrap_or_default();
     let asked = meta.get(VERSION_KEY).map(|version| serde_json::from_str::<Cow<'_, str>>(version.get()));
+    let version = match version(headers) {
+        // It says its version itself, and is answered whatever the header says.
+        _ if method == "initialize" && asked.is_none() => return Ok(ProtocolEra::Handshake.into()),
+        Err(_) if method == "initialize" => return Ok(ProtocolEra::Handshake.into()),
+        version => version?,
+    };
+    let is_handshakes = match version {
+        Some(MODERN_VERSION) => in_session,
+        None => in_session || method == "initialize",
+        Some(version) => method == "initialize" || handshake_version(version).is_some(),
+    };
+    if is_handshakes {
+        let is_sessionless = asked.is_some() && !in_session;
+        return Ok(Spoken { era: ProtocolEra::Handshake, is_sessionless });
+    }
     let Some(asked) = asked else {
-        // `initialize` says its version itself.
-        return if version.as_deref() == Some(MODERN_VERSION) && method != "initialize" {
+        return if version == Some(MODERN_VERSION) {
             Err(invalid_params(&format!("params._meta must have {VERSION_KEY}")))
         } else {
-            handshake(version)
+            handshake(version).map(Spoken::from)
         };
     };
     let asked = asked.map_err(|_| invalid_params(&format!("{VERSION_KEY} must be text")))?;
     match &version {
         None => return Err(mismatch("the MCP-Protocol-Version header is missing")),
-        Some(version) if *version != asked => {
+        Some(version) if **version != *asked => {
             return Err(mismatch(&format!(
                 "MCP-Protocol-Version '{version}' does not match the body's '{asked}'"
             )));
@@ -214,14 +376,69 @@ fn era(kind: &Kind<'_>, headers: &HeaderMap) -> Result<ProtocolEra, RpcRefusal> 
         let named = named.ok_or_else(|| invalid_params(&format!("params.{naming} must be text")))?;
         same(headers, &NAME, &named)?;
     }
-    Ok(ProtocolEra::Modern)
+    Ok(ProtocolEra::Modern.into())
 }
 
-fn handshake(version: Option<Cow<'_, str>>) -> Result<ProtocolEra, RpcRefusal> {
+fn handshake(version: Option<&str>) -> Result<ProtocolEra, RpcRefusal> {
     match version {
-        Some(version) if !HANDSHAKE_VERSIONS.contains(&&*version) => Err(unsupported(&version)),
+        Some(version) if handshake_version(version).is_none() => Err(unsupported(version)),
         _ => Ok(ProtocolEra::Handshake),
     }
+}
+
+/// The version in the header. The same one twice is one: Claude Code sends `2025-11-25, 2025-11-25`
+/// ([lowdefy#2345](https://github.com/lowdefy/lowdefy/pull/2345)).
+fn version(headers: &HeaderMap) -> Result<Option<&str>, RpcRefusal> {
+    let mut found = None;
+    for value in headers.get_all(PROTOCOL_VERSION) {
+        let text = value
+            .to_str()
+            .map_err(|_| mismatch(&format!("the {PROTOCOL_VERSION} header holds invalid characters")))?;
+        for version in text.split(',').map(str::trim).filter(|version| !version.is_empty()) {
+            if found.is_some_and(|found| found != version) {
+                return Err(mismatch(&format!("the {PROTOCOL_VERSION} header has two versions")));
+            }
+            found = Some(version);
+        }
+    }
+    Ok(found)
+}
+
+/// The version for a handshake server: the client's, if it is one that such a server can know.
+pub(super) fn version_for_server(headers: &HeaderMap) -> Option<HeaderValue> {
+    let version = version(headers).ok().flatten().and_then(handshake_version);
+    version.map(HeaderValue::from_static)
+}
+
+/// Whether a request is of a handshake revision, as far as its headers tell.
+pub(super) fn is_of_handshake(headers: &HeaderMap) -> bool {
+    match version(headers) {
+        Ok(None) => true,
+        Ok(Some(version)) => handshake_version(version).is_some() || headers.contains_key(SESSION_ID),
+        Err(_) => false,
+    }
+}
+
+/// Whether a body is a batch, of a client that may send one.
+pub(super) fn is_batch(body: &[u8], headers: &HeaderMap) -> bool {
+    let text = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    text.trim_ascii_start().first() == Some(&b'[')
+        && matches!(version(headers), Ok(None | Some(VERSION_WITH_BATCHES)))
+}
+
+/// The messages of a batch.
+pub(super) fn batch(body: &[u8]) -> &[u8] {
+    body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)
+}
+
+/// Whether the client takes an answer as events. One that says nothing of it takes anything (RFC 9110 section 12.5.1).
+pub(super) fn takes_events(headers: &HeaderMap) -> bool {
+    let mut accepted = headers.get_all(ACCEPT).iter().peekable();
+    accepted.peek().is_none()
+        || accepted.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(',')).any(|range| {
+            let range = range.split(';').next().unwrap_or_default().trim();
+            ["text/event-stream", "text/*", "*/*"].iter().any(|events| range.eq_ignore_ascii_case(events))
+        })
 }
 
 /// Requires that a header says what the body says.
@@ -279,8 +496,7 @@ impl Initialize<'_> {
     /// The version that is agreed on
     /// ([2025-11-25, version negotiation](https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#version-negotiation)).
     pub(super) fn version(&self) -> &'static str {
-        let asked = HANDSHAKE_VERSIONS.into_iter().find(|ours| *ours == self.version);
-        asked.unwrap_or(HANDSHAKE_VERSIONS[0])
+        handshake_version(&self.version).unwrap_or(HANDSHAKE_VERSIONS[0])
     }
 }
 
@@ -307,7 +523,7 @@ fn unsupported(requested: &str) -> RpcRefusal {
     refusal.with(data)
 }
 
-/// What is spoken here, newest first.
+/// What is spoken here, newest first. The oldest is accepted and not advertised.
 pub(super) fn supported_versions() -> Vec<&'static str> {
     [MODERN_VERSION].into_iter().chain(HANDSHAKE_VERSIONS).collect()
 }

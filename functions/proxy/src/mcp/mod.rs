@@ -4,6 +4,8 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `incoming` | the client's message, within bounds, and its era |
+//! | `batch` | several messages at once, of the revision 2025-03-26 |
+//! | `oversized` | the id of a request that is too large to be read |
 //! | `authorize` | what the policies are asked, and filtering lists |
 //! | `dispatch` | the way to the server, by the eras of both |
 //! | `session_messages` | messages that are no requests: notifications, a session's stream and its end |
@@ -17,8 +19,8 @@
 //!
 //! A request's story is that of a call of `/tools`:
 //!
-//! 1. The credential's form, the `Origin`, the body within bounds. The body is one JSON-RPC message. In the stateless
-//!    revision the headers must say what the body says (`incoming`).
+//! 1. The credential's form, the `Origin`, the body within bounds. The body is one JSON-RPC message, or a batch of them
+//!    (`batch`). In the stateless revision the headers must say what the body says (`incoming`).
 //! 2. The one read. The policies, asked about the method (`authorize`). The credentials. For a call, whether the tool is
 //!    held back.
 //! 3. The way to the server (`dispatch`). If both are of one era, the message goes on as the bytes that came, and so do
@@ -34,18 +36,21 @@
 //!
 //! **Only a refused admission is told by HTTP** (401, 403, 404). All other errors are told in the protocol. To an MCP
 //! client a 401 means to get another token, and a 404 to begin another session. Neither would help a user whose grant
-//! is missing.
+//! is missing. In the stateless revision a bad request is also a 400, as it says. In the handshake revisions it is not, if
+//! its id can be read: there are clients that end their session at any HTTP error.
 //!
 //! A handshake client's session is in its id ([`deputize_core::mcp_sessions`]). Nothing is kept in memory for it.
 
 mod answer;
 mod authorize;
+mod batch;
 mod described;
 mod dispatch;
 mod fields;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod incoming;
+mod oversized;
 mod pending;
 mod session;
 mod session_messages;
@@ -58,13 +63,14 @@ use axum::{
     extract::Request as HttpRequest,
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use deputize_api::{path, reason::Reason};
 use deputize_core::{
     Error, access::PolicyContext, audit::Action, authenticate::PresentedCredential, error::Done,
     origins::NOT_ALLOWED,
 };
-use deputize_service::{ApiError, extract, handlers, response::classify, routes::Routes};
-use http::StatusCode;
+use deputize_service::{ApiError, EdgeError, extract, handlers, response::classify, routes::Routes};
+use http::{HeaderMap, StatusCode};
 use serde_json::{json, value::RawValue};
 
 #[cfg(feature = "fuzzing")]
@@ -73,7 +79,8 @@ use self::{
     answer::{RpcRefusal, code},
     authorize::{ClientRequest, List},
     fields::Fields,
-    incoming::{INFO_KEY, Incoming, Kind},
+    incoming::{INFO_KEY, Incoming, Kind, Tidied},
+    oversized::{MAX_SEEN, RequestId},
     pending::PendingRequest,
     session::{Binding, NamedSession, Session},
 };
@@ -87,7 +94,8 @@ use crate::{
 };
 
 pub(crate) fn routes() -> Routes<Proxy> {
-    Routes::new().mount(handlers!(post(..), get(..), delete(..)))
+    let handlers = || handlers!(post(..), get(..), delete(..));
+    Routes::new().mount(handlers()).route(path::MCP_WITH_SLASH, handlers().into_methods())
 }
 
 /// Why a request ends early.
@@ -108,6 +116,15 @@ impl McpRejection {
                 Self::Rpc(RpcRefusal::of(&error).by(StatusCode::FORBIDDEN))
             }
             error => Self::Http(error),
+        }
+    }
+
+    /// The same, told in the protocol.
+    fn into_refusal(self) -> RpcRefusal {
+        match self {
+            Self::Rpc(refusal) => refusal,
+            Self::Http(ApiError::Core(error)) => RpcRefusal::of(&error),
+            Self::Http(ApiError::Edge(error)) => RpcRefusal::of(&Error::invalid(error.to_string())),
         }
     }
 }
@@ -142,7 +159,7 @@ impl IntoResponse for McpRejection {
 /// An MCP message
 ///
 /// One JSON-RPC message of MCP's Streamable HTTP, of the revision 2026-07-28 or of 2025-11-25, 2025-06-18 and
-/// 2025-03-26. Answers JSON, or a stream of events.
+/// 2025-03-26 (which may be a batch). Answers JSON, or a stream of events if the client takes one.
 #[utoipa::path(
     post,
     path = path::MCP,
@@ -164,16 +181,49 @@ async fn post(IncomingCall { call, presented }: IncomingCall, http: HttpRequest)
     let answered = async {
         check_origin(&call)?;
         extract::require_type(&call.headers, "application/json")?;
-        let body = extract::read_body(http, MAX_BODY).await?;
-        let incoming = Incoming::read(&body, &call.headers)?;
-        match &incoming.kind {
-            Kind::Request { id, method, params } => {
-                Box::pin(ask(call, presented, &incoming, id, method, *params)).await
-            }
-            Kind::Notification { .. } | Kind::Response => Box::pin(tell(call, presented, &incoming)).await,
+        let body = body(&call.headers, http).await?;
+        if incoming::is_batch(&body, &call.headers) {
+            return Box::pin(batch::answer(call, presented, &body)).await;
         }
+        let tidied = Tidied::of(body);
+        let incoming = Incoming::read(&tidied, &call.headers)?;
+        Box::pin(message(call, presented, &incoming)).await
     };
     answered.await.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// The body. If it is too large, a handshake client's request is answered in the protocol.
+async fn body(headers: &HeaderMap, http: HttpRequest) -> Result<Bytes, McpRejection> {
+    let mut id = RequestId::default();
+    let read = extract::read_body_or_see(http, MAX_BODY, MAX_SEEN, |part| id.see(part)).await;
+    match read {
+        Err(error @ ApiError::Edge(EdgeError::TooLarge(_))) if incoming::is_of_handshake(headers) => {
+            let Some(id) = id.end() else { return Err(error.into()) };
+            let data = json!({ "error": error.classify().1, "reason": error.reason() });
+            let refusal = RpcRefusal::new(StatusCode::OK, code::INVALID_REQUEST, error.to_string());
+            Err(refusal.with(data).to(&id).into())
+        }
+        read => Ok(read?),
+    }
+}
+
+async fn message(
+    call: ProxyCall,
+    presented: PresentedCredential,
+    incoming: &Incoming<'_>,
+) -> Result<Response, McpRejection> {
+    let answered = match &incoming.kind {
+        Kind::Request { id, method, params } => {
+            Box::pin(ask(call, presented, incoming, id, method, *params)).await
+        }
+        Kind::Notification { .. } | Kind::Response => Box::pin(tell(call, presented, incoming)).await,
+    };
+    answered.map_err(|rejection| match rejection {
+        McpRejection::Rpc(refusal) if incoming.era == incoming::ProtocolEra::Handshake => {
+            refusal.in_handshake().into()
+        }
+        rejection => rejection,
+    })
 }
 
 /// Open a stream of a handshake session
@@ -287,6 +337,11 @@ async fn ask(
         return Err(RpcRefusal::new(StatusCode::NOT_FOUND, code::METHOD_NOT_FOUND, why).to(id).into());
     }
     let asked = ClientRequest::read(method, params).map_err(|error| RpcRefusal::of(&error).to(id))?;
+    let takes_events = incoming::takes_events(&call.headers);
+    if !takes_events && method == "subscriptions/listen" {
+        let why = "subscriptions/listen is answered by a stream: send Accept: text/event-stream";
+        return Err(RpcRefusal::new(StatusCode::BAD_REQUEST, code::INVALID_REQUEST, why).to(id).into());
+    }
     let ProxyCall { core, upstream, seen_approvals, request, .. } = &call;
     let mut audit = call.audit(&presented, asked.action())?;
     asked.note(&mut audit, method);
@@ -321,7 +376,16 @@ async fn ask(
         Ok(entered) => entered,
         Err(error) => {
             let error = call.recorded(audit, error).await;
-            return Err(RpcRefusal::of(&error).to(id).into());
+            let refusal = RpcRefusal::of(&error).to(id);
+            let is_unknown = matches!(error, Error::PolicyDenied(_)) && asked.is_of_no_revision(method);
+            return Err(match (is_unknown, incoming.era) {
+                (false, _) => refusal,
+                (true, incoming::ProtocolEra::Modern) => {
+                    refusal.as_unknown_method().by(StatusCode::NOT_FOUND)
+                }
+                (true, incoming::ProtocolEra::Handshake) => refusal.as_unknown_method(),
+            }
+            .into());
         }
     };
     let list = if let ClientRequest::List(list) = asked { Some(list) } else { None };
@@ -331,6 +395,7 @@ async fn ask(
         params: None,
         presented,
         list,
+        takes_events,
         eras: pending::EraPair { client: incoming.era, server: incoming.era },
         request: request.clone(),
         upstream_access,

@@ -15,7 +15,7 @@ use deputize_core::{
     error::UpstreamFailure,
     pins::{CheckedToolList, Pins},
 };
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 use http::{HeaderValue, StatusCode};
 use serde_json::value::RawValue;
 
@@ -50,6 +50,8 @@ pub(super) struct PendingRequest {
     pub(super) params: Option<Box<RawValue>>,
     pub(super) presented: PresentedCredential,
     pub(super) list: Option<List>,
+    /// Whether the client takes an answer as events.
+    pub(super) takes_events: bool,
     pub(super) eras: EraPair,
     pub(super) request: RequestContext,
     pub(super) upstream_access: UpstreamAccess,
@@ -83,6 +85,12 @@ impl PendingRequest {
         }
         let mut authorizer =
             StreamAuthorizer::over(&self.upstream_access, &self.request, self.presented.clone());
+        if is_stream && !self.takes_events {
+            let (status, text) = self.only_response(authorizer, parts).await;
+            let mut response = json_answer(status, text);
+            response.headers_mut().extend(session.map(|session| (SESSION_ID, session)));
+            return response;
+        }
         if self.translates_for_modern() && is_stream {
             // A handshake server may answer by a stream what has a status of its own in the client's revision.
             let first = loop {
@@ -138,6 +146,47 @@ impl PendingRequest {
             response.headers_mut().insert(SESSION_ID, session);
         }
         response
+    }
+
+    /// The response, of a stream of which the client takes nothing else.
+    async fn only_response(
+        mut self,
+        mut authorizer: StreamAuthorizer,
+        mut parts: impl Stream<Item = Result<ServerEvent, UpstreamError>> + Unpin,
+    ) -> (StatusCode, String) {
+        loop {
+            let said = match authorizer.next(&mut parts).await {
+                Next::Silence => continue,
+                Next::Due => match self.go_on(&mut authorizer).await {
+                    Ok(()) => continue,
+                    Err(cause) => {
+                        let refusal = self.end(cause).await;
+                        return (refusal.status(), refusal.json());
+                    }
+                },
+                Next::Event(None) => return self.reply(Err(UpstreamError::no_response())).await,
+                Next::Event(Some(Err(error))) => return self.reply(Err(error)).await,
+                Next::Event(Some(Ok(part))) => part.said,
+            };
+            match said {
+                Some(ServerMessage::Response(reply)) => return self.reply(Ok(reply)).await,
+                // The server would wait for an answer in vain.
+                Some(ServerMessage::Message(message)) if asks_the_client(&message) => {
+                    let may_have_run = self.method == "tools/call";
+                    let detail = "The server asks the client something, for which the client must take a stream: send \
+                                  Accept: application/json, text/event-stream";
+                    let error = Error::Upstream {
+                        kind: UpstreamFailure::Refused,
+                        detail: detail.to_owned(),
+                        may_have_run,
+                        cause: None,
+                    };
+                    let refusal = self.refuse(error).await;
+                    return (refusal.status(), refusal.json());
+                }
+                Some(ServerMessage::Message(_)) | None => {}
+            }
+        }
     }
 
     /// Answers that it cannot be done.
@@ -256,7 +305,8 @@ impl PendingRequest {
     fn status(&self, status: StatusCode, code: i64) -> StatusCode {
         let EraPair { client, server } = self.eras;
         match client {
-            // As it would see it without us.
+            // As it would see it without us, but for what would end its session ([`RpcRefusal::in_handshake`]).
+            ProtocolEra::Handshake if status == StatusCode::BAD_REQUEST => StatusCode::OK,
             client if client == server && status.is_client_error() => status,
             ProtocolEra::Modern if code == code::METHOD_NOT_FOUND => StatusCode::NOT_FOUND,
             _ => StatusCode::OK,
@@ -310,6 +360,7 @@ impl PendingRequest {
             list.filter(&mut fields, access, context, |tool| is_shown(checked.as_ref(), access, audit, tool))
                 .await?;
         }
+        translate::keep_private(&mut fields);
         if eras.client == ProtocolEra::Modern {
             translate::complete(&mut fields);
             if cacheable && !translate::asks_for_input(&fields) {
@@ -328,6 +379,13 @@ pub(super) fn checked<'a>(pins: &'a Pins, result: &Fields<'_>) -> CheckedToolLis
     let tools =
         result.get("tools").and_then(|tools| serde_json::from_str::<Vec<&RawValue>>(tools.get()).ok());
     pins.list(tools.unwrap_or_default())
+}
+
+/// Whether a message of a stream waits for the client's answer. A `ping` does without harm.
+fn asks_the_client(message: &RawValue) -> bool {
+    let Some(message) = Fields::of(message) else { return false };
+    let method = message.get("method").filter(|_| message.get("id").is_some());
+    method.is_some_and(|method| method.get() != r#""ping""#)
 }
 
 /// What one reader would take for something else than another.

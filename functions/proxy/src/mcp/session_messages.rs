@@ -7,6 +7,7 @@ use deputize_core::{
     Error,
     access::PolicyContext,
     audit::RequestContext,
+    error::Told,
     pins::{Pinning, Pins, ToolStatus},
 };
 use deputize_service::{ApiError, EdgeError};
@@ -20,10 +21,11 @@ use super::{
     authorize::List,
     dispatch::{DispatchError, gone, no_handshake},
     fields::{Fields, LISTS, shadows},
-    incoming::{ENVELOPE, Incoming, PROTOCOL_VERSION, ProtocolEra},
+    incoming::{ENVELOPE, Incoming, ProtocolEra, version_for_server},
     pending::checked,
     session::{Binding, Session},
     stream_authorizer::{Next, StreamAuthorizer},
+    translate,
 };
 use crate::{
     call::ProxyCall,
@@ -67,8 +69,9 @@ async fn tell_once(
         return Ok(());
     }
     let upstream_session = session.as_ref().and_then(Session::upstream_id);
+    let version = version_for_server(&call.headers);
     let message = SessionMessage {
-        version: call.headers.get(PROTOCOL_VERSION),
+        version: version.as_ref(),
         session: upstream_session.as_ref(),
         body: Some(incoming.text.to_vec()),
         id: None,
@@ -79,7 +82,26 @@ async fn tell_once(
         Err(UpstreamError::Status { status: StatusCode::NOT_FOUND, .. }) if upstream_session.is_some() => {
             Err(DispatchError::Refused(gone()))
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(clients_mistake(&error).unwrap_or_else(|| error.into())),
+    }
+}
+
+/// What a server refuses because of what the client sent, and not for a fault of its own: a response to nothing that it
+/// asked, a notification that it cannot read, a second stream where it has one, a place in a stream that there is not.
+fn clients_mistake(error: &UpstreamError) -> Option<DispatchError> {
+    let UpstreamError::Status { status, .. } = error else { return None };
+    match status.as_u16() {
+        409 => Some(
+            Error::Conflict(Told::new(
+                "The MCP server refuses it, since it contradicts the session's state: HTTP 409",
+            ))
+            .into(),
+        ),
+        400 | 406 | 410 | 413 | 415 | 422 => Some(
+            Error::invalid(format!("The MCP server refuses what the client sent: HTTP {}", status.as_u16()))
+                .into(),
+        ),
+        _ => None,
     }
 }
 
@@ -159,8 +181,9 @@ async fn open_once(
     }
     let session = Session::open(&call.core, &Binding::of(upstream_access), &call.headers).await?.known()?;
     let (session, upstream_session) = with_upstream(session)?;
+    let version = version_for_server(&call.headers);
     let message = SessionMessage {
-        version: call.headers.get(PROTOCOL_VERSION),
+        version: version.as_ref(),
         session: Some(&upstream_session),
         body: None,
         id: None,
@@ -191,7 +214,7 @@ fn refused(error: UpstreamError, allowed: &'static str) -> DispatchError {
         UpstreamError::Status { status: StatusCode::METHOD_NOT_ALLOWED, .. } => {
             DispatchError::Edge(EdgeError::MethodNotAllowed(Some(allowed)))
         }
-        error => DispatchError::Upstream(error),
+        error => clients_mistake(&error).unwrap_or(DispatchError::Upstream(error)),
     }
 }
 
@@ -235,6 +258,7 @@ impl View {
             })
             .await?;
         }
+        translate::keep_private(&mut result);
         fields.set("result", result.to_raw());
         Ok(fields.to_raw())
     }
@@ -257,7 +281,7 @@ pub(super) async fn end_session(admitted: Admitted, call: &ProxyCall) -> Result<
 async fn end_once(upstream_access: &UpstreamAccess, call: &ProxyCall) -> Result<(), DispatchError> {
     let session = Session::open(&call.core, &Binding::of(upstream_access), &call.headers).await?.known()?;
     let (_, upstream_session) = with_upstream(session)?;
-    let version: Option<&HeaderValue> = call.headers.get(PROTOCOL_VERSION);
-    let ended = call.upstream.end_session(&upstream_access.target, version, &upstream_session).await;
+    let version = version_for_server(&call.headers);
+    let ended = call.upstream.end_session(&upstream_access.target, version.as_ref(), &upstream_session).await;
     ended.map_err(|error| refused(error, NO_END))
 }

@@ -51,6 +51,8 @@ pub(super) fn params_for_modern(params: Option<&RawValue>, session: Option<&Sess
     for asking in ["sampling", "elicitation", "roots"] {
         capabilities.remove(asking);
     }
+    // A capability is an object, even if it has nothing to say. Some clients say `true`, which servers refuse.
+    capabilities.retain(|value| value.get().starts_with('{'));
     meta.set(CAPABILITIES_KEY, capabilities.to_raw());
     let meta = meta.to_raw();
     fields.set("_meta", meta);
@@ -167,6 +169,13 @@ pub(super) fn advertise(discovery: &mut Fields<'_>) {
 pub(super) fn mark_private(result: &mut Fields<'_>) {
     result.set_if_absent("ttlMs", raw(&json!(0)));
     result.set("cacheScope", raw(&json!("private")));
+}
+
+/// Takes back that a result may be shown to others, where its reader does not expect that to be said at all.
+pub(super) fn keep_private(result: &mut Fields<'_>) {
+    if result.get("cacheScope").is_some() {
+        result.set("cacheScope", raw(&json!("private")));
+    }
 }
 
 /// Makes a handshake server's result one of a modern server's.

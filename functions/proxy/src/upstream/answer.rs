@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::UpstreamError;
 use super::error::code;
-use super::message::{Message, RpcError};
+use super::message::{Message, RpcError, without_zeros};
 
 /// One thing that a server says.
 #[derive(Debug)]
@@ -182,10 +182,11 @@ impl ReplyError {
     }
 }
 
-/// Whether two ids are the same; text can be written in many ways.
+/// Whether two ids are the same; text can be written in many ways, and an integer in some.
 fn is_same(ours: &RawValue, theirs: &RawValue) -> bool {
     let text = |id: &RawValue| serde_json::from_str::<String>(id.get()).ok();
-    ours.get() == theirs.get() || text(ours).is_some_and(|ours| text(theirs) == Some(ours))
+    without_zeros(ours.get()) == without_zeros(theirs.get())
+        || text(ours).is_some_and(|ours| text(theirs) == Some(ours))
 }
 
 fn message(text: &[u8]) -> Result<ServerMessage, UpstreamError> {

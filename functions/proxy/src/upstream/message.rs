@@ -14,6 +14,17 @@ pub(crate) const MODERN_VERSION: &str = "2026-07-28";
 /// Handshake revisions with Streamable HTTP, newest first; the first is the one proposed.
 pub(crate) const HANDSHAKE_VERSIONS: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
 
+/// An id that is a number, without a fraction of zeros: `1.0` is the integer 1, and some writers of JSON make either of
+/// the other.
+pub(crate) fn without_zeros(id: &str) -> &str {
+    match id.split_once('.') {
+        Some((whole, fraction)) if !fraction.is_empty() && fraction.bytes().all(|digit| digit == b'0') => {
+            whole
+        }
+        _ => id,
+    }
+}
+
 /// Nesting allowed in an answer: the depth to which `serde_json` itself parses. A raw value is not
 /// subject to that limit, so whoever parses it after us would be.
 const MAX_DEPTH: usize = 128;
