@@ -247,7 +247,7 @@ proptest! {
         let text = |value: &str| json!(value).to_string();
         let has = |name: &str| format!(r#"context.arguments.hasTag("{name}")"#);
         let ban = |name: &str, test: &str| format!(
-            r#"forbid(principal, action, resource) when {{ {} && {test} }};"#, has(name));
+            "forbid(principal, action, resource) when {{ {} && {test} }};", has(name));
         let spellings = ["org", "Org", "ORG", "oRg"];
         let (name, twin) = (spellings[spelling], spellings[(spelling + turn) % 4]);
         let both = |one: &str, two: &str| [

@@ -63,7 +63,7 @@ impl RpcRefusal {
     }
 
     /// That there is no such method.
-    pub(super) fn as_unknown_method(mut self) -> Self {
+    pub(super) fn of_unknown_method(mut self) -> Self {
         self.0.code = code::METHOD_NOT_FOUND;
         "Method not found".clone_into(&mut self.0.message);
         self

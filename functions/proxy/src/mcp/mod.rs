@@ -381,9 +381,9 @@ async fn ask(
             return Err(match (is_unknown, incoming.era) {
                 (false, _) => refusal,
                 (true, incoming::ProtocolEra::Modern) => {
-                    refusal.as_unknown_method().by(StatusCode::NOT_FOUND)
+                    refusal.of_unknown_method().by(StatusCode::NOT_FOUND)
                 }
-                (true, incoming::ProtocolEra::Handshake) => refusal.as_unknown_method(),
+                (true, incoming::ProtocolEra::Handshake) => refusal.of_unknown_method(),
             }
             .into());
         }

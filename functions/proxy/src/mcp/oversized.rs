@@ -20,15 +20,32 @@ const MAX_ID: usize = 1_024 + 1;
 #[derive(Debug, Default)]
 pub(super) struct RequestId {
     depth: usize,
-    in_string: bool,
-    escaped: bool,
+    text: Text,
     at: At,
     name: Vec<u8>,
     id: Option<Vec<u8>>,
     has_method: bool,
-    ended: bool,
-    /// That it is no object, or has two ids.
-    is_spoiled: bool,
+    seen: Seen,
+}
+
+/// Whether what is read is a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Text {
+    #[default]
+    No,
+    Yes,
+    /// Behind a backslash.
+    Escaped,
+}
+
+/// What has been seen of the message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Seen {
+    #[default]
+    Part,
+    Whole,
+    /// It is no object, or has two ids.
+    Spoiled,
 }
 
 /// What is being read of the message itself.
@@ -49,33 +66,39 @@ impl RequestId {
     }
 
     fn see_byte(&mut self, byte: u8) {
-        if self.in_string {
+        if self.text != Text::No {
             self.keep(byte);
-            match byte {
-                _ if self.escaped => self.escaped = false,
-                b'\\' => self.escaped = true,
-                b'"' => self.in_string = false,
-                _ => {}
-            }
+            self.text = match (self.text, byte) {
+                (Text::Yes, b'\\') => Text::Escaped,
+                (Text::Yes, b'"') => Text::No,
+                _ => Text::Yes,
+            };
             return;
         }
         match byte {
             b'"' => {
-                self.in_string = true;
+                self.text = Text::Yes;
                 self.keep(byte);
             }
             b'{' | b'[' => {
-                self.is_spoiled |= self.depth == 0 && (byte == b'[' || self.ended) || self.at_own(At::Id);
+                let is_second = self.depth == 0 && (byte == b'[' || self.seen == Seen::Whole);
+                if is_second || self.at_own(At::Id) {
+                    self.seen = Seen::Spoiled;
+                }
                 self.depth += 1;
             }
             b'}' | b']' => {
                 self.depth = self.depth.saturating_sub(1);
-                self.ended |= self.depth == 0;
+                if self.depth == 0 && self.seen == Seen::Part {
+                    self.seen = Seen::Whole;
+                }
             }
             b':' if self.at_own(At::Name) => {
                 self.at = match &*self.name {
                     br#""id""# => {
-                        self.is_spoiled |= self.id.replace(Vec::new()).is_some();
+                        if self.id.replace(Vec::new()).is_some() {
+                            self.seen = Seen::Spoiled;
+                        }
                         At::Id
                     }
                     name => {
@@ -111,7 +134,7 @@ impl RequestId {
 
     /// The id, if what was seen is a whole request that has one.
     pub(super) fn end(self) -> Option<Box<RawValue>> {
-        let id = self.id.filter(|_| self.ended && self.has_method && !self.is_spoiled)?;
+        let id = self.id.filter(|_| self.seen == Seen::Whole && self.has_method)?;
         let id = serde_json::from_slice::<&RawValue>(&id).ok()?;
         is_id(id).then(|| id.to_owned())
     }
