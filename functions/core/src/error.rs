@@ -187,6 +187,15 @@ pub fn because(what: impl Into<Cow<'static, str>>, why: impl Into<Cause>) -> Cau
     Failed { what: what.into(), why: why.into() }.into()
 }
 
+/// What failed may work later: the server says when (`Retry-After`, RFC 9110 section 10.2.3).
+#[derive(Debug, thiserror::Error)]
+#[error("{cause}")]
+pub struct RetryLater {
+    pub after: Duration,
+    #[source]
+    pub cause: Cause,
+}
+
 /// An error with all its causes, for the log. A cause whose words are in the error's own is not said again.
 pub fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
@@ -356,6 +365,20 @@ impl Error {
             Self::Unrecorded { .. } => Reason::RequestUnrecorded,
             Self::StreamEnded { .. } => Reason::StreamEnded,
             Self::Internal(_) => Reason::InternalError,
+        }
+    }
+
+    /// How long to wait before trying again, if that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable { retry_after, .. }
+            | Self::Undecided { retry_after, .. }
+            | Self::Unrecorded { retry_after, .. }
+            | Self::ProviderUnavailable { retry_after, .. } => Some(*retry_after),
+            Self::Upstream { cause: Some(cause), .. } => {
+                cause.downcast_ref().map(|RetryLater { after, .. }| *after)
+            }
+            _ => None,
         }
     }
 

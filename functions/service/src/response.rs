@@ -300,11 +300,7 @@ fn answer(error: &Error) -> Response {
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(WWW_AUTHENTICATE, challenge(error, code));
     }
-    if let Error::Unavailable { retry_after, .. }
-    | Error::Undecided { retry_after, .. }
-    | Error::Unrecorded { retry_after, .. }
-    | Error::ProviderUnavailable { retry_after, .. } = error
-    {
+    if let Some(retry_after) = error.retry_after() {
         headers.insert(RETRY_AFTER, retry_after.as_secs().max(1).into());
     }
     response
