@@ -10,6 +10,7 @@
 //! | `token_endpoint` | what its token endpoint is asked |
 //! | `token_response` | what that answers |
 //! | `registration` | which client we are there: pre-registered, by metadata document, or by RFC 7591 |
+//! | `look` | the same, for an admin who is about to register a server |
 //! | `begin` | the way to the authorization server, with PKCE and a `state` |
 //! | `finish` | the way back: whose connection and answer it is, and the code's exchange |
 //! | `refresh` | new tokens for old ones, by one caller at a time across processes |
@@ -33,6 +34,7 @@ mod discovery;
 pub mod finish;
 mod known_providers;
 mod lease;
+mod look;
 mod metadata;
 mod refresh;
 pub mod registration;
@@ -46,6 +48,7 @@ pub use self::{
     finish::{AuthorizationResponse, ConnectionOutcome, Proof, finish},
     known_providers::{AuthMethod, KnownProvider, known_provider},
     lease::{ASK_WITHIN, REFRESH_WITHIN},
+    look::{FoundAuthorization, look},
     refresh::has_ended,
 };
 
