@@ -4,10 +4,10 @@ use deputize_core::{
     Core, Error,
     access::{Access, UpstreamCredentials},
     connections::Challenge,
-    error::UpstreamFailure,
+    error::{RetryLater, UpstreamFailure},
 };
 
-use crate::upstream::UpstreamError;
+use crate::upstream::{Said, UpstreamError};
 
 /// What the failure of a call means that was made with these credentials.
 pub(crate) fn failure(
@@ -20,7 +20,7 @@ pub(crate) fn failure(
     let kind = match &error {
         // The server does not take the token that we thought good.
         UpstreamError::Unauthorized { .. } if with_session => return Error::SessionExpired,
-        UpstreamError::Forbidden { www_authenticate: Some(challenge) } if with_session => {
+        UpstreamError::Forbidden { www_authenticate: Some(challenge), .. } if with_session => {
             let challenge = Challenge::parse(challenge);
             if let Some(scope) = challenge.insufficient_scope() {
                 return access.insufficient_scope(core, scope);
@@ -36,17 +36,34 @@ pub(crate) fn failure(
         UpstreamError::Unauthorized { .. } if matches!(credentials, UpstreamCredentials::Header { .. }) => {
             "; an admin must give the header of its registration anew"
         }
+        UpstreamError::Unauthorized { www_authenticate: Some(challenge), .. }
+            if Challenge::parse(challenge).resource_metadata.is_some() =>
+        {
+            "; it asks for OAuth, and is registered with auth \"none\": register it with auth \"oauth\""
+        }
         UpstreamError::Unauthorized { .. } => {
-            "; it is registered as asking for none: register it with auth \"oauth\" if it asks for OAuth"
+            "; it is registered with auth \"none\": register it with auth \"oauth\" if it asks for OAuth, or with auth \"header\" if it asks for a key of its own"
+        }
+        UpstreamError::Redirected { to: Some(_), .. } => {
+            "; if that is where it is now, register that address"
         }
         _ if may_have_run => "; the tool may have run, so repeating the call may do its work twice",
         _ => "",
     };
-    let mut detail = error.to_string();
-    // The upstream's own words end here: bounded, and one line.
-    detail = detail.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect();
+    let detail = told(&error);
+    let cause = match error.said().and_then(Said::retry_after) {
+        Some(after) => RetryLater { after, cause: error.into() }.into(),
+        None => error.into(),
+    };
+    Error::Upstream { kind, detail: detail + hint, may_have_run, cause: Some(cause) }
+}
+
+/// What a caller is told of an error: one line, and not more than that of another party's words.
+pub(crate) fn told(error: &UpstreamError) -> String {
+    let detail = error.to_string();
+    let mut detail: String = detail.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect();
     if let Some(first) = detail.get(..1).map(str::to_uppercase) {
         detail.replace_range(..1, &first);
     }
-    Error::Upstream { kind, detail: detail + hint, may_have_run, cause: Some(error.into()) }
+    detail
 }

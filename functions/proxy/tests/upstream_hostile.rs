@@ -225,10 +225,10 @@ async fn first_calls_that_come_at_once_share_the_preparations() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
+async fn a_redirect_to_another_origin_is_not_followed() {
     let elsewhere = Fake::modern(|request| result(request, &json!({}))).await;
     for status in [StatusCode::FOUND, StatusCode::TEMPORARY_REDIRECT, StatusCode::PERMANENT_REDIRECT] {
-        let location = elsewhere.url.clone();
+        let location = elsewhere.url.replace("127.0.0.1", "localhost");
         let error = called(move |_| (status, [("location", location.clone())]).into_response()).await;
         assert!(matches!(error, UpstreamError::Redirected { .. }), "{error:?}");
         assert!(!error.may_have_run());
@@ -287,7 +287,7 @@ async fn answers_that_are_not_the_protocols_are_errors() {
         |_| of_type("application/json", r#"{"jsonrpc":"2.0","id":999999,"result":{}}"#),
         |request| {
             let id = &request.message["id"];
-            of_type("application/json", format!(r#"{{"jsonrpc":"2.0","id":"{id}","result":{{}}}}"#))
+            of_type("application/json", format!(r#"{{"jsonrpc":"2.0","id":"x{id}","result":{{}}}}"#))
         },
         |request| result(request, &json!("no object")),
         |request| result(request, &json!({"resultType": "something new"})),
@@ -321,8 +321,9 @@ async fn a_connection_that_breaks_off_is_not_repeated() {
 
 #[tokio::test]
 async fn silence_within_an_answer_and_an_answer_too_late_are_timeouts() {
-    let server = Fake::modern(|_| of_type("text/event-stream", stalled(": began\n\n".to_owned()))).await;
-    let short = Duration::from_millis(100);
+    let server =
+        Fake::modern(|_| of_type("text/event-stream", stalled("data: {\"jsonrpc\"".to_owned()))).await;
+    let short = Duration::from_millis(500);
     for config in [
         UpstreamConfig { idle_timeout: short, ..config() },
         UpstreamConfig { total_timeout: short, ..config() },
@@ -389,9 +390,11 @@ async fn challenges_are_handed_on() {
     let challenge = r#"Bearer error="insufficient_scope", scope="files:write""#;
     let answer = move |status: StatusCode| (status, [("www-authenticate", challenge)]).into_response();
     let error = called(move |_| answer(StatusCode::UNAUTHORIZED)).await;
-    assert!(matches!(&error, UpstreamError::Unauthorized { www_authenticate: Some(c) } if c == challenge));
+    assert!(
+        matches!(&error, UpstreamError::Unauthorized { www_authenticate: Some(c), .. } if c == challenge)
+    );
     let error = called(move |_| answer(StatusCode::FORBIDDEN)).await;
-    assert!(matches!(&error, UpstreamError::Forbidden { www_authenticate: Some(c) } if c == challenge));
+    assert!(matches!(&error, UpstreamError::Forbidden { www_authenticate: Some(c), .. } if c == challenge));
     assert!(!error.may_have_run());
 }
 
@@ -563,14 +566,17 @@ async fn all_pages_of_a_list_are_fetched() {
 
 #[tokio::test]
 async fn a_list_without_end_is_cut_off() {
-    let (server, list) = listed(|_| json!({"tools": [], "nextCursor": "again"})).await;
+    let next = |request: &Seen| request.message["params"]["cursor"].as_str().map_or(0, str::len);
+    let another = move |request: &Seen| "x".repeat(next(request) + 1);
+    let (server, list) = listed(move |request| json!({"tools": [], "nextCursor": another(request)})).await;
     assert!(matches!(list, Err(UpstreamError::TooLarge { .. })), "{list:?}");
     assert_eq!(server.count("tools/list"), 10);
 
     let (_, list) = listed(|_| json!({"tools": vec![json!({"name": "a", "inputSchema": {}}); 21]})).await;
     assert!(matches!(list, Err(UpstreamError::TooLarge { .. })), "{list:?}");
 
-    let (_, list) = listed(|_| json!({"tools": ["x".repeat(60_000)], "nextCursor": "again"})).await;
+    let (_, list) =
+        listed(move |request| json!({"tools": ["x".repeat(60_000)], "nextCursor": another(request)})).await;
     assert!(matches!(list, Err(UpstreamError::TooLarge { .. })), "{list:?}");
 }
 

@@ -234,7 +234,7 @@ async fn a_server_that_wants_a_token_gets_it_and_says_so_without() {
     let server = modern(&[("TOKEN", "the-token")]);
     let client = client();
     let error = call(&client, &target(&server, "nobody"), "echo", json!({"text": "x"})).await.unwrap_err();
-    let UpstreamError::Unauthorized { www_authenticate: Some(challenge) } = &error else {
+    let UpstreamError::Unauthorized { www_authenticate: Some(challenge), .. } = &error else {
         panic!("{error:?}")
     };
     assert!(challenge.contains("resource_metadata="), "{challenge}");

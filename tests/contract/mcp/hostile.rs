@@ -46,7 +46,8 @@ async fn what_is_no_answer_is_an_error_and_nothing_is_sent_again() {
     let texts = [
         ("no JSON", "nonsense"),
         ("nothing", ""),
-        ("a batch", r#"[{"jsonrpc":"2.0","id":1,"result":{}}]"#),
+        ("a batch", r#"[{"jsonrpc":"2.0","id":"other","result":{}}]"#),
+        ("a batch of two", r#"[{"jsonrpc":"2.0","id":"c-1","result":{}},{"jsonrpc":"2.0","method":"x"}]"#),
         ("another id", r#"{"jsonrpc":"2.0","id":"other","result":{}}"#),
         ("a notification", r#"{"jsonrpc":"2.0","method":"notifications/x"}"#),
         ("neither", r#"{"jsonrpc":"2.0","id":"c-1"}"#),
@@ -81,8 +82,10 @@ async fn what_is_no_answer_is_an_error_and_nothing_is_sent_again() {
     no JSON, as an event: 502 upstream_error: The MCP server breaks the protocol: no JSON-RPC message: no object; the tool may have run, so repeating the call may do its work twice
     nothing: 502 upstream_error: The MCP server breaks the protocol: no JSON-RPC message: no object; the tool may have run, so repeating the call may do its work twice
     nothing, as an event: 502 upstream_error: The MCP server breaks the protocol: the events ended without a response; the tool may have run, so repeating the call may do its work twice
-    a batch: 502 upstream_error: The MCP server breaks the protocol: no JSON-RPC message: no object; the tool may have run, so repeating the call may do its work twice
-    a batch, as an event: 502 upstream_error: The MCP server breaks the protocol: no JSON-RPC message: no object; the tool may have run, so repeating the call may do its work twice
+    a batch: 502 upstream_error: The MCP server breaks the protocol: the response to another request; the tool may have run, so repeating the call may do its work twice
+    a batch, as an event: 502 upstream_error: The MCP server breaks the protocol: the response to another request; the tool may have run, so repeating the call may do its work twice
+    a batch of two: 502 upstream_error: The MCP server breaks the protocol: no JSON-RPC message: no object; the tool may have run, so repeating the call may do its work twice
+    a batch of two, as an event: 502 upstream_error: The MCP server breaks the protocol: no JSON-RPC message: no object; the tool may have run, so repeating the call may do its work twice
     another id: 502 upstream_error: The MCP server breaks the protocol: the response to another request; the tool may have run, so repeating the call may do its work twice
     another id, as an event: 502 upstream_error: The MCP server breaks the protocol: the response to another request; the tool may have run, so repeating the call may do its work twice
     a notification: 502 upstream_error: The MCP server breaks the protocol: no response; the tool may have run, so repeating the call may do its work twice
@@ -97,13 +100,14 @@ async fn what_is_no_answer_is_an_error_and_nothing_is_sent_again() {
     202: 502 upstream_error: The MCP server breaks the protocol: HTTP 202 Accepted to a request; the tool may have run, so repeating the call may do its work twice
     500: 502 upstream_error: The MCP server answered HTTP 500 Internal Server Error; the tool may have run, so repeating the call may do its work twice
     429: 502 upstream_error: The MCP server answered HTTP 429 Too Many Requests
-    401: 502 upstream_error: The MCP server does not accept the credential; it is registered as asking for none: register it with auth "oauth" if it asks for OAuth
+    401: 502 upstream_error: The MCP server does not accept the credential; it is registered with auth "none": register it with auth "oauth" if it asks for OAuth, or with auth "header" if it asks for a key of its own
     403: 502 upstream_error: The MCP server forbids the request
-    redirect: 502 upstream_error: The MCP server redirects (307 Temporary Redirect), which is not followed
+    redirect: 502 upstream_error: The MCP server redirects (307 Temporary Redirect) to https://evil.example.com/, which is not followed; if that is where it is now, register that address
     "#);
     let calls = told.len();
     assert_eq!(it.new.heard_of("tools/call").len(), calls * 2);
-    assert_eq!(it.old.heard_of("tools/call").len(), calls * 2);
+    // The 401 may have been said of the session, and is no tool's: the call was made once more, in another.
+    assert_eq!(it.old.heard_of("tools/call").len(), calls * 2 + 1);
 }
 
 #[tokio::test]
@@ -141,7 +145,7 @@ fn begins(kind: &'static str, text: &'static str) -> impl Fn(&Heard) -> Response
 async fn an_answer_that_falls_silent_is_given_up() {
     let config = UpstreamConfig { idle_timeout: Duration::from_millis(200), ..UpstreamConfig::default() };
     let it = Scene::within(config).await;
-    let mut told = vec![called(&it, begins("text/event-stream", ": hello\n\n")).await];
+    let mut told = vec![called(&it, begins("text/event-stream", "data: {}\n\n")).await];
     told.push(called(&it, begins("text/event-stream", "data: {\"jsonrpc\"")).await);
     told.push(called(&it, begins("application/json", "{")).await);
     told.dedup();
@@ -260,7 +264,7 @@ async fn a_server_that_answers_a_notification_with_whatever_has_taken_it() {
     204 No Content : 202 Accepted
     200 OK {"ok":true}: 202 Accepted
     400 Bad Request {}: 400 The MCP server refuses what the client sent: HTTP 400
-    500 Internal Server Error oops: 502 The MCP server answered HTTP 500 Internal Server Error
+    500 Internal Server Error oops: 502 The MCP server answered HTTP 500 Internal Server Error: "oops"
     events: 202 Accepted
     "#);
 }

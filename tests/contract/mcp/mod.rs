@@ -5,6 +5,7 @@ mod bytes;
 mod clients;
 mod denied;
 mod eras;
+mod habits;
 mod hostile;
 mod lists;
 mod param_headers;

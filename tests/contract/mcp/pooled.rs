@@ -100,13 +100,14 @@ async fn a_stream_that_the_server_closes_before_the_response_is_resumed_by_eithe
 async fn a_server_that_keeps_asking_is_cut_off_at_either_endpoint() {
     let it = Scene::set().await;
     let ping = r#"{"jsonrpc":"2.0","id":"s-1","method":"ping"}"#;
-    it.old.on("tools/call", move |_| events(format!("data: {ping}\n\n").repeat(100)));
+    it.old.on("tools/call", move |_| events(format!("data: {ping}\n\n").repeat(500)));
     let mut heard = 0;
     for ask in by_both(&it) {
         let answer = ask.await;
         assert!(answer.text.contains("one request from the server after another"), "{}", answer.text);
         let answers = it.old.heard().iter().filter(|heard| heard.message()["id"] == "s-1").count();
-        assert_eq!(answers - heard, 8);
+        // So many at once, and as many more each ten seconds.
+        assert!((answers - heard) % 20 == 0 && answers - heard < 500, "{answers} {heard}");
         heard = answers;
     }
 }

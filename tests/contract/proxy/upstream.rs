@@ -172,8 +172,8 @@ async fn a_server_that_redirects() {
 
     {
       "error": "upstream_error",
-      "error_description": "The MCP server redirects (307 Temporary Redirect), which is not followed",
-      "detail": "The MCP server redirects (307 Temporary Redirect), which is not followed",
+      "error_description": "The MCP server redirects (307 Temporary Redirect) to https://evil.example.com/, which is not followed; if that is where it is now, register that address",
+      "detail": "The MCP server redirects (307 Temporary Redirect) to https://evil.example.com/, which is not followed; if that is where it is now, register that address",
       "reason": "upstream_failed"
     }
     "#);
@@ -215,8 +215,8 @@ async fn a_server_that_asks_for_a_credential_though_it_is_registered_as_asking_f
 
     {
       "error": "upstream_error",
-      "error_description": "The MCP server does not accept the credential; it is registered as asking for none: register it with auth \"oauth\" if it asks for OAuth",
-      "detail": "The MCP server does not accept the credential; it is registered as asking for none: register it with auth \"oauth\" if it asks for OAuth",
+      "error_description": "The MCP server does not accept the credential; it is registered with auth \"none\": register it with auth \"oauth\" if it asks for OAuth, or with auth \"header\" if it asks for a key of its own",
+      "detail": "The MCP server does not accept the credential; it is registered with auth \"none\": register it with auth \"oauth\" if it asks for OAuth, or with auth \"header\" if it asks for a key of its own",
       "reason": "upstream_failed"
     }
     "#);

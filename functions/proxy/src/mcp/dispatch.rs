@@ -269,13 +269,12 @@ async fn handshake(
             id: Some(&pending.id),
             last_event_id: None,
         };
-        let relayed = call.upstream.relay_in_session(target, message).await;
-        let status = match &relayed {
-            Ok(relayed) => relayed.refused.map(|refused| refused.status),
-            Err(UpstreamError::Status { status, .. }) => Some(*status),
-            Err(_) => None,
+        let relayed = match &initialize {
+            Some(_) => call.upstream.relay_initialize(target, incoming.text, &pending.id).await,
+            None => call.upstream.relay_in_session(target, message).await,
         };
-        if upstream_session.is_some() && status == Some(StatusCode::NOT_FOUND) {
+        let answer = relayed.as_ref().map(|relayed| relayed.refused);
+        if upstream_session.is_some() && upstream::ends_session(answer) {
             return Err(gone().into());
         }
         let relayed = relayed?;

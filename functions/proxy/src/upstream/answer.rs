@@ -8,11 +8,13 @@ use std::pin::Pin;
 
 use futures::{Stream, StreamExt, stream};
 use http::{HeaderValue, StatusCode};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::UpstreamError;
 use super::error::code;
-use super::message::{Message, RpcError, without_zeros};
+use super::message::{Message, RpcError, bare};
+use super::said::{is_about_session, is_about_version};
 
 /// One thing that a server says.
 #[derive(Debug)]
@@ -69,6 +71,19 @@ pub struct ErrorAnswer {
     pub status: StatusCode,
     /// Whether it names our request. If not, the server did not get to reading its id.
     pub(super) names_request: bool,
+    /// Whether its words are about a session.
+    pub(super) is_about_session: bool,
+    /// Whether its words are about a revision of the protocol.
+    is_about_version: bool,
+}
+
+impl ErrorAnswer {
+    /// Whether an `initialize` may have been refused for the revision that it proposes.
+    pub(super) fn is_about_version(&self) -> bool {
+        self.is_about_version
+            || self.status == StatusCode::BAD_REQUEST
+            || matches!(self.code, code::INVALID_PARAMS | code::UNSUPPORTED_PROTOCOL_VERSION)
+    }
 }
 
 pub(super) type Parts = Pin<Box<dyn Stream<Item = Result<ServerEvent, UpstreamError>> + Send>>;
@@ -127,10 +142,11 @@ impl ServerMessage {
         id: Option<&RawValue>,
         status: StatusCode,
     ) -> Result<Self, UpstreamError> {
+        let text = bare(text);
         let ours = |theirs: &RawValue| id.is_some_and(|id| is_same(id, theirs));
         match Message::parse(text)? {
             // On a stream that belongs to no request, all of it is the client's to understand.
-            Message::Response { .. } | Message::Error { .. } if id.is_none() && status == StatusCode::OK => {
+            Message::Response { .. } | Message::Error { .. } if id.is_none() && status.is_success() => {
                 message(text)
             }
             Message::Response { id: theirs, result } if ours(theirs) => {
@@ -153,8 +169,15 @@ impl ServerMessage {
 
     pub(super) fn refusal(&self) -> Option<ErrorAnswer> {
         match self {
-            Self::Response(Reply { outcome: Err(ReplyError { code, names_request, .. }), status }) => {
-                Some(ErrorAnswer { code: *code, status: *status, names_request: *names_request })
+            Self::Response(Reply { outcome: Err(error), status }) => {
+                let words = error.read().message;
+                Some(ErrorAnswer {
+                    code: error.code,
+                    status: *status,
+                    names_request: error.names_request,
+                    is_about_session: is_about_session(&words),
+                    is_about_version: is_about_version(&words),
+                })
             }
             _ => None,
         }
@@ -182,11 +205,22 @@ impl ReplyError {
     }
 }
 
-/// Whether two ids are the same; text can be written in many ways, and an integer in some.
+/// Whether two ids are the same. Text can be written in many ways, and servers exist that make text of a number, or a
+/// number of text ([rust-sdk#1021](https://github.com/modelcontextprotocol/rust-sdk/pull/1021),
+/// [python-sdk#961](https://github.com/modelcontextprotocol/python-sdk/issues/961)). One exchange has one request, so no
+/// other can be meant.
 fn is_same(ours: &RawValue, theirs: &RawValue) -> bool {
-    let text = |id: &RawValue| serde_json::from_str::<String>(id.get()).ok();
-    without_zeros(ours.get()) == without_zeros(theirs.get())
-        || text(ours).is_some_and(|ours| text(theirs) == Some(ours))
+    ours.get() == theirs.get() || plain(ours).is_some_and(|ours| plain(theirs) == Some(ours))
+}
+
+/// What an id says, whatever it is written as.
+fn plain(id: &RawValue) -> Option<String> {
+    match serde_json::from_str(id.get()).ok()? {
+        Value::String(text) => Some(text),
+        // `7.0`, which a parser has made of `7`.
+        Value::Number(number) => Some(number.to_string().trim_end_matches(".0").to_owned()),
+        _ => None,
+    }
 }
 
 fn message(text: &[u8]) -> Result<ServerMessage, UpstreamError> {

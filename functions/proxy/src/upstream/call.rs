@@ -2,6 +2,7 @@
 //! response.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -119,6 +120,7 @@ impl UpstreamClient {
         let config = self.config();
         let mut list = ToolList { tools: Vec::new(), for_everybody: true };
         let mut cursor: Option<String> = None;
+        let mut cursors = HashSet::new();
         let mut bytes = 0;
         for _ in 0..config.max_list_pages {
             let params = ListParams { cursor: cursor.as_deref(), meta: Meta { era, traceparent: None } };
@@ -132,17 +134,26 @@ impl UpstreamClient {
                 return Err(UpstreamError::too_large(format!("{} tools", config.max_tools)));
             }
             list.for_everybody &= page.is_for_everybody();
-            list.tools.extend(page.tools.iter().map(|tool| (*tool).to_owned()));
-            match page.next_cursor {
-                Some(next) => cursor = Some(next.into_owned()),
-                None => return Ok(list),
+            let next = page.next_cursor.map(Cow::into_owned);
+            // Some servers always give a cursor, mostly an empty one, and begin again when they are asked with it
+            // (https://github.com/DeusData/codebase-memory-mcp/issues/1247,
+            // https://github.com/modelcontextprotocol/java-sdk/issues/575). By itself an empty one is good.
+            let is_over = next.as_ref().is_none_or(|next| !cursors.insert(next.clone()));
+            let is_repeated =
+                |tool: &RawValue| is_over && list.tools.iter().any(|had| had.get() == tool.get());
+            let new: Vec<_> =
+                page.tools.into_iter().filter(|tool| !is_repeated(tool)).map(ToOwned::to_owned).collect();
+            list.tools.extend(new);
+            if is_over {
+                return Ok(list);
             }
+            cursor = next;
         }
         Err(UpstreamError::too_large(format!("{} pages of tools", config.max_list_pages)))
     }
 
     /// A request of our own that calls no tool, to a server of either era.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         era: ProtocolEra,
         target: &Target,

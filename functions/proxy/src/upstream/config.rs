@@ -10,8 +10,12 @@ pub struct UpstreamConfig {
     /// For name resolution, TCP and TLS together.
     pub connect_timeout: Duration,
     /// The longest silence inside an answer that has begun. Before it begins, only
-    /// [`total_timeout`](Self::total_timeout) counts: a slow tool is silent until it is done.
+    /// [`total_timeout`](Self::total_timeout) counts: a slow tool is silent until it is done. Headers, comments and events
+    /// without a message begin no answer, but a comment inside of one is a sign of life.
     pub idle_timeout: Duration,
+    /// How long the first request to a server may be without an answer, before the server counts as one of the handshake
+    /// era.
+    pub probe_timeout: Duration,
     /// For a whole [`call_tool`](super::UpstreamClient::call_tool) or
     /// [`list_tools`](super::UpstreamClient::list_tools), with all that they need on the way.
     pub total_timeout: Duration,
@@ -42,6 +46,7 @@ impl Default for UpstreamConfig {
             addresses: AddressPolicy::PUBLIC,
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_mins(1),
+            probe_timeout: Duration::from_secs(5),
             total_timeout: Duration::from_mins(2),
             stream_idle_timeout: Duration::from_mins(5),
             stream_total_timeout: Duration::from_mins(14),

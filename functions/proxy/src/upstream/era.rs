@@ -137,16 +137,29 @@ async fn probe(transport: &Transport, target: &Target) -> Result<ProtocolEra, Up
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(MODERN_VERSION));
     headers.insert(METHOD, HeaderValue::from_static("server/discover"));
-    match transport.ask(target, headers, Request::new(1, "server/discover", params)).await {
-        Ok((reply, _)) => era_in(&reply),
+    let asked = transport.ask(target, headers, Request::new(1, "server/discover", params));
+    match tokio::time::timeout(transport.config.probe_timeout, asked).await {
+        // Some servers never answer what they do not know
+        // (https://github.com/MayDay-wpf/snow-app/pull/56, https://github.com/ai-ecoverse/slicc/pull/3350).
+        Err(_) => Ok(ProtocolEra::Handshake),
+        Ok(answered) => era_by(answered.map(|(reply, _)| reply)),
+    }
+}
+
+fn era_by(answered: Result<Reply, UpstreamError>) -> Result<ProtocolEra, UpstreamError> {
+    match answered {
+        Ok(reply) => era_in(&reply),
         // Out of order or overloaded, which says nothing about the era.
-        Err(UpstreamError::Status { status, sent })
+        Err(error @ UpstreamError::Status { status, .. })
             if matches!(status.as_u16(), 408 | 429 | 502 | 503 | 504) =>
         {
-            Err(UpstreamError::Status { status, sent })
+            Err(error)
         }
-        // Anything that is not a modern answer identifies a handshake server.
-        Err(UpstreamError::Status { .. } | UpstreamError::Protocol { .. }) => Ok(ProtocolEra::Handshake),
+        // Anything that is not a modern answer identifies a handshake server, and so does hanging up
+        // (https://github.com/github/copilot-cli/issues/4809).
+        Err(
+            UpstreamError::Status { .. } | UpstreamError::Protocol { .. } | UpstreamError::Interrupted { .. },
+        ) => Ok(ProtocolEra::Handshake),
         Err(other) => Err(other),
     }
 }

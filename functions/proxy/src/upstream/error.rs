@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::value::RawValue;
 
-use super::AddressRefusal;
+use super::{AddressRefusal, Said};
 
 /// JSON-RPC's and MCP's error codes that steer this client
 /// ([overview, error codes](https://modelcontextprotocol.io/specification/2026-07-28/basic/index#error-codes)).
@@ -16,6 +16,19 @@ pub(super) mod code {
     pub(crate) const HEADER_MISMATCH: i64 = -32020;
     pub(crate) const MISSING_CLIENT_CAPABILITY: i64 = -32021;
     pub(crate) const UNSUPPORTED_PROTOCOL_VERSION: i64 = -32022;
+
+    /// Whether an error of this code comes before anything else: no tool was reached.
+    pub(crate) fn is_refused_unread(code: i64) -> bool {
+        matches!(
+            code,
+            PARSE_ERROR
+                | INVALID_REQUEST
+                | METHOD_NOT_FOUND
+                | HEADER_MISMATCH
+                | MISSING_CLIENT_CAPABILITY
+                | UNSUPPORTED_PROTOCOL_VERSION
+        )
+    }
 }
 
 /// Why there is no result. No variant holds a credential or a URL.
@@ -53,32 +66,47 @@ pub enum UpstreamError {
         /// Whether a tool call was under way.
         sent: bool,
     },
-    /// The server redirects. Redirects are not followed: they would take the credential elsewhere.
-    #[error("the MCP server redirects ({status}), which is not followed")]
+    /// The server redirects elsewhere, in another way than by 307 and 308, or without end. That is not followed: it
+    /// would take the credential elsewhere, or lose the request.
+    #[error("the MCP server redirects ({status}){}, which is not followed", to_where(.to.as_deref()))]
     Redirected {
         /// The HTTP status.
         status: StatusCode,
+        /// Where to: scheme, host and path.
+        to: Option<String>,
     },
     /// HTTP 401: the credential is missing, expired or wrong.
-    #[error("the MCP server does not accept the credential")]
+    #[error("the MCP server does not accept the credential{said}")]
     Unauthorized {
         /// The challenge, for discovery of the authorization server (RFC 9728).
         www_authenticate: Option<String>,
+        /// The server's words.
+        said: Said,
     },
     /// HTTP 403: the credential does not suffice.
-    #[error("the MCP server forbids the request")]
+    #[error("the MCP server forbids the request{said}")]
     Forbidden {
         /// The challenge, which names the missing scopes when it says `insufficient_scope`.
         www_authenticate: Option<String>,
+        /// The server's words.
+        said: Said,
     },
     /// Another HTTP error, with no JSON-RPC error in its body.
-    #[error("the MCP server answered HTTP {status}")]
+    #[error("the MCP server answered HTTP {status}{said}")]
     Status {
         /// The HTTP status.
         status: StatusCode,
         /// Whether a tool call was under way.
         sent: bool,
+        /// The server's words.
+        said: Said,
     },
+    /// The server has the transport of the revision 2024-11-05 and no other
+    /// ([2025-03-26, backwards compatibility](https://modelcontextprotocol.io/specification/2025-03-26/basic/transports#backwards-compatibility)).
+    #[error(
+        "the MCP server speaks only the retired HTTP+SSE transport at this address; it needs Streamable HTTP, often at a path that ends in /mcp"
+    )]
+    RetiredTransport,
     /// The server does not keep to the protocol.
     #[error("the MCP server breaks the protocol: {what}")]
     Protocol {
@@ -127,6 +155,7 @@ impl UpstreamError {
             Self::AddressRefused(_)
             | Self::Unreachable(_)
             | Self::Redirected { .. }
+            | Self::RetiredTransport
             | Self::Unauthorized { .. }
             | Self::Forbidden { .. }
             | Self::InvalidParams { .. } => false,
@@ -134,20 +163,19 @@ impl UpstreamError {
             | Self::Timeout { sent, .. }
             | Self::TooLarge { sent, .. }
             | Self::Protocol { sent, .. } => *sent,
-            Self::Status { status, sent } => *sent && !refuses_before_dispatch(*status),
-            Self::JsonRpc { code, sent, .. } => {
-                *sent
-                    && !matches!(
-                        *code,
-                        code::PARSE_ERROR
-                            | code::INVALID_REQUEST
-                            | code::METHOD_NOT_FOUND
-                            | code::HEADER_MISMATCH
-                            | code::MISSING_CLIENT_CAPABILITY
-                            | code::UNSUPPORTED_PROTOCOL_VERSION
-                    )
-            }
+            Self::Status { status, sent, .. } => *sent && !refuses_before_dispatch(*status),
+            Self::JsonRpc { code, sent, .. } => *sent && !code::is_refused_unread(*code),
             Self::InputRequired => true,
+        }
+    }
+
+    /// What the server says beside an HTTP status.
+    pub fn said(&self) -> Option<&Said> {
+        match self {
+            Self::Unauthorized { said, .. } | Self::Forbidden { said, .. } | Self::Status { said, .. } => {
+                Some(said)
+            }
+            _ => None,
         }
     }
 
@@ -179,7 +207,11 @@ impl UpstreamError {
     }
 }
 
+fn to_where(to: Option<&str>) -> String {
+    to.map(|to| format!(" to {to}")).unwrap_or_default()
+}
+
 /// Client errors by which an HTTP server or gateway turns a request away unprocessed.
 fn refuses_before_dispatch(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 400 | 404 | 405 | 406 | 411 | 413 | 414 | 415 | 421 | 429 | 431)
+    matches!(status.as_u16(), 400 | 404 | 405 | 406 | 410 | 411 | 413 | 414 | 415 | 421 | 429 | 431)
 }

@@ -1,21 +1,24 @@
 //! Requests to handshake servers: in a client's own session as they came, or in a session of ours for a caller that
 //! keeps none.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
-use super::answer::{Parts, RelayedResponse, ServerEvent, ServerMessage};
+use super::answer::{ErrorAnswer, Parts, RelayedResponse, ServerEvent, ServerMessage};
 use super::error::code;
-use super::message::Message;
-use super::session::Session;
-use super::transport::{PROTOCOL_VERSION, SESSION_ID, Transport};
-use super::{Target, UpstreamClient, UpstreamError};
+use super::message::{HANDSHAKE_VERSIONS, Message};
+use super::session::{Session, SessionState, is_about_version};
+use super::transport::{PROTOCOL_VERSION, SESSION_ID, Transport, status_error};
+use super::{Shared, Target, UpstreamClient, UpstreamError};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -54,6 +57,39 @@ impl UpstreamClient {
         self.beside(transport.relay(method, target, headers, body.map(Into::into), id, timeouts)).await
     }
 
+    /// A handshake client's `initialize`, as it came. If the server refuses its revision instead of choosing another, it is
+    /// asked again with older ones: the client learns from the answer which it is.
+    pub(crate) async fn relay_initialize(
+        &self,
+        target: &Target,
+        body: &[u8],
+        id: &RawValue,
+    ) -> Result<RelayedResponse, UpstreamError> {
+        let relay = async |body: Vec<u8>| {
+            let body = Some(body);
+            let message =
+                SessionMessage { version: None, session: None, body, id: Some(id), last_event_id: None };
+            self.relay_in_session(target, message).await
+        };
+        let mut answer = relay(body.to_vec()).await;
+        let proposed = proposed_version(body).unwrap_or_default();
+        for older in HANDSHAKE_VERSIONS.into_iter().filter(|version| **version < *proposed) {
+            let refused = match &answer {
+                Ok(RelayedResponse { refused: Some(refused), .. }) => refused.is_about_version(),
+                Ok(_) => false,
+                Err(error) => is_about_version(error),
+            };
+            match proposing(body, older).filter(|_| refused) {
+                Some(body) => answer = relay(body).await,
+                None => break,
+            }
+        }
+        match answer {
+            Err(error) => Err(self.shared.transport.explained(target, error).await),
+            answer => answer,
+        }
+    }
+
     /// Ends the client's session at a handshake server, which may not allow it.
     pub(crate) async fn end_session(
         &self,
@@ -67,7 +103,10 @@ impl UpstreamClient {
         let ended = async {
             let response = self.shared.transport.send(Method::DELETE, target, headers, None).await?;
             let status = response.status();
-            if status.is_success() { Ok(()) } else { Err(UpstreamError::Status { status, sent: false }) }
+            if status.is_success() {
+                return Ok(());
+            }
+            Err(status_error(status, self.shared.transport.said(target, response).await))
         };
         self.in_time(target, ended).await
     }
@@ -78,17 +117,22 @@ impl UpstreamClient {
     }
 
     /// To a handshake server, in the credential's session, which is opened anew, once, if the server has
-    /// ended it. `body` writes the request with the id that it gets.
+    /// ended it. `body` writes the request with the id that it gets. All of it shares the time of one answer.
     pub async fn relay_pooled(
         &self,
         target: &Target,
         body: impl Fn(u64) -> Result<Vec<u8>, UpstreamError>,
     ) -> Result<RelayedResponse, UpstreamError> {
+        let target = &target.within(self.config().total_timeout);
         let (mut asked, mut relayed) = self.beside(self.relay_once(target, &body)).await?;
-        if asked.session.is_ended_by(&relayed) {
-            self.shared.sessions.discard(target, &asked.session);
-            asked.end();
-            (asked, relayed) = self.relay_once(target, &body).await?;
+        match asked.session.after(relayed.as_ref().map(|relayed| relayed.refused)) {
+            SessionState::Open => {}
+            state @ SessionState::Abandoned => self.shared.sessions.discard(target, &asked.session, state),
+            state @ (SessionState::Ended | SessionState::Doubted) => {
+                self.shared.sessions.discard(target, &asked.session, state);
+                asked.end();
+                (asked, relayed) = self.relay_once(target, &body).await?;
+            }
         }
         let relayed = relayed.inspect_err(|error| {
             // One that is late may still be at work.
@@ -97,8 +141,16 @@ impl UpstreamClient {
             }
         })?;
         let RelayedResponse { session_id, is_stream, refused, parts } = relayed;
-        let answer =
-            ResumableAnswer { asked, parts, place: None, retry: RETRY, resumed: 0, server_requests: 0 };
+        let answer = ResumableAnswer {
+            shared: Arc::clone(&self.shared),
+            asked,
+            parts,
+            place: None,
+            retry: RETRY,
+            resumed: 0,
+            server_requests: 0,
+            began: Instant::now(),
+        };
         let parts = futures::stream::unfold(Some(answer), async |answer| answer?.next().await);
         Ok(RelayedResponse { session_id, is_stream, refused, parts: Box::pin(parts) })
     }
@@ -126,13 +178,22 @@ impl UpstreamClient {
     }
 }
 
+/// Whether the session that a client's request named is over, by the answer that the request got. A 401 without a word of
+/// the session is about the credential.
+pub(crate) fn ends_session(answer: Result<Option<ErrorAnswer>, &UpstreamError>) -> bool {
+    SessionState::by(answer) == SessionState::Ended
+}
+
 /// How long to wait before a stream is resumed, if the server does not say; and at most.
 const RETRY: Duration = Duration::from_secs(1);
 const MAX_RETRY: Duration = Duration::from_secs(10);
 /// How often one answer is resumed.
 const MAX_RESUMED: u32 = 20;
-/// A server that asks more often than this within one answer is not asking.
-const MAX_SERVER_REQUESTS: u32 = 8;
+/// A server that asks more often than this within one answer is not asking: so many times at once, and as many more each
+/// ten seconds. Some ask each second or two whether we are still there.
+const MAX_SERVER_REQUESTS: u32 = 20;
+/// How long the server may take to hear an answer of ours. It may wait for it itself, before it goes on.
+const TIME_TO_ANSWER: Duration = Duration::from_secs(5);
 /// How long the server may take to hear that a request is given up.
 const TIME_TO_CANCEL: Duration = Duration::from_secs(5);
 
@@ -140,12 +201,14 @@ const TIME_TO_CANCEL: Duration = Duration::from_secs(5);
 /// for a caller that cannot
 /// ([2025-11-25, resumability](https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery)).
 struct ResumableAnswer {
+    shared: Arc<Shared>,
     asked: SessionRequest,
     parts: Parts,
     place: Option<HeaderValue>,
     retry: Duration,
     resumed: u32,
     server_requests: u32,
+    began: Instant,
 }
 
 impl ResumableAnswer {
@@ -161,14 +224,21 @@ impl ResumableAnswer {
                         self.retry = Duration::from_millis(retry).min(MAX_RETRY);
                     }
                     match &part.said {
-                        Some(ServerMessage::Response(_)) => {
+                        Some(said @ ServerMessage::Response(_)) => {
                             self.asked.end();
+                            // It comes in the stream of a request, so the request may have been read.
+                            if said.refusal().is_some_and(|refused| refused.is_about_session) {
+                                let SessionRequest { target, session, .. } = &self.asked;
+                                self.shared.sessions.discard(target, session, SessionState::Abandoned);
+                            }
                             return Some((Ok(part), None));
                         }
                         // What a server asks in a session of ours, nobody can answer.
                         Some(ServerMessage::Message(message)) if Message::asks(message) => {
                             self.server_requests += 1;
-                            if self.server_requests > MAX_SERVER_REQUESTS {
+                            let tens = u32::try_from(self.began.elapsed().as_secs() / 10).unwrap_or(u32::MAX);
+                            let allowed = MAX_SERVER_REQUESTS.saturating_mul(tens.saturating_add(1));
+                            if self.server_requests > allowed {
                                 let error =
                                     UpstreamError::protocol("one request from the server after another");
                                 return Some((Err(error), None));
@@ -222,7 +292,8 @@ impl SessionRequest {
         if let Ok(Message::Request { id, method }) = Message::parse(request.get().as_bytes()) {
             let headers = self.session.headers().clone();
             // Whether it arrives is the server's business: it is the one that waits.
-            self.transport.tell(&self.target, headers, refusal_of(id, &method)).await.ok();
+            let told = self.transport.tell(&self.target, headers, refusal_of(id, &method));
+            tokio::time::timeout(TIME_TO_ANSWER, told).await.ok();
         }
     }
 }
@@ -243,6 +314,31 @@ impl Drop for SessionRequest {
             tokio::time::timeout(TIME_TO_CANCEL, told).await.ok();
         });
     }
+}
+
+/// The revision that an `initialize` proposes.
+fn proposed_version(initialize: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Proposal {
+        params: Proposed,
+    }
+    #[derive(Deserialize)]
+    struct Proposed {
+        #[serde(rename = "protocolVersion")]
+        version: String,
+    }
+    let Proposal { params: Proposed { version } } = serde_json::from_slice(initialize).ok()?;
+    Some(version)
+}
+
+/// An `initialize` that proposes another revision.
+fn proposing(initialize: &[u8], version: &str) -> Option<Vec<u8>> {
+    type Fields = BTreeMap<String, Box<RawValue>>;
+    let mut message: Fields = serde_json::from_slice(initialize).ok()?;
+    let mut params: Fields = serde_json::from_str(message.get("params")?.get()).ok()?;
+    params.insert("protocolVersion".to_owned(), to_raw_value(version).ok()?);
+    message.insert("params".to_owned(), to_raw_value(&params).ok()?);
+    serde_json::to_vec(&message).ok()
 }
 
 /// A `ping` is answered, as every peer must; anything else is a method that we do not have, which we did

@@ -25,6 +25,15 @@ pub(crate) fn without_zeros(id: &str) -> &str {
     }
 }
 
+/// The revision before them has another transport. Some servers answer it all the same, by Streamable HTTP
+/// ([pgedge-postgres-mcp#277](https://github.com/pgEdge/pgedge-postgres-mcp/issues/277)).
+const OLDEST_VERSION: &str = "2024-11-05";
+
+/// The handshake revision that a server has chosen, if it can be spoken here.
+pub(super) fn handshake_version(chosen: &str) -> Option<&'static str> {
+    HANDSHAKE_VERSIONS.into_iter().chain([OLDEST_VERSION]).find(|ours| *ours == chosen)
+}
+
 /// Nesting allowed in an answer: the depth to which `serde_json` itself parses. A raw value is not
 /// subject to that limit, so whoever parses it after us would be.
 const MAX_DEPTH: usize = 128;
@@ -88,11 +97,9 @@ pub(super) struct InitializeParams {
 }
 
 impl InitializeParams {
-    pub(super) const OURS: Self = Self {
-        version: HANDSHAKE_VERSIONS[0],
-        capabilities: NoCapabilities {},
-        client_info: Implementation::OURS,
-    };
+    pub(super) fn proposing(version: &'static str) -> Self {
+        Self { version, capabilities: NoCapabilities {}, client_info: Implementation::OURS }
+    }
 }
 
 #[derive(Serialize)]
@@ -165,8 +172,8 @@ pub(super) struct RpcError {
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
-    #[serde(borrow)]
-    jsonrpc: Cow<'a, str>,
+    #[serde(borrow, default)]
+    jsonrpc: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     id: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -181,6 +188,7 @@ impl<'a> Message<'a> {
     /// Reads one message. What is neither request, notification nor response is an error, and so is a
     /// member that occurs twice: two parsers would see two messages.
     pub(super) fn parse(text: &'a [u8]) -> Result<Self, UpstreamError> {
+        let text = bare(text);
         if is_deeper_than(text, MAX_DEPTH) {
             return Err(UpstreamError::too_large(format!("a depth of {MAX_DEPTH}")));
         }
@@ -191,7 +199,8 @@ impl<'a> Message<'a> {
         let no_message =
             |error: serde_json::Error| UpstreamError::protocol(format!("no JSON-RPC message: {error}"));
         let envelope: Envelope<'a> = serde_json::from_slice(text).map_err(no_message)?;
-        if envelope.jsonrpc != "2.0" {
+        // Some leave it out. What says another version is another protocol.
+        if envelope.jsonrpc.as_ref().is_some_and(|version| version != "2.0") {
             return Err(UpstreamError::protocol("no JSON-RPC 2.0 message"));
         }
         match envelope {
@@ -213,6 +222,31 @@ impl<'a> Message<'a> {
     /// Whether a message that was parsed before is a request.
     pub(super) fn asks(message: &'a RawValue) -> bool {
         matches!(Self::parse(message.get().as_bytes()), Ok(Self::Request { .. }))
+    }
+}
+
+/// A message without what some servers put around it: a byte order mark, or an array that holds nothing else (RFC 8259
+/// section 8.1 lets parsers ignore the mark; the revision 2025-03-26 had batches).
+pub(super) fn bare(text: &[u8]) -> &[u8] {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    if text.trim_ascii_start().first() != Some(&b'[') {
+        return text;
+    }
+    let only = serde_json::from_slice::<[&RawValue; 1]>(text);
+    only.map_or(text, |[message]| message.get().as_bytes())
+}
+
+/// Whether a text does not even try to be a message: what servers send to keep a stream alive, such as `ping` or
+/// `{"type":"heartbeat"}` ([dav-mcp#31](https://github.com/PhilflowIO/dav-mcp/issues/31)).
+pub(super) fn is_no_attempt(text: &[u8]) -> bool {
+    let text = bare(text).trim_ascii();
+    match text.first() {
+        Some(b'{') => matches!(
+            serde_json::from_slice(text),
+            Ok(Envelope { jsonrpc: None, id: None, method: None, result: None, error: None })
+        ),
+        Some(b'[') => false,
+        _ => true,
     }
 }
 
@@ -296,6 +330,7 @@ mod tests {
             "",
             "nonsense",
             "[]",
+            "[{},{}]",
             r#"["2.0",1,null,{}]"#,
             "1",
             "{}",
@@ -305,6 +340,29 @@ mod tests {
             assert!(Message::parse(text.as_bytes()).is_err(), "{text}");
         }
         assert!(Message::parse(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn what_surrounds_a_message_or_is_left_out_of_it_does_not_matter() {
+        let whole = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+        for text in [
+            r#"{"id":1,"result":{}}"#.to_owned(),
+            format!("\u{feff}{whole}"),
+            format!("[{whole}]"),
+            format!("\u{feff} [ {whole} ] "),
+        ] {
+            assert!(matches!(Message::parse(text.as_bytes()), Ok(Message::Response { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_what_has_nothing_of_a_message_is_no_attempt_at_one() {
+        for text in ["ping", "", "7", "{}", r#"{"type":"heartbeat"}"#, "[DONE", "\u{feff}{}"] {
+            assert_eq!(is_no_attempt(text.as_bytes()), !text.starts_with('['), "{text}");
+        }
+        for text in [r#"{"id":1}"#, r#"{"jsonrpc":"2.0"}"#, r#"{"result":{},"result":{}}"#, "{", "[1,2]"] {
+            assert!(!is_no_attempt(text.as_bytes()), "{text}");
+        }
     }
 
     #[test]

@@ -15,8 +15,8 @@
 //!   twice, in whatever case, is refused: in a list, a definition or a message of a stream. One reader takes the first
 //!   value, another the last, and some ignore case (Go's `encoding/json` among them).
 //! - **Addresses are decided on by what the connection is made to,** inside the resolver. Nothing is looked up twice,
-//!   so DNS rebinding has nothing to change. Redirects are not followed, the environment's proxies are not used, and no
-//!   compressed answer is requested.
+//!   so DNS rebinding has nothing to change. The environment's proxies are not used. Only 307 and 308 within the server's
+//!   origin are followed. No compressed answer is requested, and one that comes all the same is bounded as it is undone.
 //! - **A 401 to a session's token** is answered by one refresh and one more try, whatever was sent. A second 401 means
 //!   `OAuth session expired`. A 403 with `insufficient_scope` is passed on with what to authorize again, and where.
 //!
@@ -37,6 +37,7 @@ pub(crate) mod message;
 mod modern;
 pub(crate) mod param_headers;
 mod relay;
+mod said;
 mod session;
 mod session_closer;
 mod target;
@@ -54,8 +55,10 @@ pub use self::config::UpstreamConfig;
 pub use self::era::{KnownEra, ProtocolEra};
 pub use self::error::UpstreamError;
 pub use self::handshake::SessionMessage;
+pub(crate) use self::handshake::ends_session;
 pub use self::modern::ModernMessage;
 pub use self::param_headers::ParamMismatch;
+pub use self::said::Said;
 pub use self::target::{Authorization, InboundRequest, Target};
 
 use self::era::EraCache;
@@ -93,7 +96,8 @@ impl UpstreamClient {
             eras: EraCache::new(capacity),
             sessions: Sessions::new(capacity),
             known_headers: KnownHeaders::new(capacity),
-            next_id: AtomicU64::new(1),
+            // A session's first request, its `initialize`, has the id 1, and an id is used once in a session.
+            next_id: AtomicU64::new(2),
         };
         Self { shared: Arc::new(shared) }
     }

@@ -8,26 +8,30 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::answer::{RelayedResponse, Reply, ServerMessage};
-use super::body::BoundedBody;
+use super::body::{BoundedBody, Counts, Silence};
 use super::events::parts;
 use super::message::Request;
-use super::transport::{MAX_ERROR_BYTES, ResponseKind, SESSION_ID, Transport};
-use super::{Target, UpstreamError};
+use super::said::retry_after;
+use super::transport::{MAX_ERROR_BYTES, ResponseKind, SESSION_ID, Transport, status_error};
+use super::{Said, Target, UpstreamError};
 
 /// How long a stream may be silent, and last.
 #[derive(Clone, Copy)]
 pub(super) struct StreamTimeouts {
-    pub(super) idle: Duration,
-    pub(super) total: Duration,
+    idle: Duration,
+    /// Whether it counts that nothing comes at all: on a stream of notifications there is no answer to wait for.
+    from_the_start: bool,
+    total: Duration,
 }
 
 impl Transport {
     pub(super) fn timeouts(&self, notifications: bool) -> StreamTimeouts {
         let config = &self.config;
         if notifications {
-            StreamTimeouts { idle: config.stream_idle_timeout, total: config.stream_total_timeout }
+            let (idle, total) = (config.stream_idle_timeout, config.stream_total_timeout);
+            StreamTimeouts { idle, from_the_start: true, total }
         } else {
-            StreamTimeouts { idle: config.idle_timeout, total: config.total_timeout }
+            StreamTimeouts { idle: config.idle_timeout, from_the_start: false, total: config.total_timeout }
         }
     }
 
@@ -80,33 +84,47 @@ impl Transport {
         let response = tokio::time::timeout_at(until, sent).await.map_err(|_| late())??;
         let status = response.status();
         let session_id = response.headers().get(SESSION_ID).cloned();
+        let retry_after = retry_after(response.headers());
         let kind = ResponseKind::of(response.headers());
         let max_bytes = if status.is_success() { self.config.max_response_bytes } else { MAX_ERROR_BYTES };
-        let body = BoundedBody::of(response, max_bytes, timeouts.idle)?;
-        if matches!((status, &kind), (StatusCode::OK, Some(ResponseKind::Events))) {
+        let counts = match kind {
+            _ if timeouts.from_the_start => Counts::AtOnce,
+            Some(ResponseKind::Events) => Counts::FromMessage,
+            Some(ResponseKind::Json) | None => Counts::FromByte,
+        };
+        let body = match BoundedBody::of(response, max_bytes, Silence { limit: timeouts.idle, counts }) {
+            Err(_) if !status.is_success() => {
+                return Err(status_error(status, Said::of(target, retry_after, &[])));
+            }
+            body => body?,
+        };
+        if status.is_success() && kind == Some(ResponseKind::Events) {
             let parts = Box::pin(parts(body.into_chunks(), id.map(ToOwned::to_owned), until));
             return Ok(RelayedResponse { session_id, is_stream: true, refused: None, parts });
         }
         let text = tokio::time::timeout_at(until, body.collect()).await.map_err(|_| late())?;
+        if !status.is_success() {
+            let text = text.unwrap_or_default();
+            let said = id.and_then(|_| ServerMessage::read(&text, id, status).ok());
+            let refused = said.filter(|said| said.refusal().is_some());
+            let refused =
+                refused.ok_or_else(|| status_error(status, Said::of(target, retry_after, &text)))?;
+            return Ok(RelayedResponse::whole(session_id, refused));
+        }
         if id.is_none() {
             // Nothing was asked, so what it says does not matter.
-            return if status.is_success() {
-                Ok(RelayedResponse::nothing(session_id))
-            } else {
-                Err(UpstreamError::Status { status, sent: false })
-            };
+            return Ok(RelayedResponse::nothing(session_id));
         }
-        let said = match (status, kind) {
-            (StatusCode::OK, Some(ResponseKind::Json)) => ServerMessage::read(&text?, id, status)?,
-            (StatusCode::OK, _) => return Err(UpstreamError::protocol("neither JSON nor events")),
-            (status, _) if status.is_success() => {
-                return Err(UpstreamError::protocol(format!("HTTP {status} to a request")));
-            }
-            (status, _) => {
-                let said = text.ok().and_then(|text| ServerMessage::read(&text, id, status).ok());
-                said.filter(|said| said.refusal().is_some())
-                    .ok_or(UpstreamError::Status { status, sent: false })?
-            }
+        let text = text?;
+        if text.is_empty() && status != StatusCode::OK {
+            return Err(UpstreamError::protocol(format!("HTTP {status} to a request")));
+        }
+        // Any other success with a response is one, and so is a response that is not said to be JSON.
+        let said = ServerMessage::read(&text, id, status);
+        let said = if kind.is_some() {
+            said?
+        } else {
+            said.map_err(|_| UpstreamError::protocol("neither JSON nor events"))?
         };
         Ok(RelayedResponse::whole(session_id, said))
     }

@@ -64,6 +64,15 @@ impl SessionCloser {
         }
     }
 
+    /// Ends the sessions that wait for it now, one try each.
+    pub(super) async fn end(&self, transport: &Transport) {
+        let waiting = std::mem::take(&mut *self.waiting());
+        for ClosingSession { target, session, .. } in waiting {
+            let ended = transport.send(Method::DELETE, &target, session, None);
+            tokio::time::timeout(TIME_TO_END, ended).await.ok();
+        }
+    }
+
     async fn say(&self, transport: &Transport) -> Infallible {
         loop {
             let next = self.waiting().pop_front();
