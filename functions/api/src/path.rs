@@ -56,6 +56,7 @@ pub const CLIENT_KEY: &str = "/api/v1/agent-accounts/{agent_account_id}/keys/{ke
 
 pub const SERVERS: &str = "/api/v1/servers";
 pub const SERVER: &str = "/api/v1/servers/{server_id}";
+pub const PROBE_SERVER: &str = "/api/v1/servers/probe";
 
 pub const POLICIES: &str = "/api/v1/policies";
 pub const POLICY: &str = "/api/v1/policies/{policy_id}";

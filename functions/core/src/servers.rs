@@ -141,6 +141,10 @@ pub async fn create(
     secrets: ServerSecrets,
 ) -> Result<Server> {
     caller.require_admin()?;
+    // `/api/v1/servers/probe` is another endpoint.
+    if new.id.as_ref().is_some_and(|id| id.to_string() == "probe") {
+        return Err(Error::invalid("id: \"probe\" is reserved; choose another"));
+    }
     let mut server = made(core, new)?;
     server.set_secrets(core, &secrets).await?;
     let mut change = caller.change()?;

@@ -8,6 +8,7 @@
 //! | `challenge` | what a 401 says of how to get a token |
 //! | `mcp` | `/api/v1/proxy/{server_id}/mcp`, the endpoint for MCP clients |
 //! | `pins` | holding back tools that are not as an admin approved them |
+//! | `probe` | `POST /api/v1/servers/probe`: what a server is, before it is registered |
 //! | `call_audit` | the audit event of a call, from its beginning to its end |
 //! | `upstream_access` | whose credentials are used, and once more if the server refuses them |
 //! | `failure` | what an upstream's failure means to the caller |
@@ -19,6 +20,7 @@ mod challenge;
 mod failure;
 mod mcp;
 mod pins;
+mod probe;
 mod tools;
 pub mod upstream;
 mod upstream_access;
@@ -70,6 +72,7 @@ pub fn router(core: Arc<Core>, upstream: UpstreamClient) -> Routes {
     tools::routes()
         .merge(mcp::routes())
         .merge(pins::routes())
+        .merge(probe::routes())
         .route_layer(from_fn_with_state(Arc::clone(&core), challenge::challenge))
         .with_state(Proxy {
             core,

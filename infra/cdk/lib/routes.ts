@@ -30,6 +30,7 @@ export const ROUTES: Record<string, FunctionName> = {
   "/api/v1/agent-accounts/{id}/session-grants": "grants",
   "/api/v1/agent-accounts/{id}/session-grants/{path+}": "grants",
   "/api/v1/servers": "admin",
+  "/api/v1/servers/probe": "proxy",
   "/api/v1/servers/{id}": "admin",
   "/api/v1/servers/{id}/{path+}": "admin",
   "/api/v1/servers/{id}/connect": "grants",

@@ -10,6 +10,7 @@ mod identities;
 mod input;
 mod pages;
 mod policies;
+mod probe;
 mod retention;
 mod servers;
 mod stopped;

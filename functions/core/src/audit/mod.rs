@@ -152,6 +152,7 @@ actions! {
     IdentityBind = "user.bind_identity",
     ServerCreate = "server.create",
     ServerUpdate = "server.update",
+    ServerProbe = "server.probe",
     ToolsApprove = "server.approve_tools",
     PolicyCreate = "policy.create",
     PolicyUpdate = "policy.update",

@@ -36,6 +36,7 @@ mod handshake;
 pub(crate) mod message;
 mod modern;
 pub(crate) mod param_headers;
+mod probe;
 mod relay;
 mod said;
 mod session;
@@ -58,6 +59,7 @@ pub use self::handshake::SessionMessage;
 pub(crate) use self::handshake::ends_session;
 pub use self::modern::ModernMessage;
 pub use self::param_headers::ParamMismatch;
+pub(crate) use self::probe::Shown;
 pub use self::said::Said;
 pub use self::target::{Authorization, InboundRequest, Target};
 
