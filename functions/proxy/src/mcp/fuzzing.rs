@@ -1,4 +1,4 @@
-//! What must hold for every message of a client's.
+//! What must hold for every message of a client.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a fuzz target fails by panicking")]
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -31,7 +31,7 @@ pub fn client_message(request: &[u8]) {
         Err(refusal) => return drop(serde_json::from_str::<Value>(&refusal.json()).unwrap()),
     };
     let Kind::Request { id, method, params } = &incoming.kind else { return };
-    // What is judged is what is sent: another reader, which knows no case and takes the last of two, sees the same.
+    // What is judged is what is sent: a reader that ignores case and takes the last of two values sees the same.
     let seen: std::collections::HashMap<String, Box<RawValue>> = serde_json::from_slice(body).unwrap();
     let seen_as = |name: &str| {
         let same = seen.iter().filter(|(given, _)| given.eq_ignore_ascii_case(name));

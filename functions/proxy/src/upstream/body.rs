@@ -1,4 +1,4 @@
-//! Reading an answer's bytes, bounded in size and in silence.
+//! Reads an answer's bytes, within bounds of size and silence.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tower_http::timeout::{TimeoutBody, TimeoutError};
 
 use super::UpstreamError;
 
-/// A body that ends in an error when it grows over its bound or falls silent for too long.
+/// A body that ends in an error when it grows over its bound or is silent for too long.
 pub(super) struct BoundedBody {
     body: Limited<TimeoutBody<reqwest::Body>>,
     max_bytes: usize,
@@ -34,7 +34,7 @@ impl BoundedBody {
         Self { body: Limited::new(TimeoutBody::new(idle, body), max_bytes), max_bytes }
     }
 
-    /// The whole body. One that came in a single chunk, as most do, is not copied.
+    /// The whole body. A body in a single chunk, which is the usual case, is not copied.
     pub(super) async fn collect(self) -> Result<Bytes, UpstreamError> {
         let Self { body, max_bytes } = self;
         let collected = Box::pin(body).collect().await.map_err(|error| failure(error, max_bytes))?;

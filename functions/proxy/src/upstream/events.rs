@@ -1,4 +1,4 @@
-//! An answer as server-sent events: the response is one of them, and others may come before it.
+//! An answer as server-sent events. The response is one of them. Others may come before it.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use tokio::time::Instant;
 use super::UpstreamError;
 use super::answer::{ServerEvent, ServerMessage};
 
-/// How long the end of an answered stream is waited for. Ended, its connection can be used again.
+/// How long to wait for the end of a stream after the response. After the end, its connection can be used again.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
-/// The events of a stream as parts, up to the response, the end, or the time that it has. One that could be
-/// resumed may end without the response.
+/// The events of a stream as parts, up to the response, the end of the stream, or `until`. A stream that can be resumed
+/// may end without the response.
 pub(super) fn parts(
     chunks: impl Stream<Item = Result<Bytes, UpstreamError>> + Send + 'static,
     id: Option<Box<RawValue>>,
@@ -30,7 +30,8 @@ pub(super) fn parts(
         let late = UpstreamError::Timeout { waiting_for: "the end of a stream", sent: false };
         let next = tokio::time::timeout_at(until, events.next()).await.map_err(|_| late)?;
         let Some(event) = next else {
-            // A server that has given event ids may close a connection and go on when it is asked to.
+            // A server that has sent event ids may close the connection, and continue when the client resumes the
+            // stream.
             return match id {
                 Some(_) if !resumable => Err(UpstreamError::protocol("the events ended without a response")),
                 _ => Ok(None),
@@ -52,7 +53,7 @@ pub(super) fn parts(
     })
 }
 
-/// Lets the rest of an answered stream end in the background, while the answer is already on its way.
+/// Reads the rest of a stream in the background, while the response is already on its way to the client.
 fn drain<S: Stream + Unpin + Send + 'static>(mut events: S) {
     let ended = async move { while events.next().await.is_some() {} };
     let mut ended = Box::pin(ended);

@@ -1,5 +1,5 @@
-//! Requests to handshake servers: in a client's own session as they came, or in a session of ours for a caller that
-//! keeps none.
+//! Requests to handshake servers. A handshake client's requests go through its own session as they came. Requests of
+//! callers without a session go through a session of ours.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +26,7 @@ pub struct SessionMessage<'a> {
     pub version: Option<&'a HeaderValue>,
     /// The server's session.
     pub session: Option<&'a HeaderValue>,
-    /// The whole message. Without one, a stream is opened.
+    /// The whole message. Without a body, a stream is opened.
     pub body: Option<Vec<u8>>,
     /// Its id, if it is a request.
     pub id: Option<&'a RawValue>,
@@ -35,7 +35,7 @@ pub struct SessionMessage<'a> {
 }
 
 impl UpstreamClient {
-    /// To a handshake server, as it came, in the client's own session.
+    /// Relays a message unchanged to a handshake server, in the client's own session.
     pub async fn relay_in_session(
         &self,
         target: &Target,
@@ -54,7 +54,7 @@ impl UpstreamClient {
         self.beside(transport.relay(method, target, headers, body.map(Into::into), id, timeouts)).await
     }
 
-    /// Ends the client's session at a handshake server, which may not allow it.
+    /// Ends the client's session at a handshake server. The server may refuse that.
     pub(crate) async fn end_session(
         &self,
         target: &Target,
@@ -77,8 +77,8 @@ impl UpstreamClient {
         Ok(self.session(target).await?.initialized().to_owned())
     }
 
-    /// To a handshake server, in the credential's session, which is opened anew, once, if the server has
-    /// ended it. `body` writes the request with the id that it gets.
+    /// Relays a request to a handshake server, in the credential's session. If the server has ended the session, it is
+    /// opened anew, once. `body` writes the request with the id that it gets.
     pub async fn relay_pooled(
         &self,
         target: &Target,
@@ -91,7 +91,7 @@ impl UpstreamClient {
             (asked, relayed) = self.relay_once(target, &body).await?;
         }
         let relayed = relayed.inspect_err(|error| {
-            // One that is late may still be at work.
+            // A request that timed out may still be running.
             if !matches!(error, UpstreamError::Timeout { .. }) {
                 asked.end();
             }
@@ -126,18 +126,18 @@ impl UpstreamClient {
     }
 }
 
-/// How long to wait before a stream is resumed, if the server does not say; and at most.
+/// How long to wait before a stream is resumed: if the server does not say, and at most.
 const RETRY: Duration = Duration::from_secs(1);
 const MAX_RETRY: Duration = Duration::from_secs(10);
 /// How often one answer is resumed.
 const MAX_RESUMED: u32 = 20;
-/// A server that asks more often than this within one answer is not asking.
+/// The most requests that a server may send within one answer. With more, the answer is an error.
 const MAX_SERVER_REQUESTS: u32 = 8;
 /// How long the server may take to hear that a request is given up.
 const TIME_TO_CANCEL: Duration = Duration::from_secs(5);
 
-/// The answer to a request in a session of ours. A stream that the server closes before the response is resumed,
-/// for a caller that cannot
+/// The answer to a request in a session of ours. If the server closes the stream before the response, the stream is
+/// resumed on the caller's behalf, since the caller cannot do it
 /// ([2025-11-25, resumability](https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery)).
 struct ResumableAnswer {
     asked: SessionRequest,
@@ -149,7 +149,7 @@ struct ResumableAnswer {
 }
 
 impl ResumableAnswer {
-    /// The next part that is for the caller, and the rest, if there is any.
+    /// The next part for the caller, and the remaining answer, if there is any.
     async fn next(mut self) -> Option<(Result<ServerEvent, UpstreamError>, Option<Self>)> {
         loop {
             match self.parts.next().await {
@@ -165,7 +165,7 @@ impl ResumableAnswer {
                             self.asked.end();
                             return Some((Ok(part), None));
                         }
-                        // What a server asks in a session of ours, nobody can answer.
+                        // The caller cannot answer what the server asks in a session of ours.
                         Some(ServerMessage::Message(message)) if Message::asks(message) => {
                             self.server_requests += 1;
                             if self.server_requests > MAX_SERVER_REQUESTS {
@@ -202,8 +202,8 @@ impl ResumableAnswer {
     }
 }
 
-/// A request in a session of ours. If it is dropped before its response, the server is told, for there a closed
-/// connection does not say it
+/// A request in a session of ours. If it is dropped before its response, the server gets a notification: in this
+/// protocol a closed connection does not cancel a request
 /// ([2025-11-25, cancellation](https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/cancellation)).
 struct SessionRequest {
     transport: Transport,
@@ -221,7 +221,7 @@ impl SessionRequest {
     async fn refuse(&self, request: &RawValue) {
         if let Ok(Message::Request { id, method }) = Message::parse(request.get().as_bytes()) {
             let headers = self.session.headers().clone();
-            // Whether it arrives is the server's business: it is the one that waits.
+            // If the refusal does not arrive, only the server is affected: it is the one that waits.
             self.transport.tell(&self.target, headers, refusal_of(id, &method)).await.ok();
         }
     }
@@ -245,8 +245,7 @@ impl Drop for SessionRequest {
     }
 }
 
-/// A `ping` is answered, as every peer must; anything else is a method that we do not have, which we did
-/// not claim either.
+/// Answers a `ping`, as every peer must. Any other method is refused: we do not have it, and did not claim to.
 fn refusal_of(id: &RawValue, method: &str) -> Vec<u8> {
     let answer = if method == "ping" {
         r#""result":{}"#.to_owned()

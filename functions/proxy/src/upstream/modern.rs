@@ -1,6 +1,6 @@
 //! Requests to modern servers: each is one self-contained POST
 //! ([Streamable HTTP, request metadata](https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#request-metadata)),
-//! with a call's arguments mirrored into headers where its tool asks for that.
+//! with a call's arguments mirrored into headers where its tool asks for it.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ impl<'a> ModernMessage<'a> {
 }
 
 impl UpstreamClient {
-    /// To a modern server, as it came.
+    /// Relays a message unchanged to a modern server.
     pub async fn relay_modern(
         &self,
         target: &Target,
@@ -57,8 +57,8 @@ impl UpstreamClient {
         self.beside(transport.relay(Method::POST, target, headers, Some(body), id, timeouts)).await
     }
 
-    /// A call of a tool whose caller does not know which arguments the server wants in headers. It is sent once more if
-    /// the server refuses it unread since that has changed.
+    /// A call of a tool whose caller does not know which arguments the server wants in headers. If the server refuses
+    /// the call unread because this has changed, the call is sent once more.
     pub(crate) async fn relay_modern_call(
         &self,
         target: &Target,
@@ -81,8 +81,8 @@ impl UpstreamClient {
         relay(self.shared.known_headers.learn(target, &mut list)).await
     }
 
-    /// Whether the `Mcp-Param-*` headers of a stateless client agree with its call of a handshake server's tool, which
-    /// has never heard of such headers. The server's list is asked for only if there are any.
+    /// Whether the `Mcp-Param-*` headers of a stateless client agree with its call, for a tool of a handshake server,
+    /// which does not know such headers. The server's list is requested only if the client sent such headers.
     pub(crate) async fn check_param_headers(
         &self,
         target: &Target,

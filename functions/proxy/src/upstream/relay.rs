@@ -1,4 +1,4 @@
-//! One HTTP exchange: a message goes out, and what comes back is read as it comes.
+//! One HTTP exchange: a message is sent, and the answer is read as it comes.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::message::Request;
 use super::transport::{MAX_ERROR_BYTES, ResponseKind, SESSION_ID, Transport};
 use super::{Target, UpstreamError};
 
-/// How long a stream may be silent, and last.
+/// How long a stream may be silent, and how long it may last.
 #[derive(Clone, Copy)]
 pub(super) struct StreamTimeouts {
     pub(super) idle: Duration,
@@ -31,8 +31,8 @@ impl Transport {
         }
     }
 
-    /// Sends a message, or opens a stream with `GET`, and gives what comes back as it comes. `id` is the
-    /// request's; without one nothing is asked. An error says that the request may have been taken.
+    /// Sends a message, or opens a stream with `GET`, and returns the answer as it comes. `id` is the request's;
+    /// without an id, nothing is asked. An error says that the server may have taken the request.
     pub(super) async fn relay(
         &self,
         method: Method,
@@ -42,7 +42,7 @@ impl Transport {
         id: Option<&RawValue>,
         timeouts: StreamTimeouts,
     ) -> Result<RelayedResponse, UpstreamError> {
-        // Boxed, since it is a part of many futures, and a large one.
+        // Boxed, since it is a part of many futures, and is large.
         let relayed = Box::pin(self.relay_message(method, target, headers, body, id, timeouts)).await;
         relayed.map_err(|error| error.while_calling(id.is_some()))
     }
@@ -89,7 +89,7 @@ impl Transport {
         }
         let text = tokio::time::timeout_at(until, body.collect()).await.map_err(|_| late())?;
         if id.is_none() {
-            // Nothing was asked, so what it says does not matter.
+            // Nothing was asked, so the content of the answer does not matter.
             return if status.is_success() {
                 Ok(RelayedResponse::nothing(session_id))
             } else {

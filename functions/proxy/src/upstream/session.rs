@@ -26,13 +26,13 @@ use super::{InboundRequest, Target, UpstreamError};
 const MAX_SESSION_ID_BYTES: usize = 1024;
 const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
-/// A handshake's outcome: the headers that every further request carries. When nobody holds it any more, it is to
-/// be ended at the server.
+/// The outcome of a handshake: the headers that every further request carries. When it is dropped, the session is to be
+/// ended at the server.
 pub(super) struct Session {
     headers: HeaderMap,
     /// The `InitializeResult`'s own bytes.
     initialized: Box<RawValue>,
-    /// What lets its end in.
+    /// With the credential that is used to end the session.
     target: Target,
     session_closer: Arc<SessionCloser>,
     /// Whether the server has ended it.
@@ -56,10 +56,10 @@ impl Session {
         &self.initialized
     }
 
-    /// Whether `answer` says that this session is no more, before the request was looked at.
+    /// Whether `answer` says that this session has ended, and that the request was not processed.
     ///
-    /// The specification's sign is HTTP 404. A 400 with an error that belongs to no request is what
-    /// the reference servers answer to an id that they don't know.
+    /// By the specification, the sign of this is HTTP 404. The reference servers answer an unknown session id with a
+    /// 400 and an error that belongs to no request.
     pub(super) fn is_ended_by(&self, answer: &Result<RelayedResponse, UpstreamError>) -> bool {
         self.headers.contains_key(SESSION_ID)
             && match answer {
@@ -85,7 +85,7 @@ impl Sessions {
         Self { open: Cache::new(capacity), session_closer: Arc::default() }
     }
 
-    /// The credential's session, opened if there is none. Callers that come at once share one handshake.
+    /// The credential's session. It is opened if there is none. Concurrent callers share one handshake.
     pub(super) async fn of(
         &self,
         transport: &Transport,
@@ -101,7 +101,7 @@ impl Sessions {
             .await
     }
 
-    /// Drops `session`, which the server has ended, unless it has been replaced meanwhile.
+    /// Drops `session`, which the server has ended, unless it has been replaced in the meantime.
     pub(super) fn discard(&self, target: &Target, session: &Arc<Session>) {
         session.is_over.store(true, Ordering::Relaxed);
         self.open.remove_if(&target.credential_ref(), |open| Arc::ptr_eq(open, session));
@@ -132,14 +132,14 @@ async fn shake_hands(
         if !visible || session_id.is_empty() || session_id.len() > MAX_SESSION_ID_BYTES {
             return Err(UpstreamError::protocol("a session id that is none"));
         }
-        // Whoever has the id has the session.
+        // A session id is a secret: it gives access to the session.
         session_id.set_sensitive(true);
         headers.insert(SESSION_ID, session_id);
     }
     let session = Session {
         headers,
         initialized: result,
-        // Its end is on no request's way.
+        // The end of the session belongs to no request.
         target: Target { inbound: InboundRequest::default(), ..target.clone() },
         session_closer: Arc::clone(session_closer),
         is_over: AtomicBool::new(false),

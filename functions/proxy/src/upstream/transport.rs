@@ -1,5 +1,5 @@
-//! The connections to servers: a request goes out with its credential, and the statuses that end everything come
-//! back as errors
+//! The connections to servers. A request is sent with its credential. Statuses that end the exchange come back as
+//! errors
 //! ([Streamable HTTP](https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http)).
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const BOTH_ANSWERS: HeaderValue = HeaderValue::from_static("application/json, te
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Header fields of one answer. Their bytes are bounded by hyper's read buffer (about 400 KiB).
+/// The most header fields in one answer. hyper's read buffer bounds their bytes (about 400 KiB).
 const MAX_HEADERS: usize = 100;
 /// An HTTP error's body is read for its JSON-RPC error, which is short.
 pub(super) const MAX_ERROR_BYTES: usize = 64 * 1024;
@@ -46,7 +46,7 @@ impl Transport {
         Self { http, config }
     }
 
-    /// Sets up TLS. If that fails, the first call says so.
+    /// Sets up TLS. If this fails, the first call returns the error.
     pub(super) fn prepare(&self) {
         let _ = self.http.get();
     }
@@ -64,14 +64,14 @@ impl Transport {
     ) -> Result<(), UpstreamError> {
         let response = self.send(http::Method::POST, target, headers, Some(body.into())).await?;
         let status = response.status();
-        // Read to its end, and the connection can be used again; a stream might have none.
+        // If the body is read to its end, the connection can be used again. A stream might have no end.
         if !matches!(ResponseKind::of(response.headers()), Some(ResponseKind::Events)) {
             BoundedBody::of(response, MAX_ERROR_BYTES, self.config.idle_timeout)?.collect().await.ok();
         }
         if status.is_success() { Ok(()) } else { Err(UpstreamError::Status { status, sent: false }) }
     }
 
-    /// Sends, and turns the statuses that end everything into errors.
+    /// Sends a request, and turns statuses that end the exchange into errors.
     pub(super) async fn send(
         &self,
         method: http::Method,
@@ -138,7 +138,7 @@ fn challenge(headers: &HeaderMap) -> Option<String> {
     (value.len() <= MAX_CHALLENGE_BYTES).then(|| value.to_owned())
 }
 
-/// An error from before there was a connection, or from after. The URL is taken out of it.
+/// An error from before or after the connection was made. The URL is taken out of it.
 fn unsent_or_interrupted(error: reqwest::Error) -> UpstreamError {
     if let Some(refusal) = refusal_in(&error) {
         return refusal.into();
