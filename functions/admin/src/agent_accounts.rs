@@ -34,25 +34,25 @@ pub(crate) fn routes() -> Routes<Arc<Core>> {
         .mount(handlers!(revoke_secret))
 }
 
-/// An agent account, for those who manage it.
+/// An agent account, for users who manage it.
 #[derive(Debug, Serialize, ToSchema)]
 struct AgentAccount {
-    /// Also its OAuth `client_id`.
+    /// Also the account's OAuth `client_id`.
     #[schema(value_type = Uuid)]
     id: AgentAccountId,
     name: String,
-    /// A disabled account gets no tokens, and those it has are refused, also once it is enabled again.
+    /// A disabled account gets no tokens. The tokens that it has are refused, also after it is enabled again.
     active: bool,
-    /// Who disabled it, while it is disabled: what an `admin` has disabled, only an admin enables. `null` also of an
-    /// account that was disabled before this was kept, which an admin might have been.
+    /// Who disabled the account, while it is disabled. If an `admin` disabled it, only an admin can enable it. It is
+    /// also `null` for an account that was disabled before this was kept, possibly by an admin.
     #[schema(required)]
     disabled_by: Option<DisabledBy>,
     #[schema(value_type = Uuid)]
     owner_user_id: UserId,
     /// The groups that policies can name.
     groups: Vec<String>,
-    /// The origins whose web pages may use its credentials, of those that the deployment allows; `null` for all of
-    /// these. What is no page is not concerned.
+    /// The origins whose web pages may use the account's credentials, out of the origins that the deployment allows.
+    /// `null` for all of these. Callers that are not web pages are not affected.
     #[schema(value_type = Option<Vec<String>>, required)]
     allowed_origins: Option<Vec<Origin>>,
     shared_grants: SharedGrants,
@@ -94,7 +94,7 @@ impl From<agents::AgentAccount> for AgentAccount {
     }
 }
 
-/// As what somebody disabled an agent account.
+/// The role in which a user disabled an agent account.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum DisabledBy {
@@ -111,13 +111,14 @@ impl From<agents::DisabledBy> for DisabledBy {
     }
 }
 
-/// Whose session grant can be the shared one, which users without a grant of their own use and which revokes all others.
+/// Whose session grant can be the shared one. Users without a grant of their own use the shared grant. Making a grant
+/// the shared one revokes all others.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum SharedGrants {
-    /// Whoever has an OAuth session at the server.
+    /// Every user with an OAuth session at the server.
     Anyone,
-    /// The account's owner, and admins. What others have shared serves nobody but themselves.
+    /// The account's owner, and admins. A grant that another user has shared serves only that user.
     Managers,
 }
 
@@ -139,7 +140,7 @@ impl From<SharedGrants> for agents::SharedGrants {
     }
 }
 
-/// An agent account, for those who can delegate to it.
+/// An agent account, for users who can delegate to it.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct AgentAccountSummary {
@@ -151,7 +152,7 @@ struct AgentAccountSummary {
 
 /// The agent accounts that the caller manages
 ///
-/// All of them for admins, their own for others.
+/// Admins see all accounts. Other users see their own.
 #[utoipa::path(
     get,
     path = path::AGENT_ACCOUNTS,
@@ -174,23 +175,23 @@ async fn list(
 #[serde(deny_unknown_fields)]
 struct CreateAgentAccount {
     name: Name,
-    /// Who manages it beside the admins; the caller if left out.
+    /// The user who manages the account beside the admins. The caller if left out.
     #[serde(default)]
     #[schema(value_type = Option<Uuid>)]
     owner_user_id: Option<UserId>,
-    /// None if left out.
+    /// No groups if left out.
     #[serde(default)]
     groups: Option<Groups>,
-    /// Whose web pages may use its credentials, of those that the deployment allows: all of these if left out, none if
-    /// empty.
+    /// The origins whose web pages may use the account's credentials, out of the origins that the deployment allows.
+    /// All of these if left out, none if empty.
     #[serde(default)]
     allowed_origins: Option<Origins>,
-    /// The deployment's default if left out: `anyone`, if it has set none.
+    /// The deployment's default if left out. This is `anyone`, unless the deployment has set another.
     #[serde(default)]
     shared_grants: Option<SharedGrants>,
 }
 
-/// An agent account with its first client secret, at the only time that its text is known.
+/// An agent account with its first client secret. The secret's text is shown only here.
 #[derive(Debug, Serialize, ToSchema)]
 struct CreatedAgentAccount {
     #[serde(flatten)]
@@ -240,7 +241,7 @@ async fn create(
     Ok((StatusCode::CREATED, Json(created)))
 }
 
-/// Any user sees what they can delegate to; the rest is for those who manage it.
+/// Every user sees the part that is needed to delegate. Only users who manage the account see the rest.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 enum VisibleAgentAccount {
@@ -250,7 +251,7 @@ enum VisibleAgentAccount {
 
 /// An agent account
 ///
-/// Admins and its owner see all of it, others what it is called and whether it is active.
+/// Admins and its owner see all of it. Other users see its name and whether it is active.
 #[utoipa::path(
     get,
     path = path::AGENT_ACCOUNT,
@@ -274,28 +275,30 @@ async fn get(
     }))
 }
 
-/// What to change; what is left out stays as it is, and so does what is `null`, but for `allowed_origins`.
+/// The fields to change. A field that is left out stays as it is. So does a field that is `null`, except
+/// `allowed_origins`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[allow(clippy::option_option, reason = "left out, null and a list are three things")]
 #[serde(deny_unknown_fields)]
 struct UpdateAgentAccount {
     #[serde(default)]
     name: Option<Name>,
-    /// An account that an admin has disabled is enabled by admins only.
+    /// If an admin has disabled the account, only an admin can enable it.
     #[serde(default)]
     active: Option<bool>,
-    /// Admins only: who manages it from now on, a user who is there and active.
+    /// Admins only. The user who manages the account from now on. The user must exist and be active.
     #[serde(default)]
     #[schema(value_type = Option<Uuid>)]
     owner_user_id: Option<UserId>,
-    /// Admins only: policies decide by them.
+    /// Admins only, since policies decide by groups.
     #[serde(default)]
     groups: Option<Groups>,
-    /// Whose web pages may use its credentials, of those that the deployment allows; `null` for all of these.
+    /// The origins whose web pages may use the account's credentials, out of the origins that the deployment allows.
+    /// `null` for all of these.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<Origins>)]
     allowed_origins: Option<Option<Origins>>,
-    /// From `managers` to `anyone` for admins only.
+    /// Only admins can change `managers` to `anyone`.
     #[serde(default)]
     shared_grants: Option<SharedGrants>,
 }
@@ -307,7 +310,7 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Res
 
 /// Change an agent account
 ///
-/// Admins and its owner. In force from the agent's next call on.
+/// Admins and its owner. Takes effect from the agent's next call.
 #[utoipa::path(
     patch,
     path = path::AGENT_ACCOUNT,
@@ -344,7 +347,7 @@ struct ClientSecret {
     id: SecretId,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
-    /// Until when it works; `null` for until it is revoked.
+    /// When the secret stops working. `null` if it works until it is revoked.
     #[schema(value_type = Option<String>, format = DateTime, required)]
     expires_at: Option<Timestamp>,
 }
@@ -358,7 +361,7 @@ impl From<agents::ClientSecret> for ClientSecret {
 
 /// An agent account's client secrets
 ///
-/// Two at most, for rotation. Admins and the account's owner.
+/// At most two, for rotation. Admins and the account's owner.
 #[utoipa::path(
     get,
     path = path::CLIENT_SECRETS,
@@ -377,17 +380,17 @@ async fn list_secrets(
     Ok(Json(secrets.into_iter().map(ClientSecret::from).collect()))
 }
 
-/// All of it may be left out, the body too; `null` is the same as no body.
+/// Every field may be left out, and so may the body. `null` is the same as no body.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct AddClientSecret {
-    /// Until when, in the future; until it is revoked if left out.
+    /// When the secret stops working, in the future. If left out, it works until it is revoked.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
 }
 
-/// A client secret at the only time that its text is known.
+/// A client secret. Its text is shown only here.
 #[derive(Debug, Serialize, ToSchema)]
 struct AddedClientSecret {
     #[serde(flatten)]
@@ -398,7 +401,8 @@ struct AddedClientSecret {
 
 /// Add a client secret
 ///
-/// Admins and the account's owner; while an admin has it disabled, admins only. 409 if there are two live ones already.
+/// Admins and the account's owner. While an admin has the account disabled, admins only. 409 if there are two live
+/// secrets already.
 #[utoipa::path(
     post,
     path = path::CLIENT_SECRETS,
@@ -426,7 +430,7 @@ async fn add_secret(
 
 /// Revoke a client secret
 ///
-/// Admins and the account's owner. Tokens that were issued under it are refused from the next call on.
+/// Admins and the account's owner. Tokens that were issued with the secret are refused from the next call on.
 #[utoipa::path(
     delete,
     path = path::CLIENT_SECRET,

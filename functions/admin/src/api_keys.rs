@@ -1,5 +1,5 @@
-//! `/api/v1/api-keys` and `/api/v1/users/{user_id}/api-keys`: a user's API keys, one's own or, for admins,
-//! anybody's.
+//! `/api/v1/api-keys` and `/api/v1/users/{user_id}/api-keys`: a user's API keys. Users manage their own keys, admins
+//! those of every user.
 
 use std::sync::Arc;
 
@@ -36,12 +36,12 @@ struct ApiKey {
     #[schema(value_type = Uuid)]
     id: ApiKeyId,
     name: String,
-    /// Its owner: whoever calls with it is this user.
+    /// The key's owner. A call with the key is a call by this user.
     #[schema(value_type = Uuid)]
     user_id: UserId,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
-    /// Until when it works; `null` for until it is revoked.
+    /// When the key stops working. `null` if it works until it is revoked.
     #[schema(value_type = Option<String>, format = DateTime, required)]
     expires_at: Option<Timestamp>,
 }
@@ -77,13 +77,13 @@ async fn list_mine(
 #[serde(deny_unknown_fields)]
 struct CreateApiKey {
     name: Name,
-    /// Until when, in the future; until it is revoked if left out.
+    /// When the key stops working, in the future. If left out, it works until it is revoked.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
 }
 
-/// An API key at the only time that its text is known.
+/// An API key. Its text is shown only here.
 #[derive(Debug, Serialize, ToSchema)]
 struct CreatedApiKey {
     #[serde(flatten)]
@@ -93,7 +93,7 @@ struct CreatedApiKey {
     key: ShownOnce,
 }
 
-/// Create an API key for oneself
+/// Create an API key for the caller
 #[utoipa::path(
     post,
     path = path::API_KEYS,
@@ -114,9 +114,9 @@ async fn create(
     Ok((StatusCode::CREATED, Json(CreatedApiKey { api_key: key.into(), key: ShownOnce(text) })))
 }
 
-/// Revoke one of one's own API keys
+/// Revoke one of the caller's API keys
 ///
-/// It is refused from the next call on.
+/// The key is refused from the next call on.
 #[utoipa::path(
     delete,
     path = path::API_KEY,
@@ -139,7 +139,7 @@ async fn revoke_mine(
 
 /// A user's API keys
 ///
-/// Anybody's for admins, their own for others.
+/// Admins see every user's keys. Other users see their own.
 #[utoipa::path(
     get,
     path = path::USER_API_KEYS,
@@ -162,7 +162,7 @@ async fn list_for_user(
 
 /// Revoke a user's API key
 ///
-/// Anybody's for admins, their own for others. It is refused from the next call on.
+/// Admins can revoke every user's keys, other users their own. The key is refused from the next call on.
 #[utoipa::path(
     delete,
     path = path::USER_API_KEY,

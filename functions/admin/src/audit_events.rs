@@ -32,13 +32,13 @@ pub(crate) fn routes() -> Routes<Arc<Core>> {
     Routes::new().mount(handlers!(list(ListFilter, PagingParams))).mount(handlers!(follow(FeedParams)))
 }
 
-/// An event of the audit trail. Every field is always there, `null` where it does not apply.
+/// An event of the audit trail. Every field is always there, and is `null` where it does not apply.
 #[derive(Debug, Serialize, ToSchema)]
 struct AuditEvent {
-    /// Sorts by time.
+    /// Ids sort by time.
     #[schema(value_type = Uuid)]
     id: EventId,
-    /// When it was stored: at the end of a call, before its answer. The request came `duration_ms` earlier.
+    /// When the event was stored: at the end of a call, before its answer. The request arrived `duration_ms` earlier.
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
     #[schema(schema_with = action)]
@@ -46,18 +46,18 @@ struct AuditEvent {
     outcome: Outcome,
     #[schema(value_type = Option<Uuid>, required)]
     agent_account_id: Option<AgentAccountId>,
-    /// Who acted, or who was acted for.
+    /// The user who acted, or who was acted for.
     #[schema(value_type = Option<Uuid>, required)]
     user_id: Option<UserId>,
     #[schema(value_type = Option<String>, required)]
     server_id: Option<ServerId>,
-    /// Which credential was used: its kind and id, never itself.
+    /// The credential that was used: its kind and id, never the credential itself.
     #[schema(required)]
     credential: Option<String>,
     /// The `jti` of the token that was issued or revoked.
     #[schema(required)]
     token_id: Option<Uuid>,
-    /// What was changed, such as `policy:` and its id.
+    /// The thing that was changed, such as `policy:` and its id.
     #[schema(required)]
     subject: Option<String>,
     #[schema(required)]
@@ -67,20 +67,20 @@ struct AuditEvent {
     arguments_sha256: Option<String>,
     /// The policies that decided.
     policies: Vec<String>,
-    /// Whose OAuth session was used upstream.
+    /// The user whose OAuth session was used upstream.
     #[schema(value_type = Option<Uuid>, required)]
     credentials_of: Option<UserId>,
-    /// The session grant that allowed it.
+    /// The session grant that allowed the call.
     #[schema(value_type = Option<Uuid>, required)]
     grant_id: Option<GrantId>,
-    /// Why it was refused or failed, or what it was changed to.
+    /// Why the action was refused or failed, or what the thing was changed to.
     #[schema(required)]
     detail: Option<String>,
     /// The `x-request-id` of the answer.
     request_id: Uuid,
     #[schema(schema_with = ip_address, required)]
     source_ip: Option<IpAddr>,
-    /// Milliseconds from the request's coming to the event's storing.
+    /// Milliseconds from the arrival of the request to the storing of the event.
     #[schema(required)]
     duration_ms: Option<u64>,
 }
@@ -93,11 +93,11 @@ fn action() -> Object {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Outcome {
-    /// It was allowed, and done.
+    /// The action was allowed, and done.
     Allowed,
-    /// It was refused: nothing was done.
+    /// The action was refused, and nothing was done.
     Denied,
-    /// It was allowed, and failed: for a tool call, the upstream server may have been reached.
+    /// The action was allowed, and failed. For a tool call, the upstream server may have been reached.
     Failed,
 }
 
@@ -137,21 +137,21 @@ impl From<audit::Event> for AuditEvent {
     }
 }
 
-/// All that is given must hold.
+/// Only events that match all given filters.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct ListFilter {
     #[param(value_type = Option<Uuid>)]
     agent_account_id: Option<AgentAccountId>,
-    /// Who acted, or who was acted for.
+    /// The user who acted, or who was acted for.
     #[param(value_type = Option<Uuid>)]
     user_id: Option<UserId>,
     #[param(value_type = Option<String>, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$")]
     server_id: Option<ServerId>,
-    /// The first moment; 31 days before `to` if left out.
+    /// The first moment. 31 days before `to` if left out.
     #[param(value_type = Option<String>, format = DateTime)]
     from: Option<Timestamp>,
-    /// The last moment; now if left out.
+    /// The last moment. Now if left out.
     #[param(value_type = Option<String>, format = DateTime)]
     to: Option<Timestamp>,
 }
@@ -165,10 +165,9 @@ impl From<ListFilter> for Filter {
 
 /// The audit trail, newest first
 ///
-/// All of it for admins, for others what they did and what was done for them. Without an agent account, a
-/// user or a server the range is 31 days at most. A page can hold fewer events than `limit`, and none at
-/// all, while there are more: go on as long as there is a `Link` to the next. To be told of all that comes, read
-/// `/api/v1/audit-events/feed`.
+/// Admins see all events. Other users see what they did, and what was done for them. Without an agent account, a user
+/// or a server, the range is at most 31 days. A page can hold fewer events than `limit`, or none, while there are more:
+/// continue as long as there is a `Link` to the next page. To follow all new events, read `/api/v1/audit-events/feed`.
 #[utoipa::path(
     get,
     path = path::AUDIT_EVENTS,
@@ -189,37 +188,37 @@ async fn list(
     Ok(Paged::new(&uri, events, AuditEvent::from))
 }
 
-/// Where in the feed, and how much of it.
+/// The position in the feed, and how many events to read.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct FeedParams {
-    /// The first moment, where there is no cursor yet; 31 days ago if left out.
+    /// The first moment, for a call without a cursor. 31 days ago if left out.
     #[param(value_type = Option<String>, format = DateTime)]
     from: Option<Timestamp>,
-    /// Events at most, 1 to 100; 100 if left out.
+    /// The most events to answer, 1 to 100. 100 if left out.
     #[param(minimum = 1, maximum = 100)]
     limit: Option<usize>,
-    /// Where to continue: the `cursor` of the answer before.
+    /// Where to continue: the `cursor` of the previous answer.
     #[param(format = "feed-cursor")]
     cursor: Option<String>,
 }
 
-/// A part of the audit trail, in its order.
+/// A part of the audit trail, in the order of the trail.
 #[derive(Debug, Serialize, ToSchema)]
 struct AuditFeed {
     /// Oldest first.
     events: Vec<AuditEvent>,
-    /// What to send as `cursor` the next time. It does not expire.
+    /// The `cursor` for the next call. It does not expire.
     cursor: String,
     /// Whether there may be more events already. If not, ask again after some seconds.
     more: bool,
 }
 
-/// The audit trail, oldest first, to be followed
+/// The audit trail, oldest first, for following it
 ///
-/// Admins only. Whoever asks again and again, each time with the `cursor` of the answer before, gets every event
-/// exactly once. So the feed ends 60 s before now: by then, what happened is stored. An answer can hold fewer events
-/// than `limit`, and none at all, while there are more: `more` tells.
+/// Admins only. A client that asks again and again, each time with the `cursor` of the previous answer, gets every
+/// event exactly once. For this, the feed ends 60 s before now: by then, all events are stored. An answer can hold
+/// fewer events than `limit`, or none, while there are more. `more` says whether there are.
 #[utoipa::path(
     get,
     path = path::AUDIT_FEED,

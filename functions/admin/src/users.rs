@@ -32,19 +32,19 @@ pub(crate) fn routes() -> Routes<Arc<Core>> {
 pub(crate) struct User {
     #[schema(value_type = Uuid)]
     id: UserId,
-    /// In lower case. The same address in another spelling is the same user's.
+    /// In lower case. The same address in another spelling belongs to the same user.
     #[schema(required)]
     email: Option<String>,
     #[schema(required)]
     name: Option<String>,
     role: Role,
-    /// A deactivated user can do nothing, and nobody can act for them.
+    /// A deactivated user can do nothing, and no agent can act for them.
     active: bool,
     /// The same as `active`.
     is_active: bool,
     /// The groups that policies can name.
     groups: Vec<String>,
-    /// By what issuers know the user: for admins, and where there are any.
+    /// The issuers' names for the user. Only admins see them, and only if there are any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     identities: Vec<Identity>,
@@ -89,7 +89,7 @@ impl User {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Role {
-    /// Manages what is their own.
+    /// Manages their own things.
     User,
     /// Manages everything.
     Admin,
@@ -135,7 +135,7 @@ async fn list(
     Ok(Paged::new(&uri, users, |user| User::seen_by(&caller, user)))
 }
 
-/// A new user. By `identity`, or by `email` where the issuer is configured so, their JWTs lead to them.
+/// A new user. Their JWTs are matched to them by `identity`, or by `email` if the issuer is configured so.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct CreateUser {
@@ -147,7 +147,7 @@ struct CreateUser {
     /// `user` if left out.
     #[serde(default)]
     role: Option<Role>,
-    /// None if left out.
+    /// No groups if left out.
     #[serde(default)]
     groups: Option<Groups>,
     #[serde(default, deserialize_with = "extract::object")]
@@ -181,7 +181,7 @@ impl From<NewIdentity> for users::Identity {
     }
 }
 
-/// What issuers know a user by: at most one subject of each.
+/// The issuers' names for a user: at most one subject for each issuer.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(try_from = "Vec<NewIdentity>")]
 #[schema(value_type = HashSet<NewIdentity>, max_items = 10)]
@@ -231,7 +231,7 @@ async fn create(
 
 /// A user
 ///
-/// Anybody for admins, themselves for others.
+/// Admins see every user. Other users see themselves.
 #[utoipa::path(
     get,
     path = path::USER,
@@ -251,7 +251,7 @@ async fn get(
     Ok(Json(User::seen_by(&caller, user)))
 }
 
-/// What to change; what is left out or `null` stays as it is.
+/// The fields to change. A field that is left out or `null` stays as it is.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct UpdateUser {
@@ -263,16 +263,16 @@ struct UpdateUser {
     active: Option<bool>,
     #[serde(default)]
     groups: Option<Groups>,
-    /// All that the user is to have: an issuer that is left out does not know them any more, and its next subject with
-    /// their email may be bound to them, if it links by email.
+    /// All identities that the user is to have. An issuer that is left out no longer knows the user. If that issuer
+    /// links by email, its next subject with the user's email may be bound to the user.
     #[serde(default)]
     identities: Option<Identities>,
 }
 
 /// Change a user
 ///
-/// Admins only. In force from the user's next call on. 409 for admins who would deactivate or demote
-/// themselves, for an identity that is another user's, and for taking one from a deactivated user.
+/// Admins only. Takes effect from the user's next call. 409 if admins would deactivate or demote themselves, if an
+/// identity belongs to another user, and if an identity would be taken from a deactivated user.
 #[utoipa::path(
     patch,
     path = path::USER,

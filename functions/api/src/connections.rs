@@ -6,21 +6,21 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Connect {
-    /// Scope to ask for beside what the server asks for and the present session has (RFC 6749 section 3.3):
-    /// what an `insufficient_scope` error named.
+    /// Scope to ask for, in addition to what the server asks for and what the present session has (RFC 6749 section
+    /// 3.3). An `insufficient_scope` error names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(example = "chat:write"))]
     pub scope: Option<String>,
 }
 
-/// The way to the server's authorization server.
+/// The address of the server's authorization server, for the caller's browser.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Connecting {
-    /// To be opened in the caller's browser.
+    /// The URL to open in the caller's browser.
     #[cfg_attr(feature = "openapi", schema(format = "uri"))]
     pub authorization_url: String,
-    /// For how many seconds it can be used.
+    /// How many seconds the URL can be used.
     pub expires_in: u64,
 }
 
@@ -34,7 +34,7 @@ pub struct Connection {
     pub connected_at: String,
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: Option<String>,
-    /// Whether the session outlives `expires_at`: its tokens are then refreshed when they are needed.
+    /// Whether the session lasts beyond `expires_at`. If so, its tokens are refreshed when they are needed.
     pub renewable: bool,
     pub scope: Option<String>,
     /// Why the authorization server refused to renew the session, in its own words.
@@ -48,6 +48,6 @@ pub struct Connection {
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     Connected,
-    /// Its owner must connect again.
+    /// The session's owner must connect again.
     Expired,
 }

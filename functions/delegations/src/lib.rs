@@ -1,4 +1,4 @@
-//! `/api/v1/…/delegations`: a user lets an agent account act for them, and takes it back.
+//! `/api/v1/…/delegations`: a user lets an agent account act for them, and ends that again.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use http::{StatusCode, Uri};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-/// The function's routes. Put the edge around them: [`deputize_service::edge::around`].
+/// The function's routes, to be wrapped by [`deputize_service::edge::around`].
 pub fn router(core: Arc<Core>) -> Routes {
     Routes::new()
         .mount(handlers!(list_for_agent(ListFilter, PagingParams), create))
@@ -50,14 +50,14 @@ fn shown(DelegationView { delegation, delegator_email, is_active }: DelegationVi
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct ListFilter {
-    /// Only this person's. Another's than one's own is for admins and the account's owner.
+    /// Only delegations from this user. Only admins and the account's owner may name another user than themselves.
     #[param(value_type = Option<Uuid>)]
     delegator_user_id: Option<UserId>,
 }
 
 /// The delegations to an agent account
 ///
-/// All of them for admins and the account's owner, their own for others.
+/// Admins and the account's owner see all of them. Other users see their own.
 #[utoipa::path(
     get,
     path = path::AGENT_DELEGATIONS,
@@ -81,8 +81,8 @@ async fn list_for_agent(
 
 /// Delegate to an agent account
 ///
-/// The caller delegates for themselves. A delegation that is active and says the same is answered as it
-/// is; one that says something else is replaced, and tokens that rest on it die.
+/// The caller delegates on their own behalf. If an active delegation says the same, it is answered unchanged. If it
+/// says something else, it is replaced, and the tokens that depend on it stop working.
 #[utoipa::path(
     post,
     path = path::AGENT_DELEGATIONS,
@@ -128,8 +128,8 @@ async fn list_mine(
 
 /// Revoke a delegation
 ///
-/// One's own, or any to an account that the caller manages. Tokens that rest on it are refused from the
-/// next call on.
+/// The caller can revoke their own delegations, and every delegation to an account that they manage. Tokens that depend
+/// on the delegation are refused from the next call on.
 #[utoipa::path(
     delete,
     path = path::DELEGATION,

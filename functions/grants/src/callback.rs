@@ -1,4 +1,4 @@
-//! `/api/v1/oauth/callback`: where browsers come back to from authorization servers.
+//! `/api/v1/oauth/callback`: where authorization servers send browsers back to.
 
 use std::sync::Arc;
 
@@ -35,12 +35,12 @@ pub(crate) fn routes() -> Routes<Arc<Core>> {
     Routes::new().mount(handlers!(came_back(..), confirmed(..))).mount(handlers!(client_metadata(..)))
 }
 
-/// What an authorization server answers (RFC 6749 sections 4.1.2 and 4.1.2.1, RFC 9207 section 2).
+/// The answer of an authorization server (RFC 6749 sections 4.1.2 and 4.1.2.1, RFC 9207 section 2).
 #[derive(Debug, Default, Deserialize, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
 #[serde(default)]
 struct Callback {
-    /// The connection that was begun. Good once.
+    /// The connection that was begun. It can be used once.
     state: Option<String>,
     code: Option<String>,
     /// The authorization server's issuer.
@@ -51,8 +51,8 @@ struct Callback {
 
 /// Finish a connection
 ///
-/// Where a browser comes back to from an authorization server. It must be the browser, or the user, that
-/// began; a browser that cannot show that is asked to confirm. Answers a page.
+/// Authorization servers send the browser back to this address. It must be the browser, or the user, that began the
+/// connection. A browser that cannot prove this is asked to confirm. The answer is a page.
 #[utoipa::path(
     get,
     path = path::CALLBACK,
@@ -60,7 +60,7 @@ struct Callback {
     tag = "connections",
     params(Callback),
     responses(
-        (status = 200, description = "Connected, or to be confirmed", content_type = "text/html", body = String),
+        (status = 200, description = "Connected, or waiting for confirmation", content_type = "text/html", body = String),
         (status = "4XX", description = "Not connected; the page says why", content_type = "text/html", body = String),
         (status = "5XX", description = "Not connected; the page says why", content_type = "text/html", body = String),
     ),
@@ -84,7 +84,7 @@ async fn came_back(State(core): State<Arc<Core>>, Context(request): Context, htt
 
 /// Confirm a connection
 ///
-/// What the page's button sends: whoever looks at it has read which account is being connected to what.
+/// The request that the page's button sends. The user has read on the page which account is being connected to what.
 #[utoipa::path(
     post,
     path = path::CALLBACK,
@@ -145,7 +145,7 @@ fn binding(headers: &HeaderMap, state: &str) -> Option<String> {
     cookies.find(|cookie| cookie.name() == name).map(|cookie| cookie.value().to_owned())
 }
 
-/// What this service says of itself to authorization servers
+/// What this service tells authorization servers about itself
 ///
 /// A Client ID Metadata Document
 /// ([client registration](https://modelcontextprotocol.io/specification/2026-07-28/basic/authorization/client-registration)):

@@ -56,7 +56,7 @@ struct ListFilter {
     /// Only grants for this server.
     #[param(value_type = Option<String>, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$")]
     server_id: Option<ServerId>,
-    /// Only this person's grants. Another's personal ones are not seen by that either.
+    /// Only grants from this user. Even so, another user's personal grants are not shown.
     #[param(value_type = Option<Uuid>)]
     grantor_user_id: Option<UserId>,
 }
@@ -69,8 +69,8 @@ impl From<ListFilter> for Filter {
 
 /// The session grants for an agent account that the caller may see
 ///
-/// Their own, and the shared ones; never another user's personal grant. One's own that somebody else has displaced says
-/// who and when.
+/// The caller's own grants, and the shared ones, but never another user's personal grant. If another user has displaced
+/// a grant of the caller, the grant says who and when.
 #[utoipa::path(
     get,
     path = path::SESSION_GRANTS,
@@ -92,11 +92,11 @@ async fn list(
     Ok(Paged::new(&uri, listing, shown))
 }
 
-/// Grant the use of one's own OAuth session
+/// Grant the use of the caller's OAuth session
 ///
-/// The caller must be connected to the server. Granting again answers the grant that stands, made shared
-/// or personal as asked. Sharing revokes everybody else's grants for this agent account and server; where the account's
-/// `shared_grants` is `managers`, it is for its owner and admins.
+/// The caller must be connected to the server. Granting again answers the existing grant, made shared or personal as
+/// requested. Sharing revokes all other users' grants for this agent account and server. If the account's
+/// `shared_grants` is `managers`, only its owner and admins may share.
 #[utoipa::path(
     post,
     path = path::SESSION_GRANTS,
@@ -118,11 +118,11 @@ async fn create(
     Ok((StatusCode::CREATED, Json(shown(grant))))
 }
 
-/// Flip one's own grant between personal and shared
+/// Switch the caller's grant between personal and shared
 ///
-/// Not idempotent: `shared` in the answer says what it is now. Making it shared revokes everybody else's
-/// grants for this agent account and server; where the account's `shared_grants` is `managers`, that is for its owner and
-/// admins.
+/// Not idempotent: `shared` in the answer says what the grant is now. Making it shared revokes all other users' grants
+/// for this agent account and server. If the account's `shared_grants` is `managers`, only its owner and admins may do
+/// that.
 #[utoipa::path(
     post,
     path = path::TOGGLE_SESSION_GRANT,
@@ -145,7 +145,7 @@ async fn toggle(
 
 /// Revoke a session grant
 ///
-/// One's own, or anybody's for an admin. Delegations are left alone.
+/// Users can revoke their own grants, admins every grant. Delegations are not changed.
 #[utoipa::path(
     delete,
     path = path::SESSION_GRANT,

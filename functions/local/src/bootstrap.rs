@@ -1,5 +1,5 @@
-//! `deputize bootstrap`: what a deployment's operator does once, after its stack was made. The functions have no
-//! rights to do it: signing keys and admins come from whoever has rights on the table.
+//! `deputize bootstrap`: what a deployment's operator does once, after the stack was made. The functions have no rights
+//! to do it: signing keys and admins are made by a person who has rights on the table.
 
 use std::{env, path::PathBuf, sync::Arc};
 
@@ -37,17 +37,17 @@ use crate::StartError;
 #[derive(Debug, clap::Args)]
 #[expect(clippy::doc_markdown, reason = "it is shown as help")]
 pub struct Options {
-    /// The first admin's email address. One who later signs in by an issuer that is trusted to link by email, with
+    /// The first admin's email address. A user who later signs in by an issuer that is trusted to link by email, with
     /// this address verified, is this admin.
     #[arg(long)]
     admin_email: String,
-    /// The DynamoDB table's name; else DEPUTIZE_TABLE.
+    /// The DynamoDB table's name. If left out, DEPUTIZE_TABLE.
     #[arg(long)]
     table: Option<String>,
-    /// The ARN of the KMS key that the functions have; else DEPUTIZE_VAULT_KMS_KEY or DEPUTIZE_VAULT_KEY.
+    /// The ARN of the KMS key that the functions use. If left out, DEPUTIZE_VAULT_KMS_KEY or DEPUTIZE_VAULT_KEY.
     #[arg(long)]
     kms_key: Option<String>,
-    /// Give an admin who is there already another API key.
+    /// Give an existing admin another API key.
     #[arg(long)]
     new_key: bool,
 }
@@ -86,9 +86,9 @@ pub async fn run(options: &Options) -> Result<(), StartError> {
 #[derive(Debug, clap::Args)]
 #[expect(clippy::doc_markdown, reason = "it is shown as help")]
 pub struct IssuersOptions {
-    /// A file with the JSON array that DEPUTIZE_TRUSTED_ISSUERS would have.
+    /// A file with the JSON array that DEPUTIZE_TRUSTED_ISSUERS would hold.
     file: PathBuf,
-    /// The DynamoDB table's name; else DEPUTIZE_TABLE.
+    /// The DynamoDB table's name. If left out, DEPUTIZE_TABLE.
     #[arg(long)]
     table: Option<String>,
 }
@@ -112,7 +112,7 @@ fn set(name: &str) -> Option<String> {
     env::var(name).ok().filter(|text| !text.trim().is_empty())
 }
 
-/// The table with this name, or with the environment's, if it is a table of Deputize's.
+/// The table with this name, or with the environment's, if it is a table of Deputize.
 async fn table(aws: &SdkConfig, name: Option<&str>) -> Result<Table, StartError> {
     let name = name.map(ToOwned::to_owned).or_else(|| set(TABLE.name));
     let name = name.ok_or_else(|| StartError::new(format!("which table? give --table, or set {TABLE}")))?;
@@ -142,7 +142,7 @@ async fn core(options: &Options) -> Result<Core, StartError> {
     Ok(Core::new(table, settings, issuers, vault, Arc::new(http)))
 }
 
-/// Checks that the table exists and is a table of Deputize's.
+/// Checks that the table exists and is a table of Deputize.
 async fn check_table(client: &Client, name: &str, region: &str) -> Result<(), StartError> {
     let described = client.describe_table().table_name(name).send().await.map_err(|error| match error {
         SdkError::ServiceError(refused) if matches!(refused.err(), DescribeTableError::ResourceNotFoundException(_)) => {

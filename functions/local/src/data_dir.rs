@@ -1,15 +1,14 @@
 //! The data directory: mode 0700, its files 0600, and one server at a time in it.
 //!
-//! **The root key** of the vault is the 32 bytes of `vault.key`. To change it, stop the server, append the
-//! file to `vault.previous.key`, which holds those before it one after the other, and delete it:
+//! **The root key** of the vault is the 32 bytes of `vault.key`. To change it, stop the server, append the file to
+//! `vault.previous.key`, and delete it. `vault.previous.key` holds all previous keys, one after the other:
 //!
 //! ```sh
 //! (cd data && umask 077 && cat vault.key >> vault.previous.key && rm vault.key)
 //! ```
 //!
-//! The next start makes a new one. What the previous ones sealed still opens, and is sealed anew when it is
-//! next used ([`deputize_core::vault`]); what is still sealed under a key that is not there any more does
-//! not open.
+//! The next start makes a new key. What was sealed under the previous keys still opens, and is sealed anew when it is
+//! next used ([`deputize_core::vault`]). What is sealed under a key that no longer exists does not open.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions, TryLockError},
@@ -33,7 +32,7 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Opens a data directory, and makes it if it is not there.
+    /// Opens a data directory. Makes it if it does not exist.
     pub fn open(path: &Path) -> Result<Self, Cause> {
         let at = |error: io::Error| {
             because(format!("the data directory {} cannot be used", path.display()), error)
@@ -81,7 +80,7 @@ impl DataDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        // This file is made by hand, and its maker may not have thought of the mode.
+        // This file is made by hand, possibly without the right mode.
         file.set_permissions(Permissions::from_mode(0o600))?;
         let mut bytes = Zeroizing::new(Vec::new());
         file.read_to_end(&mut bytes)?;

@@ -1,5 +1,5 @@
-//! Deputize in one process: every function's routes on an embedded DynamoDB, with a demo organization.
-//! What `cargo run` starts, and what the tests drive.
+//! Deputize in one process: every function's routes on an embedded DynamoDB, with a demo organization. `cargo run`
+//! starts it, and the tests use it.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use deputize_core::error::{Cause, chain};

@@ -21,7 +21,7 @@ struct Arguments {
     /// Port to listen on, at 127.0.0.1; 0 for any.
     #[arg(long, default_value_t = 8787)]
     port: u16,
-    /// Where everything is kept.
+    /// The directory in which everything is kept.
     #[arg(long, default_value = "data")]
     data_dir: PathBuf,
     /// Start without the demo organization, its MCP servers and its sign-in issuer.
@@ -31,17 +31,17 @@ struct Arguments {
     /// same --url and the same vault.key are one deployment.
     #[arg(long)]
     dynamodb_url: Option<String>,
-    /// Where the service is reached, if not where this process listens.
+    /// The service's address, if it is not the one at which this process listens.
     #[arg(long)]
     url: Option<String>,
-    /// Where the demo's MCP servers, issuer and authorization server are reached, if not where this process listens.
-    /// For the tests of a deployment, whose functions connect to no loopback address.
+    /// The address of the demo's MCP servers, issuer and authorization server, if it is not the one at which this
+    /// process listens. For the tests of a deployment, whose functions connect to no loopback address.
     #[arg(long, hide = true)]
     demo_url: Option<String>,
     /// Count the capacity that each DynamoDB request consumes, for /local/table-stats. For the benchmark.
     #[arg(long, hide = true)]
     measure: bool,
-    /// Fill the table with this many delegations and as many grants, and end. For the benchmark.
+    /// Fill the table with this many delegations and the same number of grants, and end. For the benchmark.
     #[arg(long, hide = true)]
     seed: Option<u32>,
 }
@@ -50,8 +50,8 @@ struct Arguments {
 enum Command {
     /// Make the first signing key and the first admin of a deployment on AWS, with the environment's AWS credentials
     Bootstrap(bootstrap::Options),
-    /// Store a list of trusted issuers that is too long for a function's environment in a deployment's table, and print
-    /// what the parameter for them is to be
+    /// Store a list of trusted issuers in a deployment's table, if the list is too long for a function's environment,
+    /// and print the value for the parameter
     TrustedIssuers(bootstrap::IssuersOptions),
 }
 

@@ -1,7 +1,7 @@
 //! The API description of all functions together.
 //!
-//! It is generated from the handlers and kept in `functions/admin/openapi.json`, from where the admin
-//! function serves it without linking the others. The test here fails when the two differ;
+//! It is generated from the handlers and kept in `functions/admin/openapi.json`. The admin function serves it from
+//! there, without linking the other functions. The test here fails when the two differ.
 //! `UPDATE_OPENAPI=1 cargo test -p deputize-local openapi` writes it anew.
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Filling a data directory for the benchmark: as many delegations and grants as asked for, as the service
-//! itself would have written them. Half of them are the demo's own agent account's, so that a call finds
-//! its items among a large partition too.
+//! Fills a data directory for the benchmark with a requested number of delegations and grants, written as the service
+//! itself would have written them. Half of them belong to the demo's own agent account, so that a call finds its items
+//! in a large partition.
 //!
-//! It goes past the SDK, by the engine's bulk loading: a million items in minutes.
+//! It does not use the SDK but the engine's bulk loading: a million items in minutes.
 
 use std::{collections::HashMap, time::Instant};
 

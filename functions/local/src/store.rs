@@ -1,7 +1,7 @@
 //! The embedded DynamoDB: dynoxide, on SQLite, behind the same SDK client that talks to AWS.
 //!
-//! The SDK serializes and signs a request as for AWS; instead of going out by TCP it is handed to the
-//! engine in this process.
+//! The SDK serializes and signs a request as for AWS. Instead of being sent by TCP, the request is handed to the engine
+//! in this process.
 
 use std::{path::Path, sync::Arc};
 
@@ -82,8 +82,8 @@ impl Store {
     /// The same, with a retention. The engine counts a request's capacity only with `measure`.
     pub async fn table_with(&self, measure: bool, retention: Retention) -> Result<Table> {
         let client = self.client();
-        // One round trip of a kind at a time: the engine answers one after the other. Requests that wait in
-        // the meantime share the next one.
+        // The engine answers one request after the other, so there is one round trip of a kind at a time. Requests that
+        // wait in the meantime share the next round trip.
         let options = TableOptions { round_trips_at_once: 1, measure, retention, ..TableOptions::default() };
         create_table(&client, &options.name).await?;
         let name = options.name.clone();
@@ -131,8 +131,8 @@ fn run<Q: DeserializeOwned, A: Serialize>(
     serde_json::to_vec(&answer).map_err(malformed)
 }
 
-/// A batch of puts in one SQLite transaction; the engine would use one for each item. This is the engine's
-/// bulk import. It does not count capacity, so a request that asks for that uses the slower way.
+/// A batch of puts in one SQLite transaction. The engine itself would use one transaction for each item. This is the
+/// engine's bulk import. It does not count capacity, so a request that asks for that uses the slower way.
 fn write_batch(
     db: &Database,
     mut request: BatchWriteItemRequest,

@@ -1,5 +1,5 @@
-//! What a call through the proxy begins with, at whichever endpoint: who says to be calling, which server, and
-//! what is needed on the way.
+//! What every call through the proxy begins with, at every endpoint: who claims to be calling, which server is called,
+//! and what the rest of the call needs.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub(crate) struct ProxyCall {
     pub(crate) headers: HeaderMap,
 }
 
-/// A caller, and the credential that is used up by letting them in.
+/// A caller, and the credential that the admission uses up.
 pub(crate) struct IncomingCall {
     pub(crate) call: ProxyCall,
     pub(crate) presented: PresentedCredential,
@@ -42,7 +42,7 @@ impl FromRequestParts<Proxy> for IncomingCall {
     async fn from_request_parts(parts: &mut Parts, state: &Proxy) -> Result<Self, ApiError> {
         state.prepare();
         let Context(request) = Context::from_request_parts(parts, state).await?;
-        // Who has no credential learns nothing of the path, and nobody's body is read before both.
+        // A caller without a credential learns nothing about the path. No body is read before both checks.
         let Credential(presented) = Credential::from_request_parts(parts, state).await?;
         let Path(server) = Path::from_request_parts(parts, state).await?;
         let Proxy { core, upstream, seen_approvals, .. } = state.clone();
@@ -52,12 +52,12 @@ impl FromRequestParts<Proxy> for IncomingCall {
 }
 
 impl ProxyCall {
-    /// The audit event of what is asked for.
+    /// The audit event of the call.
     pub(crate) fn audit(&self, presented: &PresentedCredential, action: Action) -> Result<CallAudit> {
         CallAudit::begin(&self.core, &self.request, presented, action, &self.server)
     }
 
-    /// Proves the caller and finds the server.
+    /// Authenticates the caller and finds the server.
     pub(crate) async fn admit(
         &self,
         presented: PresentedCredential,

@@ -1,7 +1,7 @@
-//! The audit event of a call: begun with what is known of the caller, stored before the answer leaves.
+//! The audit event of a call. It begins with what is known of the caller, and is stored before the answer is sent.
 //!
 //! If the caller closes the connection, the handler is dropped. Dropping stores the event, as one whose tool may have
-//! run. If the process dies after the call went out, no event exists: `docs/troubleshooting.md` tells callers.
+//! run. If the process dies after the call was sent, there is no event: `docs/troubleshooting.md` tells callers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,10 +19,10 @@ use deputize_core::{
 use deputize_service::{ApiError, response::classify};
 use http::StatusCode;
 
-/// The longest tool name that is recorded, in characters; longer ones are refused.
+/// The longest tool name that is recorded, in characters. Longer names are refused.
 pub(crate) const MAX_TOOL_NAME: usize = 256;
 
-/// The event of a stream whose opening is in the trail: nothing, unless we end it.
+/// The event for a stream whose opening is already in the trail. It is stored only if we end the stream.
 #[derive(Debug)]
 pub(crate) struct StreamAudit {
     opened: Event,
@@ -30,7 +30,7 @@ pub(crate) struct StreamAudit {
 }
 
 impl StreamAudit {
-    /// Stores that the stream was ended, and why. It ends in any case.
+    /// Stores that the stream was ended, and why. The stream ends even if this fails.
     pub(crate) async fn ended(self, request: &RequestContext, why: &Error) {
         if classify(why).0 == StatusCode::FORBIDDEN {
             request.measured.deny();
@@ -41,12 +41,12 @@ impl StreamAudit {
     }
 }
 
-/// A call's event until it is stored. If the caller goes away in the middle of the call, so does the
-/// handler; the event is then stored from here, since the tool may have run.
+/// A call's event until it is stored. If the caller closes the connection during the call, the handler is dropped. The
+/// event is then stored from here, since the tool may have run.
 #[derive(Debug)]
 pub(crate) struct CallAudit {
     pub(crate) event: Event,
-    /// What has been done if it succeeds.
+    /// What has been done if the call succeeds.
     pub(crate) done: Done,
     core: Arc<Core>,
     ended: bool,
@@ -54,7 +54,7 @@ pub(crate) struct CallAudit {
 
 impl Drop for CallAudit {
     fn drop(&mut self) {
-        // Whoever proved nothing is not recorded (see `end`).
+        // A caller who is not authenticated is not recorded (see `end`).
         if self.ended || self.event.credential.is_none() {
             return;
         }
@@ -63,7 +63,7 @@ impl Drop for CallAudit {
             _ => "The caller went away before the answer; the server may have been reached",
         });
         let core = Arc::clone(&self.core);
-        // Whoever ends or freezes the process waits for it.
+        // Code that ends or freezes the process waits for this.
         self.core.detach(async move {
             if let Err(error) = core.table.append(&event).await {
                 tracing::error!(request = %event.request_id, error = %chain(&error), "an abandoned call was not recorded");
@@ -72,9 +72,9 @@ impl Drop for CallAudit {
     }
 }
 
-/// What a call came to, if not to its result.
+/// A failure that a call can end with.
 pub(crate) trait NotDone: From<Error> + std::fmt::Display {
-    /// What the domain says, if it is not the edge's refusal.
+    /// The core's error. `None` if the edge refused the call.
     fn of_core(&self) -> Option<&Error>;
 }
 
@@ -111,13 +111,13 @@ impl CallAudit {
         self.event.arguments_sha256 = Some(sha256_hex(arguments.as_bytes()));
     }
 
-    /// Notes something that was seen on the way.
+    /// Notes something that was seen during the call.
     pub(crate) fn note(&mut self, what: &str) {
         let before = self.event.detail.take().map(|before| before + "; ").unwrap_or_default();
         self.event = self.event.clone().note(before + what);
     }
 
-    /// What the end of a stream is recorded with whose opening is stored by [`Self::end`].
+    /// What the end of a stream is recorded with. [`Self::end`] stores the stream's opening.
     pub(crate) fn stream_audit(&self) -> StreamAudit {
         StreamAudit { opened: self.event.clone(), core: Arc::clone(&self.core) }
     }
@@ -133,9 +133,9 @@ impl CallAudit {
         }
     }
 
-    /// Stores the event. Whatever the call came to, its caller learns of it only after this.
+    /// Stores the event. The caller learns of the outcome only after this.
     ///
-    /// A caller who has proven nothing is not recorded: there is nobody to record, and anybody could fill
+    /// A caller who is not authenticated is not recorded. There is no known caller to record, and anybody could fill
     /// the trail.
     pub(crate) async fn end<T, E: NotDone>(
         mut self,
@@ -175,7 +175,7 @@ impl CallAudit {
         let called = event.outcome != Outcome::Denied;
         match core.table.append(&event).await {
             Ok(()) => outcome,
-            // What could not be recorded is not answered as if it had been.
+            // If the call could not be recorded, its outcome is not answered.
             Err(error) if called => {
                 let done = if outcome.is_ok() { self.done } else { Done::Attempted };
                 tracing::error!(request = %request.id, ?done, tool = event.tool, error = %chain(&error), "not recorded");

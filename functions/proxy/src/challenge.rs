@@ -20,13 +20,13 @@ use http::{
 };
 use serde::Deserialize;
 
-/// The server that a path names, whatever else it names.
+/// The server that a path names. Other parts of the path are ignored.
 #[derive(Deserialize)]
 pub(crate) struct AtServer {
     server_id: ServerId,
 }
 
-/// Adds it to the challenge that any handler's 401 has.
+/// Adds this to the challenge of every handler's 401.
 pub(crate) async fn challenge(
     State(core): State<Arc<Core>>,
     at: Result<Path<AtServer>, ApiError>,
@@ -38,10 +38,10 @@ pub(crate) async fn challenge(
     if response.status() != StatusCode::UNAUTHORIZED {
         return response;
     }
-    // It may be answered before the body is read, and then the connection ends: a client that is not told so may
-    // send its next request into the closing connection, and see it fail (RFC 9112 section 9.6).
+    // The 401 may be answered before the body is read. Then the connection ends. A client that is not told so may send
+    // its next request into the closing connection, and that request fails (RFC 9112 section 9.6).
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    // What is no id names no server, and has no metadata.
+    // Text that is not an id names no server, and has no metadata.
     if let (Ok(Path(AtServer { server_id })), Some(said)) = (at, response.headers().get(WWW_AUTHENTICATE))
         && let Some(full) = with_metadata(&core, server_id, slash, said)
     {

@@ -9,7 +9,7 @@ use deputize_core::{
 
 use crate::upstream::{Said, UpstreamError};
 
-/// What the failure of a call means that was made with these credentials.
+/// What it means to the caller that a call with these credentials failed.
 pub(crate) fn failure(
     core: &Core,
     access: &Access,
@@ -18,7 +18,7 @@ pub(crate) fn failure(
 ) -> Error {
     let with_session = matches!(credentials, UpstreamCredentials::Session(_));
     let kind = match &error {
-        // The server does not take the token that we thought good.
+        // The server does not accept the token that we considered valid.
         UpstreamError::Unauthorized { .. } if with_session => return Error::SessionExpired,
         UpstreamError::Forbidden { www_authenticate: Some(challenge), .. } if with_session => {
             let challenge = Challenge::parse(challenge);

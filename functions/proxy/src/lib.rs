@@ -1,5 +1,5 @@
-//! `/api/v1/proxy/*`: calling the tools of MCP servers, as far as delegation and policies allow, with the
-//! right person's credentials.
+//! `/api/v1/proxy/*`: calls the tools of MCP servers, as far as delegation and policies allow, with the right person's
+//! credentials.
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -33,7 +33,7 @@ use deputize_service::routes::Routes;
 
 use self::{pins::SeenApprovals, upstream::UpstreamClient};
 
-/// What reads other people's bytes, for `fuzz/`.
+/// The parsers of other parties' bytes, for `fuzz/`.
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing {
     pub use crate::{
@@ -48,14 +48,14 @@ struct Proxy {
     core: Arc<Core>,
     upstream: UpstreamClient,
     seen_approvals: SeenApprovals,
-    /// Whether this process has begun to get ready for its first call.
+    /// Whether this process has begun to prepare for its first call.
     #[from_ref(skip)]
     prepared: Arc<Once>,
 }
 
 impl Proxy {
-    /// Begins, at a process's first call, with what every first call needs whatever it asks for. It goes on beside the
-    /// reads of the table, which is mostly waiting.
+    /// At a process's first call, begins the setup that every first call needs. It runs beside the reads of the table,
+    /// which mostly wait.
     fn prepare(&self) {
         self.prepared.call_once(|| {
             let upstream = self.upstream.clone();
@@ -67,7 +67,7 @@ impl Proxy {
     }
 }
 
-/// The function's routes, to be put [`deputize_service::edge::around`].
+/// The function's routes, to be wrapped by [`deputize_service::edge::around`].
 pub fn router(core: Arc<Core>, upstream: UpstreamClient) -> Routes {
     tools::routes()
         .merge(mcp::routes())

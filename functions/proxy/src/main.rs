@@ -8,7 +8,7 @@ use deputize_service::{
     lambda,
 };
 
-// One request at a time is all that Lambda gives a process.
+// Lambda gives a process one request at a time.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     lambda::run(Function::Proxy, |parts| {

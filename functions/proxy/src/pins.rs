@@ -1,4 +1,4 @@
-//! Holding back tools whose definitions are not the ones that an admin approved, and approving them.
+//! Holds back tools whose definitions differ from those that an admin approved, and approves definitions.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -37,13 +37,13 @@ pub(crate) fn routes() -> Routes<Proxy> {
 /// How long a call believes what a list has shown. A list itself is always judged as it comes.
 const BELIEVED_FOR: Duration = Duration::from_mins(5);
 
-/// Of which server, at which address, as whom, judged by which approval.
+/// Which server, at which address, as whom, judged by which approval.
 type ApprovalKey = (String, String, String, u64);
 
-/// Tools that are as they were approved, and when that was seen.
+/// Tools that are as they were approved, and when this was seen.
 type SeenApproval = (Instant, Arc<HashSet<String>>);
 
-/// What the last list showed, by whose it was.
+/// What the last list showed, for each key.
 #[derive(Clone)]
 pub(crate) struct SeenApprovals(Arc<Cache<ApprovalKey, SeenApproval>>);
 
@@ -59,7 +59,7 @@ impl Default for SeenApprovals {
     }
 }
 
-/// The approved definitions, where they matter.
+/// The approved definitions, if they matter for this server.
 pub(crate) async fn in_force(core: &Core, access: &Access) -> Result<Option<Arc<Pins>>> {
     match access.server.pinning {
         Pinning::Off => Ok(None),
@@ -67,8 +67,8 @@ pub(crate) async fn in_force(core: &Core, access: &Access) -> Result<Option<Arc<
     }
 }
 
-/// Whether a definition may be shown. The trail says which are not as they were approved. `list` has all of the
-/// definitions that come together, if there is anything to judge them by.
+/// Whether a definition may be shown. The trail says which definitions are not as they were approved. `list` has all
+/// definitions that come together, or is `None` if there is nothing to judge them by.
 pub(crate) fn is_shown(
     list: Option<&CheckedToolList<'_>>,
     access: &Access,
@@ -92,7 +92,7 @@ pub(crate) fn is_shown(
     }
 }
 
-/// Whether a tool may be called: as its definition is now, or was a few minutes ago.
+/// Whether a tool may be called, judged by its definition now or a few minutes ago.
 pub(crate) async fn require_callable(
     core: &Core,
     upstream: &UpstreamClient,
@@ -141,16 +141,16 @@ async fn approved_now(
 pub(crate) struct ApprovedTools {
     /// Their names.
     tools: Vec<String>,
-    /// The names of those that cannot be approved, since readers could differ about what they say: a name occurs
-    /// twice in the definition, in whatever case, or in the list.
+    /// The names of tools that cannot be approved, since readers could differ about what they say: a name occurs twice
+    /// in the definition, in the same or another case, or in the list.
     left_out: Vec<String>,
 }
 
 /// Approve a server's tools as they are
 ///
-/// Admins only. Asks the server for its tools, with the caller's own OAuth session if it wants one, and keeps a hash
-/// of each definition, of at most 2,000 tools. What `pinning` says is then done about definitions that differ: `warn`
-/// tells of them in the audit trail, `block` neither lists nor calls them.
+/// Admins only. Asks the server for its tools, with the caller's own OAuth session if the server wants one. Keeps a
+/// hash of each definition, of at most 2,000 tools. From then on, `pinning` decides what happens to definitions that
+/// differ: `warn` notes them in the audit trail, `block` neither lists nor calls them.
 #[utoipa::path(
     put,
     path = path::APPROVED_TOOLS,

@@ -1,4 +1,4 @@
-//! `POST /api/v1/proxy/{server_id}/tools` calls a tool; `GET` lists those that the caller may call.
+//! `POST /api/v1/proxy/{server_id}/tools` calls a tool. `GET` lists the tools that the caller may call.
 
 use axum::{
     extract::Request as HttpRequest,
@@ -32,7 +32,7 @@ pub(crate) fn routes() -> Routes<Proxy> {
     Routes::new().mount(handlers!(call, list))
 }
 
-/// Bytes of a call's body, its arguments included.
+/// The most bytes of a call's body, including the arguments.
 pub(crate) const MAX_BODY: usize = 4 * 1024 * 1024;
 
 /// An MCP `CallToolResult`, as the server gave it.
@@ -52,8 +52,8 @@ struct CallToolResult {
 
 /// Call a tool
 ///
-/// As the agent, on behalf of a user, or as a user. The policies of all concerned must permit the call;
-/// for a server that asks for OAuth, the caller's own session grant is used, else the shared one.
+/// As the agent, on behalf of a user, or as a user. The policies of all parties must permit the call. For a server that
+/// asks for OAuth, the caller's own session grant is used, or else the shared one.
 #[utoipa::path(
     post,
     path = path::TOOLS,
@@ -98,7 +98,7 @@ async fn call(
             Decision::Permitted(policies) => audit.permitted_by(&policies),
             Decision::Denied(denial) => return Err(Error::PolicyDenied(denial)),
         }
-        // A trace that the caller is in goes on in the call's own `_meta`, too, where MCP keeps it
+        // If the caller continues a trace, it also goes on in the call's own `_meta`, where MCP keeps it
         // (https://modelcontextprotocol.io/specification/2026-07-28/basic/index#meta).
         let traceparent = request.trace.traceparent().filter(|_| request.trace.is_continued());
         let mut upstream_access = UpstreamAccess::to(core, request, &access, &mut audit).await?;
@@ -156,8 +156,8 @@ async fn list(
     Ok(extract::Json(Tools { tools }))
 }
 
-/// The tools that are shown and that the caller may call. Others get their turn between two tools: there can be some
-/// thousands, and as many policies.
+/// The tools that are shown and that the caller may call. Other tasks get their turn between two tools: there can be
+/// some thousands of tools, and as many policies.
 async fn permitted(
     access: &Access,
     tools: Vec<Box<RawValue>>,

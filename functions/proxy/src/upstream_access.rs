@@ -1,5 +1,6 @@
-//! How a call that may go ahead gets into the server: whose credentials, presented how, and what it means if they are
-//! refused. Every request to a server goes by [`with_refresh`], so that each is made once more with a refreshed session.
+//! How a permitted call is authenticated at the server: with whose credentials, presented how, and what it means if the
+//! server refuses them. Every request to a server goes through [`with_refresh`], so that each can be made once more
+//! with a refreshed session.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::{
     upstream::{Authorization, InboundRequest, Target, UpstreamError},
 };
 
-/// The way into a server.
+/// The access to a server.
 pub(crate) struct UpstreamAccess {
     core: Arc<Core>,
     request: RequestContext,
@@ -27,8 +28,7 @@ pub(crate) struct UpstreamAccess {
 }
 
 impl UpstreamAccess {
-    /// With the credentials that are the caller's to use. An OAuth session that is about to expire is
-    /// refreshed first.
+    /// With the credentials that the caller may use. An OAuth session that is about to expire is refreshed first.
     pub(crate) async fn to(
         core: &Arc<Core>,
         request: &RequestContext,
@@ -50,12 +50,12 @@ impl UpstreamAccess {
         &self.core
     }
 
-    /// The caller was let in anew, as the same and with the same credentials.
+    /// The caller was admitted again, as the same caller and with the same credentials.
     pub(crate) fn readmitted(&mut self, access: Arc<Access>) {
         self.access = access;
     }
 
-    /// [`with_refresh`] of a request whose failure is told to the caller.
+    /// [`with_refresh`], for a request whose failure is reported to the caller.
     pub(crate) async fn ask<'c, T>(
         &mut self,
         ask: impl for<'a> Fn(&'a Target, Outlives<'a, 'c>) -> BoxFuture<'a, Result<T, UpstreamError>>
@@ -73,7 +73,7 @@ impl UpstreamAccess {
         }
     }
 
-    /// If the server refused an OAuth session that we thought good: whether a refreshed one may be tried.
+    /// Whether a refreshed OAuth session may be tried, because the server refused one that we considered valid.
     async fn is_renewed_after(&mut self, failed: Option<&UpstreamError>) -> Result<bool> {
         let (Some(UpstreamError::Unauthorized { .. }), UpstreamCredentials::Session(refused)) =
             (failed, &self.credentials)
@@ -92,7 +92,7 @@ impl UpstreamAccess {
     }
 }
 
-/// Something that goes into a server with an entry.
+/// Something that has access to a server.
 pub(crate) trait HasUpstreamAccess {
     fn upstream_access(&mut self) -> &mut UpstreamAccess;
 }
@@ -128,12 +128,12 @@ impl MaybeUpstreamError for Failed {
     }
 }
 
-/// Says, by its type alone, that what a request borrows (`'c`) outlives each time that it is made (`'a`). With an async
-/// closure instead the compiler would not find the handlers' futures to be `Send`.
+/// Says, by its type alone, that what a request borrows (`'c`) outlives each attempt at it (`'a`). With an async
+/// closure instead, the compiler would not find the handlers' futures to be `Send`.
 pub(crate) type Outlives<'a, 'c> = [&'a &'c (); 0];
 
-/// Makes a request, and makes it once more with a refreshed OAuth session if the server refused one that we thought
-/// good. A request that is refused so has not reached a tool.
+/// Makes a request. If the server refused an OAuth session that we considered valid, makes it once more with a
+/// refreshed one. A request that is refused in this way has not reached a tool.
 pub(crate) async fn with_refresh<'c, S: HasUpstreamAccess, T, E: MaybeUpstreamError>(
     by: &mut S,
     request: impl for<'a> Fn(&'a mut S, Outlives<'a, 'c>) -> BoxFuture<'a, Result<T, E>>,

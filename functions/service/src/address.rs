@@ -1,10 +1,9 @@
 //! Which network addresses may be connected to (server-side request forgery).
 //!
-//! Whoever registers an MCP server chooses its URL, and that server names its OAuth provider; both may
-//! point at this machine, at the cloud's metadata service or at a neighbour in the private network. The
-//! decision is taken on addresses, not on names: literal addresses are checked before a request is built, names inside the
-//! resolver whose answer the connection is made to. There is no second look-up between check and use,
-//! hence nothing for DNS rebinding to change.
+//! A user who registers an MCP server chooses its URL, and that server names its OAuth provider. Both may point at this
+//! machine, at the cloud's metadata service or at a neighbour in the private network. Addresses are judged, not names.
+//! Literal addresses are checked before a request is built. Names are checked inside the resolver whose answer the
+//! connection is made to. There is no second look-up between check and use, so DNS rebinding cannot change anything.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -13,8 +12,8 @@ use url::{Host, Url};
 
 /// The kinds of address that may be reached, beyond the public internet.
 ///
-/// The default allows none of them. Addresses that cannot be a server's (unspecified, multicast,
-/// documentation, reserved) are always refused.
+/// The default allows none of them. Addresses that no server can have (unspecified, multicast, documentation, reserved)
+/// are always refused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AddressPolicy {
     /// `127.0.0.0/8` and `::1`: this machine.
@@ -31,7 +30,7 @@ impl AddressPolicy {
     /// This machine and the private network too, but not link-local addresses.
     pub const PRIVATE: Self = Self { allow_loopback: true, allow_private: true, allow_link_local: false };
 
-    /// Plain `http` is allowed only where the operator's own network is.
+    /// Plain `http` is allowed only if addresses of the operator's own network are.
     fn allows_plain_http(self) -> bool {
         self.allow_loopback || self.allow_private
     }
@@ -54,7 +53,7 @@ impl AddressPolicy {
         }
     }
 
-    /// Refuses a URL that must not be requested, whatever its name resolves to.
+    /// Refuses a URL that must not be requested. What its name resolves to does not matter here.
     pub fn check_url(self, url: &Url) -> Result<(), AddressRefusal> {
         match url.scheme() {
             "https" => {}
@@ -110,7 +109,7 @@ enum Reach {
     Unusable,
 }
 
-/// IANA's IPv4 special-purpose registry, by what an attacker would reach.
+/// IANA's IPv4 special-purpose registry, sorted by what an attacker would reach.
 fn reach_of_v4(address: Ipv4Addr) -> Reach {
     match address.octets() {
         [127, ..] => Reach::Loopback,
@@ -128,7 +127,7 @@ fn reach_of_v4(address: Ipv4Addr) -> Reach {
     }
 }
 
-/// An IPv6 address that contains an IPv4 address reaches what that one reaches.
+/// An IPv6 address that contains an IPv4 address reaches the same as that IPv4 address.
 fn reach_of_v6(address: Ipv6Addr) -> Reach {
     let s = address.segments();
     let low = v4_from(s[6], s[7]);
@@ -156,7 +155,7 @@ fn reach_of_v6(address: Ipv6Addr) -> Reach {
         [0x3fff, second, ..] if second < 0x1000 => Reach::Unusable,
         // ISATAP (RFC 5214) puts an IPv4 address behind any prefix.
         [first, _, _, _, 0 | 0x200, 0x5efe, ..] if first & 0xe000 == 0x2000 => reach_of_v4(low),
-        // 2000::/3 is all the global unicast space there is; the rest is multicast or unassigned.
+        // 2000::/3 is the whole global unicast space. The rest is multicast or unassigned.
         [first, ..] if first & 0xe000 == 0x2000 => Reach::Public,
         _ => Reach::Unusable,
     }

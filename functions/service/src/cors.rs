@@ -1,15 +1,15 @@
 //! Which web pages may read our answers (CORS: Fetch standard, section 3.3).
 //!
-//! [`Settings::allows_origin`](deputize_core::Settings::allows_origin) decides which pages may call, as it does at the MCP
-//! endpoint. `tower-http` writes the headers for those pages, to every answer: an error's and a panic's too. An origin
-//! that is not allowed gets none.
+//! [`Settings::allows_origin`](deputize_core::Settings::allows_origin) decides which pages may call, as it does at the
+//! MCP endpoint. For those pages, `tower-http` writes the headers to every answer, also to errors and panics. An origin
+//! that is not allowed gets no headers.
 //!
 //! Preflights are answered here, before any route or handler. So they cost no read of the table, and do not tell which
-//! paths exist. This layer is outside of axum's routes, which would add the methods that they have.
+//! paths exist. This layer is outside of axum's routes, since these would add the methods of the path.
 //!
-//! There is no `Access-Control-Allow-Credentials`. A caller is proven by a header that the page's script has set. What
-//! a browser adds by itself (cookies, client certificates) proves nobody here. The one cookie belongs to the callback
-//! of a connection, to which a browser is sent, and which no script calls.
+//! There is no `Access-Control-Allow-Credentials`. Callers authenticate with a header that the page's script sets. What
+//! a browser adds by itself (cookies, client certificates) authenticates no caller here. The one cookie belongs to the
+//! callback of a connection. Browsers are sent to the callback, and no script calls it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,8 +36,8 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use crate::{ApiError, edge::REQUEST_ID, extract::API_KEY_HEADER};
 
-/// How long a browser may remember the answer to a preflight: as long as any does (Chromium's bound). It gives nothing
-/// by itself, since each answer says anew who may read it.
+/// How long a browser may remember the answer to a preflight. This is Chromium's bound, and no browser remembers
+/// longer. The answer gives no access by itself, since each answer says anew who may read it.
 const MAX_AGE: Duration = Duration::from_secs(7_200);
 
 const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -62,12 +62,12 @@ const REQUEST_HEADERS: [HeaderName; 11] = [
     TRACEPARENT,
 ];
 
-/// A tool's parameters as headers, with names that the tool chooses. CORS has no wildcard for them. So those
-/// that a preflight names are allowed, as many as the MCP endpoint accepts.
+/// A tool's parameters as headers, with names that the tool chooses. CORS has no wildcard for them. So the ones that a
+/// preflight names are allowed, up to the number that the MCP endpoint accepts.
 const PARAM_PREFIX: &str = "mcp-param-";
 const MAX_PARAM_HEADERS: usize = 32;
 
-/// The headers that a page may read, in addition to those that every page may.
+/// The headers that a page may read, in addition to those that every page may read.
 const RESPONSE_HEADERS: [HeaderName; 7] = [
     REQUEST_ID,
     RETRY_AFTER,

@@ -1,8 +1,8 @@
 //! Around every handler: a request id, which pages may read the answer, panics that become answers, no caching, a bound
 //! on the number of headers, and 404 and 405 in our own words.
 //!
-//! The edge knows a request's id, its trace, its time and what is measured of it, and hands that to the handler
-//! ([`deputize_core::audit::RequestContext`]). What became of the request is in its answer's extensions ([`Served`]).
+//! The edge knows a request's id, its trace, its time and its measurements, and passes them to the handler
+//! ([`deputize_core::audit::RequestContext`]). The outcome of the request is in its answer's extensions ([`Served`]).
 
 use std::{
     net::IpAddr,
@@ -35,7 +35,7 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static(deputize_api::REQUEST
 #[derive(Clone, Copy, Debug)]
 pub struct SourceIp(pub IpAddr);
 
-/// The time limit for the work on a request, put there in the same way.
+/// The time limit for the work on a request. It is put there in the same way.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(pub Instant);
 
@@ -51,7 +51,7 @@ pub struct FunctionName(pub Arc<str>);
 #[derive(Clone, Debug)]
 pub struct Served {
     pub request: audit::RequestContext,
-    /// The route's path as it is in the code; `-` if there is none.
+    /// The route's path as it is in the code. `-` if there is none.
     pub route: String,
     /// Whether it is an error that an MCP server or an authorization server caused.
     pub is_upstreams_fault: bool,
@@ -61,7 +61,7 @@ pub struct Served {
 pub fn around(routes: Router, core: Arc<Core>) -> Router {
     let routes = routes
         .fallback(async || ApiError::from(Error::NotFound("endpoint")))
-        // The router adds `Allow`, with the methods that the path's routes have.
+        // The router adds `Allow`, with the methods of the path's routes.
         .method_not_allowed_fallback(async || ApiError::Edge(EdgeError::MethodNotAllowed(None)))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             ApiError::from(Error::internal("a handler panicked")).into_response()

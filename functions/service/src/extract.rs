@@ -178,9 +178,8 @@ impl<T: DeserializeOwned, S: Sync> OptionalFromRequest<S> for Json<T> {
     }
 }
 
-/// No body, for an endpoint that takes none. Any other body would be ignored, although its sender meant
-/// something by it, so it is refused. `null` and `{}` mean nothing, so they are accepted with any content
-/// type.
+/// No body, for an endpoint that takes none. A body would be ignored, although its sender meant something by it. So it
+/// is refused. `null` and `{}` mean nothing, so they are accepted with any content type.
 #[derive(Clone, Copy, Debug)]
 pub struct NoBody;
 
@@ -202,7 +201,7 @@ impl<S: Sync> FromRequest<S> for NoBody {
 
 /// Parses JSON. The error names the field.
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    // serde would fill a struct's fields from an array, in the order of their declaration.
+    // From an array, serde would fill a struct's fields in the order of their declaration.
     if body.trim_ascii_start().first() == Some(&b'[') {
         return Err(Error::invalid("the body must be an object, not an array").into());
     }
@@ -393,7 +392,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// Path parameters. A value that does not parse names nothing that exists: 404.
+/// Path parameters. A value that does not parse names no existing thing: 404.
 #[derive(Clone, Copy, Debug)]
 pub struct Path<T>(pub T);
 
@@ -421,10 +420,10 @@ pub struct Paging(pub PageRequest);
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PagingParams {
-    /// Items on a page, 1 to 100; 100 if left out.
+    /// The most items on a page, 1 to 100. 100 if left out.
     #[param(minimum = 1, maximum = 100)]
     limit: Option<usize>,
-    /// Where to continue: from the `Link` header of the page before.
+    /// Where to continue: from the `Link` header of the previous page.
     #[param(format = "cursor")]
     cursor: Option<String>,
 }

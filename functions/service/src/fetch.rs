@@ -1,4 +1,4 @@
-//! Fetching an issuer's metadata and keys.
+//! Fetches an issuer's metadata and keys.
 
 use std::{future::Future, net::Ipv4Addr, pin::Pin, time::Duration};
 
@@ -57,8 +57,8 @@ impl Fetch for HttpFetch {
     }
 }
 
-/// An address that an issuer's documents may be fetched from: one of https, or this machine's. It is the very one that
-/// is then connected to: a text that begins like one of ours may name another host.
+/// An address that an issuer's documents may be fetched from: an https address, or one of this machine. The parsed
+/// address is the one that is connected to. A text that begins like one of ours may name another host.
 fn allowed(text: &str) -> Result<Url, Cause> {
     let url = Url::parse(text).map_err(|error| because("no address", error))?;
     if !url.username().is_empty() || url.password().is_some() {

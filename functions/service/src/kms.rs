@@ -1,8 +1,8 @@
 //! The vault's root keys on AWS: in a KMS, which they never leave, or in the environment.
 //!
-//! A data key is made by `GenerateDataKey` and unwrapped by `Decrypt`, both with an encryption context that
-//! is the item's key: KMS refuses a wrapped key that was moved to another item, and its log says for which
-//! items keys were asked for. Those are ids, no secrets.
+//! A data key is made by `GenerateDataKey` and unwrapped by `Decrypt`. Both have an encryption context, which is the
+//! item's key. So KMS refuses a wrapped key that was moved to another item, and its log says for which items keys were
+//! requested. These are ids, not secrets.
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
@@ -57,8 +57,8 @@ impl fmt::Debug for KmsRoot {
 }
 
 impl KmsRoot {
-    /// The key of an ARN. For an alias, KMS is asked once which key it is. Sealed values name that key, so
-    /// they can be opened wherever the alias leads later. This process keeps using that key.
+    /// The key with this ARN. For an alias, KMS is asked once which key it is. Sealed values name that key, so they can
+    /// be opened even if the alias leads to another key later. This process keeps using that key.
     pub async fn find(aws: &SdkConfig, key: &KmsKey) -> Result<Self> {
         let config = Builder::from(aws)
             .region(Region::new(key.region.clone()))
@@ -138,8 +138,8 @@ fn missing(what: &str) -> Error {
     Error::internal(format!("the KMS answered without {what}"))
 }
 
-/// What the SDK's errors mean to us: the KMS is unavailable, or it will not do this however often it is
-/// asked. By now it has been asked as often as [`retries`] allows.
+/// The meaning of an SDK error: the KMS is unavailable, or it will refuse this however often it is asked. At this point
+/// it has been asked as often as [`retries`] allows.
 fn failure<E>(asked_to: &str, error: SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,

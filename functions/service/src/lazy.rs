@@ -1,9 +1,9 @@
 //! An HTTP client that is made when it is first used.
 //!
-//! Making one reads and parses all certificates that the machine trusts. That is more work than everything else that a
-//! function does before it can take its first request, and few of the first requests need it. `SSL_CERT_FILE`, which
-//! the templates set, names the one file that holds them. Without it the files beside it, which are the same
-//! certificates, are read too.
+//! To make a client, all certificates that the machine trusts are read and parsed. That is more work than everything
+//! else that a function does before it can accept its first request, and few first requests need the client.
+//! `SSL_CERT_FILE`, which the templates set, names the one file that holds them. Without it, the files beside it are
+//! read too, which hold the same certificates.
 
 use std::{fmt, sync::Arc};
 
@@ -12,7 +12,7 @@ use reqwest::{Client, ClientBuilder, Error, redirect, retry};
 
 use crate::address::{AddressPolicy, GuardedResolver};
 
-/// Cheap to clone; clones share the client.
+/// Cheap to clone. Clones share the client.
 #[derive(Clone)]
 pub struct LazyClient(Arc<Lazy>);
 
@@ -53,8 +53,8 @@ impl LazyClient {
         })
     }
 
-    /// The client. Callers that come at once wait for one. Fails if TLS cannot be set up, and then tries again the
-    /// next time.
+    /// The client. Concurrent callers wait for the same client. Fails if TLS cannot be set up. The next call then tries
+    /// again.
     pub fn get(&self) -> Result<&Client, Error> {
         self.0.made.get_or_try_init(|| (self.0.configured)(Client::builder()).build())
     }

@@ -1,8 +1,8 @@
-//! What every function shares at its edge: reading a request, knowing its caller, answering errors,
-//! limits, what a function is told by its environment, and the Lambda entry.
+//! What every function shares at its edge: reading a request, knowing its caller, answering errors, limits, reading the
+//! environment, and the Lambda entry.
 //!
-//! A handler takes what it needs as arguments ([`extract`]) and returns `Result<_>`; the rest happens
-//! around it ([`edge`]).
+//! A handler takes what it needs as arguments ([`extract`]) and returns `Result<_>`. The rest happens around it
+//! ([`edge`]).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod address;

@@ -1,4 +1,4 @@
-//! Requests to addresses that somebody else has chosen: authorization servers that MCP servers name.
+//! Requests to addresses that another party has chosen: authorization servers that MCP servers name.
 
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ fn failed(error: reqwest::Error) -> HttpError {
     if let Some(refusal) = refusal_in(&error) {
         HttpError::Refused(refusal.into())
     } else if error.is_connect() || error.is_builder() {
-        // Not reached, be it in vain or in time.
+        // The server was not reached. A timeout while connecting counts as this too.
         HttpError::Unreachable(error.into())
     } else if error.is_timeout() {
         HttpError::TimedOut

@@ -31,10 +31,10 @@ pub enum ApiError {
     Edge(#[from] EdgeError),
 }
 
-/// What is wrong with a request as HTTP sees it, before it asks anything of the domain.
+/// What is wrong with a request at the level of HTTP, before the domain is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EdgeError {
-    /// The body is larger than this endpoint takes, in bytes.
+    /// The body is larger than this endpoint accepts, in bytes.
     #[error("The body is larger than {0} bytes")]
     TooLarge(usize),
     /// There are more headers than this.
@@ -91,7 +91,7 @@ impl ApiError {
         }
     }
 
-    /// Says to the log what no client is told.
+    /// Writes to the log what no client is told.
     pub fn log(&self) {
         match self {
             Self::Core(error) => log(error),
@@ -100,19 +100,19 @@ impl ApiError {
     }
 }
 
-/// The errors that any endpoint may answer.
+/// The errors that every endpoint may answer.
 #[derive(Debug, IntoResponses)]
 pub enum Errors {
-    /// The request is malformed; the text names the field.
+    /// The request is malformed. The text names the field.
     #[response(status = 400)]
     BadRequest(ErrorBody),
-    /// No credential, or one that proves nothing (any more).
+    /// The credential is missing, or is not valid (any more).
     #[response(status = 401)]
     Unauthorized(ErrorBody),
     /// The caller may not do this.
     #[response(status = 403)]
     Forbidden(ErrorBody),
-    /// There is no such thing, or none that the caller may know of.
+    /// The thing does not exist, or the caller may not know of it.
     #[response(status = 404)]
     NotFound(ErrorBody),
     /// The request contradicts the present state.
@@ -124,8 +124,8 @@ pub enum Errors {
     /// The body is of another type than the endpoint takes.
     #[response(status = 415)]
     UnsupportedMediaType(ErrorBody),
-    /// The store is unavailable; the text says whether anything may have been changed. `Retry-After` says
-    /// when to try again.
+    /// The store is unavailable. The text says whether anything may have been changed. `Retry-After` says when to try
+    /// again.
     #[response(status = 503)]
     Unavailable(ErrorBody),
 }
@@ -188,8 +188,7 @@ fn challenge(error: &Error, code: &str) -> HeaderValue {
         Error::Token(_) => HeaderValue::from_static(r#"Basic realm="deputize""#),
         Error::Anonymous => HeaderValue::from_static(r#"Bearer realm="deputize""#),
         _ => {
-            // Our own texts, without quotes and control characters. If there are any, the description is left
-            // out.
+            // Our own texts have no quotes and no control characters. If one had, the description would be left out.
             let full = format!(r#"Bearer realm="deputize", error="{code}", error_description="{error}""#);
             HeaderValue::from_str(&full)
                 .unwrap_or_else(|_| HeaderValue::from_static(r#"Bearer realm="deputize""#))
@@ -197,7 +196,7 @@ fn challenge(error: &Error, code: &str) -> HeaderValue {
     }
 }
 
-/// Says to the log what no client is told.
+/// Writes to the log what no client is told.
 pub fn log(error: &Error) {
     match error {
         Error::Internal(cause) => tracing::error!(cause = %chain(&**cause), "internal error"),
@@ -237,7 +236,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// An error of the edge's own.
+/// An error of the edge itself.
 pub fn plain_error(status: StatusCode, error: &'static str, reason: Reason, description: &str) -> Response {
     let description = description.to_owned();
     let body = ErrorBody {

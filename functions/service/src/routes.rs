@@ -1,8 +1,8 @@
-//! Routes, and apart from them their description.
+//! Routes, and separately their description.
 //!
-//! `utoipa-axum` describes a route in the act of mounting it. For all of a function's routes that is milliseconds at
-//! each of its starts, of which nothing is ever asked. Here a description is made when somebody asks, with the feature
-//! `openapi`: the local server's test does. Without it, there is no code for that in a function.
+//! `utoipa-axum` describes a route when it mounts it. For all routes of a function, this takes milliseconds at each
+//! start, and no caller reads the description. Here a description is made only on request, with the feature `openapi`:
+//! the local server's test requests it. Without the feature, a function has no code for it.
 
 use axum::{
     Router,
@@ -28,8 +28,8 @@ pub mod macros {
 
 /// The handlers of one path, by their names in this module. All are `#[utoipa::path]`.
 ///
-/// Each is followed by what it reads of the query: `list(ListFilter, PagingParams)`; nothing if that is left
-/// out. Any other query parameter is refused ([`crate::unknown`]). `token(..)` accepts any query, for
+/// Each is followed by the types that it reads from the query: `list(ListFilter, PagingParams)`. If they are left out,
+/// it reads nothing. Any other query parameter is refused ([`crate::unknown`]). `token(..)` accepts any query, for
 /// endpoints whose standard requires that.
 #[macro_export]
 macro_rules! handlers {

@@ -1,9 +1,9 @@
-//! Names that an endpoint does not know: a field of a body, a parameter of a query. Dropping one would do something
-//! else than was asked for: a misspelt `server_ids` would delegate all servers, a `user_id` that nobody reads would
-//! answer with one's own. So each is a 400 that names it.
+//! Names that an endpoint does not know: a field of a body, or a parameter of a query. If they were dropped, the
+//! endpoint would do something else than the caller asked for. A misspelt `server_ids` would delegate all servers. A
+//! `user_id` that is not read would answer with the caller's own things. So each unknown name is a 400 that names it.
 //!
-//! Bodies are structs with `#[serde(deny_unknown_fields)]`, of which [`crate::extract::parse_json`] words the refusal.
-//! Queries are judged before a handler is called, by what [`crate::handlers!`] says that it reads ([`KnownQuery`]): several
+//! Bodies are structs with `#[serde(deny_unknown_fields)]`. [`crate::extract::parse_json`] words their refusal. Queries
+//! are judged before a handler is called, by what [`crate::handlers!`] says that it reads ([`KnownQuery`]): several
 //! extractors share one query, and none of them knows the others' parameters.
 
 use std::{borrow::Cow, future::ready, pin::Pin};
@@ -24,7 +24,7 @@ use serde::{
 
 use crate::ApiError;
 
-/// How many characters of a name an error repeats. It is the caller's text, of any length.
+/// How many characters of a name an error repeats. The name is the caller's text, of any length.
 const SHOWN: usize = 64;
 
 /// A handler that is called only if it knows all parameters of the query.
@@ -67,7 +67,7 @@ fn check_query(uri: &Uri, known: fn() -> Vec<&'static str>) -> Result<(), Error>
 /// The names of a struct's fields as serde reads them. Empty for other types.
 pub fn names<T: DeserializeOwned>() -> &'static [&'static str] {
     let mut names: &'static [&'static str] = &[];
-    // It asks for its fields and gets none.
+    // The struct asks for its fields and gets none.
     let _ = T::deserialize(Fields(&mut names));
     names
 }
@@ -97,11 +97,11 @@ impl<'de> Deserializer<'de> for Fields<'_> {
     }
 }
 
-/// The refusal of a body's unknown field, if `why` says so. serde's text (`serde::de::Error::unknown_field`)
-/// is the only way to know. `path` is the place of the error.
+/// The refusal of a body's unknown field. `None` if `why` is another error. Only serde's text
+/// (`serde::de::Error::unknown_field`) shows this. `path` is the place of the error.
 pub(crate) fn field(path: &str, why: &str) -> Option<Error> {
     let rest = why.strip_prefix("unknown field `")?;
-    // The expected names are fixed and do not contain this text; the name that came may.
+    // The expected names are fixed and do not contain this text. The caller's name may.
     let (name, known) = match rest.rsplit_once("`, expected ") {
         Some((name, expected)) => (name, expected.split('`').skip(1).step_by(2).collect()),
         None => (rest.rsplit_once("`, there are no fields")?.0, Vec::new()),

@@ -1,5 +1,5 @@
-//! What a client can find out by itself: the authorization server's metadata (RFC 8414), each server's as a
-//! protected resource (RFC 9728), and the public keys of agent tokens (RFC 7517).
+//! What a client can find out by itself: the metadata of the authorization server (RFC 8414), the metadata of each
+//! server as a protected resource (RFC 9728), and the public keys of agent tokens (RFC 7517).
 
 use std::sync::Arc;
 
@@ -37,27 +37,27 @@ pub(crate) fn routes() -> Routes<Arc<Core>> {
         .route(&below(path::RESOURCE_METADATA), get(of_resource))
 }
 
-/// Whatever is below a document's place.
+/// Every path below a document's place.
 fn below(place: &str) -> String {
     format!("{place}/{{*path}}")
 }
 
-/// How long a document may be cached. A rotated key is published before its first token is seen, and a
-/// verifier that sees an unknown `kid` asks again.
+/// How long a document may be cached. A rotated key is published before its first token is used. A verifier that sees
+/// an unknown `kid` asks again.
 const CACHE: &str = "public, max-age=300";
 
 /// RFC 8414 section 2.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AuthorizationServer {
     issuer: String,
-    /// It refuses everybody: it is here for clients that read no metadata without.
+    /// This endpoint refuses every request. It is listed for clients that do not accept metadata without it.
     authorization_endpoint: String,
     token_endpoint: String,
     introspection_endpoint: String,
     revocation_endpoint: String,
     jwks_uri: String,
     scopes_supported: [&'static str; 1],
-    /// None: nobody logs in here.
+    /// None, since users do not log in here.
     response_types_supported: [&'static str; 0],
     grant_types_supported: [&'static str; 2],
     token_endpoint_auth_methods_supported: [&'static str; 3],
@@ -80,11 +80,11 @@ async fn authorization_server(State(core): State<Arc<Core>>) -> impl IntoRespons
     ([(header::CACHE_CONTROL, CACHE)], Json(described(&core)))
 }
 
-/// The same where OpenID Connect has it
+/// The authorization server's metadata, at the address of OpenID Connect
 ///
-/// For clients that look for an authorization server below a path, such as a stage of API Gateway: there the MCP
-/// specification has them look at this address, and at none that RFC 8414 knows. It is no OpenID provider for all
-/// that; the two fields that OpenID Connect Discovery requires beside RFC 8414's are there for its readers.
+/// For clients that look for an authorization server below a path, such as a stage of API Gateway. There the MCP
+/// specification makes clients look at this address, and at none of RFC 8414. The server is not an OpenID provider. The
+/// two fields that OpenID Connect Discovery requires beside RFC 8414's are included for its readers.
 #[utoipa::path(
     get,
     path = path::OPENID_METADATA,
@@ -192,7 +192,8 @@ fn protected_resource(core: &Core, resource: String) -> impl IntoResponse + use<
 
 /// A server's metadata as a protected resource
 ///
-/// The same for every server, whether there is one or not: it must not tell anybody which there are.
+/// The answer is the same for every server id, whether the server exists or not, so that it does not tell which servers
+/// exist.
 #[utoipa::path(
     get,
     path = path::SERVER_METADATA,

@@ -142,7 +142,7 @@ export class Deputize extends Construct {
     this.isBehindCloudFront = props.cloudFront ?? true;
     this.table = this.makeTable(props);
     this.vaultKey = new kms.Key(this, "VaultKey", {
-      description: `What ${Aws.STACK_NAME} seals stored secrets under`,
+      description: `The key under which ${Aws.STACK_NAME} seals stored secrets`,
       alias: `alias/${Aws.STACK_NAME}-vault`,
       enableKeyRotation: true,
       removalPolicy: RemovalPolicy.RETAIN,
@@ -180,13 +180,13 @@ export class Deputize extends Construct {
       topic: props.alarmEmail ? this.makeTopic(props.alarmEmail) : undefined,
     });
 
-    new CfnOutput(this, "Url", { description: "Where the service is reached", value: this.url });
+    new CfnOutput(this, "Url", { description: "The service's address", value: this.url });
     new CfnOutput(this, "TableName", {
       description: "The table, for `deputize bootstrap`",
       value: this.table.tableName,
     });
     new CfnOutput(this, "VaultKeyArn", {
-      description: "The key of stored secrets, for `deputize bootstrap`",
+      description: "The key under which stored secrets are sealed, for `deputize bootstrap`",
       value: this.vaultKey.keyArn,
     });
   }
@@ -321,7 +321,7 @@ export class Deputize extends Construct {
    */
   private makeDistributionsSecret(): secretsmanager.CfnSecret {
     return new secretsmanager.CfnSecret(this, "DistributionSecret", {
-      description: `What CloudFront shows to the API of ${Aws.STACK_NAME}`,
+      description: `The secret that CloudFront presents to the API of ${Aws.STACK_NAME}`,
       generateSecretString: { passwordLength: 64, excludePunctuation: true },
     });
   }
@@ -431,7 +431,7 @@ export class Deputize extends Construct {
       });
     }
     new CfnOutput(this, "DomainTarget", {
-      description: "What the domain's CNAME record leads to, if its DNS is not in HostedZoneId",
+      description: "The target of the domain's CNAME record, if its DNS is not in HostedZoneId",
       value: target.dnsName,
     });
   }
@@ -491,8 +491,8 @@ export class Deputize extends Construct {
 }
 
 const DESCRIPTIONS: Record<FunctionName, string> = {
-  token: "Issues, introspects and revokes agent tokens; the well-known documents",
-  delegations: "Users let agents act for them, and take it back",
+  token: "Issues, introspects and revokes agent tokens; serves the well-known documents",
+  delegations: "Lets users delegate to agents, and revoke that",
   grants: "Session grants, and connecting users to OAuth-protected servers",
   proxy: "Calls MCP servers, as far as delegation and policies allow",
   admin: "Users, agent accounts, servers, policies, signing keys, the audit trail",

@@ -57,7 +57,7 @@ export function makeEdgeFunction(scope: Construct): { versionArn: string; resour
     },
   });
   const made = new lambda.Function(scope, "EdgeFunction", {
-    description: `Gives WWW-Authenticate its name back, for ${Aws.STACK_NAME}`,
+    description: `Restores the name of the header WWW-Authenticate, for ${Aws.STACK_NAME}`,
     code: lambda.Code.fromAsset(fileURLToPath(new URL("../../edge", import.meta.url))),
     handler: "index.handler",
     runtime: lambda.Runtime.NODEJS_24_X,

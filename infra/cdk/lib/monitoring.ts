@@ -59,7 +59,7 @@ export function monitor(scope: Construct, monitored: Monitored) {
       name === "proxy"
         ? {
             seconds: 30,
-            text: "slow to begin its answers, MCP servers included (p99 over 30 s)",
+            text: "slow to begin its answers, including the time of MCP servers (p99 over 30 s)",
             metric: metric("Deputize", "TimeToAnswer", ours, "p99"),
           }
         : { seconds: 3, text: "slow, p99 over 3 s", metric: metric("AWS/Lambda", "Duration", of, "p99") };
@@ -87,7 +87,7 @@ export function monitor(scope: Construct, monitored: Monitored) {
   }
   alarm(
     "ApiErrors",
-    "API Gateway answered with 5xx, and it was no MCP server's or authorization server's doing",
+    "API Gateway answered with 5xx, and no MCP server or authorization server caused it",
     new cloudwatch.MathExpression({
       expression: "all - FILL(calling, 0) - FILL(connecting, 0)",
       label: "5xx of ours",
@@ -110,7 +110,7 @@ export function monitor(scope: Construct, monitored: Monitored) {
   for (const by of AUDITED) {
     alarm(
       `AuditBy${title(by)}WriteThrottles`,
-      `DynamoDB throttled writes to the index audit_by_${by}, and with them those to the table`,
+      `DynamoDB throttled writes to the index audit_by_${by}, and therefore also writes to the table`,
       metric("AWS/DynamoDB", "WriteThrottleEvents", { ...ofTable, GlobalSecondaryIndexName: `audit_by_${by}` }),
       { evaluationPeriods: 2 },
     );

@@ -1,5 +1,5 @@
-//! A small sign-in issuer (OpenID Connect) for the demo's user JWTs. It signs in whoever knows the demo's
-//! password: a stand-in for WorkOS or any other issuer, on the loopback interface only.
+//! A small sign-in issuer (OpenID Connect) for the demo's user JWTs. It signs in every user who knows the demo's
+//! password. It is a stand-in for WorkOS or any other issuer, on the loopback interface only.
 
 use std::{
     io,
@@ -38,7 +38,7 @@ const USER_TOKEN_LIFETIME: Duration = Duration::from_hours(24);
 pub struct DemoIssuer(Arc<Inner>);
 
 struct Inner {
-    /// Its `iss`, and the address of its documents.
+    /// The issuer's `iss`, and the address of its documents.
     url: String,
     kid: String,
     signing: EncodingKey,
@@ -109,7 +109,7 @@ impl DemoIssuer {
         verify_slices_are_equal(presented.as_bytes(), self.password().as_bytes()).is_ok()
     }
 
-    /// How the service trusts this issuer: it leads to users by email, and makes new ones.
+    /// How the service trusts this issuer: it identifies users by email, and creates new ones.
     pub fn trusted(&self) -> TrustedIssuer {
         TrustedIssuer {
             issuer: self.0.url.clone(),

@@ -1,5 +1,5 @@
-//! The demo organization of `cargo run`: three people, an agent account, two MCP servers, a sign-in
-//! issuer and an authorization server, and a file with all that the cookbook's recipes need.
+//! The demo organization of `cargo run`: three people, an agent account, two MCP servers, a sign-in issuer, an
+//! authorization server, and a file with everything that the cookbook's recipes need.
 
 mod env;
 mod issuer;

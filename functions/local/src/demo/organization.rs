@@ -1,7 +1,7 @@
-//! Who is in the demo organization, and making it once.
+//! Who is in the demo organization, and how it is made once.
 //!
-//! Its secrets are written to a file of mode 0600 before the organization is made in one transaction: a
-//! crash in between leaves a file of secrets that were never good, and the next start makes both anew.
+//! Its secrets are written to a file of mode 0600 before the organization is made in one transaction. A crash in
+//! between leaves a file of secrets that were never valid, and the next start makes both anew.
 
 use std::time::Duration;
 
@@ -142,9 +142,9 @@ impl Organization {
         }
     }
 
-    /// Connects Alice and Carol to the OAuth-protected server at the first start, as if they had agreed in a
-    /// browser. Later their sessions are refreshed as they are used. A start at another address, for which
-    /// the provider's tokens are not good, connects again those who were connected.
+    /// Connects Alice and Carol to the OAuth-protected server at the first start, as if they had agreed in a browser.
+    /// Later their sessions are refreshed as they are used. After a start at another address, the provider's tokens are
+    /// not valid there. Then the users who were connected are connected again.
     async fn renew_sessions(&self, core: &Core, provider: &Provider, first: bool) -> Result<()> {
         let server_id: ServerId = "demo-oauth".parse().map_err(Error::internal)?;
         let server = deputize_core::servers::get(core, &server_id).await?;
@@ -218,7 +218,7 @@ fn policies(bot: AgentAccountId) -> [(&'static str, String); 3] {
     ]
 }
 
-/// The built-in servers have this process's address, whose port may be another one than last time.
+/// The built-in servers have this process's address, whose port may differ from the last start.
 async fn renew_servers(core: &Core, base_url: &str) -> Result<()> {
     for (id, _, url, _) in servers(base_url) {
         let id: ServerId = id.parse().map_err(Error::internal)?;

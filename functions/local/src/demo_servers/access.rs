@@ -1,6 +1,6 @@
-//! Who may do what at [`demo_oauth`](super::demo_oauth), decided before a message reaches the MCP server:
-//! a refusal is an HTTP status with a challenge, from which a client learns where to get a token and with
-//! which scopes.
+//! Who may do what at [`demo_oauth`](super::demo_oauth). This is decided before a message reaches the MCP server. A
+//! refusal is an HTTP status with a challenge. From the challenge a client learns where to get a token, and with which
+//! scopes.
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{OriginalUri, Request};
@@ -15,7 +15,7 @@ pub const READ: &str = "chat:read";
 /// The scope that posting needs.
 pub const WRITE: &str = "chat:write";
 
-/// How many bytes of a message are read: as many as the MCP server itself reads.
+/// How many bytes of a message are read. The MCP server itself reads the same number.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
 /// The user and the scopes of an access token.

@@ -1,8 +1,8 @@
-//! Two small MCP servers of our own, so that a fresh clone has something to call: [`demo`], open to
-//! whoever reaches it, and [`demo_oauth`], which plays Slack and wants to know who is calling.
+//! Two small MCP servers of our own, so that a fresh clone has something to call: [`demo`], which every caller may use,
+//! and [`demo_oauth`], which plays Slack and wants to know who is calling.
 //!
-//! Both are Streamable HTTP endpoints of either era and keep no state: every answer follows from its
-//! request. Each router answers on every path that it is mounted at.
+//! Both are Streamable HTTP endpoints of either era and keep no state: every answer depends only on its request. Each
+//! router answers on every path that it is mounted at.
 
 mod access;
 mod oauth;
@@ -82,7 +82,7 @@ fn answer(sentence: String, data: &impl Serialize) -> CallToolResult {
     }
 }
 
-/// A tool's refusal, in words that help a model to do better.
+/// A tool's refusal, with a text that helps a model to do better.
 fn refusal(reason: String) -> CallToolResult {
     CallToolResult::error(vec![ContentBlock::text(reason)])
 }

@@ -1,4 +1,4 @@
-//! The demo server that plays Slack, and answers in the name of whoever's token it was given.
+//! The demo server that plays Slack. It answers in the name of the user whose token it was given.
 
 use axum::http::request::Parts;
 use rmcp::handler::server::common::Extension;

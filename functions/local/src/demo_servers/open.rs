@@ -1,4 +1,4 @@
-//! The demo server that anybody may call.
+//! The demo server that every caller may use.
 
 use rmcp::handler::server::router::tool::ToolRouter;
 use rmcp::handler::server::tool::schema_for_output;

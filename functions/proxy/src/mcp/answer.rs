@@ -1,4 +1,4 @@
-//! What a client is answered: JSON-RPC responses as JSON or as events, and refusals.
+//! The answers to a client: JSON-RPC responses as JSON or as events, and refusals.
 
 use std::{fmt::Write, time::Duration};
 
@@ -44,7 +44,7 @@ impl RpcRefusal {
         self
     }
 
-    /// The answer to this request.
+    /// Makes this the answer to the request `id`.
     pub(super) fn to(mut self, id: &RawValue) -> Self {
         self.0.id = Some(id.to_owned());
         self
@@ -83,9 +83,9 @@ impl RpcRefusal {
         &self.0.message
     }
 
-    /// What stops a request after its caller has been let in. It is told in the protocol, by HTTP 200: a 401
-    /// would have the client get another token, a 404 begin another session. The code is the HTTP status that
-    /// it would otherwise have, which is outside of the codes that JSON-RPC reserves.
+    /// The refusal of a request whose caller has been admitted. It is told in the protocol, with HTTP 200: a 401 would
+    /// make the client get another token, and a 404 would make it begin another session. The code is the HTTP status
+    /// that the error would otherwise have. This is outside the codes that JSON-RPC reserves.
     pub(super) fn of(error: &Error) -> Self {
         log(error);
         let (status, name) = classify(error);
@@ -129,7 +129,7 @@ pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json"
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// A response with a result or an error of the server's.
+/// A response with a result or an error from the server.
 pub(super) fn envelope(id: &RawValue, outcome: Result<&RawValue, &RawValue>) -> String {
     match outcome {
         Ok(result) => format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#),
@@ -141,7 +141,7 @@ pub(super) fn json_answer(status: StatusCode, text: String) -> Response {
     (status, [(header::CONTENT_TYPE, JSON)], text).into_response()
 }
 
-/// An answer as events, which nothing on the way is to hold back.
+/// An answer as events. Proxies on the way are told not to buffer it.
 pub(super) fn event_stream(body: axum::body::Body) -> Response {
     let mut response = body.into_response();
     let headers = response.headers_mut();
@@ -155,7 +155,7 @@ pub(super) const KEEP_ALIVE: &str = ":\n\n";
 /// How often a silent stream gets one, so that nothing on the way takes it for dead.
 pub(super) const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
 
-/// One event. `data` may be over several lines.
+/// One event. `data` may have several lines.
 pub(crate) fn event(place: &ServerEvent, data: Option<&str>) -> String {
     let mut event = String::with_capacity(data.map_or(0, str::len) + 64);
     if let Some(id) = place.event_id.as_deref().filter(|id| !id.contains(['\r', '\n', '\0'])) {

@@ -1,4 +1,4 @@
-//! What the policies are asked about a request, and of which list only the permitted part is shown.
+//! What the policies are asked about a request, and which lists are filtered to their permitted entries.
 
 use std::{borrow::Cow, fmt};
 
@@ -18,12 +18,12 @@ use serde_json::value::RawValue;
 use super::fields::{Fields, shadows};
 use crate::call_audit::{CallAudit, MAX_TOOL_NAME};
 
-/// The most resources that one request can be about: each is judged.
+/// The most resources that one request can be about. Each of them is judged.
 const MAX_RESOURCES: usize = 1_000;
-/// The most entries that a list can have on one page: each is judged.
+/// The most entries that a list can have on one page. Each of them is judged.
 const MAX_ENTRIES: usize = 5_000;
 
-/// A request, as policies and the trail see it.
+/// A request, as policies and the audit trail see it.
 #[derive(Debug)]
 pub(super) enum ClientRequest<'a> {
     CallTool {
@@ -35,11 +35,11 @@ pub(super) enum ClientRequest<'a> {
         name: Cow<'a, str>,
         arguments: Option<&'a RawValue>,
     },
-    /// Of which only what is permitted is shown.
+    /// A list, of which only the permitted entries are shown.
     List(List),
-    /// What tells nothing and does nothing by itself.
+    /// A request that by itself tells nothing and does nothing.
     Free,
-    /// Whatever the protocol has not or not yet.
+    /// Any other method.
     Other,
 }
 
@@ -99,7 +99,7 @@ struct Wanted<'a> {
     resources: AtMost<Uri<'a>, MAX_RESOURCES>,
 }
 
-/// A URI, borrowed where it holds no escapes.
+/// A URI. It is borrowed if it holds no escapes.
 #[derive(Deserialize)]
 struct Uri<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -215,7 +215,7 @@ impl<'a> ClientRequest<'a> {
         }
     }
 
-    /// Notes in the trail what is asked for.
+    /// Notes in the trail what is requested.
     pub(super) fn note(&self, audit: &mut CallAudit, method: &str) {
         let short = |text: &str| text.chars().take(MAX_TOOL_NAME).collect::<String>();
         let subject = match self {
@@ -232,7 +232,7 @@ impl<'a> ClientRequest<'a> {
         audit.event.subject = Some(subject);
     }
 
-    /// Asks the policies. Others get their turn between two questions.
+    /// Asks the policies. Other tasks get their turn between two questions.
     pub(super) async fn authorize(
         &self,
         access: &Access,
@@ -249,7 +249,7 @@ impl<'a> ClientRequest<'a> {
         };
         match self {
             Self::CallTool { name, arguments } => {
-                // Without arguments it is called with none, and not merely listed.
+                // A call without arguments is judged as a call with none, and not as a tool that is only listed.
                 let none = RawValue::from_string("{}".to_owned()).map_err(Error::internal)?;
                 require(Operation::CallTool(name), Some(arguments.unwrap_or(&none)))
             }
@@ -273,7 +273,7 @@ fn read<'a, T: Deserialize<'a>>(params: Option<&'a RawValue>) -> Result<T> {
         .map_err(|error| Error::Invalid(Told::new(format!("params: {error}")).because(error)))
 }
 
-/// Reads an object in the parameters, in which no name is one of `known` but for its case.
+/// Reads an object in the parameters. It is refused if a name differs from one of `known` only by its case.
 fn read_inner<'a, T: Deserialize<'a>>(object: &'a RawValue, known: &[&str]) -> Result<T> {
     if shadows(object.get().as_bytes(), known) {
         return Err(Error::invalid(format!(
@@ -287,7 +287,7 @@ fn read_inner<'a, T: Deserialize<'a>>(object: &'a RawValue, known: &[&str]) -> R
 impl List {
     pub(super) const ALL: [Self; 4] = [Self::Tools, Self::Prompts, Self::Resources, Self::ResourceTemplates];
 
-    /// The field that has the list, and the field of an entry by which it is judged.
+    /// The field that holds the list, and the field of an entry by which it is judged.
     fn fields(self) -> (&'static str, &'static str) {
         match self {
             Self::Tools => ("tools", "name"),
@@ -306,8 +306,8 @@ impl List {
         }
     }
 
-    /// Leaves in a result only the entries that the caller may use, and tools only if they are not held back, in their
-    /// order and with their bytes. Others get their turn between two entries.
+    /// Leaves in a result only the entries that the caller may use, and of these only the tools that are not held back.
+    /// Their order and their bytes stay. Other tasks get their turn between two entries.
     pub(super) async fn filter(
         self,
         result: &mut Fields<'_>,
@@ -325,7 +325,7 @@ impl List {
         let mut permitted = Vec::with_capacity(entries.len());
         for entry in entries {
             tokio::task::yield_now().await;
-            // What has no name cannot be asked for.
+            // An entry without a name cannot be requested.
             let Some(named) = Fields::of(entry) else { continue };
             let Some(name) = named.get(name) else { continue };
             let Ok(name) = serde_json::from_str::<Cow<'_, str>>(name.get()) else { continue };

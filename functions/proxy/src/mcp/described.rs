@@ -10,7 +10,7 @@ use utoipa::{IntoResponses, ToSchema};
 pub(super) struct JsonRpcErrorBody {
     #[schema(example = "2.0")]
     jsonrpc: String,
-    /// The request's, if it could be read.
+    /// The request's id, if it could be read.
     #[schema(value_type = Option<serde_json::Value>)]
     id: Option<serde_json::Value>,
     /// `code`, `message` and perhaps `data`.
@@ -18,7 +18,7 @@ pub(super) struct JsonRpcErrorBody {
     error: serde_json::Value,
 }
 
-/// A JSON-RPC error, or, before there is a message to answer, an error like any other endpoint's.
+/// A JSON-RPC error. Before there is a message to answer, it is an error like those of all other endpoints.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum McpErrorBody {
@@ -26,13 +26,13 @@ pub(super) enum McpErrorBody {
     Request(ErrorBody),
 }
 
-/// The errors by HTTP status. What stops a request after its caller has been let in comes with 200.
+/// The errors by HTTP status. An error that stops a request after its caller was admitted comes with 200.
 #[derive(IntoResponses)]
 pub(super) enum McpErrors {
-    /// No message, or one whose headers and body disagree.
+    /// The body is not a message, or it disagrees with the headers.
     #[response(status = 400)]
     BadRequest(#[to_schema] McpErrorBody),
-    /// No credential, or one that proves nothing (any more).
+    /// The credential is missing, or is not valid (any more).
     #[response(status = 401)]
     Unauthorized(#[to_schema] McpErrorBody),
     /// The caller may not do this, or the page may not.
@@ -50,7 +50,7 @@ pub(super) enum McpErrors {
     /// The body is too large.
     #[response(status = 413)]
     TooLarge(#[to_schema] McpErrorBody),
-    /// The body is no JSON.
+    /// The body is not JSON.
     #[response(status = 415)]
     UnsupportedMediaType(#[to_schema] McpErrorBody),
     /// The MCP server failed.

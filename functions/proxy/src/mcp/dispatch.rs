@@ -1,4 +1,4 @@
-//! The way to the server, by the eras of client and server.
+//! How a request gets to the server, by the eras of client and server.
 //!
 //! | client | server | |
 //! | --- | --- | --- |
@@ -34,19 +34,19 @@ use crate::{
     upstream_access::{MaybeUpstreamError, with_refresh},
 };
 
-/// What a request comes to.
+/// The outcome of a request.
 struct Dispatched {
     relayed: RelayedResponse,
-    /// The session that the client is given.
+    /// The session that the client gets.
     session: Option<Session>,
 }
 
-/// Why it does not get to the server.
+/// Why a request does not get to the server.
 pub(super) enum DispatchError {
     Upstream(UpstreamError),
     Refused(RpcRefusal),
     Failed(Error),
-    /// Only of what is asked by another method than POST.
+    /// Only for requests with another method than POST.
     Edge(EdgeError),
 }
 
@@ -83,7 +83,7 @@ impl MaybeUpstreamError for DispatchError {
     }
 }
 
-/// A request that has been let in, and its answer.
+/// Sends a request that has been admitted, and answers it.
 pub(super) async fn request(
     mut pending: PendingRequest,
     call: &ProxyCall,
@@ -120,7 +120,7 @@ pub(super) async fn request(
     }
 }
 
-/// Once more if the server turns out to be of the other era than it was.
+/// Sends the request. Sends it once more if the server turns out to be of the other era.
 async fn dispatch(
     pending: &mut PendingRequest,
     call: &ProxyCall,
@@ -201,7 +201,7 @@ async fn modern_to_handshake(
         .into()),
         method => {
             if let ("tools/call", (Some(name), arguments)) = (method, named(method, params)) {
-                // To its client, the server is we.
+                // To this client, the proxy is the server.
                 let given = incoming::param_headers(&call.headers)?;
                 let none = RawValue::from_string("{}".to_owned()).map_err(Error::internal)?;
                 let arguments = arguments.unwrap_or(&none);
@@ -245,7 +245,8 @@ async fn handshake(
         Some(_) => None,
         None => pending.session.clone().known()?,
     };
-    // It was opened by what the caller was let in with. Their user may have connected anew since.
+    // The session was opened with the credentials of the caller's admission. The user may have connected anew since
+    // then.
     if session.is_some()
         && Binding::of(&pending.upstream_access) != Binding::admitted(pending.upstream_access.access())
     {
@@ -282,7 +283,7 @@ async fn handshake(
             let client_name = pending.client_name.clone();
             match &relayed.session_id {
                 Some(opened) => Some(Session::upstream(Some(opened), client_name)),
-                // Where the server keeps none, it is for the client's name.
+                // If the server keeps no session, ours holds the client's name.
                 None if relayed.refused.is_some() || client_name.is_none() => None,
                 None => Some(Session::described(&initialize, client_name)),
             }
@@ -303,7 +304,7 @@ async fn handshake(
     Ok(Dispatched { relayed, session: None })
 }
 
-/// A modern server may speak the client's revision too, and then the client gets all of it.
+/// Tries a handshake: a modern server may speak the client's revision too. Then the client gets all of that revision.
 async fn shake_hands(
     pending: &PendingRequest,
     call: &ProxyCall,
@@ -406,7 +407,7 @@ fn read_initialize(params: Option<&RawValue>) -> Result<Initialize<'_>, RpcRefus
     })
 }
 
-/// An answer that we make ourselves.
+/// An answer that the proxy makes itself.
 fn local(result: Box<RawValue>) -> RelayedResponse {
     RelayedResponse::whole(
         None,

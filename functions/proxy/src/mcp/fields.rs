@@ -1,4 +1,4 @@
-//! A JSON object, changed in a few fields while all others keep their bytes and their order.
+//! A JSON object that is changed in a few fields. All others keep their bytes and their order.
 
 use std::{borrow::Cow, fmt};
 
@@ -10,15 +10,15 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// More fields than any object of MCP has: what is read of each is held several times its size.
+/// More fields than any object of MCP has. A field that was read takes several times its size in memory.
 const MAX_FIELDS: usize = 1_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Fields<'a>(Vec<(Cow<'a, str>, Cow<'a, RawValue>)>);
 
 impl<'a> Fields<'a> {
-    /// `None` if the text is no object, has a name twice (two readers could then see two values), or more fields than
-    /// any message has.
+    /// `None` if the text is not an object, has a name twice (two readers could then see two values), or has more
+    /// fields than any message has.
     pub(super) fn of(text: &'a RawValue) -> Option<Self> {
         serde_json::from_str(text.get()).ok()
     }
@@ -54,17 +54,16 @@ impl<'a> Fields<'a> {
 
     /// The object as JSON.
     pub(super) fn to_raw(&self) -> Box<RawValue> {
-        // Names and raw values cannot fail to be written.
+        // Writing names and raw values cannot fail.
         serde_json::value::to_raw_value(self).unwrap_or_default()
     }
 }
 
-/// What a result has that is filtered before its client sees it.
+/// The fields of a result that are filtered before the client sees it.
 pub(super) const LISTS: [&str; 4] = ["tools", "prompts", "resources", "resourceTemplates"];
 
-/// Whether an object has a name twice, or one that is one of `known` but for its case. There are servers that read
-/// `"Name"` as `name`, and would then do something else than what was judged; and clients, that would then see
-/// something else.
+/// Whether an object has a name twice, or a name that differs from one of `known` only by its case. Some servers read
+/// `"Name"` as `name`, and would then do something else than was judged. Some clients would then see something else.
 pub(super) fn shadows(object: &[u8], known: &[&str]) -> bool {
     let Ok(Fields(fields)) = serde_json::from_slice::<Fields<'_>>(object) else { return true };
     let is = |known: &&str, name: &str| **known != *name && folded(known) == folded(name);
@@ -112,7 +111,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
     }
 }
 
-/// A name, borrowed where it holds no escapes.
+/// A name. It is borrowed if it holds no escapes.
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 

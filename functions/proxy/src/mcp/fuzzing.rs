@@ -1,4 +1,4 @@
-//! What must hold for every message of a client's.
+//! What must hold for every message of a client.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a fuzz target fails by panicking")]
 
 use http::{HeaderMap, HeaderName, HeaderValue};

@@ -1,4 +1,4 @@
-//! A client's message: read within bounds, and in which era it speaks
+//! A client's message: how it is read within bounds, and which era it speaks
 //! ([overview](https://modelcontextprotocol.io/specification/2026-07-28/basic/index),
 //! [Streamable HTTP](https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http)).
 
@@ -48,7 +48,7 @@ const MAX_DEPTH: usize = 128;
 /// More `Mcp-Param-*` headers than any tool has.
 const MAX_PARAM_HEADERS: usize = 32;
 
-/// In which era a client speaks.
+/// The era that a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProtocolEra {
     Modern,
@@ -58,7 +58,7 @@ pub(super) enum ProtocolEra {
 /// A message.
 #[derive(Debug)]
 pub(super) struct Incoming<'a> {
-    /// Its own bytes.
+    /// The message's own bytes.
     pub(super) text: &'a [u8],
     pub(super) kind: Kind<'a>,
     pub(super) era: ProtocolEra,
@@ -181,7 +181,7 @@ pub(super) enum Kind<'a> {
     Notification {
         method: Cow<'a, str>,
     },
-    /// To a request of the server's.
+    /// A response to a request from the server.
     Response,
 }
 
@@ -201,12 +201,12 @@ struct Envelope<'a> {
     error: Option<&'a RawValue>,
 }
 
-/// An id that is null is none that a request may have; left out, it would make the request a notification.
+/// Reads an id even if it is null. Null is not a valid id, but without an id the request would be a notification.
 fn even_null<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// What we read of a message, and of its parameters.
+/// The fields that we read of a message, and of its parameters.
 pub(super) const ENVELOPE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 const PARAMS: [&str; 6] = ["_meta", "name", "arguments", "uri", "ref", "notifications"];
 
@@ -262,7 +262,7 @@ impl<'a> Incoming<'a> {
                 Kind::Request { id: tidied.id.as_deref().unwrap_or(id), method, params }
             }
             Envelope { method: Some(method), id: None, result: None, error: None, .. } => {
-                // The policies are asked about requests; a server may do what a request says without an id.
+                // The policies judge requests only, and a server may carry out a request that has no id.
                 if !method.starts_with("notifications/") {
                     return Err(invalid("The message has no id, and its method is no notification's"));
                 }
@@ -452,7 +452,7 @@ fn same(headers: &HeaderMap, name: &HeaderName, body: &str) -> Result<(), RpcRef
     Err(mismatch(&format!("{name} does not match the body")))
 }
 
-/// A header's only value; two proxies could disagree on which of two counts.
+/// A header's only value. If there were two, two proxies could disagree on which one counts.
 fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<Cow<'a, str>>, RpcRefusal> {
     let mut values = headers.get_all(name).iter();
     let value = values.next();
@@ -463,8 +463,8 @@ fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<Cow<'a, s
     text.map_err(|_| mismatch(&format!("the {name} header holds invalid characters")))
 }
 
-/// The `Mcp-Param-*` headers, which a modern server compares with what it wants in them. For one that knows none of
-/// them, we do.
+/// The `Mcp-Param-*` headers. A modern server compares them with the arguments. For a server that does not know these
+/// headers, the proxy does this.
 pub(super) fn param_headers(headers: &HeaderMap) -> Result<HeaderMap, RpcRefusal> {
     let mut found = HeaderMap::new();
     for (name, value) in headers {

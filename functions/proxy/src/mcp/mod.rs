@@ -8,7 +8,7 @@
 //! | `oversized` | the id of a request that is too large to be read |
 //! | `authorize` | what the policies are asked, and filtering lists |
 //! | `dispatch` | the way to the server, by the eras of both |
-//! | `session_messages` | messages that are no requests: notifications, a session's stream and its end |
+//! | `session_messages` | messages that are not requests: notifications, a session's stream and its end |
 //! | `translate` | between the eras |
 //! | `session` | the sealed `Mcp-Session-Id` of handshake clients |
 //! | `pending` | the answer on its way back, as it comes |
@@ -26,20 +26,21 @@
 //! 3. The way to the server (`dispatch`). If both are of one era, the message goes on as the bytes that came, and so do
 //!    results, errors and notifications. Across eras, `translate` changes the few fields that differ.
 //! 4. The answer as it comes (`pending`). Events are passed on one by one, for as long as the request would be admitted
-//!    (`stream_authorizer`). The response itself is written to the trail first, then sent. Lists lose the entries that the caller
-//!    may not use, and are marked `private`.
+//!    (`stream_authorizer`). The response itself is first written to the trail, then sent. Lists lose the entries that
+//!    the caller may not use, and are marked `private`.
 //!
-//! **To a stateless client, this service is the server.** So if the server has never heard of `Mcp-Param-*` headers,
-//! they are compared with the body here. The annotations are those of the server's list, which is requested when a call
-//! has such a header, and believed for 5 minutes. A call without any is compared with a list only if one is at hand: a
-//! missing header costs no round trip.
+//! **To a stateless client, this service is the server.** So if the server does not know `Mcp-Param-*` headers, they
+//! are compared with the body here. The annotations are those of the server's list. The list is requested when a call
+//! has such a header, and is believed for 5 minutes. A call without such headers is compared with a list only if one is
+//! at hand: a missing header costs no round trip.
 //!
 //! **Only a refused admission is told by HTTP** (401, 403, 404). All other errors are told in the protocol. To an MCP
 //! client a 401 means to get another token, and a 404 to begin another session. Neither would help a user whose grant
 //! is missing. In the stateless revision a bad request is also a 400, as it says. In the handshake revisions it is not, if
 //! its id can be read: there are clients that end their session at any HTTP error.
 //!
-//! A handshake client's session is in its id ([`deputize_core::mcp_sessions`]). Nothing is kept in memory for it.
+//! A handshake client's session is held in its id ([`deputize_core::mcp_sessions`]). Nothing about it is kept in
+//! memory.
 
 mod answer;
 mod authorize;
@@ -101,15 +102,15 @@ pub(crate) fn routes() -> Routes<Proxy> {
 /// Why a request ends early.
 #[derive(Debug)]
 enum McpRejection {
-    /// Not let in.
+    /// The caller is not admitted.
     Http(ApiError),
-    /// No message, or one that cannot be granted.
+    /// The body is not a message, or the message cannot be granted.
     Rpc(RpcRefusal),
 }
 
 impl McpRejection {
-    /// What stops a caller who has been let in and asks nothing by JSON-RPC, so that HTTP must tell. It never
-    /// tells 401, which would have the client get another token.
+    /// Why an admitted caller is refused, for a message that is not a JSON-RPC request, so that HTTP must say it. This
+    /// is never a 401, which would make the client get another token.
     fn without_request(error: ApiError) -> Self {
         match error {
             ApiError::Core(error) if classify(&error).0 == StatusCode::UNAUTHORIZED => {
@@ -228,8 +229,8 @@ async fn message(
 
 /// Open a stream of a handshake session
 ///
-/// For handshake clients whose server keeps a session: what the server has to say by itself, or, with
-/// `Last-Event-ID`, the rest of a stream that broke. 405 for all others.
+/// For handshake clients whose server keeps a session: the messages that the server sends by itself, or, with
+/// `Last-Event-ID`, the rest of a stream that broke. All other clients get a 405.
 #[utoipa::path(
     get,
     path = path::MCP,
@@ -273,7 +274,7 @@ async fn delete(IncomingCall { call, presented }: IncomingCall) -> Response {
     answered.await.unwrap_or_else(IntoResponse::into_response)
 }
 
-/// A web page's requests are its visitor's browser's: only pages of known origins are answered
+/// A web page's requests are sent by its visitor's browser. So only pages of known origins are answered
 /// ([Streamable HTTP, security](https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#security-endpoint)).
 fn check_origin(call: &ProxyCall) -> Result<(), RpcRefusal> {
     if call.core.settings.allows_origin(&call.request.origin) {
@@ -283,7 +284,7 @@ fn check_origin(call: &ProxyCall) -> Result<(), RpcRefusal> {
         .with(json!({ "reason": Reason::OriginNotAllowed })))
 }
 
-/// A caller who may use the server, and the way in.
+/// A caller who may use the server, and the access to it.
 struct Admitted {
     presented: PresentedCredential,
     upstream_access: UpstreamAccess,
@@ -291,7 +292,7 @@ struct Admitted {
 }
 
 impl ProxyCall {
-    /// For what is no request of the protocol.
+    /// Admits the caller of a message that is not a request of the protocol.
     async fn admitted(
         &self,
         presented: PresentedCredential,
@@ -311,19 +312,19 @@ impl ProxyCall {
         }
     }
 
-    /// What the caller is told of an error, once it is in the trail.
+    /// Records an error in the trail, and returns what the caller is told.
     async fn recorded(&self, audit: CallAudit, error: Error) -> Error {
         let ended = audit.end::<(), _>(&self.request, Err(error)).await;
         ended.err().unwrap_or_else(|| Error::internal("an error that is none"))
     }
 }
 
-/// What the stateless revision took out of the protocol
+/// What the stateless revision has removed from the protocol
 /// ([changelog](https://modelcontextprotocol.io/specification/2026-07-28/changelog)).
 const REMOVED: [&str; 5] =
     ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
 
-/// A request's story: who calls, what the policies say, whose credentials are used, the server's answer.
+/// A request's story: who calls, what the policies say, whose credentials are used, and the server's answer.
 async fn ask(
     call: ProxyCall,
     presented: PresentedCredential,
@@ -356,7 +357,7 @@ async fn ask(
             }
             _ => NamedSession::None,
         };
-        // A handshake client says its name once.
+        // A handshake client gives its name once.
         let named = session.client_name().map(str::to_owned);
         let client_name = named.or_else(|| client_name(params));
         let context = PolicyContext { source_ip: request.source_ip, client_name: client_name.as_deref() };
@@ -408,7 +409,7 @@ async fn ask(
     Box::pin(dispatch::request(pending, &call, incoming, params)).await
 }
 
-/// What a client says without asking.
+/// Takes a client's message that is not a request.
 async fn tell(
     call: ProxyCall,
     presented: PresentedCredential,
@@ -422,7 +423,7 @@ async fn tell(
     Box::pin(session_messages::tell(admitted, &call, incoming)).await
 }
 
-/// What the client calls itself.
+/// The name that the client gives itself.
 fn client_name(params: Option<&RawValue>) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Info<'a> {

@@ -1,5 +1,5 @@
-//! A response on its way to the client, as it comes: what passes, what is changed in it, that it is in the audit trail
-//! before it is seen, and that it comes no longer than its request would be let in.
+//! A response on its way to the client, as it comes: what is passed on, and what is changed in it. The response is in
+//! the audit trail before the client sees it. It ends when its request would no longer be admitted.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ pub(super) struct EraPair {
     pub(super) server: ProtocolEra,
 }
 
-/// A request that has been let in, until it is answered.
+/// An admitted request, until it is answered.
 pub(super) struct PendingRequest {
     pub(super) id: Box<RawValue>,
     pub(super) method: String,
@@ -59,9 +59,9 @@ pub(super) struct PendingRequest {
     pub(super) client_name: Option<String>,
     /// The session of a handshake client.
     pub(super) session: NamedSession,
-    /// From which level on the client wants log messages, if it wants any.
+    /// The lowest level of log messages that the client wants, if it wants any.
     pub(super) log_level: Option<usize>,
-    /// The approved tools, if a list of tools is to be held against them.
+    /// The approved tools, if a list of tools is to be compared with them.
     pub(super) pins: Option<Arc<Pins>>,
 }
 
@@ -92,7 +92,7 @@ impl PendingRequest {
             return response;
         }
         if self.translates_for_modern() && is_stream {
-            // A handshake server may answer by a stream what has a status of its own in the client's revision.
+            // A handshake server may answer with a stream where the client's revision has a status of its own.
             let first = loop {
                 match authorizer.next(&mut parts).await {
                     Next::Silence | Next::Event(Some(Ok(ServerEvent { said: None, .. }))) => {}
@@ -199,7 +199,7 @@ impl PendingRequest {
         RpcRefusal::of(&error).to(&id)
     }
 
-    /// Whether the stream may go on: whether its request would be let in now.
+    /// Whether the stream may go on: whether its request would be admitted now.
     async fn go_on(&mut self, authorizer: &mut StreamAuthorizer) -> Result<()> {
         let Some(access) = authorizer.admit().await? else { return Ok(()) };
         let asked = ClientRequest::read(&self.method, self.params.as_deref())?;
@@ -225,7 +225,7 @@ impl PendingRequest {
             Some(Ok(part)) if !self.passes(&part) => StreamStep::On(String::new(), Box::new(self)),
             Some(Ok(mut part)) => {
                 if self.translates_for_modern() {
-                    // Streams of the client's revision are not resumed.
+                    // In the client's revision, streams are not resumed.
                     (part.event_id, part.retry) = (None, None);
                 }
                 let data = match &part.said {
@@ -248,7 +248,8 @@ impl PendingRequest {
         self.eras.client == ProtocolEra::Modern && self.eras.server == ProtocolEra::Handshake
     }
 
-    /// Whether a part is for this client. A handshake server's log messages are, as far as it asked for such
+    /// Whether a part is for this client. A handshake server's log messages are only if the client asked for their
+    /// level
     /// ([logging](https://modelcontextprotocol.io/specification/2026-07-28/server/utilities/logging)).
     fn passes(&self, part: &ServerEvent) -> bool {
         match &part.said {
@@ -260,7 +261,7 @@ impl PendingRequest {
         }
     }
 
-    /// The server has closed its stream, to go on when the client asks for the rest of it.
+    /// The server has closed its stream, and will continue when the client asks for the rest.
     async fn left_open(mut self) -> String {
         self.audit.note("the server closed the stream before the response; its client may resume it");
         match self.audit.end(&self.request, Ok(String::new())).await {
@@ -277,7 +278,7 @@ impl PendingRequest {
         event(&ServerEvent::NOWHERE, Some(&text))
     }
 
-    /// The response, once it is in the trail.
+    /// Stores the event in the trail, and returns the response.
     async fn reply(mut self, reply: Result<Reply, UpstreamError>) -> (StatusCode, String) {
         let made = match reply {
             Ok(Reply { outcome: Ok(result), .. }) => {
@@ -301,7 +302,7 @@ impl PendingRequest {
         }
     }
 
-    /// The HTTP status of an error of the server's.
+    /// The HTTP status for an error from the server.
     fn status(&self, status: StatusCode, code: i64) -> StatusCode {
         let EraPair { client, server } = self.eras;
         match client {
@@ -313,7 +314,7 @@ impl PendingRequest {
         }
     }
 
-    /// The result as this client may see it. What is not to be changed keeps its bytes.
+    /// The result as this client may see it. Parts that need no change keep their bytes.
     async fn result(&mut self, result: &RawValue) -> Result<Box<RawValue>> {
         let calling = self.method == "tools/call";
         let no_object = || {
@@ -334,7 +335,8 @@ impl PendingRequest {
                 | "resources/templates/list"
                 | "resources/read"
         );
-        // A modern result may say that everybody may have it, which only the server can know of its own callers.
+        // A modern result may say that it is the same for all callers. Only the server can know this of its own
+        // callers.
         if same_era && (eras.client == ProtocolEra::Handshake || !cacheable) && self.list.is_none() {
             // A raw value has no white space around it.
             return if result.get().starts_with('{') { Ok(result.to_owned()) } else { Err(no_object()) };
@@ -374,7 +376,7 @@ impl PendingRequest {
     }
 }
 
-/// The tools of a result, held against those that are approved.
+/// The tools of a result, compared with the approved ones.
 pub(super) fn checked<'a>(pins: &'a Pins, result: &Fields<'_>) -> CheckedToolList<'a> {
     let tools =
         result.get("tools").and_then(|tools| serde_json::from_str::<Vec<&RawValue>>(tools.get()).ok());

@@ -1,5 +1,5 @@
-//! The `Mcp-Session-Id` of a handshake client: all that a process needs to continue the session. It is sealed, and
-//! bound to the caller, the server, its address, and the connection or header that is used there
+//! The `Mcp-Session-Id` of a handshake client. It holds all that a process needs to continue the session. It is sealed,
+//! and bound to the caller, the server, its address, and the connection or header that is used there
 //! ([`deputize_core::mcp_sessions`]). Nothing is kept in memory for it.
 
 use deputize_api::reason::Reason;
@@ -14,22 +14,22 @@ use super::{
 };
 use crate::upstream_access::UpstreamAccess;
 
-/// What a session is.
+/// The content of a session id.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Session {
     /// The session at a handshake server.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     upstream: Option<String>,
-    /// Whether the server has shaken hands, which one that speaks both does for a client that does.
+    /// Whether the server has shaken hands. A server that speaks both eras does this for a handshake client.
     #[serde(rename = "h", default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) handshake: bool,
-    /// What the client calls itself, for the policies: it says so once.
+    /// The name that the client gives itself, for the policies. It gives it once.
     #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
     pub(super) client_name: Option<String>,
-    /// For a modern server, which is told with each request: who the client is…
+    /// Who the client is, for a modern server, which is told with each request…
     #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
     pub(super) client_info: Option<Box<RawValue>>,
-    /// … and what it can do.
+    /// … and what the client can do.
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     pub(super) capabilities: Option<Box<RawValue>>,
 }
@@ -37,15 +37,15 @@ pub(super) struct Session {
 /// The session that a request names.
 #[derive(Clone, Debug)]
 pub(super) enum NamedSession {
-    /// It names none.
+    /// The request names no session.
     None,
     Open(Session),
-    /// It names one that there is not, or not for this caller.
+    /// The request names a session that does not exist, or not for this caller.
     Unknown,
 }
 
 impl NamedSession {
-    /// Refuses a request that names a session that there is not.
+    /// Refuses a request that names a session that does not exist.
     pub(super) fn known(self) -> Result<Option<Session>, RpcRefusal> {
         match self {
             Self::None => Ok(None),
@@ -62,17 +62,17 @@ impl NamedSession {
     }
 }
 
-/// The longest description of a client that is kept, in bytes. Headers are not for more.
+/// The longest description of a client that is kept, in bytes. Headers are not made for more.
 const MAX_DESCRIPTION: usize = 2 * 1024;
 
 impl Session {
-    /// With a server that has shaken hands, and in its own session, if it keeps one.
+    /// With a server that has shaken hands. The session is the server's own, if the server keeps one.
     pub(super) fn upstream(id: Option<&HeaderValue>, client_name: Option<String>) -> Self {
         let upstream = id.and_then(|id| id.to_str().ok()).map(str::to_owned);
         Self { upstream, handshake: true, client_name, client_info: None, capabilities: None }
     }
 
-    /// Of a client that has described itself in `initialize`, with a server that keeps no session.
+    /// For a client that has described itself in `initialize`, with a server that keeps no session.
     pub(super) fn described(initialize: &Initialize<'_>, client_name: Option<String>) -> Self {
         let Initialize { client_info: info, capabilities, .. } = initialize;
         let short = |text: &&RawValue| text.get().len() <= MAX_DESCRIPTION;
@@ -101,8 +101,8 @@ impl Session {
         Ok(id)
     }
 
-    /// The session that a request names. An id that is not this caller's, here and with these credentials, is
-    /// answered like one that has ended: the client begins another.
+    /// The session that a request names. An id of another caller, another server or other credentials is answered like
+    /// the id of a session that has ended: the client begins another.
     pub(super) async fn open(core: &Core, binding: &Binding, headers: &HeaderMap) -> Result<NamedSession> {
         let mut ids = headers.get_all(SESSION_ID).iter();
         let Some(id) = ids.next() else { return Ok(NamedSession::None) };
@@ -125,12 +125,12 @@ pub(super) fn no_such() -> RpcRefusal {
 pub(super) struct Binding(String);
 
 impl Binding {
-    /// With the credentials that the caller was let in with.
+    /// With the credentials of the caller's admission.
     pub(super) fn admitted(access: &Access) -> Self {
         Self::with(access, &access.credential_key())
     }
 
-    /// With those that are used.
+    /// With the credentials that are used for the request.
     pub(super) fn of(upstream_access: &UpstreamAccess) -> Self {
         Self::with(upstream_access.access(), &upstream_access.target.credential_key)
     }

@@ -1,4 +1,4 @@
-//! What is no request of the protocol: notifications and responses, the stream of a session, and its end.
+//! Messages that are not requests of the protocol: notifications and responses, the stream of a session, and its end.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ use crate::{
     upstream_access::{UpstreamAccess, with_refresh},
 };
 
-/// A notification, or a response to a request of the server's.
+/// Passes on a notification, or a response to a request from the server.
 pub(super) async fn tell(
     admitted: Admitted,
     call: &ProxyCall,
@@ -60,7 +60,7 @@ async fn tell_once(
     incoming: &Incoming<'_>,
 ) -> Result<(), DispatchError> {
     if incoming.era == ProtocolEra::Modern {
-        // This revision has none that a client would send by HTTP; an extension may.
+        // In this revision, clients send no notifications or responses by HTTP. Clients of an extension may.
         return Ok(());
     }
     let session = Session::open(&call.core, &Binding::of(upstream_access), &call.headers).await?.known()?;
@@ -105,7 +105,7 @@ fn clients_mistake(error: &UpstreamError) -> Option<DispatchError> {
     }
 }
 
-/// What came of it for the trail, and what the client is told if that is something else.
+/// The outcome for the trail, and the refusal that the client gets, if that is different.
 fn outcome_and_refusal<T>(
     done: Result<T, DispatchError>,
     failure: impl Fn(UpstreamError) -> Error,
@@ -131,7 +131,7 @@ pub(super) async fn open_stream(admitted: Admitted, call: &ProxyCall) -> Result<
     let (opened, client_name) =
         opened.map_or_else(|not| (Err(not), None), |(opened, name)| (Ok(opened), name));
     let (outcome, refusal) = outcome_and_refusal(opened, |error| upstream_access.failure(error));
-    // What comes over the stream is not known yet: the trail says that it was opened, and, if we end it, why.
+    // What comes over the stream is not known yet. The trail says that it was opened, and why, if we end it.
     let relayed = match (refusal, audit.end(&call.request, outcome).await) {
         (Some(refusal), _) => return Err(refusal.into()),
         (None, relayed) => relayed.map_err(McpRejection::without_request)?,
@@ -158,7 +158,7 @@ pub(super) async fn open_stream(admitted: Admitted, call: &ProxyCall) -> Result<
                     }
                 },
             };
-            // A stream that breaks off ends: its client resumes it.
+            // If the server's stream breaks off, this one ends, and its client resumes it.
             let part = next?.ok()?;
             let message = match &part.said {
                 Some(ServerMessage::Message(message)) => Some(view.of(message).await.ok()?),
@@ -171,7 +171,7 @@ pub(super) async fn open_stream(admitted: Admitted, call: &ProxyCall) -> Result<
     Ok(event_stream(axum::body::Body::from_stream(events)))
 }
 
-/// The stream, and what the client calls itself.
+/// Opens the stream, and returns it with the client's name.
 async fn open_once(
     upstream_access: &UpstreamAccess,
     call: &ProxyCall,
@@ -196,8 +196,8 @@ async fn open_once(
     }
 }
 
-/// What is allowed where there is no session of the server's: what is told anew with each request has no stream and
-/// does not end; where the server gives no stream; and where it does not let sessions be ended.
+/// The allowed methods. `NO_SESSION`: the server keeps no session, so there is no stream and no end. `NO_STREAM`: the
+/// server gives no stream. `NO_END`: the server does not let sessions be ended.
 const NO_SESSION: &str = "POST";
 const NO_STREAM: &str = "POST, DELETE";
 const NO_END: &str = "POST, GET";
@@ -207,7 +207,8 @@ fn with_upstream(session: Option<Session>) -> Result<(Session, HeaderValue), Edg
     session.zip(upstream).ok_or(EdgeError::MethodNotAllowed(Some(NO_SESSION)))
 }
 
-/// What it means that a server refuses a GET or a DELETE; `allowed` is what is left, if it is for the method.
+/// What it means that a server refuses a GET or a DELETE. `allowed` are the methods that are left, if the server
+/// refuses the method.
 fn refused(error: UpstreamError, allowed: &'static str) -> DispatchError {
     match error {
         UpstreamError::Status { status: StatusCode::NOT_FOUND, .. } => DispatchError::Refused(gone()),
@@ -227,7 +228,7 @@ struct View {
 }
 
 impl View {
-    /// Whether the stream may go on, and what is seen of it then.
+    /// Whether the stream may go on, and which of its messages are shown then.
     async fn go_on(&mut self, authorizer: &mut StreamAuthorizer) -> deputize_core::Result<()> {
         if let Some(access) = authorizer.admit().await? {
             self.pins = in_force(self.upstream_access.core(), &access).await?;
@@ -236,8 +237,8 @@ impl View {
         Ok(())
     }
 
-    /// A message of the stream. The response to a list, resumed, is as private there as where it was asked for; so
-    /// what one reader would take for a list and another would not ends the stream.
+    /// A message of the stream, as the client may see it. The response to a list can be resumed here, and is filtered
+    /// as it is where it was requested. So a message that only some readers would take for a list ends the stream.
     async fn of(&self, message: &RawValue) -> deputize_core::Result<Box<RawValue>> {
         let unclear = |object: &RawValue, known: &[&str]| shadows(object.get().as_bytes(), known);
         let fields = Fields::of(message).filter(|_| !unclear(message, &ENVELOPE));

@@ -11,8 +11,8 @@
 //! While the store cannot be reached, a stream goes on until 55 s after its caller was last admitted. With the time to
 //! record its end, that is within a minute of a revocation.
 //!
-//! The time between two events is tokio's. Whether something has expired is decided by the clock of `Core`. If a client
-//! does not read its stream, its caller is not admitted again, and gets nothing more before that.
+//! The time between two events is measured by tokio's clock. The clock of `Core` decides whether something has expired.
+//! If a client does not read its stream, its caller is not admitted again, and nothing more is sent before that.
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,21 +33,21 @@ use crate::{
     upstream_access::UpstreamAccess,
 };
 
-/// The shortest time between two admissions, and what is added to it at most, so that streams that were opened together
-/// do not ask together.
+/// The shortest time between two admissions, and the most that is added to it at random, so that streams that were
+/// opened together do not ask together.
 const SOONEST: Duration = Duration::from_secs(20);
 const SPREAD: Duration = Duration::from_secs(10);
-/// How soon it is tried again while the store cannot be asked.
+/// How soon the admission is tried again while the store cannot be reached.
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long an admission is good for a stream.
 const GOOD_FOR: Duration = Duration::from_secs(55);
 
-/// Lets a stream's caller in anew.
+/// Admits a stream's caller again.
 pub(super) struct StreamAuthorizer {
     core: Arc<Core>,
     request: RequestContext,
     presented: PresentedCredential,
-    /// As the caller was let in last.
+    /// The last admission of the caller.
     access: Arc<Access>,
     /// Stands for the credentials that the stream was opened with.
     in_use: String,
@@ -56,11 +56,11 @@ pub(super) struct StreamAuthorizer {
 
 /// What comes next on a stream.
 pub(super) enum Next {
-    /// What the server says, or the end.
+    /// What the server says, or the end of the stream.
     Event(Option<Result<ServerEvent, UpstreamError>>),
-    /// Nothing for so long that something should be sent.
+    /// The stream was silent for so long that a comment should be sent.
     Silence,
-    /// It is time for [`StreamAuthorizer::admit`], whatever the server says.
+    /// It is time for [`StreamAuthorizer::admit`], even if the server is sending.
     Due,
 }
 
@@ -82,7 +82,7 @@ impl StreamAuthorizer {
         authorizer
     }
 
-    /// Waits for what comes next. If it is dropped before, nothing is lost.
+    /// Waits for what comes next. If the future is dropped before, nothing is lost.
     pub(super) async fn next(
         &self,
         parts: &mut (impl Stream<Item = Result<ServerEvent, UpstreamError>> + Unpin),
@@ -98,8 +98,8 @@ impl StreamAuthorizer {
         }
     }
 
-    /// Lets the caller in anew. `None`: that could not be told, and the last time is not long ago. An error says why
-    /// the stream is to end.
+    /// Admits the caller again. `None` means that the store could not answer, and that the last admission is recent. An
+    /// error says why the stream is to end.
     pub(super) async fn admit(&mut self) -> Result<Option<Arc<Access>>> {
         let until = self.access.since() + GOOD_FOR;
         match timeout_at(until, self.admit_once()).await {
@@ -121,7 +121,7 @@ impl StreamAuthorizer {
     async fn admit_once(&self) -> Result<Access> {
         let Self { core, request, presented, access: before, in_use, .. } = self;
         presented.require_unexpired(core.clock.now())?;
-        // Of the stream there is an event already, or there will be.
+        // The stream already has an event in the trail, or will have one.
         let mut event = presented.event(core, request, Action::McpRequest)?;
         let access = access::admit(core, presented.clone(), &before.server.id, request, &mut event).await?;
         access.require_as_before(before, in_use, core.clock.now())?;

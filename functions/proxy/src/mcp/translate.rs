@@ -1,4 +1,4 @@
-//! Between the eras: what a handshake client says in a modern server's words, and the reverse.
+//! Translates between the eras: a handshake client's messages into a modern server's words, and the reverse.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use crate::upstream::message::MODERN_VERSION;
 
 const SERVER_INFO_KEY: &str = "io.modelcontextprotocol/serverInfo";
 const LOG_LEVEL_KEY: &str = "io.modelcontextprotocol/logLevel";
-/// Agents that have no user at hand get in by the client credentials grant
+/// Agents without a user at hand get access by the client credentials grant
 /// (`ext-auth`, *OAuth Client Credentials Extension*).
 const CLIENT_CREDENTIALS: &str = "io.modelcontextprotocol/oauth-client-credentials";
 
@@ -32,7 +32,7 @@ pub(super) fn request(id: &RawValue, method: &str, params: Option<&RawValue>) ->
     }
 }
 
-/// A handshake client's parameters with what a modern server wants to be told with each request.
+/// A handshake client's parameters, with what a modern server must be told with each request.
 pub(super) fn params_for_modern(params: Option<&RawValue>, session: Option<&Session>) -> Box<RawValue> {
     let empty = Box::<RawValue>::default();
     let mut fields = params.and_then(Fields::of).unwrap_or_default();
@@ -46,7 +46,7 @@ pub(super) fn params_for_modern(params: Option<&RawValue>, session: Option<&Sess
             .unwrap_or_else(|| raw(&json!({ "name": "deputize", "version": env!("CARGO_PKG_VERSION") }))),
     );
     let capabilities = described(|session| session.capabilities.as_ref());
-    // What a server would ask of the client comes in a result that a handshake client cannot read.
+    // A server's request to the client would come in a result that a handshake client cannot read.
     let mut capabilities = Fields::of(capabilities.as_deref().unwrap_or(RawValue::NULL)).unwrap_or_default();
     for asking in ["sampling", "elicitation", "roots"] {
         capabilities.remove(asking);
@@ -59,7 +59,7 @@ pub(super) fn params_for_modern(params: Option<&RawValue>, session: Option<&Sess
     fields.to_raw()
 }
 
-/// A modern client's parameters without what a handshake server was told once.
+/// A modern client's parameters, without what a handshake server was told once.
 pub(super) fn params_for_handshake(params: Option<&RawValue>) -> Option<Box<RawValue>> {
     let mut fields = Fields::of(params?)?;
     let meta = fields.get("_meta")?.to_owned();
@@ -75,7 +75,7 @@ pub(super) fn params_for_handshake(params: Option<&RawValue>) -> Option<Box<RawV
     Some(fields.to_raw())
 }
 
-/// The log levels, from the least important on (RFC 5424 section 6.2.1).
+/// The log levels, beginning with the least important (RFC 5424 section 6.2.1).
 const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
 fn level(name: &RawValue) -> Option<usize> {
@@ -83,14 +83,14 @@ fn level(name: &RawValue) -> Option<usize> {
     LEVELS.iter().position(|level| *level == name)
 }
 
-/// From which level on a modern client wants log messages.
+/// The lowest level of log messages that a modern client wants.
 pub(super) fn log_level(params: Option<&RawValue>) -> Option<usize> {
     let params = Fields::of(params?)?;
     let meta = Fields::of(params.get("_meta")?)?;
     level(meta.get(LOG_LEVEL_KEY)?)
 }
 
-/// The level of a log message; `None` of any other message.
+/// The level of a log message; `None` for any other message.
 pub(super) fn level_of(message: &RawValue) -> Option<usize> {
     let message = Fields::of(message)?;
     if message.get("method")?.get() != r#""notifications/message""# {
@@ -133,7 +133,7 @@ pub(super) fn discovery(initialized: &RawValue) -> Option<Box<RawValue>> {
     Some(result.to_raw())
 }
 
-/// A handshake server's capabilities without those that only a session's owner has.
+/// A handshake server's capabilities, without those that need a session of the client's own.
 fn without_sessions(capabilities: &RawValue) -> Box<RawValue> {
     let Some(mut all) = Fields::of(capabilities) else { return empty() };
     for kind in ["tools", "prompts", "resources"] {
@@ -150,7 +150,7 @@ fn empty() -> Box<RawValue> {
     raw(&json!({}))
 }
 
-/// Our own part of a discovery: what is spoken here, and how one gets in.
+/// Our own part of a discovery: which versions the proxy speaks, and how a client gets access.
 pub(super) fn advertise(discovery: &mut Fields<'_>) {
     discovery.set("supportedVersions", raw(&json!(supported_versions())));
     let capabilities = discovery.get("capabilities").map_or_else(empty, ToOwned::to_owned);
@@ -164,7 +164,7 @@ pub(super) fn advertise(discovery: &mut Fields<'_>) {
     }
 }
 
-/// Marks a result as its caller's own, for caches
+/// Marks a result as private to its caller, for caches
 /// ([caching](https://modelcontextprotocol.io/specification/2026-07-28/server/utilities/caching)).
 pub(super) fn mark_private(result: &mut Fields<'_>) {
     result.set_if_absent("ttlMs", raw(&json!(0)));

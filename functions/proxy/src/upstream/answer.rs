@@ -1,7 +1,7 @@
 //! What a server says, as it comes.
 //!
-//! Parameters, results, errors and notifications travel as their own bytes, and so do the event ids by which a
-//! handshake client resumes a stream.
+//! Parameters, results, errors and notifications keep their bytes, and so do the event ids by which a handshake client
+//! resumes a stream.
 
 use std::fmt;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use super::said::{is_about_session, is_about_version};
 /// One thing that a server says.
 #[derive(Debug)]
 pub struct ServerEvent {
-    /// What it says; an event without data says only where in the stream it is.
+    /// What it says. An event without data only marks a place in the stream.
     pub said: Option<ServerMessage>,
     /// The event's id (`Last-Event-ID` of a resumption).
     pub event_id: Option<String>,
@@ -28,15 +28,15 @@ pub struct ServerEvent {
 }
 
 impl ServerEvent {
-    /// Nothing, at no place in a stream.
+    /// Says nothing, and marks no place in a stream.
     pub const NOWHERE: Self = Self { said: None, event_id: None, retry: None };
 }
 
 /// What a server says.
 #[derive(Debug)]
 pub enum ServerMessage {
-    /// A notification, or a request of the server's, as its own bytes; on a stream that belongs to no request,
-    /// the response to one too.
+    /// A notification, or a request from the server, with its own bytes. On a stream that belongs to no request, the
+    /// response to a request is a message too.
     Message(Box<RawValue>),
     /// The response to the client's request.
     Response(Reply),
@@ -58,18 +58,18 @@ pub struct ReplyError {
     pub code: i64,
     /// The whole error object.
     pub error: Box<RawValue>,
-    /// Whether it names our request. If not, the server did not get to reading its id.
+    /// Whether it names our request. If not, the server refused the request before it read the id.
     names_request: bool,
 }
 
-/// An error that is all of an answer: the server has refused the request.
+/// An error that is the whole answer: the server has refused the request.
 #[derive(Clone, Copy, Debug)]
 pub struct ErrorAnswer {
     /// The error's code.
     pub code: i64,
     /// The HTTP status that it came with.
     pub status: StatusCode,
-    /// Whether it names our request. If not, the server did not get to reading its id.
+    /// Whether it names our request. If not, the server refused the request before it read the id.
     pub(super) names_request: bool,
     /// Whether its words are about a session.
     pub(super) is_about_session: bool,
@@ -92,9 +92,9 @@ pub(super) type Parts = Pin<Box<dyn Stream<Item = Result<ServerEvent, UpstreamEr
 pub struct RelayedResponse {
     /// The session that the server has just opened.
     pub session_id: Option<HeaderValue>,
-    /// Whether it comes as events. Otherwise there is one part, or none where nothing was asked.
+    /// Whether it comes as events. Otherwise there is one part, or none if nothing was asked.
     pub is_stream: bool,
-    /// The error that is the one part.
+    /// The error, if the one part is an error.
     pub refused: Option<ErrorAnswer>,
     /// What the server says, in order.
     pub parts: Parts,
@@ -107,20 +107,20 @@ impl fmt::Debug for RelayedResponse {
 }
 
 impl RelayedResponse {
-    /// An answer that is one thing, and comes at once.
+    /// An answer that is one message, and is complete at once.
     pub(crate) fn whole(session_id: Option<HeaderValue>, said: ServerMessage) -> Self {
         let refused = said.refusal();
         let part = ServerEvent { said: Some(said), ..ServerEvent::NOWHERE };
         Self { session_id, is_stream: false, refused, parts: Box::pin(stream::iter([Ok(part)])) }
     }
 
-    /// The answer to what asks nothing.
+    /// The answer to a message that asks for nothing.
     pub(super) fn nothing(session_id: Option<HeaderValue>) -> Self {
         Self { session_id, is_stream: false, refused: None, parts: Box::pin(stream::empty()) }
     }
 
-    /// Waits for the response. Notifications that come before it are for a client that listens, and skipped; a
-    /// request of the server's, which nobody here would answer, is an error.
+    /// Waits for the response. Notifications that come before it are skipped, since they are meant for a client that
+    /// listens. A request from the server is an error, since the caller cannot answer it.
     pub(crate) async fn response(mut self) -> Result<Reply, UpstreamError> {
         while let Some(part) = self.parts.next().await {
             match part?.said {
@@ -136,7 +136,7 @@ impl RelayedResponse {
 }
 
 impl ServerMessage {
-    /// What a text says to the sender of the request `id`.
+    /// What a text says to the client that sent the request `id`.
     pub(super) fn read(
         text: &[u8],
         id: Option<&RawValue>,
@@ -152,7 +152,7 @@ impl ServerMessage {
             Message::Response { id: theirs, result } if ours(theirs) => {
                 Ok(Self::Response(Reply { outcome: Ok(result.to_owned()), status }))
             }
-            // Some servers name no id, or one of their own, where they refuse a request unread.
+            // Some servers refuse a request unread. Their error then has no id, or an id of their own.
             Message::Error { id: theirs, code, error }
                 if theirs.is_none_or(|theirs| ours(theirs) || !status.is_success()) =>
             {
@@ -185,7 +185,7 @@ impl ServerMessage {
 }
 
 impl Reply {
-    /// The result, or the error as one of the server's.
+    /// The result, or the server's error as an [`UpstreamError`].
     pub(super) fn into_result(self) -> Result<Box<RawValue>, UpstreamError> {
         let Self { outcome, status } = self;
         outcome.map_err(|error| {

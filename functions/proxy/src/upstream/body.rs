@@ -104,7 +104,7 @@ impl BoundedBody {
         Self { chunks }
     }
 
-    /// The whole body. One that came in a single chunk, as most do, is not copied.
+    /// The whole body. A body in a single chunk, which is the usual case, is not copied.
     pub(super) async fn collect(self) -> Result<Bytes, UpstreamError> {
         let mut chunks = self.chunks;
         let first = chunks.next().await.transpose()?.unwrap_or_default();

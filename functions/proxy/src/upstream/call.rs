@@ -1,5 +1,5 @@
-//! What `/tools` asks of a server: one tool call or one list, by the same requests that `/mcp` relays, read up to their
-//! response.
+//! What `/tools` asks a server for: one tool call or one list. The requests are those that `/mcp` relays. The answer is
+//! read up to the response.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -13,7 +13,7 @@ use super::modern::ModernMessage;
 use super::tools::{Page, ToolList};
 use super::{ProtocolEra, Target, UpstreamClient, UpstreamError};
 
-/// A tool call of ours.
+/// A tool call that Deputize makes itself.
 #[derive(Clone, Copy)]
 struct ToolCall<'a> {
     name: &'a str,
@@ -29,10 +29,10 @@ impl<'a> ToolCall<'a> {
 }
 
 impl UpstreamClient {
-    /// Calls a tool. The answer is the `CallToolResult`'s own bytes, a tool's failure (`isError`) included.
-    /// `traceparent` is W3C trace context, sent in `_meta`.
+    /// Calls a tool. The answer is the `CallToolResult`'s own bytes, also if the tool failed (`isError`). `traceparent`
+    /// is W3C trace context, sent in `_meta`.
     ///
-    /// To give up a call, drop the future: a modern server sees its connection close, and a handshake server is told.
+    /// To give up a call, drop the future. A modern server sees its connection close; a handshake server is told.
     pub async fn call_tool(
         &self,
         target: &Target,
@@ -40,7 +40,7 @@ impl UpstreamClient {
         arguments: &RawValue,
         traceparent: Option<&str>,
     ) -> Result<Box<RawValue>, UpstreamError> {
-        // All that the call needs on its way shares the time that it has.
+        // The call and the requests that it needs share one time limit.
         let target = &target.within(self.config().total_timeout);
         let call = ToolCall { name, arguments, traceparent };
         let known = self.era(target).await?;
@@ -89,8 +89,7 @@ impl UpstreamClient {
 
     /// Lists the tools that the credential may use, each as its own bytes, from all pages.
     ///
-    /// A modern server's tools whose header annotations are invalid are left out, as the specification
-    /// demands.
+    /// As the specification demands, tools of a modern server are left out if their header annotations are invalid.
     pub async fn list_tools(&self, target: &Target) -> Result<Vec<Box<RawValue>>, UpstreamError> {
         let listed = async {
             let known = self.era(target).await?;
@@ -185,7 +184,7 @@ struct ResultKind<'a> {
     kind: Option<Cow<'a, str>>,
 }
 
-/// Lets complete results pass. A request for input has no place in an answer of `/tools`
+/// Lets complete results pass. A request for input cannot be passed on in an answer of `/tools`
 /// ([overview, `resultType`](https://modelcontextprotocol.io/specification/2026-07-28/basic/index#resulttype)).
 fn check_is_complete(result: &RawValue) -> Result<(), UpstreamError> {
     let ResultKind { kind } = serde_json::from_str(result.get())

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::AddressPolicy;
 
-/// What one client may connect to, and how much of an upstream's time and bytes it will take.
+/// What one client may connect to, and how much time and how many bytes an upstream may use.
 #[derive(Debug, Clone)]
 pub struct UpstreamConfig {
     /// Which addresses may be connected to. The default is the public internet only.
@@ -17,17 +17,17 @@ pub struct UpstreamConfig {
     /// era.
     pub probe_timeout: Duration,
     /// For a whole [`call_tool`](super::UpstreamClient::call_tool) or
-    /// [`list_tools`](super::UpstreamClient::list_tools), with all that they need on the way.
+    /// [`list_tools`](super::UpstreamClient::list_tools), with all requests that they need.
     pub total_timeout: Duration,
-    /// The longest silence on a stream of notifications (`subscriptions/listen`, or a handshake client's
-    /// `GET`), on which nothing may happen for long.
+    /// The longest silence on a stream of notifications (`subscriptions/listen`, or a handshake client's `GET`). On
+    /// such a stream nothing may happen for a long time.
     pub stream_idle_timeout: Duration,
-    /// How long such a stream may last. Its client opens another.
+    /// How long such a stream may last. After that, its client opens another.
     pub stream_total_timeout: Duration,
     /// Whether a handshake client's `GET` opens a stream at all.
     pub session_streams: bool,
-    /// How long an unused connection is kept. Below the 5 seconds after which Node's servers hang up, so
-    /// that a call seldom meets a connection that is just being closed: such a call cannot be repeated.
+    /// How long an unused connection is kept. It is less than the 5 seconds after which Node's servers hang up, so that
+    /// a call seldom uses a connection that is just being closed: such a call cannot be repeated.
     pub keep_alive: Duration,
     /// Bytes of one answer, progress messages included; also of one whole list of tools.
     pub max_response_bytes: usize,
@@ -35,8 +35,8 @@ pub struct UpstreamConfig {
     pub max_list_pages: usize,
     /// Tools in one list.
     pub max_tools: usize,
-    /// Servers whose era is remembered, sessions that are kept open, and servers whose header
-    /// annotations are remembered: each is bounded by this number, the least used go first.
+    /// The bound for each of three memories: the eras of servers, the open sessions, and the header annotations of
+    /// servers. The entries used least are dropped first.
     pub max_remembered: usize,
 }
 

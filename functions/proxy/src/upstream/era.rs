@@ -1,9 +1,9 @@
-//! Which of the two protocols a server speaks, found out once and remembered.
+//! Which of the two protocols a server speaks. It is found out once and remembered.
 //!
 //! A *modern* server takes self-contained requests; a *handshake* server wants `initialize` first
 //! ([versioning](https://modelcontextprotocol.io/specification/2026-07-28/basic/versioning#backward-compatibility-with-initialization-based-versions)).
-//! The probe is a modern request, and what identifies a modern server is a modern answer to it. Any
-//! request would do; `server/discover` is the one that can do nothing on a server of the other era.
+//! The probe is a modern request, and a modern answer to it identifies a modern server. Any request would do.
+//! `server/discover` is used because it has no effect on a server of the other era.
 
 use std::borrow::Cow;
 
@@ -27,7 +27,7 @@ pub enum ProtocolEra {
     Handshake,
 }
 
-/// The eras of the servers seen, in this process's memory.
+/// The eras of the servers that were called, in this process's memory.
 pub(super) struct EraCache {
     remembered: Cache<ServerKey, ProtocolEra>,
 }
@@ -55,9 +55,9 @@ impl EraCache {
 /// A server's era.
 #[derive(Debug, Clone, Copy)]
 pub struct KnownEra {
-    /// Which it is.
+    /// Which era it is.
     pub era: ProtocolEra,
-    /// Whether it is a memory, which can be out of date.
+    /// Whether it was remembered, so that it can be out of date.
     remembered: bool,
 }
 
@@ -67,8 +67,8 @@ impl UpstreamClient {
         self.in_time(target, self.shared.eras.of(&self.shared.transport, target)).await
     }
 
-    /// The era in which a request is to be made once more: the server turns out to be of another than was remembered,
-    /// and has refused the request for that. `answer` is the refusal, if the request got an answer.
+    /// The era in which a request is to be made once more. There is one if the server is of another era than was
+    /// remembered, and refused the request for that reason. `answer` is the refusal, if the request got an answer.
     pub(crate) async fn other_era(
         &self,
         target: &Target,
@@ -93,7 +93,8 @@ impl UpstreamClient {
 }
 
 impl UpstreamError {
-    /// Whether a server of `era` would hardly answer so. It may have been replaced by one of the other.
+    /// Whether this answer is unlikely from a server of `era`. The server may have been replaced by one of the other
+    /// era.
     fn casts_doubt_on(&self, era: ProtocolEra) -> bool {
         match self {
             Self::Status { status, .. } => REFUSALS.contains(status),
@@ -105,7 +106,7 @@ impl UpstreamError {
 }
 
 impl ErrorAnswer {
-    /// The same of an error that is passed on.
+    /// The same for an error that is passed on.
     fn casts_doubt_on(&self, era: ProtocolEra) -> bool {
         error_casts_doubt(self.code, self.status, era)
     }
@@ -118,7 +119,7 @@ fn error_casts_doubt(code: i64, status: StatusCode, era: ProtocolEra) -> bool {
     code == code::UNSUPPORTED_PROTOCOL_VERSION
         || REFUSALS.contains(&status)
             && match era {
-                // Among them what a modern server says of a request without its `_meta`.
+                // These include a modern server's answers to a request without its `_meta`.
                 ProtocolEra::Handshake => true,
                 ProtocolEra::Modern => !matches!(
                     code,

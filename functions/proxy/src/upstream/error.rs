@@ -1,4 +1,4 @@
-//! What can go wrong between the proxy and somebody's MCP server, and whether the tool may have run.
+//! What can go wrong between the proxy and an MCP server, and whether the tool may have run.
 
 use http::StatusCode;
 use serde_json::value::RawValue;
@@ -35,10 +35,10 @@ pub(super) mod code {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpstreamError {
-    /// The URL is one that the operator does not allow.
+    /// The operator does not allow the URL.
     #[error("the MCP server's address is refused: {0}")]
     AddressRefused(#[from] AddressRefusal),
-    /// No connection could be made: its name does not resolve, nobody listens, TLS failed.
+    /// No connection could be made: the name does not resolve, no server listens, or TLS failed.
     #[error("the MCP server cannot be reached")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The connection broke after the request had been begun.
@@ -86,7 +86,7 @@ pub enum UpstreamError {
     /// HTTP 403: the credential does not suffice.
     #[error("the MCP server forbids the request{said}")]
     Forbidden {
-        /// The challenge, which names the missing scopes when it says `insufficient_scope`.
+        /// The challenge. It names the missing scopes when it says `insufficient_scope`.
         www_authenticate: Option<String>,
         /// The server's words.
         said: Said,
@@ -115,11 +115,11 @@ pub enum UpstreamError {
         /// Whether a tool call was under way.
         sent: bool,
     },
-    /// JSON-RPC error `-32602`: no tool of that name, or arguments that are not of its schema
+    /// JSON-RPC error `-32602`: there is no tool of that name, or the arguments do not fit its schema
     /// ([tools, error handling](https://modelcontextprotocol.io/specification/2026-07-28/server/tools#error-handling)).
     #[error("unknown tool or invalid arguments: {message}")]
     InvalidParams {
-        /// The server's words.
+        /// The server's message.
         message: String,
         /// The server's data.
         data: Option<Box<RawValue>>,
@@ -131,7 +131,7 @@ pub enum UpstreamError {
     JsonRpc {
         /// The JSON-RPC error code.
         code: i64,
-        /// The server's words.
+        /// The server's message.
         message: String,
         /// The server's data.
         data: Option<Box<RawValue>>,
@@ -140,7 +140,7 @@ pub enum UpstreamError {
         /// Whether a tool call was under way.
         sent: bool,
     },
-    /// The tool wants input from the user, and the caller declared no capability to give any.
+    /// The tool wants input from the user, but the caller declared no capability to give input.
     #[error("the tool asks for input that cannot be given here")]
     InputRequired,
 }
@@ -148,8 +148,8 @@ pub enum UpstreamError {
 impl UpstreamError {
     /// Whether the tool may have been reached, so that repeating the call could do its work twice.
     ///
-    /// `false` is a promise: the request was not sent, or was refused for a reason that the protocol
-    /// puts before the tool. When in doubt it is `true`.
+    /// `false` is a promise: either the request was not sent, or it was refused for a reason that, by the protocol,
+    /// comes before the tool runs. When in doubt it is `true`.
     pub fn may_have_run(&self) -> bool {
         match self {
             Self::AddressRefused(_)

@@ -1,4 +1,4 @@
-//! An answer as server-sent events: the response is one of them, and others may come before it.
+//! An answer as server-sent events. The response is one of them. Others may come before it.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::UpstreamError;
 use super::answer::{ServerEvent, ServerMessage};
 use super::message::is_no_attempt;
 
-/// How long the end of an answered stream is waited for. Ended, its connection can be used again.
+/// How long to wait for the end of a stream after the response. After the end, its connection can be used again.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// The events of a stream as parts, up to the response, the end, or the time that it has. One that could be

@@ -39,7 +39,7 @@ fn json_of(said: &ServerMessage) -> &str {
     }
 }
 
-/// A stream, cut into chunks of as many bytes as its first byte says.
+/// A stream, cut into chunks. The first byte is their size in bytes.
 pub fn server_events(text: &[u8]) {
     let Some((size, text)) = text.split_first() else { return };
     let size = usize::from(*size).max(1);
@@ -48,11 +48,11 @@ pub fn server_events(text: &[u8]) {
     RUNTIME.block_on(async {
         for id in [Some(id()), None] {
             let heard = hear(chunks(), id).await;
-            // Written for the client, it is what was heard: nothing can make two events of one.
+            // Written for the client and heard again, the stream is the same: no text can turn one event into two.
             let written: String =
                 heard.iter().map(|part| event(part, part.said.as_ref().map(json_of))).collect();
             let again = hear(stream::iter([Ok(Bytes::from(written))]), None).await;
-            // A result by itself is no message, so what is last may be lost; nothing may be added.
+            // A result by itself is not a message, so the last part may be lost. No part may be added.
             let count = |parts: &[ServerEvent]| parts.len();
             assert!(count(&again) <= count(&heard), "{heard:?} became {again:?}");
             for (before, after) in heard.iter().zip(&again) {

@@ -1,5 +1,5 @@
-//! Requests to handshake servers: in a client's own session as they came, or in a session of ours for a caller that
-//! keeps none.
+//! Requests to handshake servers. A handshake client's requests go through its own session as they came. Requests of
+//! callers without a session go through a session of ours.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub struct SessionMessage<'a> {
     pub version: Option<&'a HeaderValue>,
     /// The server's session.
     pub session: Option<&'a HeaderValue>,
-    /// The whole message. Without one, a stream is opened.
+    /// The whole message. Without a body, a stream is opened.
     pub body: Option<Vec<u8>>,
     /// Its id, if it is a request.
     pub id: Option<&'a RawValue>,
@@ -38,7 +38,7 @@ pub struct SessionMessage<'a> {
 }
 
 impl UpstreamClient {
-    /// To a handshake server, as it came, in the client's own session.
+    /// Relays a message unchanged to a handshake server, in the client's own session.
     pub async fn relay_in_session(
         &self,
         target: &Target,
@@ -135,7 +135,7 @@ impl UpstreamClient {
             }
         }
         let relayed = relayed.inspect_err(|error| {
-            // One that is late may still be at work.
+            // A request that timed out may still be running.
             if !matches!(error, UpstreamError::Timeout { .. }) {
                 asked.end();
             }
@@ -197,8 +197,8 @@ const TIME_TO_ANSWER: Duration = Duration::from_secs(5);
 /// How long the server may take to hear that a request is given up.
 const TIME_TO_CANCEL: Duration = Duration::from_secs(5);
 
-/// The answer to a request in a session of ours. A stream that the server closes before the response is resumed,
-/// for a caller that cannot
+/// The answer to a request in a session of ours. If the server closes the stream before the response, the stream is
+/// resumed on the caller's behalf, since the caller cannot do it
 /// ([2025-11-25, resumability](https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery)).
 struct ResumableAnswer {
     shared: Arc<Shared>,
@@ -212,7 +212,7 @@ struct ResumableAnswer {
 }
 
 impl ResumableAnswer {
-    /// The next part that is for the caller, and the rest, if there is any.
+    /// The next part for the caller, and the remaining answer, if there is any.
     async fn next(mut self) -> Option<(Result<ServerEvent, UpstreamError>, Option<Self>)> {
         loop {
             match self.parts.next().await {
@@ -233,7 +233,7 @@ impl ResumableAnswer {
                             }
                             return Some((Ok(part), None));
                         }
-                        // What a server asks in a session of ours, nobody can answer.
+                        // The caller cannot answer what the server asks in a session of ours.
                         Some(ServerMessage::Message(message)) if Message::asks(message) => {
                             self.server_requests += 1;
                             let tens = u32::try_from(self.began.elapsed().as_secs() / 10).unwrap_or(u32::MAX);
@@ -272,8 +272,8 @@ impl ResumableAnswer {
     }
 }
 
-/// A request in a session of ours. If it is dropped before its response, the server is told, for there a closed
-/// connection does not say it
+/// A request in a session of ours. If it is dropped before its response, the server gets a notification: in this
+/// protocol a closed connection does not cancel a request
 /// ([2025-11-25, cancellation](https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/cancellation)).
 struct SessionRequest {
     transport: Transport,

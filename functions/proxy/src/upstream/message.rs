@@ -1,4 +1,4 @@
-//! JSON-RPC messages: writing ours, and reading theirs without touching what is to be passed on.
+//! JSON-RPC messages: writing ours, and reading the server's without changing the parts that are passed on.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::{ProtocolEra, UpstreamError};
 
-/// The stateless revision that is spoken to modern servers.
+/// The stateless revision, which is spoken to modern servers.
 pub(crate) const MODERN_VERSION: &str = "2026-07-28";
 
 /// Handshake revisions with Streamable HTTP, newest first; the first is the one proposed.
@@ -119,7 +119,7 @@ impl Implementation {
 /// ([overview, `_meta`](https://modelcontextprotocol.io/specification/2026-07-28/basic/index#meta)).
 #[derive(Clone, Copy)]
 pub(super) struct Meta<'a> {
-    /// Modern requests describe the connection; in a session that was done once.
+    /// Modern requests describe the connection. In a session, this was done once.
     pub(super) era: ProtocolEra,
     /// W3C trace context.
     pub(super) traceparent: Option<&'a str>,
@@ -185,14 +185,14 @@ struct Envelope<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Reads one message. What is neither request, notification nor response is an error, and so is a
-    /// member that occurs twice: two parsers would see two messages.
+    /// Reads one message. Anything but a request, a notification or a response is an error. So is a member that occurs
+    /// twice, since two parsers would read two different messages.
     pub(super) fn parse(text: &'a [u8]) -> Result<Self, UpstreamError> {
         let text = bare(text);
         if is_deeper_than(text, MAX_DEPTH) {
             return Err(UpstreamError::too_large(format!("a depth of {MAX_DEPTH}")));
         }
-        // A list of the members' values would be read as well.
+        // Serde would also read a list of the members' values.
         if text.trim_ascii_start().first() != Some(&b'{') {
             return Err(UpstreamError::protocol("no JSON-RPC message: no object"));
         }

@@ -2,15 +2,16 @@
 //!
 //! A call's story: the address is checked ([`AddressPolicy`]), the server's era is remembered or found out (`era`), and
 //! the request goes out. To a modern server it is one self-contained POST, with arguments mirrored into headers where
-//! the tool asks for that (`modern`, `param_headers`). To a handshake server it goes through the client's own session, or
-//! one of ours (`handshake`, `session`). The answer comes back as JSON or as events (`relay`, `events`, `body`), as it
-//! comes, its bytes unchanged (`answer`). `/mcp` passes it on; `/tools` reads it up to the response (`call`). In the
+//! the tool asks for that (`modern`, `param_headers`). To a handshake server it goes through the client's own session,
+//! or one of ours (`handshake`, `session`). The answer comes back as JSON or as events (`relay`, `events`, `body`), as
+//! it comes, its bytes unchanged (`answer`). `/mcp` passes it on; `/tools` reads it up to the response (`call`). In the
 //! steady state that is one HTTP request over an open connection.
 //!
 //! - **Two eras:** the stateless revision 2026-07-28, and the handshake revisions before it. A server is asked once
-//!   (`server/discover`) and its answer remembered. A server that changes its era is noticed by its refusals.
-//! - **What may have reached a tool is never sent again** ([`UpstreamError::may_have_run`]). Only requests that were
-//!   refused unread are repeated: for a session that has ended, the wrong era, a changed header annotation.
+//!   (`server/discover`) and its answer remembered. If a server changes its era, its refusals show it.
+//! - **A request that may have reached a tool is never sent again** ([`UpstreamError::may_have_run`]). A request is
+//!   repeated only if it was refused unread: because a session has ended, the era is wrong, or a header annotation has
+//!   changed.
 //! - **The caller reads what was judged.** Where lists are filtered or compared with an approval, a name that occurs
 //!   twice, in whatever case, is refused: in a list, a definition or a message of a stream. One reader takes the first
 //!   value, another the last, and some ignore case (Go's `encoding/json` among them).
@@ -68,13 +69,13 @@ use self::session::Sessions;
 use self::tools::KnownHeaders;
 use self::transport::Transport;
 
-/// Makes requests of MCP servers of either era. Cheap to clone; clones share connections and memory.
+/// Makes requests to MCP servers of either era. Cheap to clone; clones share connections and memory.
 #[derive(Clone)]
 pub struct UpstreamClient {
     shared: Arc<Shared>,
 }
 
-/// The connections to servers, and what is remembered of them.
+/// The connections to servers, and what is remembered about the servers.
 struct Shared {
     transport: Transport,
     eras: EraCache,
@@ -113,7 +114,7 @@ impl UpstreamClient {
         self.config().session_streams
     }
 
-    /// Does what must be done before the first call, whatever it calls. That is work, no waiting.
+    /// Does the setup that every first call needs. It computes and does not wait.
     pub fn prepare(&self) {
         self.shared.transport.prepare();
     }
@@ -122,7 +123,7 @@ impl UpstreamClient {
         self.shared.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Gives `work`, which calls no tool, the total time, or what is left of its request's.
+    /// Gives `work`, which calls no tool, the total time, or what is left of the time of the request that it serves.
     async fn in_time<T>(
         &self,
         target: &Target,
@@ -133,7 +134,7 @@ impl UpstreamClient {
         self.beside(work).await.unwrap_or(Err(timeout))
     }
 
-    /// Does `work`, and ends sessions that are kept no longer beside it.
+    /// Does `work`. Beside it, ends sessions that are no longer kept.
     async fn beside<T>(&self, work: impl Future<Output = T>) -> T {
         self.shared.sessions.session_closer.beside(&self.shared.transport, work).await
     }

@@ -1,6 +1,6 @@
 //! Requests to modern servers: each is one self-contained POST
 //! ([Streamable HTTP, request metadata](https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#request-metadata)),
-//! with a call's arguments mirrored into headers where its tool asks for that.
+//! with a call's arguments mirrored into headers where its tool asks for it.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ impl<'a> ModernMessage<'a> {
 }
 
 impl UpstreamClient {
-    /// To a modern server, as it came.
+    /// Relays a message unchanged to a modern server.
     pub async fn relay_modern(
         &self,
         target: &Target,
@@ -57,8 +57,8 @@ impl UpstreamClient {
         self.beside(transport.relay(Method::POST, target, headers, Some(body), id, timeouts)).await
     }
 
-    /// A call of a tool whose caller does not know which arguments the server wants in headers. It is sent once more if
-    /// the server refuses it unread since that has changed.
+    /// A call of a tool whose caller does not know which arguments the server wants in headers. If the server refuses
+    /// the call unread because this has changed, the call is sent once more.
     pub(crate) async fn relay_modern_call(
         &self,
         target: &Target,

@@ -14,14 +14,14 @@ use serde_json::value::RawValue;
 use super::UpstreamError;
 
 const ANNOTATION: &str = "x-mcp-header";
-/// More headers than any use of this needs, and less than any server's limit.
+/// More headers than any tool needs, and fewer than any server allows.
 const MAX_PER_TOOL: usize = 32;
-/// The names that lead to one value, together, in bytes: each annotation keeps its own.
+/// The bound in bytes for the names that lead to one value, together. Each annotation keeps a copy.
 const MAX_PATH: usize = 1_024;
 /// Integers that every JSON implementation reads alike.
 const SAFE_INTEGER: u64 = (1 << 53) - 1;
 
-/// The annotations of one server's tools. Tools without any are not in here.
+/// The annotations of one server's tools. Tools without annotations are left out.
 #[derive(Debug, Default)]
 pub(super) struct ParamHeaders {
     tools: HashMap<Box<str>, Vec<ParamHeader>>,
@@ -37,7 +37,7 @@ struct ParamHeader {
 }
 
 impl ParamHeaders {
-    /// Takes in a tool definition. An error says why it is to be rejected, and the tool by its name.
+    /// Takes in a tool definition. An error holds the tool's name, and the reason to reject the tool.
     pub(super) fn learn(&mut self, tool: &RawValue) -> Result<(), (String, String)> {
         let unread = |error: serde_json::Error| (String::new(), error.to_string());
         let Definition { name, input_schema } = serde_json::from_str(tool.get()).map_err(unread)?;
@@ -76,9 +76,9 @@ impl ParamHeaders {
         Ok(())
     }
 
-    /// Whether `given`, a client's headers, say what the arguments say; otherwise which of them does not
+    /// Whether `given`, a client's headers, agree with the arguments. The error names a header that does not
     /// ([server behavior](https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#server-behavior-for-custom-headers)).
-    /// Those that no annotation is for are nobody's concern.
+    /// Headers without an annotation are ignored.
     pub(super) fn check(
         &self,
         given: &HeaderMap,
@@ -96,7 +96,7 @@ impl ParamHeaders {
                     let text = header.to_str().ok().and_then(decode);
                     text.is_some_and(|text| says(&text, value))
                 }
-                // What cannot be in a header is not mirrored; that it breaks the schema is for the server to say.
+                // A value that does not fit into a header is not mirrored. If it breaks the schema, the server says so.
                 (Some(value), None) => header_value_of(value).is_none(),
                 (None, Some(_)) => false,
             };
@@ -108,11 +108,11 @@ impl ParamHeaders {
     }
 }
 
-/// The header that does not say what the arguments say.
+/// The header that does not agree with the arguments.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ParamMismatch(pub HeaderName);
 
-/// Whether a decoded header says a value. Integers are compared as numbers.
+/// Whether a decoded header equals a value. Integers are compared as numbers.
 fn says(text: &str, value: &Value) -> bool {
     match value {
         Value::String(value) => text == value,
@@ -125,7 +125,7 @@ fn says(text: &str, value: &Value) -> bool {
     }
 }
 
-/// A header value as the body has it
+/// A header value as the body writes it
 /// ([value encoding](https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#value-encoding)).
 pub(crate) fn decode(value: &str) -> Option<Cow<'_, str>> {
     match value.strip_prefix("=?base64?").and_then(|value| value.strip_suffix("?=")) {
@@ -141,8 +141,8 @@ struct Definition {
     input_schema: Value,
 }
 
-/// A plain value as a header's. A value that no annotation can be for has none; whether the arguments
-/// match their schema is for the server to say.
+/// A plain value as a header value. `None` for a value of a kind that no annotation can have. Whether the arguments
+/// match their schema is for the server to check.
 fn header_value_of(value: &Value) -> Option<HeaderValue> {
     match value {
         Value::String(text) => Some(encode(text)),
@@ -156,7 +156,7 @@ fn header_value_of(value: &Value) -> Option<HeaderValue> {
     }
 }
 
-/// Text as a header value: as it is where that is safe and unambiguous, in Base64 otherwise
+/// Text as a header value: unchanged where this is safe and unambiguous, in Base64 otherwise
 /// ([value encoding](https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#value-encoding)).
 pub(super) fn encode(text: &str) -> HeaderValue {
     let plain = text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
@@ -170,19 +170,19 @@ pub(super) fn encode(text: &str) -> HeaderValue {
     })
 }
 
-/// Every annotation in a schema, or why the tool is to be rejected.
+/// All annotations in a schema, or the reason to reject the tool.
 fn annotations(schema: &Value) -> Result<Vec<ParamHeader>, String> {
     let mut found = Vec::new();
     visit(schema, &mut Vec::new(), true, &mut found)?;
     let mut seen = HashSet::new();
-    // Header names are lower case by now.
+    // Header names are already lower case here.
     if let Some(twice) = found.iter().find(|header| !seen.insert(header.name.clone())) {
         return Err(format!("two annotations for {}", twice.name));
     }
     Ok(found)
 }
 
-/// Visits a schema. `reachable` is whether nothing but `properties` leads here from the root.
+/// Visits a schema. `reachable` says whether only `properties` lead here from the root.
 fn visit<'a>(
     schema: &'a Value,
     path: &mut Vec<&'a str>,
@@ -212,7 +212,7 @@ fn visit<'a>(
                     visit(schema, path, false, found)?;
                 }
             }
-            // Data, in which anything may stand.
+            // Data, which may hold anything.
             ("const" | "enum" | "default" | "examples" | "dependentRequired", _) => {}
             (_, Value::Array(schemas)) => {
                 for schema in schemas {

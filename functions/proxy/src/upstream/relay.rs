@@ -1,4 +1,4 @@
-//! One HTTP exchange: a message goes out, and what comes back is read as it comes.
+//! One HTTP exchange: a message is sent, and the answer is read as it comes.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::said::retry_after;
 use super::transport::{MAX_ERROR_BYTES, ResponseKind, SESSION_ID, Transport, status_error};
 use super::{Said, Target, UpstreamError};
 
-/// How long a stream may be silent, and last.
+/// How long a stream may be silent, and how long it may last.
 #[derive(Clone, Copy)]
 pub(super) struct StreamTimeouts {
     idle: Duration,
@@ -35,8 +35,8 @@ impl Transport {
         }
     }
 
-    /// Sends a message, or opens a stream with `GET`, and gives what comes back as it comes. `id` is the
-    /// request's; without one nothing is asked. An error says that the request may have been taken.
+    /// Sends a message, or opens a stream with `GET`, and returns the answer as it comes. `id` is the request's;
+    /// without an id, nothing is asked. An error says that the server may have taken the request.
     pub(super) async fn relay(
         &self,
         method: Method,
@@ -46,7 +46,7 @@ impl Transport {
         id: Option<&RawValue>,
         timeouts: StreamTimeouts,
     ) -> Result<RelayedResponse, UpstreamError> {
-        // Boxed, since it is a part of many futures, and a large one.
+        // Boxed, since it is a part of many futures, and is large.
         let relayed = Box::pin(self.relay_message(method, target, headers, body, id, timeouts)).await;
         relayed.map_err(|error| error.while_calling(id.is_some()))
     }

@@ -27,13 +27,13 @@ use super::{InboundRequest, Said, Target, UpstreamError, said};
 const MAX_SESSION_ID_BYTES: usize = 1024;
 const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
-/// A handshake's outcome: the headers that every further request carries. When nobody holds it any more, it is to
-/// be ended at the server.
+/// The outcome of a handshake: the headers that every further request carries. When it is dropped, the session is to be
+/// ended at the server.
 pub(super) struct Session {
     headers: HeaderMap,
     /// The `InitializeResult`'s own bytes.
     initialized: Box<RawValue>,
-    /// What lets its end in.
+    /// With the credential that is used to end the session.
     target: Target,
     session_closer: Arc<SessionCloser>,
     /// Whether the server has ended it.
@@ -146,7 +146,7 @@ impl Sessions {
         self.session_closer.end(transport).await;
     }
 
-    /// The credential's session, opened if there is none. Callers that come at once share one handshake.
+    /// The credential's session. It is opened if there is none. Concurrent callers share one handshake.
     pub(super) async fn of(
         &self,
         transport: &Transport,

@@ -1,12 +1,12 @@
-//! Ending sessions that we keep no longer
+//! Ends sessions that are no longer kept
 //! ([2025-11-25, session management](https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management)).
 //!
-//! A session that is kept for a stateless client is ended with DELETE when it loses its place, once no call is under
-//! way in it. On Lambda a process stands still between two requests, so no task can wait for this. The DELETE is sent
+//! A session that is kept for a stateless client can lose its place. Once no call uses it, it is then ended with
+//! DELETE. On Lambda a process is frozen between two requests, so no task can wait for this. Instead the DELETE is sent
 //! beside the next calls, which do not wait for it.
 //!
-//! The DELETE carries the credential that opened the session. It may have expired by then; the server then ends the
-//! session by itself.
+//! The DELETE carries the credential that opened the session. If that credential has expired by then, the server ends
+//! the session by itself.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -19,11 +19,12 @@ use tokio::sync::Notify;
 use super::Target;
 use super::transport::Transport;
 
-/// More are forgotten, the oldest first: their servers end them by themselves.
+/// The most sessions that wait to be ended. Beyond this, the oldest are forgotten: their servers end them by
+/// themselves.
 const MAX_WAITING: usize = 100;
-/// How long one may take.
+/// How long one DELETE may take.
 const TIME_TO_END: Duration = Duration::from_secs(5);
-/// How often it is tried, if the call ends beside which it is.
+/// How often a DELETE is tried, if the call beside it ends first each time.
 const MAX_TRIES: u8 = 3;
 
 /// A session to be ended.
@@ -55,7 +56,7 @@ impl SessionCloser {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does `work`, and ends sessions for as long as it takes.
+    /// Does `work`, and meanwhile ends sessions.
     pub(super) async fn beside<T>(&self, transport: &Transport, work: impl Future<Output = T>) -> T {
         tokio::select! {
             biased;
@@ -82,7 +83,7 @@ impl SessionCloser {
             };
             let mut unfinished = Unfinished { session_closer: self, ending: Some(ending) };
             if let Some(ClosingSession { target, session, .. }) = &unfinished.ending {
-                // The server may not let it be ended, or have forgotten it, or be gone.
+                // The server may not allow this, may have forgotten the session, or may be gone.
                 let ended = transport.send(Method::DELETE, target, session.clone(), None);
                 tokio::time::timeout(TIME_TO_END, ended).await.ok();
             }
@@ -91,7 +92,7 @@ impl SessionCloser {
     }
 }
 
-/// Puts a farewell back that was dropped in its middle.
+/// Puts a session back into the queue if its DELETE was dropped before it finished.
 struct Unfinished<'a> {
     session_closer: &'a SessionCloser,
     ending: Option<ClosingSession>,

@@ -1,4 +1,4 @@
-//! Where a call goes, and with whose credential.
+//! The server that a call goes to, and the credential that it carries.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,34 +18,35 @@ pub struct Target {
     pub server_id: String,
     /// The MCP endpoint.
     pub url: Url,
-    /// What lets the call in.
+    /// The credential that the call presents.
     pub authorization: Option<Authorization>,
-    /// Stands for who calls and for what lets them in, and never is the credential: sessions are shared
-    /// among calls with the same key, across renewals of the token, and with no other.
+    /// Stands for the caller and the credential, and never is the credential itself. Calls with the same key share
+    /// sessions, also after the token is renewed. Calls with different keys do not.
     pub credential_key: String,
-    /// What comes along from the request for which the server is called.
+    /// What is taken over from the request for which the server is called.
     pub inbound: InboundRequest,
 }
 
-/// What comes along from the request for which a server is called, whatever it is asked. The default is nothing.
+/// What is taken over from the request for which a server is called. It does not depend on what the server is asked.
+/// The default is empty.
 #[derive(Debug, Clone, Default)]
 pub struct InboundRequest {
     /// W3C trace context, for the headers `traceparent` and `tracestate`.
     pub trace: Trace,
-    /// Until when an answer is of use.
+    /// The time until which an answer is of use.
     pub until: Option<Instant>,
-    /// Where waiting for the server is counted.
+    /// Counts the time spent waiting for the server.
     pub measured: Arc<Measured>,
 }
 
 impl InboundRequest {
-    /// Of an allowance of time, what is left.
+    /// The part of an allowed duration that is still left.
     pub(super) fn at_most(&self, allowed: Duration) -> Duration {
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
         left.map_or(allowed, |left| left.min(allowed))
     }
 
-    /// Adds the trace to what is sent.
+    /// Adds the trace to the headers.
     pub(super) fn add_to(&self, headers: &mut HeaderMap) {
         if let Some(Ok(parent)) = self.trace.traceparent().map(HeaderValue::try_from) {
             headers.insert(TRACEPARENT, parent);
@@ -64,7 +65,7 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 pub enum Authorization {
     /// An access token (RFC 6750 section 2.1).
     Bearer(SecretString),
-    /// A header of the server's own.
+    /// A header that the server defines.
     Header {
         /// The header's name.
         name: HeaderName,
@@ -80,7 +81,7 @@ impl From<String> for Authorization {
 }
 
 impl Authorization {
-    /// The header that presents it; `None` if its value is not fit for one.
+    /// The header that presents it. `None` if the value is not valid in a header.
     pub(super) fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         let (name, value) = match self {
             Self::Bearer(token) => {
@@ -94,7 +95,7 @@ impl Authorization {
     }
 }
 
-// By hand, since a URL's path or query may hold a secret too.
+// Written by hand, since a URL's path or query may hold a secret too.
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Target")
@@ -105,7 +106,7 @@ impl fmt::Debug for Target {
     }
 }
 
-/// What a server's properties are remembered under. The URL is part of it: a server that was moved is
+/// The key under which a server's properties are remembered. The URL is part of it: a server that was moved counts as
 /// another server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct ServerKey {
@@ -126,7 +127,7 @@ impl Equivalent<ServerKey> for ServerRef<'_> {
     }
 }
 
-/// What belongs to one caller with one credential at one server is remembered under. `None` is for everybody.
+/// The key for what belongs to one caller with one credential at one server. A credential of `None` means all callers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct CredentialKey {
     server: ServerKey,
@@ -147,7 +148,7 @@ impl Equivalent<CredentialKey> for CredentialRef<'_> {
 }
 
 impl Target {
-    /// The same, for as long from now at most.
+    /// The same target, with at most `allowed` from now.
     pub(super) fn within(&self, allowed: Duration) -> Self {
         let until = Instant::now() + self.inbound.at_most(allowed);
         Self { inbound: InboundRequest { until: Some(until), ..self.inbound.clone() }, ..self.clone() }

@@ -1,4 +1,4 @@
-//! Lists of tools: one page's contents, and what is remembered of a whole list.
+//! Lists of tools: the contents of one page, and what is remembered from a whole list.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use super::param_headers::ParamHeaders;
 use super::target::CredentialKey;
 use super::{Target, UpstreamError};
 
-/// How long header annotations are believed. A server says itself when they have changed, by refusing a
-/// call with `HeaderMismatch`; this is for one that does not check.
+/// How long header annotations are believed. When they have changed, a server refuses a call with `HeaderMismatch`. The
+/// bound is for servers that do not check.
 const BELIEVED_FOR: Duration = Duration::from_mins(5);
 
 /// A page of a list
@@ -35,7 +35,7 @@ impl<'a> Page<'a> {
             .map_err(|error| UpstreamError::protocol(format!("no list of tools: {error}")))
     }
 
-    /// Whether the server says that everybody gets this page
+    /// Whether the server says that every caller gets this page
     /// ([caching](https://modelcontextprotocol.io/specification/2026-07-28/server/utilities/caching#cache-scope-field)).
     pub(super) fn is_for_everybody(&self) -> bool {
         self.cache_scope.as_deref() == Some("public")
@@ -48,7 +48,7 @@ pub(super) struct ToolList {
     pub(super) for_everybody: bool,
 }
 
-/// The header annotations of the servers seen.
+/// The header annotations of the servers that were called.
 pub(super) struct KnownHeaders {
     known: Cache<CredentialKey, Known>,
 }
@@ -74,8 +74,8 @@ impl KnownHeaders {
         Self { known: Cache::new(capacity) }
     }
 
-    /// What is known for this credential, or else learnt from the list that `list` makes. Callers that come
-    /// at once share one list. While the server cannot give one, what was known stays good.
+    /// What is known for this credential, or else what the list made by `list` says. Concurrent callers share one list.
+    /// If the server cannot give a list, the old knowledge stays in use.
     pub(super) async fn of(
         &self,
         target: &Target,
@@ -98,14 +98,14 @@ impl KnownHeaders {
         Ok(learnt.await?.headers)
     }
 
-    /// What is known for this credential without asking, if anything is and is fresh.
+    /// What is known for this credential, if it is fresh. The server is not asked.
     pub(super) fn get(&self, target: &Target) -> Option<Arc<ParamHeaders>> {
         let known =
             self.known.get(&target.credential_ref()).or_else(|| self.known.get(&target.anybody_ref()));
         known.filter(Known::is_fresh).map(|known| known.headers)
     }
 
-    /// Remembers what a list says, and takes out of it the tools that must not be used.
+    /// Remembers the annotations of a list, and removes the tools from it that must not be used.
     pub(super) fn learn(&self, target: &Target, list: &mut ToolList) -> Arc<ParamHeaders> {
         let known = self.learn_for_everybody(target, list);
         self.known.insert(target.credential_key(), known.clone());

@@ -1,5 +1,5 @@
-//! The connections to servers: a request goes out with its credential, and the statuses that end everything come
-//! back as errors
+//! The connections to servers. A request is sent with its credential. Statuses that end the exchange come back as
+//! errors
 //! ([Streamable HTTP](https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http)).
 
 use std::sync::Arc;
@@ -30,7 +30,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Without it, a server may use any coding (RFC 9110 section 12.5.3).
 const NO_CODING: HeaderValue = HeaderValue::from_static("identity");
 
-/// Header fields of one answer. Their bytes are bounded by hyper's read buffer (about 400 KiB).
+/// The most header fields in one answer. hyper's read buffer bounds their bytes (about 400 KiB).
 const MAX_HEADERS: usize = 100;
 /// An HTTP error's body is read for its JSON-RPC error, which is short.
 pub(super) const MAX_ERROR_BYTES: usize = 64 * 1024;
@@ -73,7 +73,7 @@ impl Transport {
         self.moved.get(&target.server_ref())
     }
 
-    /// Sets up TLS. If that fails, the first call says so.
+    /// Sets up TLS. If this fails, the first call returns the error.
     pub(super) fn prepare(&self) {
         let _ = self.http.get();
     }
@@ -271,7 +271,7 @@ fn challenge(headers: &HeaderMap) -> Option<String> {
     (value.len() <= MAX_CHALLENGE_BYTES).then(|| value.to_owned())
 }
 
-/// An error from before there was a connection, or from after. The URL is taken out of it.
+/// An error from before or after the connection was made. The URL is taken out of it.
 fn unsent_or_interrupted(error: reqwest::Error) -> UpstreamError {
     if let Some(refusal) = refusal_in(&error) {
         return refusal.into();

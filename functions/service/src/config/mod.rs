@@ -1,4 +1,4 @@
-//! What a function is told by its environment.
+//! What the environment tells a function.
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -6,9 +6,9 @@
 //! | `function` | the functions, and what each needs |
 //! | `vault` | the vault's root keys |
 //!
-//! Whatever is missing or wrong stops a function at its start, with one message that names all of it and repeats
-//! no value. A variable that is empty counts as left out, since templates set those that they have no value for
-//! to nothing.
+//! If a variable is missing or wrong, the function stops at its start, with one message that names all these variables
+//! and repeats no value. A variable that is empty counts as left out, since templates set variables without a value to
+//! an empty text.
 
 mod function;
 pub mod variables;
@@ -177,8 +177,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A URL that clients can be given: no query, no fragment, no slash at the end, and https unless it is this
-/// machine's own.
+/// A URL that can be given to clients. It has no query, no fragment and no slash at the end, and is https unless it is
+/// this machine's own.
 fn public_url(text: &str) -> Result<String, String> {
     let text = text.trim().trim_end_matches('/');
     let wrong = || {
@@ -199,7 +199,7 @@ fn public_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// Reads [`TRUSTED_ISSUERS`]: a JSON array, or `table:` and the hash of one in the table.
+/// Reads [`TRUSTED_ISSUERS`]: a JSON array, or `table:` and the hash of an array in the table.
 fn issuers_from(text: Option<&str>) -> Result<IssuersFrom, String> {
     match text.and_then(|text| text.trim().strip_prefix("table:")) {
         Some(hash) if hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
@@ -239,7 +239,7 @@ pub fn trusted_issuers(json: Option<&str>) -> Result<Vec<TrustedIssuer>, String>
     issuers::listed(json).map_err(|why| format!("{TRUSTED_ISSUERS}: {why}"))
 }
 
-/// Reads [`ALLOWED_ORIGINS`], with commas between them.
+/// Reads [`ALLOWED_ORIGINS`], separated by commas.
 pub fn origins(text: &str) -> Result<Vec<Origin>, String> {
     let listed = text.split(',').map(str::trim).filter(|text| !text.is_empty());
     listed.map(|text| text.parse().map_err(|why: String| format!("{ALLOWED_ORIGINS}: {why}"))).collect()

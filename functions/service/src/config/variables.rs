@@ -1,5 +1,5 @@
-//! Every environment variable that a function reads. `infra/CONFIGURATION.md` says the same to operators; a
-//! test holds the two against each other, and against what is read.
+//! Every environment variable that a function reads. `infra/CONFIGURATION.md` says the same to operators. A test
+//! compares the two with each other, and with what is read.
 
 use std::fmt;
 

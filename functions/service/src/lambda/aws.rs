@@ -1,7 +1,8 @@
-//! How a function reaches AWS: by what Lambda's environment says, and nothing else.
+//! How a function reaches AWS: with what Lambda's environment says, and nothing else.
 //!
 //! The SDK's own way (`aws_config::load_defaults`) also looks for files, for roles to assume and for metadata services.
-//! On Lambda there are none, but their code would be a fifth of a function, and looking for them a part of its start.
+//! On Lambda there are none. But their code would be a fifth of a function, and looking for them would be a part of its
+//! start.
 
 use std::env;
 
@@ -25,7 +26,7 @@ use super::trust::trusted;
 
 /// The environment's region, credentials and endpoints
 /// ([AWS SDKs and Tools Reference Guide, "Environment variables"](https://docs.aws.amazon.com/sdkref/latest/guide/environment-variables.html)).
-/// Fails without a region, which Lambda always sets, and if who is to be trusted cannot be read.
+/// Fails without a region, which Lambda always sets, and if the certificates to trust cannot be read.
 pub(super) fn from_env() -> Result<SdkConfig, Cause> {
     let region = set("AWS_REGION").ok_or("the environment variable AWS_REGION is missing")?;
     let trust = trusted(&region, set("AWS_CA_BUNDLE").as_deref())?;

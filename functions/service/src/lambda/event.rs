@@ -1,9 +1,9 @@
-//! Lambda's events as requests, and answers in the shape that fits the event: of API Gateway's REST APIs (payload
-//! version 1.0), and of its HTTP APIs and function URLs (2.0)
+//! Lambda's events as requests, and answers in the format that fits the event: for API Gateway's REST APIs (payload
+//! version 1.0), and for its HTTP APIs and function URLs (2.0)
 //! ([payload format versions](https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html#http-api-develop-integrations-lambda.proxy-format)).
 //!
-//! A path begins with a stage or base path or not, depending on how the gateway was reached. It is removed only if one
-//! of our own paths follows it.
+//! Depending on how the gateway was reached, a path begins with a stage or base path, or does not. This beginning is
+//! removed only if one of our own paths follows it.
 
 use std::{collections::BTreeMap, fmt::Write, net::IpAddr};
 
@@ -35,7 +35,7 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    /// The format of any event. If it is neither, the answer has the format of REST APIs.
+    /// The format of any event. If the event has neither format, the answer has the format of REST APIs.
     pub(super) fn of(event: &RawValue) -> Self {
         let event: Value = serde_json::from_str(event.get()).unwrap_or_default();
         let is_v2 = event["version"] == "2.0" || event["requestContext"]["http"].is_object();
@@ -86,8 +86,8 @@ struct Identity {
     api_key: Option<String>,
 }
 
-/// The request in an event, or why there is none. `base` is the path of the service's address, if it has one.
-/// `caller` is the source of the caller's address.
+/// The request in an event, or why there is none. `base` is the path of the service's address, if it has one. `caller`
+/// says where the caller's address is read from.
 pub(super) fn request(
     event: &RawValue,
     shape: Shape,
@@ -167,7 +167,7 @@ fn viewer_address(headers: &HeaderMap) -> Option<IpAddr> {
     address.trim_matches(['[', ']']).parse().ok()
 }
 
-/// What our paths begin with.
+/// The beginnings of our paths.
 const ROOTS: [&str; 4] = ["/api/", path::WELL_KNOWN, path::HEALTH, path::OPENAPI];
 
 /// The path below the service's address. An event's path may contain a stage or a custom domain's base path.
@@ -198,7 +198,7 @@ fn encoded(text: &str) -> String {
     encoded
 }
 
-/// REST APIs give the query decoded, in two maps: each name's last value, and all values.
+/// REST APIs give the query decoded, in two maps: the last value of each name, and all values.
 fn query(many: &BTreeMap<String, Option<Vec<String>>>, one: &BTreeMap<String, Option<String>>) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     for (name, value) in one {
@@ -226,7 +226,7 @@ fn headers(
             headers.append(&name, HeaderValue::try_from(value).map_err(|_| wrong)?);
         }
     }
-    // A header that is only here came once, so it is added as it came.
+    // A header that is only here came once. It is added unchanged.
     let known: Vec<HeaderName> = headers.keys().cloned().collect();
     for (name, value) in one {
         let name = HeaderName::try_from(name).map_err(|_| wrong)?;

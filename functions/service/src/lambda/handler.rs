@@ -1,21 +1,22 @@
-//! An invocation's story: the event becomes a request, the routes answer, the answer leaves in the shape that fits.
-//! Whatever the event, the invocation succeeds, and its caller sees an HTTP answer. An event that is no request is a
-//! 400, in the shape of the event that it resembles.
+//! The steps of an invocation: the event becomes a request, the routes answer, and the answer is sent in the format
+//! that fits. The invocation succeeds with every event, and its caller sees an HTTP answer. An event that is not a
+//! request is a 400, in the format of the event that it resembles.
 //!
 //! **Time.** The invocation's deadline is known. Work on a call ends 4 s before it (a quarter of the time, if that is
-//! less), as its upstream time-out would end it: the caller gets the usual error, and the audit event is stored. A
+//! less), as if its upstream time-out had ended it: the caller gets the usual error, and the audit event is stored. A
 //! request without an answer half a second before the deadline is answered 504.
 //!
-//! A refresh takes 23 s at most, and is begun only by a call that has as much left. A call with less uses the old token
-//! while it lasts; then it is a 503. The proxy has 15 minutes. A call that waits 33 s for another caller's refresh has
-//! enough left to refresh and to call.
+//! A refresh takes at most 23 s. A call begins one only if it has that much time left. A call with less time uses the
+//! old token while it is valid. After that it is a 503. The proxy has 15 minutes. A call that waits 33 s for another
+//! caller's refresh has enough time left to refresh and to call.
 //!
-//! **Streams.** The proxy streams; the other functions answer when they are done. A client that goes away is not noticed:
-//! Lambda takes what is sent, and bills it, to the end. So a stream that would last by itself, a session's `GET` or a
-//! subscription, ends after two minutes (`DEPUTIZE_SESSION_STREAMS`). A call's own stream ends with the call.
+//! **Streams.** The proxy streams. The other functions answer when they are done. Lambda does not notice that a client
+//! has disconnected: it accepts what is sent, and bills it, to the end. So a stream that would last by itself, a
+//! session's `GET` or a subscription, ends after two minutes (`DEPUTIZE_SESSION_STREAMS`). A call's own stream ends
+//! with the call.
 //!
-//! **Work without a caller** ([`Core::detach`]: the event of a call that was broken off) is waited for between the answer
-//! and the next event, when Lambda may freeze the process.
+//! **Work without a caller** ([`Core::detach`]: the event of an interrupted call) is waited for after the answer and
+//! before the next event is fetched. In between, Lambda may freeze the process.
 
 use std::{
     pin::Pin,
@@ -94,7 +95,7 @@ impl LambdaHandler {
     pub async fn finish_tasks(&self, context: &Context) {
         let time = Time::of(context);
         let left = time.ends.map_or(TO_FINISH, |ends| ends.saturating_duration_since(Instant::now()));
-        // The rest is for asking for the next invocation.
+        // The rest is kept for asking for the next invocation.
         let within = left.saturating_sub(TO_SEND / 5).min(TO_FINISH);
         if !self.core.tasks_ended(within).await {
             tracing::error!("an invocation ends before all of its work");
@@ -186,7 +187,7 @@ const TIMED_OUT: Failure = (
     "The request took longer than it may; whether anything was changed is unknown, so look before you repeat it",
 );
 
-/// Whoever made it says more in the log.
+/// The code that made the answer says more in the log.
 const BROKE_OFF: Failure =
     (StatusCode::INTERNAL_SERVER_ERROR, code::SERVER_ERROR, Reason::FunctionFailed, "The answer broke off");
 
@@ -232,7 +233,7 @@ impl Time {
     }
 }
 
-/// The body of a streamed answer. It is measured when it ends, or when the receiver wants no more of it.
+/// The body of a streamed answer. It is measured when it ends, or when the receiver reads no more of it.
 pub struct Streamed {
     body: BodyDataStream,
     ends: Option<(RequestMetrics, StatusCode, Option<Served>)>,

@@ -1,5 +1,6 @@
-//! Telling Lambda that a function cannot start ([Runtime API, initialization error](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html#runtimes-api-initerror)):
-//! the invocation that waits for it then fails with this reason, not with an exit status.
+//! Tells Lambda that a function cannot start
+//! ([Runtime API, initialization error](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html#runtimes-api-initerror)).
+//! The invocation that waits for the function then fails with this reason, and not with an exit status.
 
 use std::env;
 

@@ -1,7 +1,7 @@
-//! Logs as JSON lines, which `CloudWatch` can be asked about by field.
+//! Logs as JSON lines, which can be searched by field in `CloudWatch`.
 //!
-//! Lines have the request's id, trace and span. Our crates log no secret at any level, which the end-to-end tests check
-//! over everything that they print. Other crates' lines below `info` are left out, because those may.
+//! Lines have the request's id, trace and span. Our crates log no secret at any level. The end-to-end tests check this
+//! for everything that they print. Other crates' lines below `info` are left out, because they may hold secrets.
 
 use deputize_core::error::{Cause, because};
 use tracing::{Level, Metadata};
@@ -13,8 +13,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-/// Begins to log. A level is for our own crates: below `info` others log what passes through them, tokens
-/// and bodies included.
+/// Begins to log. A level applies to our own crates. Below `info`, other crates log what passes through them, including
+/// tokens and bodies.
 pub(super) fn begin(levels: &str) -> Result<(), Cause> {
     let logs = Registry::default().with(layer(levels, std::io::stdout)?);
     Ok(logs.try_init()?)

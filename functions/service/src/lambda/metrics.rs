@@ -1,12 +1,12 @@
-//! What `CloudWatch` is told of each request, as a line of its log
+//! The metrics of each request, for `CloudWatch`, as a line of its log
 //! ([embedded metric format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html)).
 //! It is the request's one line at the usual level, so it also has what an access log would have.
 //!
-//! The line is written when the answer has ended, a stream too. There are few dimensions: the function, and the route
-//! as it is in the code. So a caller cannot make more of them.
+//! The line is written when the answer has ended, also for a stream. There are few dimensions: the function, and the
+//! route as it is in the code. So a caller cannot create more of them.
 //!
-//! `metrics_cloudwatch_embedded` is not used. It is a process's recorder, which adds up and is flushed, and cannot
-//! distinguish a stream's end from an invocation's.
+//! `metrics_cloudwatch_embedded` is not used. It is a recorder for a whole process, which sums up and is flushed. It
+//! cannot distinguish the end of a stream from the end of an invocation.
 
 use std::{
     sync::Arc,
@@ -45,7 +45,7 @@ impl RequestMetrics {
         Self { function, print, began: Instant::now(), answered: None, method }
     }
 
-    /// To be called when the answer is known. How long sending it takes does not count.
+    /// To be called when the answer is known. The time for sending it is not counted.
     pub(super) fn answers(&mut self) {
         self.answered.get_or_insert_with(|| self.began.elapsed());
     }
@@ -89,7 +89,7 @@ fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// Metrics are the fields that `_aws` names as metrics, dimensions those that it names as dimensions. The
+/// The fields that `_aws` names as metrics are metrics, and those that it names as dimensions are dimensions. The
 /// others are properties: they cost nothing and can be searched.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -97,7 +97,7 @@ struct Line<'a> {
     #[serde(rename = "_aws")]
     aws: About,
     function: &'a str,
-    /// The path as it is in the code, such as `/api/v1/proxy/{server_id}/tools`. So there are only as many as
+    /// The path as it is in the code, such as `/api/v1/proxy/{server_id}/tools`. So there are only as many routes as
     /// endpoints.
     route: &'a str,
     requests: u8,
@@ -106,7 +106,7 @@ struct Line<'a> {
     upstream_errors: u8,
     denied: u8,
     unauthorized: u8,
-    /// The time until the answer's end. For a stream, that is its whole duration.
+    /// The time until the end of the answer. For a stream, this is its whole duration.
     latency: f64,
     /// The time until the answer began.
     time_to_answer: f64,

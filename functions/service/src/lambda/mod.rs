@@ -2,41 +2,41 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `event` | Lambda's events as requests, and answers in the shape that fits the event |
-//! | `handler` | an invocation's story: event, request, answer, within its time |
-//! | `metrics` | what `CloudWatch` is told of each request |
+//! | `event` | Lambda's events as requests, and answers in the format that fits the event |
+//! | `handler` | the steps of an invocation: event, request, answer, within its time |
+//! | `metrics` | the metrics of each request, for `CloudWatch` |
 //! | `logs` | what is logged, and that it is ours |
 //! | `aws` | how a function reaches AWS |
-//! | `trust` | by which certificates it recognizes AWS |
+//! | `trust` | the certificates by which a function recognizes AWS |
 //! | `runtime` | invocations from Lambda, answers to it |
-//! | `init` | telling Lambda that a function cannot start |
+//! | `init` | tells Lambda that a function cannot start |
 //!
-//! `lambda_http` brings the runtime. Its reading of events is not used. An unknown event would end the invocation in a
-//! function error, which the caller sees as a 502 of the gateway's. A body that says it is base64 and is not would
-//! cause a panic. And of a header that came twice it keeps one.
+//! `lambda_http` brings the runtime. Its reading of events is not used. With it, an unknown event would end the
+//! invocation in a function error, which the caller sees as a 502 of the gateway. A body that claims to be base64 and
+//! is not would cause a panic. And if a header came twice, only one of the two would be kept.
 //!
 //! **A function's start.** A function is started for the first request, for each request that comes while all processes
-//! are busy, and after each deployment. So it does as little as possible before it can take a request:
+//! are busy, and after each deployment. So it does as little as possible before it can accept a request:
 //!
-//! - **No request to the network,** except to resolve a KMS key that is named by an alias. The table, the KMS and an
-//!   issuer's keys are asked when a request needs them. A table that cannot be reached is a 503, not a function that
-//!   does not start.
+//! - **No request to the network,** except to resolve a KMS key that is named by an alias. The table, the KMS and the
+//!   issuers for their keys are asked only when a request needs them. If the table cannot be reached, the answer is a
+//!   503, and the function starts all the same.
 //! - **TLS is set up by the first connection that needs it** ([`crate::lazy`]).
 //! - **AWS is recognized by five certificates** (`trust`), and found by the environment's variables (`aws`).
 //! - **Routes are mounted without their description** ([`crate::routes`]).
-//! - **What every first call of the proxy needs is done beside its reads:** TLS for MCP servers, and what Cedar makes
-//!   once. Before the first poll it would delay the requests that are only refused.
+//! - **The setup that every first call of the proxy needs is done beside its reads:** TLS for MCP servers, and what
+//!   Cedar makes once. If it were done before the first poll, it would delay requests that are only refused.
 //! - **The kernel seeds the randomness.** AWS-LC also gathers entropy from the processor's timing, which takes a tenth
-//!   of a second on a busy core. `infra/build` leaves that out. Every key on the machine rests on the kernel's
+//!   of a second on a busy core. `infra/build` leaves this out. Every key on the machine depends on the kernel's
 //!   randomness anyway.
 //! - **One thread.** Lambda gives a process one request at a time.
-//! - **Only what it calls is in it.** The five functions are built together (`infra/build`), with one set of features
-//!   and fat link-time optimization. Cedar is only in the two that decide or check policies, though `core` holds it for
-//!   all. A function's own package is compiled for size, and with it what the optimizer puts together; dependencies are
-//!   compiled for speed.
+//! - **A function contains only what it calls.** The five functions are built together (`infra/build`), with one set of
+//!   features and fat link-time optimization. Cedar is only in the two functions that decide or check policies,
+//!   although `core` holds it for all. A function's own package is compiled for size, and so is what the optimizer
+//!   combines with it. Dependencies are compiled for speed.
 //!
-//! `tests/bench/run --only cold` measures it, beside the smallest function that there can be. What is wrong at the
-//! start goes to the log and to the Runtime API's `init/error`.
+//! `tests/bench/run --only cold` measures the start, and compares it with the smallest function that is possible.
+//! Errors at the start are reported to the log and to the Runtime API's `init/error`.
 
 mod aws;
 mod event;
@@ -70,7 +70,7 @@ use crate::{
     outbound::{Outbound, Times},
 };
 
-/// What a function makes its routes from.
+/// What a function's routes are made from.
 #[derive(Debug)]
 pub struct Parts {
     pub core: Arc<Core>,
@@ -80,7 +80,8 @@ pub struct Parts {
     pub session_streams: Option<Duration>,
 }
 
-/// Runs a function until Lambda ends it. If the function cannot start, its log and Lambda are told why.
+/// Runs a function until Lambda ends it. If the function cannot start, the reason is written to its log and sent to
+/// Lambda.
 pub async fn run(function: Function, routes: impl FnOnce(Parts) -> Result<Router, String>) -> ExitCode {
     match start(function, routes).await {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,11 +2,12 @@
 //! ([Runtime API](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html),
 //! [response streaming](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming)).
 //!
-//! `lambda_runtime` fetches the events. Answers are sent here, since its client leaves Nagle's algorithm on: each part
-//! of a streamed answer would wait until the one before is acknowledged, some 40 ms where acknowledgements are delayed.
-//! And an event that is no JSON, which it answers with a function error, gets an HTTP answer like all others.
+//! `lambda_runtime` fetches the events. Answers are sent here, since its client leaves Nagle's algorithm on. With it,
+//! each part of a streamed answer would wait until the part before is acknowledged, some 40 ms if acknowledgements are
+//! delayed. `lambda_runtime` also answers an event that is not JSON with a function error. Here such an event gets an
+//! HTTP answer like all others.
 //!
-//! A stream has one form for function URLs and REST APIs: a JSON prelude, eight zero bytes, the body as it comes.
+//! A stream has one form for function URLs and REST APIs: a JSON prelude, eight zero bytes, and the body as it comes.
 
 use std::{
     sync::Arc,
@@ -32,8 +33,8 @@ use tower::{Service, layer::layer_fn};
 
 use super::handler::{LambdaHandler, Streamed};
 
-/// The invocation that is answered, if Lambda gives it an id. So an answer that comes too late is not taken
-/// for another invocation's.
+/// The invocation that is answered, if Lambda gives it an id. With the id, Lambda does not take a late answer for that
+/// of another invocation.
 const INVOCATION_ID: HeaderName = HeaderName::from_static("lambda-runtime-invocation-id");
 const ERROR_TYPE: HeaderName = HeaderName::from_static("lambda-runtime-function-error-type");
 const ERROR_BODY: HeaderName = HeaderName::from_static("lambda-runtime-function-error-body");
@@ -116,7 +117,7 @@ async fn answer(
 /// An answer that begins with the status and headers in JSON, followed by eight zero bytes.
 const HTTP_INTEGRATION: &str = "application/vnd.awslambda.http-integration-response";
 
-/// The bytes of a streamed answer. If they break off, trailers say so, and the reader sees that the answer is
+/// The bytes of a streamed answer. If the stream breaks off, trailers say so, and the reader sees that the answer is
 /// not complete.
 fn chunks(answer: StreamResponse<Streamed>) -> Result<Body, Error> {
     let mut prelude = serde_json::to_vec(&answer.metadata_prelude)?;

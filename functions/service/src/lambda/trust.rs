@@ -1,13 +1,13 @@
-//! By which certificates a function recognizes AWS.
+//! The certificates by which a function recognizes AWS.
 //!
-//! AWS has its own certificate authority, Amazon Trust Services, which signs its endpoints' certificates
+//! AWS has its own certificate authority, Amazon Trust Services. It signs the certificates of AWS's endpoints
 //! ([for DynamoDB's](https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ats-certs.html)). It asks clients
-//! with a trust store of their own to include all five of [its roots](https://www.amazontrust.com/repository/). A
-//! function trusts these alone for AWS: no other authority can vouch for its table or its KMS. `AWS_CA_BUNDLE` names
+//! with a trust store of their own to include all five of [its roots](https://www.amazontrust.com/repository/). For
+//! AWS, a function trusts only these: no other authority can vouch for its table or its KMS. `AWS_CA_BUNDLE` names
 //! others, without a new build.
 //!
-//! Reading five takes almost no time. Reading all certificates that a machine trusts was two thirds of a function's
-//! work until its first answer.
+//! Reading five certificates takes almost no time. Reading all certificates that a machine trusts was two thirds of a
+//! function's work until its first answer.
 
 use std::fs;
 
@@ -20,16 +20,16 @@ use rustls::{
 
 const AMAZONS: &[u8] = include_bytes!("amazon_roots.pem");
 
-/// For connections to AWS in a region. `bundle` is a file of PEM certificates to trust in place of all others, the
-/// environment's `AWS_CA_BUNDLE`
+/// The trust store for connections to AWS in a region. `bundle` is a file of PEM certificates to trust in place of all
+/// others, from the environment's `AWS_CA_BUNDLE`
 /// ([AWS SDKs and Tools Reference Guide, "General configuration settings"](https://docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html)).
-/// Fails if there is none in it.
+/// Fails if the file holds no certificate.
 pub(super) fn trusted(region: &str, bundle: Option<&str>) -> Result<TrustStore, Cause> {
     match bundle {
         Some(path) => {
             let wrong = |why: Cause| because(format!("AWS_CA_BUNDLE: {path}"), why);
             let pem = fs::read(path).map_err(|error| wrong(error.into()))?;
-            // Whoever connects would panic over what does not parse.
+            // A client would panic at its first connection if a certificate did not parse.
             parse(&pem).map_err(wrong)?;
             Ok(TrustStore::empty().with_pem_certificate(pem))
         }
@@ -38,7 +38,7 @@ pub(super) fn trusted(region: &str, bundle: Option<&str>) -> Result<TrustStore, 
     }
 }
 
-/// China and the isolated partitions. There, the machine's own certificates are trusted.
+/// China and the isolated partitions. There, the certificates that the machine trusts are used.
 fn has_other_authorities(region: &str) -> bool {
     region.starts_with("cn-") || region.contains("-iso")
 }

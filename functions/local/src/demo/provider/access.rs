@@ -1,4 +1,4 @@
-//! Access tokens: signed JWTs (RFC 9068) for the one MCP server, which reads them as the same process.
+//! Access tokens: signed JWTs (RFC 9068) for the one MCP server, which runs in the same process and reads them.
 
 use std::io;
 
@@ -68,7 +68,7 @@ impl Provider {
         })
     }
 
-    /// The user and scopes of an access token. `None` if it is not good.
+    /// The user and scopes of an access token. `None` if it is not valid.
     pub fn access(&self, token: &str) -> Option<Access> {
         let claims = self.read(token)?;
         // The same clock issued it, so no leeway is needed.
@@ -77,7 +77,7 @@ impl Provider {
         good.then_some(Access { user: claims.email, scopes })
     }
 
-    /// The family of an access token, also of an expired one.
+    /// The family of an access token, even of an expired one.
     pub(super) fn family_of(&self, token: &str) -> Option<FamilyId> {
         Some(self.read(token)?.sid)
     }

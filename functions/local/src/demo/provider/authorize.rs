@@ -1,7 +1,7 @@
 //! The authorization endpoint (RFC 6749 section 4.1.1): one page, on which a person signs in and agrees.
 //!
-//! There are no cookies: signing in and agreeing is one form. So no other site can have a person agree
-//! without their password, and there is no session to end.
+//! There are no cookies: signing in and agreeing is one form. So no other site can make a person agree without their
+//! password, and there is no session to end.
 
 use axum::{
     body::Bytes,
@@ -111,8 +111,8 @@ async fn grant(provider: &Provider, asked: &Asked, user: &str, scopes: Scopes) -
     Ok(code)
 }
 
-/// Reads a request, or answers it. RFC 6749 section 4.1.2.1: while the redirect URI is not known to be the
-/// client's, errors are shown to the user; after that, they are sent to the client.
+/// Reads a request, or answers it. By RFC 6749 section 4.1.2.1, errors are shown to the user until the redirect URI is
+/// known to be the client's. After that, they are sent to the client.
 fn read(provider: &Provider, query: Option<&str>) -> Result<Asked, Box<Response>> {
     let told = |why| Box::new(page::refused(why));
     let query = Parameters::parse(query.unwrap_or_default().as_bytes());

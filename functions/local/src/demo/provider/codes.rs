@@ -10,7 +10,7 @@ use deputize_core::clock::Timestamp;
 
 use super::handle::{FamilyId, SecretHash};
 
-/// How long a code is good.
+/// How long a code is valid.
 pub(super) const LIFETIME: Duration = Duration::from_secs(60);
 
 /// What an exchange must match, in addition to its family.

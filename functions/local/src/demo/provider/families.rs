@@ -1,4 +1,4 @@
-//! What people have agreed to, and which refresh token of it is good now: kept in a file.
+//! What people have agreed to, and which of its refresh tokens is valid now. This is kept in a file.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use crate::data_dir::DataDir;
 
 const FILE: &str = "demo-provider.json";
 
-/// More than a demo needs, and few enough to write all at each change. Above this number, the one that was
+/// More than a demo needs, and few enough to write all of them at each change. Above this number, the family that was
 /// not used for the longest time is removed.
 const MAX: usize = 256;
 

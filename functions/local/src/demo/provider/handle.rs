@@ -1,8 +1,8 @@
 //! Authorization codes and refresh tokens: `{family}.{secret}`, both halves random.
 //!
-//! The first half says which authorization it belongs to, and stays the same for all that comes of that
-//! one. So whoever presents a code or a refresh token that was good once is recognized, though nothing is
-//! kept of it. Of both halves only hashes are kept.
+//! The first half says which authorization the code or token belongs to. It stays the same for everything that comes
+//! from this authorization. So a code or refresh token that was valid once is recognized, although it is not stored. Of
+//! both halves only hashes are kept.
 
 use std::io;
 
@@ -13,13 +13,13 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-/// Names all codes and tokens of one authorization, by the hash of their common half. Access tokens contain
-/// it too; it proves nothing.
+/// Names all codes and tokens of one authorization, by the hash of their common half. Access tokens contain it too. It
+/// proves nothing.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct FamilyId(String);
 
-/// The hash of the half that is a code's or a refresh token's own.
+/// The hash of the half that belongs to one code or refresh token alone.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct SecretHash(String);

@@ -1,5 +1,4 @@
-//! What a client finds out by itself: who issues tokens for the MCP server (RFC 9728), and how to get one
-//! (RFC 8414).
+//! What a client finds out by itself: who issues tokens for the MCP server (RFC 9728), and how to get one (RFC 8414).
 
 use axum::{Json, Router, extract::State, routing::get};
 use serde_json::{Value, json};
@@ -7,21 +6,21 @@ use serde_json::{Value, json};
 use super::{Provider, scopes};
 use crate::demo_servers::READ;
 
-/// Serves both documents at the root and not below `/demo`: their path is between the host and the path of
-/// what they describe (RFC 8414 section 3.1, RFC 9728 section 3.1).
+/// Serves both documents at the root and not below `/demo`: their path is between the host and the path of the thing
+/// that they describe (RFC 8414 section 3.1, RFC 9728 section 3.1).
 pub(super) fn router() -> Router<Provider> {
     Router::new()
         .route("/.well-known/oauth-authorization-server/demo/oauth", get(authorization_server))
         .route("/.well-known/oauth-protected-resource/demo/oauth-mcp", get(protected_resource))
 }
 
-/// RFC 8414 section 2; the `iss` parameter is RFC 9207's.
+/// RFC 8414 section 2. The `iss` parameter is from RFC 9207.
 async fn authorization_server(State(provider): State<Provider>) -> Json<Value> {
     Json(provider.metadata())
 }
 
 impl Provider {
-    /// Its metadata document.
+    /// The server's metadata document.
     pub(crate) fn metadata(&self) -> Value {
         const METHODS: [&str; 2] = ["none", "client_secret_basic"];
         let issuer = self.issuer();
@@ -43,7 +42,7 @@ impl Provider {
     }
 }
 
-/// Only the scope to begin with: a client that wants to post learns the other scope from the refusal.
+/// Only the scope to begin with. A client that wants to post learns the other scope from the refusal.
 async fn protected_resource(State(provider): State<Provider>) -> Json<Value> {
     Json(json!({
         "resource": provider.resource(),

@@ -1,17 +1,16 @@
-//! The demo's authorization server: where the tokens for its `demo-oauth` server come from, and where a
-//! person signs in and agrees. To Deputize it is a stranger like Slack or GitHub: found by discovery,
-//! registered with, and spoken to as by OAuth 2.1 and the MCP authorization specification, with the
-//! strictness that the strictest of real ones have (`resource` everywhere, refresh tokens that rotate).
+//! The demo's authorization server. It issues the tokens for the demo's `demo-oauth` server, and a person signs in and
+//! agrees there. Deputize treats it as a stranger like Slack or GitHub: it is found by discovery, registered with, and
+//! spoken to by OAuth 2.1 and the MCP authorization specification. It is as strict as the strictest real servers
+//! (`resource` everywhere, refresh tokens that rotate).
 //!
-//! **What is kept, and where.** A client's id is its registration, and an access token says what it is
-//! for, each with a MAC under the key in `demo-provider.key`; nothing is kept of them. Authorization codes
-//! live for a minute and in memory. What must outlive the process is which refresh token of a family is
-//! good: a signed one would be good still after it was used, and a head of the family in memory would be
-//! forgotten, so that after a restart either a stolen token works or the client's own does not. So families
-//! are in a file, `demo-provider.json`, with hashes in place of tokens. An access token dies with its
-//! family.
+//! **What is kept, and where.** A client's id is its registration, and an access token says what it is for. Both have a
+//! MAC under the key in `demo-provider.key`, and neither is stored. Authorization codes live for a minute, in memory.
+//! Only one thing must outlive the process: which refresh token of a family is valid. A signed token would still be
+//! valid after it was used. A head of the family in memory would be forgotten. After a restart, either a stolen token
+//! would then work, or the client's own token would not. So families are in a file, `demo-provider.json`, with hashes
+//! in place of tokens. An access token ends with its family.
 //!
-//! `DEPUTIZE_DEMO_ACCESS_TOKEN_SECONDS` makes access tokens expire sooner, to watch them being refreshed.
+//! `DEPUTIZE_DEMO_ACCESS_TOKEN_SECONDS` makes access tokens expire sooner, so that you can watch them being refreshed.
 
 mod access;
 mod authorize;
@@ -58,12 +57,12 @@ const ACCESS_TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
 /// The longest body of a request, in bytes. All of them are short.
 const MAX_BODY: usize = 16 * 1024;
 
-/// The authorization server. Cheap to clone; clones are the same one.
+/// The authorization server. Cheap to clone. Clones are the same server.
 #[derive(Clone)]
 pub struct Provider(Arc<Inner>);
 
 struct Inner {
-    /// Its `issuer`, and the address of its endpoints.
+    /// The server's `issuer`, and the address of its endpoints.
     url: String,
     /// The MCP server that its tokens are for.
     resource: String,
@@ -162,7 +161,7 @@ impl Provider {
         self.issue(&client_id, &refresh, &family, &family.scopes, true)
     }
 
-    /// Its documents and endpoints. To be merged at the root.
+    /// The server's documents and endpoints, to be merged at the root.
     pub fn routes(&self) -> Router {
         let endpoints = Router::new()
             .route("/register", post(registration::register))

@@ -1,4 +1,4 @@
-//! What a person sees, without scripts.
+//! The pages that a person sees, without scripts.
 
 use std::sync::LazyLock;
 

@@ -1,6 +1,5 @@
-//! Dynamic client registration (RFC 7591), of which nothing is kept: a client's id *is* its registration,
-//! with a MAC that only this server can make. So there is nothing to fill up, and nothing for a restart to
-//! forget.
+//! Dynamic client registration (RFC 7591). Nothing is stored: a client's id *is* its registration, with a MAC that only
+//! this server can make. So registrations take no space, and a restart forgets none.
 
 use std::net::IpAddr;
 
@@ -15,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::{Provider, oauth_error::OAuthError};
 
-/// Keeps a client's id below 1,024 bytes, since it is in every URL of an authorization.
+/// Keeps a client's id below 1,024 bytes, since the id is in every URL of an authorization.
 const MAX_REGISTRATION: usize = 700;
 const MAX_NAME: usize = 100;
 
