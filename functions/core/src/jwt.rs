@@ -181,7 +181,7 @@ impl Times {
     }
 }
 
-/// Seconds since the Unix epoch, which may have a fraction (RFC 7519 section 2, *NumericDate*). The fraction is cut
+/// Seconds since the Unix epoch, which may have a fraction (RFC 7519 section 2, `NumericDate`). The fraction is cut
 /// off.
 fn numeric_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     struct NumericDate;

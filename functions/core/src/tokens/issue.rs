@@ -30,6 +30,7 @@ use super::{
     audience::{Audience, MAX_RESOURCES, Resource},
     claims::{ActorClaim, Claims, VerifiedToken, claims_to_be_ours},
     client::{self, PresentedClient, ProvenClient},
+    keyring::Keyring,
 };
 use crate::{
     Core,
@@ -181,22 +182,7 @@ async fn decide(
     if !account.allows_origin(&core.settings, &request.origin) {
         return Err(TokenError::OriginNotAllowed.into());
     }
-    let own = match agents_own {
-        None => None,
-        Some((parameter, own)) => {
-            let token = own.require(Error::from)?;
-            if token.agent != account.id {
-                return Err(agents_token_refused(parameter, "it was issued to another client").into());
-            }
-            let revoked = found.contains(&Key::revoked_token(token.jti));
-            let now = core.clock.now();
-            let is_valid = keyring.knows(&token.kid) && account.vouches(token.credential, token.epoch, now);
-            if revoked || !is_valid {
-                return Err(agents_token_refused(parameter, "it has been revoked").into());
-            }
-            Some(token)
-        }
-    };
+    let own = agents_own.map(|own| good_own(core, &account, &keyring, &found, own)).transpose()?;
     let Asked { resources, audience } = asked?;
     for server in audience.servers() {
         let found = found.take::<Server>(&Key::server(server))?;
@@ -335,6 +321,26 @@ async fn read_agents_own(core: &Core, sent: &Sent) -> Result<Checked<VerifiedTok
         )),
         Checked::Valid(token) => Checked::Valid(token),
     })
+}
+
+/// The agent's own token, if it is this account's and all that it rests on is good.
+fn good_own(
+    core: &Core,
+    account: &AgentAccount,
+    keyring: &Keyring,
+    found: &Found,
+    (parameter, own): AgentsOwn,
+) -> Result<VerifiedToken, TokenError> {
+    let token = own.require(|refusal| refusal)?;
+    if token.agent != account.id {
+        return Err(agents_token_refused(parameter, "it was issued to another client"));
+    }
+    let revoked = found.contains(&Key::revoked_token(token.jti));
+    let vouched = account.vouches(token.credential, token.epoch, core.clock.now());
+    if revoked || !vouched || !keyring.knows(&token.kid) {
+        return Err(agents_token_refused(parameter, "it has been revoked"));
+    }
+    Ok(token)
 }
 
 /// What is asked for beside the user.

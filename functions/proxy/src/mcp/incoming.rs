@@ -15,7 +15,7 @@ use super::{
     fields::{Fields, shadows},
 };
 use crate::upstream::{
-    message::{HANDSHAKE_VERSIONS, MODERN_VERSION, is_deeper_than, without_zeros},
+    message::{HANDSHAKE_VERSIONS, MODERN_VERSION, handshake_version, is_deeper_than, without_zeros},
     param_headers::decode,
 };
 
@@ -28,20 +28,11 @@ pub(super) const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 pub(super) const INFO_KEY: &str = "io.modelcontextprotocol/clientInfo";
 pub(super) const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
 
-/// Of the time before Streamable HTTP. Clients of it come by adapters, such as `mcp-remote`, which pass on the version that
-/// was agreed on. It is accepted, and not advertised.
-const BEFORE_STREAMABLE_HTTP: &str = "2024-11-05";
-
 /// The one revision that has batches
 /// ([2025-03-26](https://modelcontextprotocol.io/specification/2025-03-26/basic#batching)). It is also that of a client
 /// that sends no version
 /// ([2025-06-18, protocol version header](https://modelcontextprotocol.io/specification/2025-06-18/basic/transports#protocol-version-header)).
 const VERSION_WITH_BATCHES: &str = "2025-03-26";
-
-/// The handshake version of a client that is called so.
-fn handshake_version(name: &str) -> Option<&'static str> {
-    HANDSHAKE_VERSIONS.into_iter().chain([BEFORE_STREAMABLE_HTTP]).find(|ours| *ours == name)
-}
 
 /// Nesting allowed in a message.
 const MAX_DEPTH: usize = 128;

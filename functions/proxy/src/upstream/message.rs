@@ -26,12 +26,13 @@ pub(crate) fn without_zeros(id: &str) -> &str {
 }
 
 /// The revision before them has another transport. Some servers answer it all the same, by Streamable HTTP
-/// ([pgedge-postgres-mcp#277](https://github.com/pgEdge/pgedge-postgres-mcp/issues/277)).
+/// ([pgedge-postgres-mcp#277](https://github.com/pgEdge/pgedge-postgres-mcp/issues/277)), and its clients come by
+/// adapters, such as `mcp-remote`. It is accepted, and not advertised.
 const OLDEST_VERSION: &str = "2024-11-05";
 
-/// The handshake revision that a server has chosen, if it can be spoken here.
-pub(super) fn handshake_version(chosen: &str) -> Option<&'static str> {
-    HANDSHAKE_VERSIONS.into_iter().chain([OLDEST_VERSION]).find(|ours| *ours == chosen)
+/// The handshake revision of this name, if it can be spoken here.
+pub(crate) fn handshake_version(name: &str) -> Option<&'static str> {
+    HANDSHAKE_VERSIONS.into_iter().chain([OLDEST_VERSION]).find(|ours| *ours == name)
 }
 
 /// Nesting allowed in an answer: the depth to which `serde_json` itself parses. A raw value is not
