@@ -161,7 +161,7 @@ mod tests {
             "https://deputize.test:8443/api/v1/proxydemo",
             "https://deputize.test:8443/api/v1/proxy//mcp",
             "https://deputize.test:8443/api/v1/proxy/demo/",
-            "https://deputize.test:8443/api/v1/proxy/demo/mcp/",
+            "https://deputize.test:8443/api/v1/proxy/demo/mcp//",
             "https://deputize.test:8443/api/v1/proxy/demo/tools",
             "https://deputize.test:8443/api/v1/proxy/Demo/mcp",
             "https://deputize.test:8443/api/v1/proxy/%64emo/mcp",
@@ -171,6 +171,29 @@ mod tests {
             "https://deputize.test:844ä/api/v1/proxy",
         ] {
             assert_eq!(parsed(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_server_may_be_named_with_a_slash_at_the_end_and_by_another_address_that_the_service_has() {
+        let others = ["http://localhost:8787", "http://[::1]:8787"].map(|other| other.parse().unwrap());
+        let settings = Settings::at("http://127.0.0.1:8787").also_at(others);
+        for text in [
+            "http://127.0.0.1:8787/api/v1/proxy/demo/mcp",
+            "http://127.0.0.1:8787/api/v1/proxy/demo/mcp/",
+            "http://LocalHost:8787/api/v1/proxy/demo/mcp",
+            "http://[::1]:8787/api/v1/proxy/demo",
+        ] {
+            let resource = Resource::parse(&settings, text);
+            assert_eq!(resource, Some(Resource::Server("demo".parse().unwrap())), "{text}");
+        }
+        for text in [
+            "http://localhost:87870/api/v1/proxy/demo/mcp",
+            "http://localhost/api/v1/proxy/demo/mcp",
+            "http://localhost:8787@evil.test/api/v1/proxy/demo/mcp",
+            "https://localhost:8787/api/v1/proxy/demo/mcp",
+        ] {
+            assert_eq!(Resource::parse(&settings, text), None, "{text}");
         }
     }
 
