@@ -115,7 +115,7 @@ impl TestApp {
         deputize_core::table::create_table(&store.client(), &TableOptions::default().name).await.unwrap();
         let login = TestIssuer::new("https://login.example.com", &clock);
         let workos = TestIssuer::new("https://api.workos.com/client_1", &clock);
-        let upstream = UpstreamConfig { addresses: AddressPolicy::PRIVATE, ..upstream };
+        let upstream = UpstreamConfig { addresses: AddressPolicy::local(), ..upstream };
         let (vault, time) = (Vault::new(root(7), Vec::new()), (clock, Random::System));
         let issuers = [(&login, LINKS[0]), (&workos, LINKS[1])];
         let core = core(faults.client(), issuers, time, vault, settings, outbound());
@@ -264,7 +264,7 @@ fn settings(url: &str) -> Settings {
 }
 
 fn outbound() -> Arc<dyn Http> {
-    Arc::new(Outbound::new(AddressPolicy::PRIVATE, TIMES))
+    Arc::new(Outbound::new(AddressPolicy::local(), TIMES))
 }
 
 fn core(

@@ -21,6 +21,7 @@ _WRONG: dict[str, dict[str, str]] = {
     "a KMS key that is no ARN": {"DEPUTIZE_VAULT_KEY": "", "DEPUTIZE_VAULT_KMS_KEY": "alias/deputize"},
     "a log level that there is not": {"DEPUTIZE_LOG": "deputize=loud"},
     "a bundle of certificates that there is not": {"AWS_CA_BUNDLE": "/nowhere/bundle.pem"},
+    "a bundle of one's own that there is not": {"DEPUTIZE_CA_BUNDLE": "/nowhere/bundle.pem"},
 }
 
 
@@ -30,8 +31,10 @@ _OF_SOME = [
     (name, _WRONG[wrong]) for name in FUNCTIONS for wrong in _WRONG if wrong not in _OF_THE_VAULT or name != "delegations"
 ]
 _BAD_SWITCHES = [
-    ("proxy", {"DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS": "maybe"}),
-    ("grants", {"DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS": "maybe"}),
+    ("proxy", {"DEPUTIZE_PRIVATE_UPSTREAMS": "true"}),
+    ("grants", {"DEPUTIZE_PRIVATE_UPSTREAMS": "0.0.0.0/0"}),
+    ("proxy", {"DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS": "true"}),
+    ("grants", {"DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS": "false"}),
     ("proxy", {"DEPUTIZE_STREAM_RESPONSES": "maybe"}),
 ]
 

@@ -31,9 +31,10 @@ use deputize_proxy::upstream::{UpstreamClient, UpstreamConfig};
 use deputize_service::{
     ApiError,
     address::AddressPolicy,
+    authorities::Authorities,
     config::{
-        origins, retention as retention_of, shared_grants, trusted_issuers,
-        variables::{ALLOWED_ORIGINS, RETENTION, SHARED_GRANTS, TRUSTED_ISSUERS},
+        authorities, origins, private_upstreams, retention as retention_of, shared_grants, trusted_issuers,
+        variables::{ALLOWED_ORIGINS, CA_BUNDLE, RETENTION, SHARED_GRANTS, TRUSTED_ISSUERS, Variable},
     },
     edge::{self, SourceIp},
     fetch::HttpFetch,
@@ -122,9 +123,10 @@ impl Server {
         };
         let public_url = options.url.as_deref().map_or(here.as_str(), |url| url.trim_end_matches('/'));
         let issuer = options.demo.then(|| DemoIssuer::open(&data, demo_url)).transpose()?;
-        let core = Arc::new(core(table, &data, public_url, issuer.clone())?);
+        let outgoing = Outgoing::from_env().map_err(StartError::new)?;
+        let core = Arc::new(core(table, &data, public_url, issuer.clone(), outgoing.clone())?);
         core.bootstrap().await?;
-        let mut routes = service(&core);
+        let mut routes = service(&core, outgoing);
         let mut organization = None;
         if let Some(issuer) = issuer {
             let provider =
@@ -230,18 +232,39 @@ async fn sweep_hourly(store: Store) {
     }
 }
 
+/// What outgoing connections may be made to.
+#[derive(Clone, Debug)]
+struct Outgoing {
+    addresses: AddressPolicy,
+    authorities: Authorities,
+}
+
+impl Outgoing {
+    fn from_env() -> Result<Self, String> {
+        let set =
+            |variable: &Variable| std::env::var(variable.name).ok().filter(|text| !text.trim().is_empty());
+        let addresses = match private_upstreams(&set)? {
+            Some(list) => AddressPolicy::listed(list).and_this_machine(),
+            // Here, a developer calls their own servers.
+            None => AddressPolicy::local(),
+        };
+        Ok(Self { addresses, authorities: authorities(set(&CA_BUNDLE).as_deref())? })
+    }
+}
+
 fn core(
     table: Table,
     data: &DataDir,
     base_url: &str,
     issuer: Option<DemoIssuer>,
+    outgoing: Outgoing,
 ) -> Result<Core, StartError> {
     let trusted = std::env::var(TRUSTED_ISSUERS.name).ok();
     let mut trusted = trusted_issuers(trusted.as_deref()).map_err(StartError::new)?;
     trusted.extend(issuer.as_ref().map(DemoIssuer::trusted));
-    let fetch = LocalFetch { issuer, http: HttpFetch::new() };
+    let fetch = LocalFetch { issuer, http: HttpFetch::trusting(outgoing.authorities.clone()) };
     let issuers = Issuers::new(trusted, Arc::new(fetch));
-    let http = Outbound::new(AddressPolicy::PRIVATE, Times::default());
+    let http = Outbound::trusting(outgoing.addresses, outgoing.authorities, Times::default());
     let allowed_origins = std::env::var(ALLOWED_ORIGINS.name).unwrap_or_default();
     let allowed_origins = origins(&allowed_origins).map_err(StartError::new)?;
     let sharing = std::env::var(SHARED_GRANTS.name).ok();
@@ -305,9 +328,9 @@ pub fn functions(core: &Arc<Core>, upstream: UpstreamClient) -> Routes {
         .merge(deputize_admin::router(Arc::clone(core)))
 }
 
-fn service(core: &Arc<Core>) -> Router {
-    // Here, a developer calls their own servers.
-    let config = UpstreamConfig { addresses: AddressPolicy::PRIVATE, ..UpstreamConfig::default() };
+fn service(core: &Arc<Core>, outgoing: Outgoing) -> Router {
+    let Outgoing { addresses, authorities } = outgoing;
+    let config = UpstreamConfig { addresses, authorities, ..UpstreamConfig::default() };
     let upstream = UpstreamClient::new(config);
     let routes = Router::from(functions(core, upstream))
         .merge(Router::new().route("/local/table-stats", get(table_stats)).with_state(Arc::clone(core)));

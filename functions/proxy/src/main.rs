@@ -14,6 +14,7 @@ async fn main() -> ExitCode {
     lambda::run(Function::Proxy, |parts| {
         let config = UpstreamConfig {
             addresses: parts.upstreams,
+            authorities: parts.authorities,
             stream_total_timeout: parts.session_streams.unwrap_or(SESSION_STREAMS_LAST),
             session_streams: parts.session_streams.is_some(),
             ..UpstreamConfig::default()

@@ -143,7 +143,7 @@ fn stalled(beginning: String) -> Body {
 
 fn config() -> UpstreamConfig {
     UpstreamConfig {
-        addresses: AddressPolicy::PRIVATE,
+        addresses: AddressPolicy::local(),
         max_response_bytes: 100_000,
         max_list_pages: 10,
         max_tools: 20,

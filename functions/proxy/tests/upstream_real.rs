@@ -100,7 +100,7 @@ fn target(server: &NodeServer, credential: &str) -> Target {
 }
 
 fn client() -> UpstreamClient {
-    let config = UpstreamConfig { addresses: AddressPolicy::PRIVATE, ..UpstreamConfig::default() };
+    let config = UpstreamConfig { addresses: AddressPolicy::local(), ..UpstreamConfig::default() };
     UpstreamClient::new(config)
 }
 

@@ -8,7 +8,7 @@ use deputize_core::{
 };
 use url::{Host, Url};
 
-use crate::lazy::LazyClient;
+use crate::{authorities::Authorities, lazy::LazyClient};
 
 /// The longest document that is read, in bytes.
 const MAX_LENGTH: usize = 512 * 1024;
@@ -21,7 +21,13 @@ pub struct HttpFetch(LazyClient);
 
 impl HttpFetch {
     pub fn new() -> Self {
-        Self(LazyClient::new(|client| {
+        Self::trusting(Authorities::default())
+    }
+
+    /// The same, which also trusts these authorities.
+    pub fn trusting(authorities: Authorities) -> Self {
+        Self(LazyClient::new(move |client| {
+            let client = authorities.trusted_by(client);
             client.timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()).no_proxy()
         }))
     }

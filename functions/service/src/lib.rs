@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod address;
+pub mod authorities;
 pub mod config;
 mod cors;
 pub mod edge;
@@ -20,6 +21,7 @@ pub mod lazy;
 pub mod openapi;
 pub mod outbound;
 pub mod paged;
+pub mod private_upstreams;
 pub mod response;
 pub mod routes;
 pub mod unknown;

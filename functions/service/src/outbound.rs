@@ -11,7 +11,8 @@ use url::Url;
 
 use crate::{
     address::{AddressPolicy, refusal_in},
-    lazy::LazyClient,
+    authorities::Authorities,
+    lazy::GuardedClient,
 };
 
 /// The longest answer that is read, in bytes.
@@ -35,23 +36,28 @@ impl Default for Times {
 /// HTTP with limits: addresses by policy, no redirects, no proxy from the environment, no compression.
 #[derive(Clone, Debug)]
 pub struct Outbound {
-    client: LazyClient,
+    client: GuardedClient,
     addresses: AddressPolicy,
 }
 
 impl Outbound {
     pub fn new(addresses: AddressPolicy, times: Times) -> Self {
-        let client = LazyClient::guarded(addresses, move |client| {
+        Self::trusting(addresses, Authorities::default(), times)
+    }
+
+    /// The same, which also trusts these authorities.
+    pub fn trusting(addresses: AddressPolicy, authorities: Authorities, times: Times) -> Self {
+        let client = GuardedClient::new(&addresses, authorities, move |client| {
             client.connect_timeout(times.connect).timeout(times.total).pool_max_idle_per_host(0)
         });
         Self { client, addresses }
     }
 
     async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError> {
-        let url = request.uri().to_string().parse().map_err(|_| refused("it is no URL"))?;
+        let url: Url = request.uri().to_string().parse().map_err(|_| refused("it is no URL"))?;
         self.check(&url)?;
         let request = request.try_into().map_err(|_| refused("it is no URL"))?;
-        let client = self.client.get().map_err(failed)?;
+        let client = self.client.for_url(&url).map_err(failed)?;
         let mut answer = client.execute(request).await.map_err(failed)?;
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(failed)? {

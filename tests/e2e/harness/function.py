@@ -16,6 +16,7 @@ from pathlib import Path
 
 from harness.output import Output
 from harness.paths import REPOSITORY
+from harness.private_address import PRIVATE_NETWORKS
 from harness.runtime_api import DEADLINE_SECONDS, Invocation, RuntimeApi
 
 # Debian's and Amazon Linux's.
@@ -59,7 +60,7 @@ def environment(url: str, data_dir: Path, table_url: str) -> dict[str, str]:
         "DEPUTIZE_TABLE": "deputize",
         "DEPUTIZE_VAULT_KEY": base64.b64encode((data_dir / "vault.key").read_bytes()).decode(),
         "DEPUTIZE_TRUSTED_ISSUERS": json.dumps([issuer]),
-        "DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS": "true",
+        "DEPUTIZE_PRIVATE_UPSTREAMS": ",".join(PRIVATE_NETWORKS),
         "AWS_ENDPOINT_URL_DYNAMODB": table_url,
         # As in the templates, but at this machine's path: one file with all certificates.
         "SSL_CERT_FILE": next(path for path in _CERTIFICATES if Path(path).exists()),

@@ -6,11 +6,9 @@ from __future__ import annotations
 import ipaddress
 import subprocess
 
-# What DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS allows: RFC 1918, RFC 6598, RFC 4193.
-_PRIVATE = [
-    ipaddress.ip_network(network)
-    for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
-]
+# RFC 1918, RFC 6598, RFC 4193.
+PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+_PRIVATE = [ipaddress.ip_network(network) for network in PRIVATE_NETWORKS]
 
 
 def private_address() -> str:

@@ -1,12 +1,14 @@
 use std::time::Duration;
 
-use super::AddressPolicy;
+use super::{AddressPolicy, Authorities};
 
 /// What one client may connect to, and how much time and how many bytes an upstream may use.
 #[derive(Debug, Clone)]
 pub struct UpstreamConfig {
     /// Which addresses may be connected to. The default is the public internet only.
     pub addresses: AddressPolicy,
+    /// Who vouches for servers, in addition to the authorities that the machine trusts.
+    pub authorities: Authorities,
     /// For name resolution, TCP and TLS together.
     pub connect_timeout: Duration,
     /// The longest silence inside an answer that has begun. Before it begins, only
@@ -44,6 +46,7 @@ impl Default for UpstreamConfig {
     fn default() -> Self {
         Self {
             addresses: AddressPolicy::PUBLIC,
+            authorities: Authorities::default(),
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_mins(1),
             probe_timeout: Duration::from_secs(5),

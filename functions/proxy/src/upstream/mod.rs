@@ -50,7 +50,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use deputize_service::address::{AddressPolicy, AddressRefusal};
+pub use deputize_service::{
+    address::{AddressPolicy, AddressRefusal},
+    authorities::Authorities,
+};
 
 pub use self::answer::{ErrorAnswer, RelayedResponse, Reply, ReplyError, ServerEvent, ServerMessage};
 pub use self::config::UpstreamConfig;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use deputize_service::{address::refusal_in, lazy::LazyClient};
+use deputize_service::{address::refusal_in, lazy::GuardedClient};
 use futures::StreamExt;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -44,7 +44,7 @@ const TIME_FOR_WORDS: Duration = Duration::from_secs(2);
 
 #[derive(Clone)]
 pub(super) struct Transport {
-    http: LazyClient,
+    http: GuardedClient,
     pub(super) config: Arc<UpstreamConfig>,
     /// Where servers redirect to that are in the log already.
     moved: Arc<Cache<ServerKey, Url>>,
@@ -52,8 +52,8 @@ pub(super) struct Transport {
 
 impl Transport {
     pub(super) fn new(config: Arc<UpstreamConfig>) -> Self {
-        let UpstreamConfig { addresses, connect_timeout, keep_alive, .. } = *config;
-        let http = LazyClient::guarded(addresses, move |client| {
+        let UpstreamConfig { connect_timeout, keep_alive, .. } = *config;
+        let http = GuardedClient::new(&config.addresses, config.authorities.clone(), move |client| {
             client
                 .connect_timeout(connect_timeout)
                 .pool_idle_timeout(keep_alive)
@@ -75,11 +75,11 @@ impl Transport {
 
     /// Sets up TLS. If this fails, the first call returns the error.
     pub(super) fn prepare(&self) {
-        let _ = self.http.get();
+        self.http.prepare();
     }
 
-    fn client(&self) -> Result<&reqwest::Client, UpstreamError> {
-        self.http.get().map_err(|error| UpstreamError::Unreachable(error.into()))
+    fn client(&self, url: &Url) -> Result<&reqwest::Client, UpstreamError> {
+        self.http.for_url(url).map_err(|error| UpstreamError::Unreachable(error.into()))
     }
 
     /// Sends a notification or response, to which there is no response.
@@ -197,7 +197,7 @@ impl Transport {
         let mut request = reqwest::Request::new(method.clone(), url.clone());
         *request.headers_mut() = headers;
         *request.body_mut() = body.map(Into::into);
-        let client = self.client()?;
+        let client = self.client(&target.url)?;
         let began = Instant::now();
         let response = client.execute(request).await;
         target.inbound.measured.waited_upstream(began.elapsed());

@@ -19,20 +19,21 @@ use std::{cell::RefCell, env, fmt, time::Duration};
 use deputize_core::{
     Settings,
     agents::SharedGrants,
+    error::chain,
     issuers::{self, TrustedIssuer},
     origins::Origin,
     retention::Retention,
 };
 
 use self::variables::{
-    ALLOWED_ORIGINS, CALLER_ADDRESS, PRIVATE_UPSTREAMS, RETENTION, SESSION_STREAMS, SHARED_GRANTS,
-    STREAM_RESPONSES, TABLE, TRUSTED_ISSUERS, URL, Variable,
+    ALLOW_PRIVATE_UPSTREAMS, ALLOWED_ORIGINS, CA_BUNDLE, CALLER_ADDRESS, PRIVATE_UPSTREAMS, RETENTION,
+    SESSION_STREAMS, SHARED_GRANTS, STREAM_RESPONSES, TABLE, TRUSTED_ISSUERS, URL, Variable,
 };
 pub use self::{
     function::{Function, Needs},
     vault::{KmsKey, Root, VaultConfig},
 };
-use crate::address::AddressPolicy;
+use crate::{address::AddressPolicy, authorities::Authorities, private_upstreams::PrivateUpstreams};
 
 /// A function's configuration.
 #[derive(Debug)]
@@ -52,6 +53,8 @@ pub struct Config {
     pub vault: Option<VaultConfig>,
     /// Where MCP servers and their authorization servers may be.
     pub upstreams: AddressPolicy,
+    /// Who vouches for servers, in addition to the authorities that the machine trusts.
+    pub authorities: Authorities,
     /// Whether answers are streamed.
     pub streams: bool,
     /// How long a stream of messages that MCP servers send on their own may last. `None`: there are no such
@@ -117,7 +120,13 @@ impl Config {
         let retention = reader.keep(retention(reader.optional(&RETENTION).as_deref()));
         let log = reader.keep(log(reader.optional(&variables::LOG)));
         let vault = if vault { reader.keep(VaultConfig::read(&reader).map(Some)) } else { Some(None) };
-        let private = if upstreams { reader.flag(&PRIVATE_UPSTREAMS, false) } else { Some(false) };
+        let authorities = reader.keep(authorities(reader.optional(&CA_BUNDLE).as_deref()));
+        let upstreams = if upstreams {
+            let list = reader.keep(private_upstreams(&|variable| reader.optional(variable)));
+            list.map(|list| AddressPolicy::listed(list.unwrap_or_default()))
+        } else {
+            Some(AddressPolicy::PUBLIC)
+        };
         let lasting = streams.then(|| reader.optional(&SESSION_STREAMS)).flatten();
         let session_streams = reader.keep(session_streams(lasting.as_deref()));
         let streams = if streams { reader.flag(&STREAM_RESPONSES, true) } else { Some(false) };
@@ -133,7 +142,8 @@ impl Config {
                 issuers: issuers?,
                 caller_address: caller_address?,
                 vault: vault?,
-                upstreams: AddressPolicy { allow_private: private?, ..AddressPolicy::PUBLIC },
+                upstreams: upstreams?,
+                authorities: authorities?,
                 streams: streams?,
                 session_streams: session_streams?,
                 log: log?,
@@ -245,6 +255,25 @@ pub fn origins(text: &str) -> Result<Vec<Origin>, String> {
     listed.map(|text| text.parse().map_err(|why: String| format!("{ALLOWED_ORIGINS}: {why}"))).collect()
 }
 
+/// Reads [`PRIVATE_UPSTREAMS`], by what finds a variable that is set. `None` if it is not set.
+pub fn private_upstreams(
+    set: &dyn Fn(&Variable) -> Option<String>,
+) -> Result<Option<PrivateUpstreams>, String> {
+    if set(&ALLOW_PRIVATE_UPSTREAMS).is_some() {
+        return Err(format!(
+            "{ALLOW_PRIVATE_UPSTREAMS} is not read any more: remove it, and if MCP servers are in private networks, list those networks and host names in {PRIVATE_UPSTREAMS}, such as 10.20.0.0/16,.corp.example"
+        ));
+    }
+    let list = set(&PRIVATE_UPSTREAMS).map(|text| PrivateUpstreams::parse(&text)).transpose();
+    list.map_err(|why| format!("{PRIVATE_UPSTREAMS}: {why}"))
+}
+
+/// Reads [`CA_BUNDLE`]: a file's path. The authorities that it holds; none if it is left out or empty.
+pub fn authorities(path: Option<&str>) -> Result<Authorities, String> {
+    let read = path.map(str::trim).filter(|path| !path.is_empty()).map(Authorities::read).transpose();
+    Ok(read.map_err(|why| format!("{CA_BUNDLE}: {}", chain(&*why)))?.unwrap_or_default())
+}
+
 /// Reads [`SHARED_GRANTS`]. `anyone` if it is left out or empty.
 pub fn shared_grants(text: Option<&str>) -> Result<SharedGrants, String> {
     match text.map(str::trim) {
@@ -338,7 +367,8 @@ mod tests {
                 ("DEPUTIZE_URL", "http://deputize.example.com"),
                 ("DEPUTIZE_TRUSTED_ISSUERS", "{}"),
                 ("DEPUTIZE_ALLOWED_ORIGINS", "*"),
-                ("DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS", "yes"),
+                ("DEPUTIZE_PRIVATE_UPSTREAMS", "true"),
+                ("DEPUTIZE_CA_BUNDLE", "/nowhere/bundle.pem"),
                 ("DEPUTIZE_STREAM_RESPONSES", "1"),
                 ("DEPUTIZE_SESSION_STREAMS", "0"),
                 ("DEPUTIZE_CALLER_ADDRESS", "x-forwarded-for"),
@@ -357,7 +387,8 @@ mod tests {
             "DEPUTIZE_LOG must be a level",
             "DEPUTIZE_RETENTION_DAYS must be names and days",
             "DEPUTIZE_VAULT_KMS_KEY and DEPUTIZE_VAULT_KEY must be set",
-            "DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS must be true or false",
+            "DEPUTIZE_CA_BUNDLE: No such file or directory",
+            "DEPUTIZE_PRIVATE_UPSTREAMS: entry 1 is no host name",
             "DEPUTIZE_SESSION_STREAMS must be a number of seconds from 1 to 840, or off",
             "DEPUTIZE_STREAM_RESPONSES must be true or false",
         ];
@@ -375,7 +406,7 @@ mod tests {
             assert!(wrong.ends_with("DEPUTIZE_VAULT_KMS_KEY and DEPUTIZE_VAULT_KEY must be set"), "{wrong}");
         }
         // Other functions would refuse these values.
-        let flags = [("DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS", "?"), ("DEPUTIZE_STREAM_RESPONSES", "?")];
+        let flags = [("DEPUTIZE_PRIVATE_UPSTREAMS", "?"), ("DEPUTIZE_STREAM_RESPONSES", "?")];
         assert!(read(Function::Token, &[REQUIRED.as_slice(), &flags].concat()).is_ok());
     }
 
@@ -437,12 +468,32 @@ mod tests {
 
     #[test]
     fn private_upstreams_are_neither_this_machine_nor_the_metadata_service() {
-        let allowed = with(("DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS", "true"));
-        let upstreams = read(Function::Proxy, &allowed).unwrap().upstreams;
-        let check = |address: &str| upstreams.check(address.parse().unwrap());
-        assert!(check("10.0.0.1").is_ok());
-        for refused in ["127.0.0.1", "::1", "169.254.169.254", "fe80::1"] {
+        let listed = with(("DEPUTIZE_PRIVATE_UPSTREAMS", "10.20.0.0/16,fc00::/7,.corp.example"));
+        let upstreams = read(Function::Proxy, &listed).unwrap().upstreams;
+        let check = |address: &str| upstreams.check(Some("mcp.corp.example"), address.parse().unwrap());
+        assert!(check("10.20.0.1").is_ok() && check("192.168.0.1").is_ok());
+        for refused in ["127.0.0.1", "::1", "169.254.169.254", "fe80::1", "fd00:ec2::254"] {
             assert!(check(refused).is_err(), "{refused}");
+        }
+        for machine in ["127.0.0.0/8", "::1", "169.254.169.254", "fe80::/10", "0.0.0.0/0", "::/0"] {
+            let wrong = read(Function::Grants, &with(("DEPUTIZE_PRIVATE_UPSTREAMS", machine))).unwrap_err();
+            assert!(wrong.to_string().contains("cannot be permitted"), "{machine}: {wrong}");
+        }
+    }
+
+    #[test]
+    fn the_switch_that_opened_every_private_network_is_refused_with_what_to_write_instead() {
+        for switch in ["true", "false"] {
+            for function in [Function::Grants, Function::Proxy] {
+                let left = with(("DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS", switch));
+                let wrong = read(function, &left).unwrap_err().to_string();
+                assert_eq!(
+                    wrong,
+                    "the configuration is wrong: DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS is not read any more: remove it, \
+                     and if MCP servers are in private networks, list those networks and host names in \
+                     DEPUTIZE_PRIVATE_UPSTREAMS, such as 10.20.0.0/16,.corp.example"
+                );
+            }
         }
     }
 

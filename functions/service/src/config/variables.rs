@@ -27,6 +27,10 @@ const fn of_those_with_a_vault(name: &'static str) -> Variable {
     Variable { name, read_by: &[Function::Token, Function::Grants, Function::Proxy, Function::Admin] }
 }
 
+const fn of_those_that_call_out(name: &'static str) -> Variable {
+    Variable { name, read_by: &[Function::Grants, Function::Proxy] }
+}
+
 pub const TABLE: Variable = of_all("DEPUTIZE_TABLE");
 pub const URL: Variable = of_all("DEPUTIZE_URL");
 pub const TRUSTED_ISSUERS: Variable = of_all("DEPUTIZE_TRUSTED_ISSUERS");
@@ -37,8 +41,10 @@ pub const RETENTION: Variable = of_all("DEPUTIZE_RETENTION_DAYS");
 pub const KMS_KEY: Variable = of_those_with_a_vault("DEPUTIZE_VAULT_KMS_KEY");
 pub const LOCAL_KEY: Variable = of_those_with_a_vault("DEPUTIZE_VAULT_KEY");
 pub const PREVIOUS_KEYS: Variable = of_those_with_a_vault("DEPUTIZE_VAULT_PREVIOUS_KEYS");
-pub const PRIVATE_UPSTREAMS: Variable =
-    Variable { name: "DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS", read_by: &[Function::Grants, Function::Proxy] };
+pub const CA_BUNDLE: Variable = of_all("DEPUTIZE_CA_BUNDLE");
+pub const PRIVATE_UPSTREAMS: Variable = of_those_that_call_out("DEPUTIZE_PRIVATE_UPSTREAMS");
+/// What was in the place of [`PRIVATE_UPSTREAMS`]. A function that still finds it does not start.
+pub const ALLOW_PRIVATE_UPSTREAMS: Variable = of_those_that_call_out("DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS");
 pub const SHARED_GRANTS: Variable = Variable { name: "DEPUTIZE_SHARED_GRANTS", read_by: &[Function::Admin] };
 pub const STREAM_RESPONSES: Variable =
     Variable { name: "DEPUTIZE_STREAM_RESPONSES", read_by: &[Function::Proxy] };
@@ -46,7 +52,7 @@ pub const SESSION_STREAMS: Variable =
     Variable { name: "DEPUTIZE_SESSION_STREAMS", read_by: &[Function::Proxy] };
 
 /// All variables.
-pub const ALL: [&Variable; 14] = [
+pub const ALL: [&Variable; 16] = [
     &TABLE,
     &URL,
     &CALLER_ADDRESS,
@@ -57,7 +63,9 @@ pub const ALL: [&Variable; 14] = [
     &KMS_KEY,
     &LOCAL_KEY,
     &PREVIOUS_KEYS,
+    &CA_BUNDLE,
     &PRIVATE_UPSTREAMS,
+    &ALLOW_PRIVATE_UPSTREAMS,
     &SHARED_GRANTS,
     &STREAM_RESPONSES,
     &SESSION_STREAMS,

@@ -64,6 +64,7 @@ pub use self::{
 };
 use crate::{
     address::AddressPolicy,
+    authorities::Authorities,
     config::{Config, Function, IssuersFrom},
     fetch::HttpFetch,
     kms,
@@ -76,6 +77,8 @@ pub struct Parts {
     pub core: Arc<Core>,
     /// Where MCP servers may be.
     pub upstreams: AddressPolicy,
+    /// Who vouches for them, in addition to the authorities that the machine trusts.
+    pub authorities: Authorities,
     /// How long a stream of messages that MCP servers send on their own may last, if there are such streams.
     pub session_streams: Option<Duration>,
 }
@@ -99,9 +102,10 @@ async fn start(
     init::require_lambda()?;
     let config = Config::from_env(function)?;
     logs::begin(&config.log)?;
-    let Config { streams, upstreams, session_streams, caller_address, .. } = config;
+    let Config { streams, session_streams, caller_address, .. } = config;
+    let (upstreams, authorities) = (config.upstreams.clone(), config.authorities.clone());
     let core = Arc::new(core(config).await?);
-    let routes = routes(Parts { core: Arc::clone(&core), upstreams, session_streams })?;
+    let routes = routes(Parts { core: Arc::clone(&core), upstreams, authorities, session_streams })?;
     let name = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| function.name().to_owned());
     let entry =
         LambdaHandler::new(name, routes, core, metrics::to_stdout()).told_of_callers_by(caller_address);
@@ -112,7 +116,7 @@ async fn core(config: Config) -> Result<Core, init::Failure> {
     let aws = aws::from_env()?;
     let options = TableOptions { name: config.table, retention: config.retention, ..TableOptions::default() };
     let table = Table::new(aws_sdk_dynamodb::Client::new(&aws), options);
-    let fetch = HttpFetch::new();
+    let fetch = HttpFetch::trusting(config.authorities.clone());
     let issuers = match config.issuers {
         IssuersFrom::Here(issuers) => issuers,
         IssuersFrom::Table(hash) => issuers::stored(&table, &hash).await.map_err(init::Failure::other)?,
@@ -122,6 +126,6 @@ async fn core(config: Config) -> Result<Core, init::Failure> {
         Some(config) => kms::vault(&aws, config).await.map_err(init::Failure::other)?,
         None => Vault::none(),
     };
-    let http = Outbound::new(config.upstreams, Times::default());
+    let http = Outbound::trusting(config.upstreams, config.authorities, Times::default());
     Ok(Core::new(table, config.settings, issuers, vault, Arc::new(http)))
 }

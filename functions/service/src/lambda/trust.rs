@@ -13,10 +13,8 @@ use std::fs;
 
 use aws_smithy_http_client::tls::TrustStore;
 use deputize_core::error::{Cause, because};
-use rustls::{
-    RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
-};
+
+use crate::authorities::parse;
 
 const AMAZONS: &[u8] = include_bytes!("amazon_roots.pem");
 
@@ -41,15 +39,6 @@ pub(super) fn trusted(region: &str, bundle: Option<&str>) -> Result<TrustStore, 
 /// China and the isolated partitions. There, the certificates that the machine trusts are used.
 fn has_other_authorities(region: &str) -> bool {
     region.starts_with("cn-") || region.contains("-iso")
-}
-
-fn parse(pem: &[u8]) -> Result<RootCertStore, Cause> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| because("it is not in PEM, or cut short", error))?;
-        roots.add(certificate).map_err(|error| because("one of its certificates is none", error))?;
-    }
-    if roots.is_empty() { Err("there is no certificate in it".into()) } else { Ok(roots) }
 }
 
 #[cfg(test)]
@@ -98,11 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_in_which_nothing_can_be_trusted_is_refused() {
-        let why = |pem: &str| parse(pem.as_bytes()).unwrap_err();
-        insta::assert_snapshot!(why(""), @"there is no certificate in it");
-        insta::assert_snapshot!(why("-----BEGIN CERTIFICATE-----\nMIIB\n"), @"it is not in PEM, or cut short");
-        insta::assert_snapshot!(why("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"), @"one of its certificates is none");
+    fn a_bundle_that_there_is_not_is_refused() {
         let missing = trusted("eu-central-1", Some("/nowhere/bundle.pem")).unwrap_err();
         insta::assert_snapshot!(chain(&*missing), @"AWS_CA_BUNDLE: /nowhere/bundle.pem: No such file or directory (os error 2)");
     }
