@@ -190,6 +190,31 @@ def test_a_data_directory_that_may_not_be_written_is_named(tmp_path: Path) -> No
     assert str(tmp_path / "data") in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS", "true", "DEPUTIZE_PRIVATE_UPSTREAMS, such as 10.20.0.0/16,.corp.example"),
+        ("DEPUTIZE_PRIVATE_UPSTREAMS", "0.0.0.0/0", "entry 1 is not within a private network"),
+        ("DEPUTIZE_CA_BUNDLE", "/nowhere/bundle.pem", "No such file"),
+    ],
+)
+def test_a_wrong_setting_of_outgoing_connections_is_named(
+    tmp_path: Path, variable: str, value: str, said: str
+) -> None:
+    refused = run_to_exit("--port", "0", "--data-dir", tmp_path / "data", environment={variable: value})
+    assert refused.code not in (0, 101)
+    assert variable in refused.stderr and said in refused.stderr
+    assert READY_LINE not in refused.stdout
+
+
+def test_the_demo_works_where_no_private_network_is_open(tmp_path: Path) -> None:
+    """Its servers are on this machine, which the local server may always call."""
+    listed = {"DEPUTIZE_PRIVATE_UPSTREAMS": ".corp.example"}
+    with Server.start(tmp_path / "data", environment=listed) as server:
+        tools = caller(server, api_key=server.demo.API_KEY).get(f"/api/v1/proxy/{server.demo.SERVER_ID}/tools")
+        assert tools.status_code == 200, tools.text
+
+
 def test_sigterm_ends_the_server_with_success(tmp_path: Path) -> None:
     with Server.start(tmp_path / "data") as server:
         server.stop()

@@ -132,11 +132,12 @@ class Exit:
     stderr: str
 
 
-def run_to_exit(*arguments: str | Path) -> Exit:
+def run_to_exit(*arguments: str | Path, environment: Mapping[str, str] | None = None) -> Exit:
     """Runs the binary with arguments after which it should end by itself."""
     done = subprocess.run(
         [binary(), *arguments],
         stdin=subprocess.DEVNULL,
+        env=os.environ | dict(environment or {}),
         capture_output=True,
         timeout=START_DEADLINE_SECONDS,
         check=False,
