@@ -11,7 +11,16 @@ EVERYTHING = {
     "AllowedOrigins": "https://app.example.com,https://admin.example.com",
     "SharedGrants": "managers",
     "RetentionDays": "audit=30,grants=0",
-    "AllowPrivateUpstreams": "true",
+    "PrivateUpstreams": "10.20.0.0/16,.corp.example",
+    "SubnetIds": "subnet-00000000000000001,subnet-00000000000000002",
+    "SecurityGroupIds": "sg-00000000000000001,sg-00000000000000002",
+    "VpcId": "vpc-00000000000000001",
+    "RouteTableIds": "rtb-00000000000000001,rtb-00000000000000002",
+    "KmsEndpoint": "true",
+    "CaBundleLayer": "arn:aws:lambda:us-east-1:123456789012:layer:ca-bundle:1",
+    "AccessLog": "true",
+    "Tracing": "true",
+    "LogsKey": "create",
     "DomainName": "deputize.example.com",
     "CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000",
     "HostedZoneId": "Z0000000000000000000",
@@ -45,10 +54,19 @@ WITH_THE_EDGE_OF_ANOTHER_STACK = {
 
 BEHIND_A_HOST_OF_ONES_OWN = {"PublicUrl": "https://agents.example.com/deputize"}
 
+IN_A_NETWORK_OF_ONES_OWN = {
+    "SubnetIds": "subnet-00000000000000001",
+    "SecurityGroupIds": "sg-00000000000000001",
+    "AccessLog": "true",
+    "AlarmEmail": "ops@example.com",
+    "LogsKey": "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-0000-0000-000000000000",
+}
+
 ALL = {
     "default": DEFAULT,
     "everything": EVERYTHING,
     "without CloudFront": WITHOUT_CLOUDFRONT,
     "with the edge of another stack": WITH_THE_EDGE_OF_ANOTHER_STACK,
     "behind a host of one's own": BEHIND_A_HOST_OF_ONES_OWN,
+    "in a network of one's own": IN_A_NETWORK_OF_ONES_OWN,
 }

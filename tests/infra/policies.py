@@ -75,7 +75,12 @@ def _null(values: Sequence[str], wanted: list[str]) -> bool:
     return [str(len(values) == 0).lower()] == [value.lower() for value in wanted]
 
 
-_OPERATORS = {"StringLike": _string_like, "ForAllValues:StringLike": _all_string_like, "Null": _null}
+def _arn_equals(values: Sequence[str], wanted: list[str]) -> bool:
+    """Like `ArnLike` (IAM User Guide, "ARN condition operators"). A missing key does not match."""
+    return len(values) == 1 and any(_like(pattern, values[0]) for pattern in wanted)
+
+
+_OPERATORS = {"ArnEquals": _arn_equals, "StringLike": _string_like, "ForAllValues:StringLike": _all_string_like, "Null": _null}
 
 
 def on_the_table(action: str, *partition_keys: str, table: str = "${Table.Arn}") -> Request:

@@ -109,6 +109,12 @@ class Stack:
             if kind == "Fn::Join":
                 separator, parts = of
                 return separator.join(_scalar(self._resolve(part)) for part in parts)
+            if kind == "Fn::Split":
+                separator, text = of
+                return _scalar(self._resolve(text)).split(separator)
+            if kind == "Fn::Select":
+                at, choices = of
+                return self._resolve(choices)[int(at)]
             if kind == "Fn::If":
                 condition, then, otherwise = of
                 return self._resolve(then if self._holds(condition) else otherwise)
@@ -131,6 +137,35 @@ class Stack:
             return _scalar(self._parameters[name])
         first, dot, attribute = name.partition(".")
         return f"${{{self._names.get(first, first)}{dot}{attribute}}}"
+
+
+def decided(template: dict[str, Any], parameters: Mapping[str, str]) -> dict[str, Any]:
+    """The template with its conditions decided, and otherwise as it is."""
+    stack = Stack(template, parameters, {})
+
+    def decide(value: Any) -> Any:
+        if isinstance(value, list):
+            return [each for each in map(decide, value) if each is not _NOTHING]
+        if not isinstance(value, dict):
+            return value
+        if value == {"Ref": "AWS::NoValue"}:
+            return _NOTHING
+        if value.keys() == {"Fn::If"}:
+            condition, then, otherwise = value["Fn::If"]
+            return decide(then if stack._holds(condition) else otherwise)
+        each = ((key, decide(of)) for key, of in value.items())
+        return {key: of for key, of in each if of is not _NOTHING}
+
+    declared = {
+        name: of | {"Default": parameters.get(name, of.get("Default"))}
+        for name, of in template.get("Parameters", {}).items()
+    }
+    resources = {
+        name: {key: decide(of) for key, of in source.items() if key != "Condition"}
+        for name, source in template["Resources"].items()
+        if stack._holds(source.get("Condition"))
+    }
+    return {"AWSTemplateFormatVersion": "2010-09-09", "Parameters": declared, "Resources": resources}
 
 
 def _scalar(value: Any) -> str:

@@ -29,6 +29,12 @@ DOMAIN = {
 AT_THE_GATEWAY = {"CloudFront": "false"}
 EDGE = "arn:aws:lambda:us-east-1:123456789012:function:deputize-edge-EdgeFunction-000000000000:1"
 
+NETWORK = {"SubnetIds": "subnet-1,subnet-2", "SecurityGroupIds": "sg-1"}
+ENDPOINTS = {"VpcId": "vpc-1", "RouteTableIds": "rtb-1,rtb-2", "KmsEndpoint": "true"}
+LAYER = "arn:aws:lambda:eu-central-1:123456789012:layer:ca-bundle:1"
+KEY = "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-0000-0000-000000000000"
+ALARMS = {"AlarmEmail": "ops@example.com", "AccessLog": "true"}
+
 # Each condition of the templates, switched from one side to the other, on an existing stack.
 SWITCHES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "provisioned environments": ({}, PROVISIONED),
@@ -47,6 +53,16 @@ SWITCHES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "reserved concurrency": ({}, {"ReservedConcurrency": "10"}),
     "no reserved concurrency of the proxy": ({}, {"ProxyConcurrency": "0"}),
     "no protection from deletion": ({}, {"DeletionProtection": "false"}),
+    "subnets": (PROVISIONED, PROVISIONED | NETWORK | {"Release": "2"}),
+    "no subnets any more": (NETWORK, {}),
+    "endpoints": (NETWORK, NETWORK | ENDPOINTS),
+    "endpoints in another VPC": (NETWORK | ENDPOINTS, NETWORK | ENDPOINTS | {"VpcId": "vpc-2"}),
+    "authorities of one's own": (PROVISIONED, PROVISIONED | {"CaBundleLayer": LAYER, "Release": "2"}),
+    "an access log": ({}, {"AccessLog": "true"}),
+    "traces": (PROVISIONED, PROVISIONED | {"Tracing": "true"}),
+    "a key for logs": (ALARMS, ALARMS | {"LogsKey": "create"}),
+    "another key for logs": (ALARMS | {"LogsKey": "create"}, ALARMS | {"LogsKey": KEY}),
+    "no key for logs any more": (ALARMS | {"LogsKey": KEY}, ALARMS),
 }
 
 # The switches for which both tools are run. A synthesis by the CDK takes seconds.
@@ -55,6 +71,8 @@ OF_BOTH_TOOLS = (
     "a domain at the gateway",
     "CloudFront, with a web ACL",
     "somebody who is told of alarms",
+    "subnets",
+    "a key for logs",
 )
 
 @dataclass(frozen=True)
@@ -187,6 +205,17 @@ REPLACED = {
     "provisioned environments": {"ApiDeployment"},
     "a domain at the gateway": {"ApiDeployment"},
     "somebody who is told of alarms": set(),
+    "subnets": {"TokenVersion", "ProxyVersion"},
+    "no subnets any more": set(),
+    "endpoints": set(),
+    # Nothing is in them. New ones are made before the old ones go.
+    "endpoints in another VPC": {"TableEndpoint", "KeyEndpoint", "KeyEndpointSecurityGroup"},
+    "authorities of one's own": {"TokenVersion", "ProxyVersion"},
+    "an access log": set(),
+    "traces": {"TokenVersion", "ProxyVersion"},
+    "a key for logs": set(),
+    "another key for logs": set(),
+    "no key for logs any more": set(),
 }
 
 
@@ -195,7 +224,8 @@ def test_what_is_replaced_is_what_has_no_state(request: pytest.FixtureRequest, t
     changes, _, _ = switched(request, tool, switch)
     # SAM makes a deployment each time.
     always = {"ApiDeployment"} if tool == "sam" else set()
-    assert changes.replaced - always == REPLACED[switch] - always
+    replaced = {name.replace("FunctionCurrentVersion", "Version") for name in changes.replaced}
+    assert replaced - always == REPLACED[switch] - always
 
 
 # Each parameter that a function uses, and another value.
@@ -203,7 +233,11 @@ OTHERWISE = {
     "Architecture": "x86_64",
     "TrustedIssuers": '[{"issuer":"https://login.example.com","audiences":["deputize"]}]',
     "AllowedOrigins": "https://app.example.com",
-    "AllowPrivateUpstreams": "true",
+    "PrivateUpstreams": "10.20.0.0/16,.corp.example",
+    "SubnetIds": NETWORK["SubnetIds"],
+    "SecurityGroupIds": NETWORK["SecurityGroupIds"],
+    "CaBundleLayer": LAYER,
+    "Tracing": "true",
     "CloudFront": "false",
     "DomainName": "deputize.example.com",
     "PublicUrl": "https://agents.example.com/deputize",
@@ -222,9 +256,21 @@ OTHERWISE = {
     "DeletionProtection": "false",
     "SharedGrants": "managers",
     "EdgeFunctionArn": EDGE,
+    "VpcId": "vpc-1",
+    "RouteTableIds": "rtb-1",
+    "KmsEndpoint": "true",
+    "AccessLog": "true",
+    "LogsKey": "create",
 }
 # Longer than a version's description. SAM's template requires another Release with them, and says so.
-WITH_A_RELEASE = ("TrustedIssuers", "AllowedOrigins")
+WITH_A_RELEASE = (
+    "TrustedIssuers",
+    "AllowedOrigins",
+    "PrivateUpstreams",
+    "SubnetIds",
+    "SecurityGroupIds",
+    "CaBundleLayer",
+)
 
 
 # Properties of a function that are not part of its versions.
@@ -280,7 +326,7 @@ def test_a_versions_description_holds_whatever_may_be_in_it() -> None:
 def test_an_environment_holds_whatever_may_be_in_it() -> None:
     """4 KB, names and all (AWS Lambda Developer Guide, "Lambda quotas")."""
     bounds = {name: of.get("MaxLength") for name, of in expanded_sam_template({})["Parameters"].items()}
-    parameters = {name: "x" * bounds[name] for name in ("TrustedIssuers", "AllowedOrigins", "PublicUrl")}
+    parameters = {name: "x" * bounds[name] for name in ("TrustedIssuers", "AllowedOrigins", "PublicUrl", "PrivateUpstreams")}
     stack = Stack(expanded_sam_template(parameters), parameters, {})
     for name in ("Token", "Delegations", "Grants", "Proxy", "Admin"):
         variables = stack.resources[f"{name}Function"].properties["Environment"]["Variables"]

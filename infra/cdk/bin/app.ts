@@ -1,7 +1,7 @@
 // One stack with one Deputize, configured by context: `cdk deploy -c domainName=deputize.example.com …`. The names
 // are those of the SAM template's parameters.
 
-import { App, Stack, Validations, aws_lambda as lambda } from "aws-cdk-lib";
+import { App, Stack, Validations, aws_iam as iam, aws_lambda as lambda } from "aws-cdk-lib";
 import { AwsSolutionsChecks } from "cdk-nag";
 import type { IConstruct } from "constructs";
 import { fileURLToPath } from "node:url";
@@ -39,6 +39,25 @@ function domain(): DeputizeProps["domain"] {
   return { name, certificateArn, hostedZoneId: text("hostedZoneId") };
 }
 
+function list(name: string): string[] | undefined {
+  return text(name)?.split(",");
+}
+
+function network(): DeputizeProps["network"] {
+  const [subnetIds, securityGroupIds] = [list("subnetIds"), list("securityGroupIds")];
+  const [vpcId, routeTableIds, kms] = [text("vpcId"), list("routeTableIds"), flag("kmsEndpoint")];
+  const isWanted = routeTableIds !== undefined || kms;
+  if (!subnetIds !== !securityGroupIds) {
+    throw new Error("-c subnetIds=… and -c securityGroupIds=… are needed together");
+  }
+  if (isWanted && !(subnetIds && vpcId)) {
+    throw new Error("-c subnetIds=… and -c vpcId=… are needed with routeTableIds and kmsEndpoint");
+  }
+  if (!subnetIds || !securityGroupIds) return undefined;
+  const endpoints = isWanted && vpcId ? { vpcId, routeTableIds, kms } : undefined;
+  return { subnetIds, securityGroupIds, endpoints };
+}
+
 /** `audit=400,grants=90`, in the functions' own format. The functions check it. */
 function retentionDays(): DeputizeProps["retentionDays"] {
   const parts = text("retentionDays")?.split(",").map((part) => part.split("="));
@@ -49,6 +68,11 @@ const known = { arm64: lambda.Architecture.ARM_64, x86_64: lambda.Architecture.X
 const architecture = text("architecture") ?? "arm64";
 if (!(architecture in known)) throw new Error(`-c architecture=${architecture}: arm64 or x86_64 is wanted`);
 const trusted = text("trustedIssuers");
+if (text("allowPrivateUpstreams") !== undefined) {
+  throw new Error(
+    "-c allowPrivateUpstreams is not read any more: list the networks and host names that it was for, such as -c privateUpstreams=10.20.0.0/16,.corp.example",
+  );
+}
 
 const stackName = text("stackName") ?? "deputize";
 // A function's name has at most 64 characters, and the longest one here is `<stack>-delegations`.
@@ -70,10 +94,15 @@ const deputize = new Deputize(stack, "Deputize", {
   packages: text("packages") ?? fileURLToPath(new URL("../../../target/lambda", import.meta.url)),
   architecture: known[architecture as keyof typeof known],
   trustedIssuers: trusted && JSON.parse(trusted),
-  allowedOrigins: text("allowedOrigins")?.split(","),
+  allowedOrigins: list("allowedOrigins"),
   sharedGrants: text("sharedGrants") as DeputizeProps["sharedGrants"],
   retentionDays: retentionDays(),
-  allowPrivateUpstreams: flag("allowPrivateUpstreams"),
+  privateUpstreams: list("privateUpstreams"),
+  network: network(),
+  caBundleLayer: text("caBundleLayer"),
+  accessLog: flag("accessLog"),
+  tracing: flag("tracing"),
+  logsKey: text("logsKey"),
   cloudFront: flag("cloudFront"),
   edge: { functionArn: text("edgeFunctionArn"), webAclArn: text("webAclArn") },
   domain: domain(),
@@ -101,12 +130,17 @@ const acknowledge = (of: IConstruct, reasons: Record<string, string>) => {
 };
 acknowledge(deputize.api, {
   APIG1:
-    "Access logs need a role for the whole account and region, which a stack must not set; functions log each request, and decisions are in the audit trail.",
+    "Access logs are optional (accessLog): they need a role for the whole account and region, which a stack must not set; functions log each request, and decisions are in the audit trail.",
   APIG2:
     "Each function validates its requests, with the code that also runs locally; a model at the gateway would be a second opinion.",
   APIG3: "A web ACL is optional (wafRateLimit): it costs as much as a small deployment does otherwise.",
   APIG6: "Execution logs would hold credentials and tools' arguments, which nothing here logs.",
 });
+for (const role of deputize.node.children.filter((child) => child instanceof iam.Role)) {
+  acknowledge(role, {
+    "IAM5[Resource::*]": "Lambda needs actions that know no resource, to connect a function to subnets (network) and to trace it (tracing); the function's own code is denied the former.",
+  });
+}
 if (deputize.distribution && deputize.distributionSecret) {
   acknowledge(deputize.distribution, {
     CFR1: "Agents and the people they act for may be anywhere; whoever wants to refuse countries has a web ACL for it.",

@@ -25,6 +25,7 @@ import { Construct } from "constructs";
 import { join } from "node:path";
 
 import { type Edge, makeEdgeFunction, makeWebAcl } from "./edge.js";
+import { type Network, makeEndpoints } from "./network.js";
 import { permissions } from "./permissions.js";
 import { FUNCTIONS, type FunctionName, definition } from "./routes.js";
 import { AUDITED, monitor, title } from "./monitoring.js";
@@ -56,8 +57,27 @@ export interface DeputizeProps {
   readonly sharedGrants?: "anyone" | "managers";
   /** For how many days the table keeps ended items; 0 for ever. Default: audit 400, all others 90. */
   readonly retentionDays?: { audit?: number; api_keys?: number; delegations?: number; grants?: number };
-  /** Whether MCP servers and their authorization servers may have private addresses. Default: no. */
-  readonly allowPrivateUpstreams?: boolean;
+  /**
+   * The private networks and host names where MCP servers and their authorization servers may be, such as
+   * `10.20.0.0/16` and `.corp.example`. Default: none.
+   */
+  readonly privateUpstreams?: string[];
+  /** The subnets in which the functions have their network. Default: Lambda's own network. */
+  readonly network?: Network;
+  /**
+   * The ARN of a version of a layer with `ca-bundle.pem`: certificate authorities of your own, whose servers are
+   * trusted too. Default: none.
+   */
+  readonly caBundleLayer?: string;
+  /** Whether API Gateway logs each request. Needs the account's CloudWatch role for API Gateway. Default: no. */
+  readonly accessLog?: boolean;
+  /** Whether X-Ray traces requests through API Gateway and the functions. Default: no. */
+  readonly tracing?: boolean;
+  /**
+   * The ARN of a KMS key for the logs and the alarms' topic, or `create` for one of the stack's own. Default: keys of
+   * AWS's own.
+   */
+  readonly logsKey?: string;
   /**
    * Whether CloudFront is in front. It gives the service a host at whose root it is, and lets MCP clients find out
    * how to get a token. Default: yes.
@@ -122,6 +142,26 @@ const WAITED_FOR: readonly FunctionName[] = ["token", "proxy"];
 const TIMEOUT = Duration.seconds(25);
 /** Amazon Linux's certificates in one file. Otherwise all files of their folder are read as well, at each start. */
 const CERTIFICATES = "/etc/pki/tls/certs/ca-bundle.crt";
+/** In a layer, which Lambda puts into /opt. */
+const CA_BUNDLE = "/opt/ca-bundle.pem";
+/**
+ * What API Gateway logs. No query, which may hold a code, and no text of a caller's. Lambda logs the invocation's id, and
+ * the functions the trace's.
+ */
+const ACCESS_LOG = JSON.stringify({
+  requestId: "$context.requestId",
+  invocation: "$context.awsEndpointRequestId",
+  trace: "$context.xrayTraceId",
+  time: "$context.requestTime",
+  ip: "$context.identity.sourceIp",
+  method: "$context.httpMethod",
+  route: "$context.resourcePath",
+  status: "$context.status",
+  bytes: "$context.responseLength",
+  milliseconds: "$context.responseLatency",
+  error: "$context.error.responseType",
+  waf: "$context.wafResponseCode",
+});
 /** Route 53's zone of all CloudFront distributions. */
 const ZONE_OF_ALL_DISTRIBUTIONS = "Z2FDTNDATAQYW2";
 const STREAMING_TIMEOUT = Duration.minutes(15);
@@ -136,6 +176,7 @@ export class Deputize extends Construct {
   readonly distribution?: cloudfront.CfnDistribution;
   readonly distributionSecret?: secretsmanager.CfnSecret;
   private readonly isBehindCloudFront: boolean;
+  private readonly logsKeyArn?: string;
 
   constructor(scope: Construct, id: string, props: DeputizeProps) {
     super(scope, id);
@@ -147,6 +188,9 @@ export class Deputize extends Construct {
       enableKeyRotation: true,
       removalPolicy: RemovalPolicy.RETAIN,
     });
+
+    this.logsKeyArn = props.logsKey === "create" ? this.makeLogsKey() : props.logsKey;
+    if (props.network?.endpoints) makeEndpoints(this, props.network, props.network.endpoints);
 
     // The API's definition names the functions and does not refer to them, since their environment has the API's
     // address.
@@ -218,8 +262,9 @@ export class Deputize extends Construct {
   private makeApi(props: DeputizeProps): apigateway.SpecRestApi {
     const invoked = (name: FunctionName) => {
       const alias = props.provisionedConcurrency && WAITED_FOR.includes(name) ? `:${STAGE}` : "";
-      return `arn:${Aws.PARTITION}:lambda:${Aws.REGION}:${Aws.ACCOUNT_ID}:function:${Aws.STACK_NAME}-${name}${alias}`;
+      return `${functionArn(name)}${alias}`;
     };
+    const log = props.accessLog ? this.makeLog("GatewayLog", `/aws/apigateway/${Aws.STACK_NAME}`, props) : undefined;
     const api = new apigateway.SpecRestApi(this, "Api", {
       restApiName: Aws.STACK_NAME,
       apiDefinition: apigateway.ApiDefinition.fromInline(
@@ -233,6 +278,9 @@ export class Deputize extends Construct {
         throttlingRateLimit: props.throttling?.rate ?? 1000,
         throttlingBurstLimit: props.throttling?.burst ?? 500,
         dataTraceEnabled: false,
+        tracingEnabled: props.tracing ?? false,
+        accessLogDestination: log && new apigateway.LogGroupLogDestination(log),
+        accessLogFormat: log && apigateway.AccessLogFormat.custom(ACCESS_LOG),
       },
     });
     // An output with the gateway's own address, which a domain turns off.
@@ -242,11 +290,7 @@ export class Deputize extends Construct {
 
   private makeFunction(name: FunctionName, api: apigateway.SpecRestApi, props: DeputizeProps): lambda.Function {
     const functionName = `${Aws.STACK_NAME}-${name}`;
-    const logGroup = new logs.LogGroup(this, `${title(name)}Log`, {
-      logGroupName: `/aws/lambda/${functionName}`,
-      retention: props.logRetention ?? logs.RetentionDays.ONE_MONTH,
-      removalPolicy: RemovalPolicy.DESTROY,
-    });
+    const logGroup = this.makeLog(`${title(name)}Log`, `/aws/lambda/${functionName}`, props);
     const role = new iam.Role(this, `${title(name)}Role`, {
       assumedBy: new iam.ServicePrincipal("lambda.amazonaws.com"),
       inlinePolicies: {
@@ -254,6 +298,8 @@ export class Deputize extends Construct {
           table: this.table.tableArn,
           key: this.vaultKey.keyArn,
           log: logGroup.logGroupArn,
+          ...(props.network && { connects: functionArn(name) }),
+          traces: props.tracing ?? false,
         }),
       },
     });
@@ -269,10 +315,11 @@ export class Deputize extends Construct {
         .map(([kept, days]) => `${kept}=${days}`)
         .join(","),
       SSL_CERT_FILE: CERTIFICATES,
+      DEPUTIZE_CA_BUNDLE: props.caBundleLayer ? CA_BUNDLE : "",
     };
     if (name !== "delegations") environment["DEPUTIZE_VAULT_KMS_KEY"] = this.vaultKey.keyArn;
     if (name === "grants" || name === "proxy") {
-      environment["DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS"] = String(props.allowPrivateUpstreams ?? false);
+      environment["DEPUTIZE_PRIVATE_UPSTREAMS"] = (props.privateUpstreams ?? []).join(",");
     }
     if (name === "proxy") environment["DEPUTIZE_SESSION_STREAMS"] = String(props.sessionStreams ?? 120);
     if (name === "admin") environment["DEPUTIZE_SHARED_GRANTS"] = props.sharedGrants ?? "anyone";
@@ -291,8 +338,17 @@ export class Deputize extends Construct {
       role: role.withoutPolicyUpdates(),
       logGroup,
       environment,
+      layers: props.caBundleLayer
+        ? [lambda.LayerVersion.fromLayerVersionArn(this, `${title(name)}CaBundle`, props.caBundleLayer)]
+        : undefined,
+      tracing: props.tracing ? lambda.Tracing.ACTIVE : lambda.Tracing.PASS_THROUGH,
       currentVersionOptions: { removalPolicy: RemovalPolicy.RETAIN },
     });
+    if (props.network) {
+      const { subnetIds, securityGroupIds } = props.network;
+      // Of every function: each asks issuers for their keys, and an issuer may be in the network too.
+      (made.node.defaultChild as lambda.CfnFunction).vpcConfig = { subnetIds, securityGroupIds };
+    }
     const permit = (id: string, invoked: string) =>
       new lambda.CfnPermission(this, `${title(name)}${id}`, {
         functionName: invoked,
@@ -313,6 +369,62 @@ export class Deputize extends Construct {
       permit("AliasPermission", alias.ref);
     }
     return made;
+  }
+
+  private makeLog(id: string, logGroupName: string, props: DeputizeProps): logs.LogGroup {
+    const log = new logs.LogGroup(this, id, {
+      logGroupName,
+      retention: props.logRetention ?? logs.RetentionDays.ONE_MONTH,
+      removalPolicy: RemovalPolicy.DESTROY,
+    });
+    (log.node.defaultChild as logs.CfnLogGroup).kmsKeyId = this.logsKeyArn;
+    return log;
+  }
+
+  /** What is encrypted under it stays readable as long as it is there. */
+  private makeLogsKey(): string {
+    const logGroup = (name: string) =>
+      `arn:${Aws.PARTITION}:logs:${Aws.REGION}:${Aws.ACCOUNT_ID}:log-group:${name}`;
+    const key = new kms.CfnKey(this, "LogKey", {
+      description: `What the logs and alarms of ${Aws.STACK_NAME} are encrypted under`,
+      enableKeyRotation: true,
+      keyPolicy: {
+        Version: "2012-10-17",
+        Statement: [
+          {
+            Effect: "Allow",
+            Principal: { AWS: `arn:${Aws.PARTITION}:iam::${Aws.ACCOUNT_ID}:root` },
+            Action: "kms:*",
+            Resource: "*",
+          },
+          {
+            Sid: "Logs",
+            Effect: "Allow",
+            Principal: { Service: `logs.${Aws.REGION}.${Aws.URL_SUFFIX}` },
+            Action: ["kms:Encrypt*", "kms:Decrypt*", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"],
+            Resource: "*",
+            Condition: {
+              ArnLike: {
+                "kms:EncryptionContext:aws:logs:arn": [
+                  logGroup(`/aws/lambda/${Aws.STACK_NAME}-*`),
+                  logGroup(`/aws/apigateway/${Aws.STACK_NAME}`),
+                ],
+              },
+            },
+          },
+          {
+            Sid: "Alarms",
+            Effect: "Allow",
+            Principal: { Service: "cloudwatch.amazonaws.com" },
+            Action: ["kms:Decrypt", "kms:GenerateDataKey*"],
+            Resource: "*",
+            Condition: { StringEquals: { "aws:SourceAccount": Aws.ACCOUNT_ID } },
+          },
+        ],
+      },
+    });
+    key.applyRemovalPolicy(RemovalPolicy.RETAIN);
+    return key.attrArn;
   }
 
   /**
@@ -461,7 +573,10 @@ export class Deputize extends Construct {
   }
 
   private makeTopic(email: string): sns.ITopic {
-    const topic = new sns.CfnTopic(this, "AlarmTopic", { subscription: [{ protocol: "email", endpoint: email }] });
+    const topic = new sns.CfnTopic(this, "AlarmTopic", {
+      subscription: [{ protocol: "email", endpoint: email }],
+      kmsMasterKeyId: this.logsKeyArn,
+    });
     new sns.CfnTopicPolicy(this, "AlarmTopicPolicy", {
       topics: [topic.ref],
       policyDocument: {
@@ -488,6 +603,10 @@ export class Deputize extends Construct {
     });
     return sns.Topic.fromTopicArn(this, "Alarms", topic.ref);
   }
+}
+
+function functionArn(name: FunctionName): string {
+  return `arn:${Aws.PARTITION}:lambda:${Aws.REGION}:${Aws.ACCOUNT_ID}:function:${Aws.STACK_NAME}-${name}`;
 }
 
 const DESCRIPTIONS: Record<FunctionName, string> = {

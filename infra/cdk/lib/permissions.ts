@@ -88,8 +88,28 @@ const ACCESS: Record<FunctionName, Access> = {
   },
 };
 
+/** What Lambda needs to connect a function to subnets: that of AWSLambdaVPCAccessExecutionRole, without its logs. */
+const CONNECTING = [
+  "CreateNetworkInterface",
+  "DescribeNetworkInterfaces",
+  "DescribeSubnets",
+  "DeleteNetworkInterface",
+  "AssignPrivateIpAddresses",
+  "UnassignPrivateIpAddresses",
+].map((action) => `ec2:${action}`);
+
+interface Granted {
+  table: string;
+  key: string;
+  log: string;
+  /** The function's own ARN, if it is connected to subnets. */
+  connects?: string;
+  /** Whether X-Ray traces it. */
+  traces: boolean;
+}
+
 /** The policy of a function's role. */
-export function permissions(name: FunctionName, arns: { table: string; key: string; log: string }): iam.PolicyDocument {
+export function permissions(name: FunctionName, arns: Granted): iam.PolicyDocument {
   const access = ACCESS[name];
   const statements = [
     new iam.PolicyStatement({
@@ -98,6 +118,29 @@ export function permissions(name: FunctionName, arns: { table: string; key: stri
       resources: [arns.log],
     }),
   ];
+  if (arns.connects) {
+    statements.push(
+      new iam.PolicyStatement({ sid: "Connect", actions: CONNECTING, resources: ["*"] }),
+      // Lambda connects the function to the subnets with its role. The function's own code must not do that (AWS Lambda
+      // Developer Guide, "Giving Lambda functions access to resources in an Amazon VPC").
+      new iam.PolicyStatement({
+        sid: "ConnectNothingElse",
+        effect: iam.Effect.DENY,
+        actions: CONNECTING,
+        resources: ["*"],
+        conditions: { ArnEquals: { "lambda:SourceFunctionArn": arns.connects } },
+      }),
+    );
+  }
+  if (arns.traces) {
+    statements.push(
+      new iam.PolicyStatement({
+        sid: "Trace",
+        actions: ["xray:PutTraceSegments", "xray:PutTelemetryRecords"],
+        resources: ["*"],
+      }),
+    );
+  }
   const table = (sid: string, action: string, keys: string[] = []) => {
     if (keys.length === 0) return;
     const conditions = {

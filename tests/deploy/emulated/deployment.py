@@ -44,7 +44,7 @@ class Deployment:
         port = free_port()
         trusted["jwks_uri"] = f"http://127.0.0.1:{port}/demo/issuer/jwks.json"
         parameters = {
-            "AllowPrivateUpstreams": "true",
+            "PrivateUpstreams": forwarder.address,
             "TrustedIssuers": json.dumps([trusted]),
             "SessionStreams": str(SESSION_STREAMS_SECONDS),
         }

@@ -47,7 +47,7 @@ class Forwarder:
     """Accepts connections at a private address from the beginning, and forwards them once it knows the target."""
 
     def __init__(self) -> None:
-        address = private_address()
+        self.address = address = private_address()
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._listener = socket.create_server((address, 0), family=family)
         host = f"[{address}]" if ":" in address else address
