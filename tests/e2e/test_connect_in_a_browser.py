@@ -77,6 +77,7 @@ def test_a_person_signs_in_consents_confirms_and_the_agent_works_for_them_withou
         "expires_at": None,
         "scope": "chat:read",
         "renewable": True,
+        "ended_because": None,
     }
     granted = grant(bob, demo.AGENT_ACCOUNT_ID)
     answer = whoami(caller(server, token=obo_token(server, demo.BOB_ID)))

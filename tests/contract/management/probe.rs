@@ -77,7 +77,7 @@ async fn a_server_that_asks_for_a_key_says_so_as_far_as_it_can() {
         server.on(method, |_| StatusCode::UNAUTHORIZED.into_response());
     }
     let answer = probed(&scenario, server.url()).await.ok();
-    assert_snapshot!(shown(&answer, origin(server.url())), @r#"{"reachable":true,"problem":"The MCP server has no protected resource metadata (RFC 9728), so its authorization server is unknown; register the server with the issuer and a client in oauth_client","era":null,"protocol_version":null,"name":null,"auth":"header","issuer":null,"tool_count":null,"tools":null,"better_url":null,"needs":["header"]}"#);
+    assert_snapshot!(shown(&answer, origin(server.url())), @r#"{"reachable":true,"problem":"The MCP server has no protected resource metadata (RFC 9728), and no authorization server at its own address; register it with the issuer and a client in oauth_client","era":null,"protocol_version":null,"name":null,"auth":"header","issuer":null,"tool_count":null,"tools":null,"better_url":null,"needs":["header"]}"#);
     // Some list their tools to everybody, and are found out only when they are called.
     let lists = ScriptedServer::start(ProtocolEra::Handshake).await;
     lists.on("tools/list", |heard| {

@@ -174,7 +174,8 @@ async fn a_user_sees_and_ends_their_own_connection() {
       "connected_at": "2026-01-15T09:00:00.000Z",
       "expires_at": "2026-02-14T09:00:00.000Z",
       "renewable": false,
-      "scope": null
+      "scope": null,
+      "ended_because": null
     }
     "#);
     assert_snapshot!(app.get(path).as_user(&carol).await.refusal(), @"404 No such connection");

@@ -524,13 +524,13 @@ async fn a_clients_mistake_is_not_blamed_on_the_server() {
     refuse(503);
     told.push(("the server's fault", post(r#"{"jsonrpc":"2.0","method":"notifications/x"}"#).await));
     let told: Vec<_> = told.iter().map(|(what, answer)| format!("{what}: {}", answer.refusal())).collect();
-    assert_snapshot!(told.join("\n"), @r"
+    assert_snapshot!(told.join("\n"), @r#"
     a second stream: 409 The MCP server refuses it, since it contradicts the session's state: HTTP 409
     a place that there is not: 400 The MCP server refuses what the client sent: HTTP 400
     a response to nothing: 400 The MCP server refuses what the client sent: HTTP 400
     a bad notification: 400 The MCP server refuses what the client sent: HTTP 400
-    the server's fault: 502 The MCP server answered HTTP 503 Service Unavailable
-    ");
+    the server's fault: 502 The MCP server answered HTTP 503 Service Unavailable: "no"
+    "#);
 }
 
 #[tokio::test]
