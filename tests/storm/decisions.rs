@@ -19,7 +19,7 @@ pub(crate) async fn calls(mut caller: Caller) {
         caller.rest().await;
         match caller.random.u8(0..4) {
             0 => get_token(&mut caller).await,
-            1 => call_chat(&mut caller).await,
+            1 => Box::pin(call_chat(&mut caller)).await,
             _ => call_tool(&mut caller).await,
         }
     }
@@ -138,7 +138,7 @@ async fn call_chat(caller: &mut Caller) {
         let access = access::admit(core, presented, &server, &request, &mut event).await?;
         access.credentials(core, &request).await
     };
-    let Ok(used) = tokio::time::timeout(patience, used).await else { return };
+    let Ok(used) = tokio::time::timeout(patience, Box::pin(used)).await else { return };
     let mut rests_on = rests_on(&token);
     let mut history = world.history();
     match used {

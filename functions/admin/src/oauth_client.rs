@@ -7,7 +7,7 @@ use deputize_core::{
     connections::{self, begin::is_free_parameter, is_scope, known_provider},
     servers::{self, Endpoints, NewOAuthClient, ProviderSettings, ResourceParameter},
 };
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 use utoipa::ToSchema;
 
@@ -37,9 +37,9 @@ pub(crate) struct OAuthClient {
     #[schema(value_type = Option<BTreeMap<String, Option<String>>>)]
     authorization_parameters: Option<BTreeMap<String, Option<String>>>,
     /// `resource` (RFC 8707). Left out, it is what discovery finds. `null`: it is not sent. A text is sent instead.
-    #[serde(default, deserialize_with = "even_null")]
+    #[serde(default, deserialize_with = "Resource::even_null")]
     #[schema(value_type = Option<String>, max_length = 1000, example = "api://0f4c7d6a-0000-0000-0000-000000000000")]
-    resource: Option<Option<String>>,
+    resource: Option<Resource>,
     /// `required` if left out.
     #[serde(default)]
     pkce: Option<Pkce>,
@@ -79,9 +79,24 @@ impl From<servers::Pkce> for Pkce {
     }
 }
 
-/// Tells `null` from a field that was left out.
-fn even_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::<String>::deserialize(deserializer).map(Some)
+/// `resource`: `null` if it is not sent. A field that was left out is none of them.
+#[derive(Debug)]
+struct Resource(ResourceParameter);
+
+impl Resource {
+    fn even_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Self>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        Ok(Some(Self(text.map_or(ResourceParameter::Omitted, ResourceParameter::Text))))
+    }
+}
+
+impl Serialize for Resource {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            ResourceParameter::Omitted => serializer.serialize_none(),
+            ResourceParameter::Text(text) => serializer.serialize_str(text),
+        }
+    }
 }
 
 /// The most parameters that can be added, and the longest value.
@@ -121,20 +136,16 @@ impl TryFrom<OAuthClient> for NewOAuthClient {
                 ));
             }
         }
-        let resource = match client.resource {
-            None => None,
-            Some(None) => Some(ResourceParameter::Omitted),
-            Some(Some(text)) if is_value(&text) && is_absolute_uri(&text) => {
-                Some(ResourceParameter::Text(text))
-            }
-            Some(Some(_)) => {
-                return Err(
-                    "oauth_client.resource must be null, or an absolute URI without a fragment (RFC 8707 \
-                            section 2)"
-                        .into(),
-                );
-            }
-        };
+        let resource = client.resource.map(|Resource(resource)| resource);
+        if let Some(ResourceParameter::Text(text)) = &resource
+            && !(is_value(text) && is_absolute_uri(text))
+        {
+            return Err(
+                "oauth_client.resource must be null, or an absolute URI without a fragment (RFC 8707 \
+                        section 2)"
+                    .into(),
+            );
+        }
         let endpoints = match (client.authorization_endpoint, client.token_endpoint) {
             (None, None) => None,
             (Some(authorization_endpoint), Some(token_endpoint)) => Some(Endpoints {
@@ -197,7 +208,7 @@ struct ShownSettings {
     /// `null`: it is not sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    resource: Option<Option<String>>,
+    resource: Option<Resource>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pkce: Option<Pkce>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -214,10 +225,7 @@ impl From<&ProviderSettings> for ShownSettings {
         Self {
             scope: settings.scope.clone(),
             authorization_parameters: settings.authorization_parameters.clone(),
-            resource: settings.resource.as_ref().map(|resource| match resource {
-                ResourceParameter::Omitted => None,
-                ResourceParameter::Text(text) => Some(text.clone()),
-            }),
+            resource: settings.resource.clone().map(Resource),
             pkce: settings.pkce.map(Into::into),
             authorization_endpoint: endpoints.map(|given| given.authorization_endpoint.to_string()),
             token_endpoint: endpoints.map(|given| given.token_endpoint.to_string()),

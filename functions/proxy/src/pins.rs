@@ -175,7 +175,7 @@ async fn approve(
     _: NoBody,
 ) -> deputize_service::Result<Json<ApprovedTools>> {
     caller.require_admin()?;
-    let tools = tools_now(&core, &upstream, &request, presented, &server).await?;
+    let tools = Box::pin(tools_now(&core, &upstream, &request, presented, &server)).await?;
     let Approval { approved, left_out } = pins::approve(&core, &caller, &request, &server, &tools).await?;
     Ok(Json(ApprovedTools { tools: approved, left_out }))
 }

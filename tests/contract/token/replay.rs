@@ -135,9 +135,9 @@ async fn every_refusal_after_the_proof_uses_it_up() {
         assert!(event.contains("credential: \"client_key:[the client's key]\""), "{event}");
         refusals.push(refused.refusal());
         let again = app.token_by(&assertion, &[]).await.refusal();
-        let used =
+        let twice =
             "401 invalid_client: client_assertion: it has been used already; sign a new one for each request";
-        assert_eq!(again, used, "{refused}");
+        assert_eq!(again, twice, "{refused}");
     }
     assert_snapshot!(refusals.join("\n"), @"
     400 invalid_scope: The only scope is tools:call

@@ -185,7 +185,10 @@ async fn resource_metadata(
                 let is_silence = failed.is_silence();
                 let failed = no_document(failed, "the MCP server's protected resource metadata");
                 first_failure = first_failure.or(Some(failed));
-                if is_silence { break } else { continue }
+                if is_silence {
+                    break;
+                }
+                continue;
             }
         };
         // RFC 9728 section 3.3: with another resource's metadata, Deputize would send this server that

@@ -182,21 +182,23 @@ fn refusal(answer: &Answer, status: StatusCode) -> Option<TokenRequestError> {
     let words =
         if description.is_empty() { quoted(&code) } else { quoted(&format!("{code}: {description}")) };
     Some(match code.as_str() {
-        "invalid_grant" | "bad_verification_code" | "invalid_code" | "code_already_used" => {
-            TokenRequestError::InvalidGrant(words)
-        }
+        // RFC 6749 section 5.2, and in other words:
         // GitHub: https://github.com/interlink-hq/interLink/pull/262
         // Slack: https://api.slack.com/methods/oauth.v2.exchange
-        "bad_refresh_token"
+        // Entra ID, whose user must sign in again:
+        // https://learn.microsoft.com/en-us/entra/identity-platform/reference-error-codes
+        "invalid_grant"
+        | "bad_verification_code"
+        | "bad_refresh_token"
+        | "invalid_code"
+        | "code_already_used"
         | "invalid_refresh_token"
         | "token_revoked"
         | "token_expired"
-        | "account_inactive" => TokenRequestError::InvalidGrant(words),
-        // Entra ID: the user must sign in again
-        // (https://learn.microsoft.com/en-us/entra/identity-platform/reference-error-codes).
-        "interaction_required" | "login_required" | "consent_required" => {
-            TokenRequestError::InvalidGrant(words)
-        }
+        | "account_inactive"
+        | "interaction_required"
+        | "login_required"
+        | "consent_required" => TokenRequestError::InvalidGrant(words),
         "unauthorized_client" | "invalid_request" if is_of_a_dead_refresh_token(&description) => {
             TokenRequestError::InvalidGrant(words)
         }
@@ -215,7 +217,7 @@ fn refusal(answer: &Answer, status: StatusCode) -> Option<TokenRequestError> {
     })
 }
 
-/// Atlassian's `unauthorized_client` is "refresh_token is invalid", while Keycloak's is about the client's secret.
+/// Atlassian's `unauthorized_client` says `refresh_token is invalid`, while Keycloak's is about the client's secret.
 fn is_of_a_dead_refresh_token(description: &str) -> bool {
     let description = description.to_ascii_lowercase();
     (description.contains("refresh_token") || description.contains("refresh token"))
