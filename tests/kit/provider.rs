@@ -391,6 +391,13 @@ fn registered(provider: &Provider, metadata: &Value) -> Response {
     if let Some((status, answer)) = &provider.script().registration {
         return (*status, Json(answer.clone())).into_response();
     }
+    // As `oidc-provider` does: it registers its own scopes only.
+    let supported = provider.script().metadata.get("scopes_supported").cloned().unwrap_or_default();
+    let supported = |value: &str| supported.as_array().is_some_and(|all| all.iter().any(|one| one == value));
+    if !metadata["scope"].as_str().unwrap_or_default().split_whitespace().all(supported) {
+        return (StatusCode::BAD_REQUEST, Json(json!({ "error": "invalid_client_metadata" })))
+            .into_response();
+    }
     kept.next += 1;
     let id = format!("client-{}", kept.next);
     let mut answer = metadata.clone();

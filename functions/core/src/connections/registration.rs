@@ -345,10 +345,13 @@ async fn register_dynamically(
         .ok_or_else(|| bad("The authorization server supports no client authentication that we know"))?;
     let mut metadata = client_metadata(&core.settings);
     metadata["token_endpoint_auth_method"] = method.name().into();
-    // Auth0 gives a client no scope that it was not registered with
-    // (https://github.com/UsefulSoftwareCo/executor/pull/689).
-    if let Some(scope) = scope {
-        metadata["scope"] = scope.into();
+    // Auth0 gives a client no scope of its own that it was not registered with
+    // (https://github.com/UsefulSoftwareCo/executor/pull/689). Others, `oidc-provider` among them, register none for a
+    // scope that is the MCP server's and not theirs.
+    let theirs = |value: &&str| provider.scopes_supported.iter().any(|supported| supported == value);
+    let scope: Vec<&str> = scope.into_iter().flat_map(str::split_ascii_whitespace).filter(theirs).collect();
+    if !scope.is_empty() {
+        metadata["scope"] = scope.join(" ").into();
     }
     let request = Request::builder()
         .method(Method::POST)

@@ -438,7 +438,9 @@ fn entities(
         Entity::new(server, named_as(&facts.server.name), HashSet::new()).map_err(Error::internal)?;
     let known = people.into_iter().flatten().chain([resource, server]);
     let Some(tags) = tags else {
-        // What is not there is unknown: the arguments.
+        // What is not there is unknown: the arguments. So the action is there, which else would never have to be.
+        let (action, _) = facts.operation.action_and_kind(names);
+        let known = known.chain([Entity::new_no_attrs(action.clone(), HashSet::new())]);
         return Entities::from_entities(known, None).map(Entities::partial).map_err(Error::internal);
     };
     let texts = tags.texts.iter().map(|(name, value)| ((*name).to_owned(), text(value)));

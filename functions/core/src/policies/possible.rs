@@ -253,6 +253,14 @@ mod tests {
             told(&[PERMIT, "forbid(principal, action, resource);"], TOOL),
             "denied: a policy forbids it"
         );
+        let reading =
+            r#"permit(principal, action in [Action::"read_resource", Action::"get_prompt"], resource);"#;
+        assert_eq!(told(&[reading], TOOL), "denied: no policy permits it");
+        let this = r#"forbid(principal, action in [Action::"call_tool", Action::"get_prompt"], resource == Tool::"demo/tool");"#;
+        assert_eq!(told(&[PERMIT, this], TOOL), "denied: a policy forbids it");
+        let of_a_group =
+            r#"permit(principal in Group::"staff", action, resource) when { principal in Group::"other" };"#;
+        assert_eq!(told(&[of_a_group], TOOL), "denied: no policy permits it");
         let elsewhere = r#"permit(principal, action, resource in Server::"other") when { context.arguments.hasTag("a") };"#;
         assert_eq!(told(&[elsewhere], TOOL), "denied: no policy permits it");
         let never = r#"permit(principal, action, resource) when { context.arguments.hasTag("a") && resource.name == "other" };"#;
