@@ -116,7 +116,7 @@ fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, NoDocument> {
 }
 
 /// A text without the mark that some servers begin theirs with (RFC 8259 section 8.1).
-pub(crate) fn without_byte_order_mark(text: &[u8]) -> &[u8] {
+pub fn without_byte_order_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 

@@ -48,7 +48,7 @@ pub(super) async fn answer(
     let (mut answers, mut length) = (Vec::new(), 0_usize);
     let mut not_answered = None;
     for (nth, text) in entries.into_iter().enumerate() {
-        let tidied = Tidied::of(Bytes::copy_from_slice(text.get().as_bytes()));
+        let tidied = Tidied::of(&Bytes::copy_from_slice(text.get().as_bytes()));
         let made = if length > MAX_ANSWERED {
             let why = "The answers to this batch are too large together: send it in parts";
             Err(RpcRefusal::new(StatusCode::OK, code::INVALID_REQUEST, why).into())

@@ -26,7 +26,7 @@ pub fn client_message(request: &[u8]) {
             headers.append(name, value);
         }
     }
-    let tidied = Tidied::of(bytes::Bytes::copy_from_slice(body));
+    let tidied = Tidied::of(&bytes::Bytes::copy_from_slice(body));
     let incoming = match Incoming::read(&tidied, &headers) {
         Ok(incoming) => incoming,
         Err(refusal) => return drop(serde_json::from_str::<Value>(&refusal.json()).unwrap()),

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use deputize_api::reason::Reason;
+use deputize_core::network::without_byte_order_mark;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::ACCEPT};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::{json, value::RawValue};
@@ -74,8 +75,8 @@ pub(super) struct Tidied {
 }
 
 impl Tidied {
-    pub(super) fn of(body: Bytes) -> Self {
-        let text = if body.starts_with(BYTE_ORDER_MARK) { body.slice(BYTE_ORDER_MARK.len()..) } else { body };
+    pub(super) fn of(body: &Bytes) -> Self {
+        let text = body.slice_ref(without_byte_order_mark(body));
         let tidied = may_be_untidy(&text).then(|| tidied(&text)).flatten();
         tidied.unwrap_or(Self { text, id: None })
     }
@@ -98,8 +99,6 @@ impl Tidied {
         is_id(id).then(|| self.id.clone().unwrap_or_else(|| id.to_owned()))
     }
 }
-
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Whether there is anything in a text that could be tidied.
 fn may_be_untidy(text: &[u8]) -> bool {
@@ -412,14 +411,14 @@ pub(super) fn is_of_handshake(headers: &HeaderMap) -> bool {
 
 /// Whether a body is a batch, of a client that may send one.
 pub(super) fn is_batch(body: &[u8], headers: &HeaderMap) -> bool {
-    let text = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    let text = without_byte_order_mark(body);
     text.trim_ascii_start().first() == Some(&b'[')
         && matches!(version(headers), Ok(None | Some(VERSION_WITH_BATCHES)))
 }
 
 /// The messages of a batch.
 pub(super) fn batch(body: &[u8]) -> &[u8] {
-    body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)
+    without_byte_order_mark(body)
 }
 
 /// Whether the client takes an answer as events. One that says nothing of it takes anything (RFC 9110 section 12.5.1).

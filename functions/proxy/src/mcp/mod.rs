@@ -186,7 +186,7 @@ async fn post(IncomingCall { call, presented }: IncomingCall, http: HttpRequest)
         if incoming::is_batch(&body, &call.headers) {
             return Box::pin(batch::answer(call, presented, &body)).await;
         }
-        let tidied = Tidied::of(body);
+        let tidied = Tidied::of(&body);
         let incoming = Incoming::read(&tidied, &call.headers)?;
         Box::pin(message(call, presented, &incoming)).await
     };

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use deputize_core::network::without_byte_order_mark;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
@@ -229,7 +230,7 @@ impl<'a> Message<'a> {
 /// A message without what some servers put around it: a byte order mark, or an array that holds nothing else (RFC 8259
 /// section 8.1 lets parsers ignore the mark; the revision 2025-03-26 had batches).
 pub(super) fn bare(text: &[u8]) -> &[u8] {
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let text = without_byte_order_mark(text);
     if text.trim_ascii_start().first() != Some(&b'[') {
         return text;
     }
