@@ -221,7 +221,7 @@ impl TestApp {
     /// `user` as the core sees them.
     pub async fn caller(&self, user: &User) -> caller::UserCaller {
         let user = users::get(&self.core, user.id).await.unwrap().value;
-        caller::UserCaller { user, credential: caller::CredentialId::UserToken("test".to_owned()) }
+        caller::UserCaller { user, credential: caller::CredentialId::UserToken("test".to_owned()), app: None }
     }
 
     /// An admin who is not in the table.
@@ -239,6 +239,6 @@ impl TestApp {
             created_at: now,
             updated_at: now,
         };
-        caller::UserCaller { user, credential: caller::CredentialId::UserToken("test".to_owned()) }
+        caller::UserCaller { user, credential: caller::CredentialId::UserToken("test".to_owned()), app: None }
     }
 }

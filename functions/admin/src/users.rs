@@ -69,7 +69,7 @@ impl User {
             created_at,
             updated_at,
         } = user;
-        let identities = if caller.user.is_admin() { identities } else { Vec::new() };
+        let identities = if caller.is_admin() { identities } else { Vec::new() };
         Self {
             id,
             email: email.map(String::from),

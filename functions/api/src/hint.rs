@@ -55,6 +55,8 @@ impl Reason {
                 "Use a user's credentials here: their own JWT or an API key, not an agent's"
             }
             Self::AdminRequired | Self::AccountStopped => "Ask an admin",
+            Self::OwnCredentialRequired => "Sign in, or use an API key or JWT of the user's own",
+            Self::InsufficientScope => "Have the user allow the app the scope that is named",
             Self::OriginNotAllowed => "Add the page's origin to DEPUTIZE_ALLOWED_ORIGINS",
             Self::SharingReserved => {
                 "Create the grant without sharing it, or let the account's owner or an admin share theirs"

@@ -30,6 +30,8 @@ pub const CALLBACK: &str = "/api/v1/oauth/callback";
 /// This service as an OAuth client: its Client ID Metadata Document.
 pub const CLIENT_METADATA: &str = "/api/v1/oauth/client-metadata.json";
 
+/// The management API, as a resource.
+pub const MANAGEMENT: &str = "/api/v1";
 /// The whole proxy, as a resource.
 pub const PROXY: &str = "/api/v1/proxy";
 pub const TOOLS: &str = "/api/v1/proxy/{server_id}/tools";

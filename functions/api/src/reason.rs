@@ -89,6 +89,10 @@ reasons! {
     UserRequired = "user_required",
     /// Only an admin may do this: ask one.
     AdminRequired = "admin_required",
+    /// An app may not do this for its user: use a credential of the user's own.
+    OwnCredentialRequired = "own_credential_required",
+    /// The token lacks a scope of this service: have the user allow the app that scope.
+    InsufficientScope = "insufficient_scope",
     /// The page's origin is not allowed: add it to the deployment's.
     OriginNotAllowed = "origin_not_allowed",
     /// An admin has disabled the agent account: ask an admin.

@@ -8,6 +8,7 @@
 //! | M2M | account, revoked-token note (usually absent), control, server: 4 |
 //! | OBO | and the user and the delegation: 6; of an exchange, also the note on its subject: 7 |
 //! | API key | key, user, control, server: 4 |
+//! | an app, as its user | user, authorization, revoked-token note, what admins said of the app and its host, control, server: 7 |
 //! | user JWT | pointer (two, if it may link by email), user, control, server: 5 or 6 |
 //! | …at a server that asks for OAuth | an agent: the pair, and for OBO the user's grant and session; the last known sharer's session and user. A user: their session |
 //!
@@ -35,7 +36,7 @@ use crate::{
     Core,
     agents::AgentAccount,
     audit::{Event, RequestContext},
-    authenticate::PresentedCredential,
+    authenticate::{PresentedCredential, UserCredential},
     clock::Timestamp,
     connections::{Need, ensure_fresh},
     control::{self, Control},
@@ -48,7 +49,7 @@ use crate::{
     session_grants::{self, Grant, Pair},
     sessions::Session,
     table::{Found, Key, Stored},
-    tokens::SCOPE,
+    tokens::{self, SCOPE},
     users::User,
 };
 
@@ -320,6 +321,12 @@ pub async fn admit(
     if let PresentedCredential::AgentToken(token) = &presented {
         token.require_for(server_id)?;
     }
+    if let PresentedCredential::User(UserCredential::App(token)) = &presented {
+        token.require_for(|audience| audience.covers(server_id))?;
+        if !token.scopes.tools_call {
+            return Err(tokens::insufficient_scope(SCOPE));
+        }
+    }
     let guess = presented.guess(core);
     // Whose grants and sessions to ask for, if the server asked for OAuth last time, as far as it is known
     // before anything is read.
@@ -349,7 +356,8 @@ pub async fn admit(
             }
         }
         PresentedCredential::User(user) => {
-            let caller = user.prove(core, &mut found, guess, request).await?;
+            let keys = control.version_of_keys();
+            let caller = user.prove(core, &mut found, guess, Some(keys), request).await?;
             event.user_id = Some(caller.user.id);
             event.credential = Some(caller.credential.to_string());
             (ProxyCaller::User(caller.user), None)

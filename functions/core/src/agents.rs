@@ -181,7 +181,7 @@ pub(crate) async fn get_managed(
 /// All agent accounts for an admin; the caller's own for other users.
 pub async fn list(core: &Core, caller: &UserCaller, page: &PageRequest) -> Result<Listing<AgentAccount>> {
     let follow = |entry: &AgentEntry| Key::agent(entry.agent_account_id);
-    if caller.user.is_admin() {
+    if caller.is_admin() {
         page.list_entries(core, &Partition::agents(), follow).await
     } else {
         page.list_entries(core, &Partition::agents_of(caller.user.id), follow).await

@@ -13,17 +13,19 @@ use deputize_api::reason::Reason;
 use crate::{
     Core,
     api_keys::ApiKey,
+    audience::Audience,
     audit::{Action, Event, RequestContext},
-    caller::{CredentialId, UserCaller},
+    caller::{CallingApp, CredentialId, UserCaller},
     clock::Timestamp,
+    control::{self, Control, Version},
     error::{Error, Result, Told},
     identities::{self, Admission, UserRefusal},
     ids::UserId,
     issuers::UserToken,
-    jwt,
+    jwt, scope,
     secret::{API_KEY_PREFIX, PresentedApiKey},
     table::{Found, Key, Stored},
-    tokens::{self, VerifiedToken},
+    tokens::{self, AppToken, OwnToken, VerifiedToken},
     users::User,
 };
 
@@ -40,6 +42,8 @@ pub enum UserCredential {
     ApiKey(PresentedApiKey),
     /// A verified token of a trusted issuer.
     Token(UserToken),
+    /// The token of an app that acts as the user.
+    App(Box<AppToken>),
 }
 
 impl Core {
@@ -67,9 +71,11 @@ impl Core {
         }
         if tokens::claims_to_be_ours(&self.settings, text) {
             let token = self.verify_token(text).await?;
-            return token
-                .map(PresentedCredential::AgentToken)
-                .require(|why| Error::Unauthenticated(Told::by(why.reason(), why)));
+            let token = token.require(|why| Error::Unauthenticated(Told::by(why.reason(), why)))?;
+            return Ok(match token {
+                OwnToken::Agent(token) => PresentedCredential::AgentToken(token),
+                OwnToken::App(token) => PresentedCredential::User(UserCredential::App(Box::new(token))),
+            });
         }
         let token = self.issuers.verify(self, text).await?;
         token.map(|token| PresentedCredential::User(UserCredential::Token(token))).require(user_token_refused)
@@ -90,11 +96,26 @@ impl Core {
             }
             PresentedCredential::User(user) => user,
         };
+        if let UserCredential::App(token) = &user {
+            token.require_for(Audience::is_management)?;
+            if !token.scopes.manage {
+                return Err(tokens::insufficient_scope(scope::MANAGE));
+            }
+        }
         let guess = user.guess(self);
+        let control_key = user.rests_on_our_keys().then(|| Control::any_key(self)).transpose()?;
         let mut keys = user.keys();
         keys.extend(guess.map(Key::user));
+        keys.extend(control_key.clone());
         let mut found = self.table.read(keys).await?;
-        let proven = user.prove(self, &mut found, guess, request).await;
+        let signing_keys = match control_key {
+            None => None,
+            Some(key) => {
+                let control = found.take::<Control>(&key)?.ok_or_else(control::missing)?;
+                Some(control.version_of_keys())
+            }
+        };
+        let proven = user.prove(self, &mut found, guess, signing_keys, request).await;
         if let Err(Error::Unauthenticated(_)) = proven {
             // Without a bootstrapped table there are no users. Then that is the reason to report.
             self.require_bootstrapped().await?;
@@ -137,6 +158,7 @@ impl PresentedCredential {
         match self {
             Self::AgentToken(token) => token.require_unexpired(now),
             Self::User(UserCredential::Token(token)) => token.times.check(now).map_err(user_token_refused),
+            Self::User(UserCredential::App(token)) => token.require_unexpired(now),
             Self::User(UserCredential::ApiKey(_)) => Ok(()),
         }
     }
@@ -153,6 +175,12 @@ impl PresentedCredential {
                 ..event
             },
             Self::User(UserCredential::ApiKey(_)) => event,
+            Self::User(UserCredential::App(token)) => Event {
+                user_id: Some(token.user),
+                client_id: Some(token.app.clone()),
+                credential: Some(CredentialId::AppToken(token.jti).to_string()),
+                ..event
+            },
             Self::User(UserCredential::Token(token)) => {
                 Event { credential: Some(CredentialId::UserToken(token.issuer.clone()).to_string()), ..event }
             }
@@ -166,7 +194,13 @@ impl UserCredential {
         match self {
             Self::ApiKey(key) => vec![Key::api_key(key.user_id, key.key_id)],
             Self::Token(token) => token.pointers(),
+            Self::App(token) => token.keys(),
         }
+    }
+
+    /// Whether it is signed with our keys, so that the control item must be read which says which are in force.
+    pub(crate) fn rests_on_our_keys(&self) -> bool {
+        matches!(self, Self::App(_))
     }
 
     /// The user, known for certain or from a hint.
@@ -174,16 +208,19 @@ impl UserCredential {
         match self {
             Self::ApiKey(key) => Some(key.user_id),
             Self::Token(token) => token.guess(core),
+            Self::App(token) => Some(token.user),
         }
     }
 
     /// The caller, if the credential is valid and the user is active. This is the only place that decides it.
-    /// If the guess was right, the user has been read already; otherwise they are read now.
+    /// If the guess was right, the user has been read already; otherwise they are read now. `signing_keys` is the version
+    /// in force, for a credential that rests on our keys.
     pub(crate) async fn prove(
         self,
         core: &Core,
         found: &mut Found,
         guess: Option<UserId>,
+        signing_keys: Option<Version>,
         request: &RequestContext,
     ) -> Result<UserCaller> {
         let (user_id, credential) = match self {
@@ -215,6 +252,17 @@ impl UserCredential {
                 return Ok(UserCaller {
                     user: admitted.user()?,
                     credential: CredentialId::UserToken(token.issuer),
+                    app: None,
+                });
+            }
+            Self::App(token) => {
+                let keys = signing_keys.ok_or_else(|| Error::internal("no version of the signing keys"))?;
+                let (user, authorization) = token.check_standing(core, found, keys).await?;
+                let app = CallingApp { id: token.app, authorization: authorization.id };
+                return Ok(UserCaller {
+                    user,
+                    credential: CredentialId::AppToken(token.jti),
+                    app: Some(app),
                 });
             }
         };
@@ -225,7 +273,7 @@ impl UserCredential {
         if !user.active {
             return Err(UserRefusal::Deactivated.into());
         }
-        Ok(UserCaller { user, credential })
+        Ok(UserCaller { user, credential, app: None })
     }
 }
 

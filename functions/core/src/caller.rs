@@ -2,7 +2,8 @@
 //!
 //! **A change commits only if its caller is still who they were.** A caller is admitted by reads that are over when the
 //! change is made. So each change of a user begins with a condition check in the same transaction: the user is active
-//! and has the same role, and the API key exists, or the issuer's subject leads to the user. It compares those
+//! and has the same role, and the API key, browser session or authorization exists, or the issuer's subject leads to the
+//! user. It compares those
 //! attributes and not a revision, so a new name stops no change. If it fails, a retry cannot win. The transaction says
 //! which of its items failed, and the caller gets a 403.
 //!
@@ -27,7 +28,7 @@ use crate::{
         user::User,
     },
     error::{Error, Result, Told},
-    ids::{ApiKeyId, UserId},
+    ids::{ApiKeyId, AppId, AuthorizationId, BrowserSessionId, UserId},
     table::{Change, Key},
 };
 
@@ -38,6 +39,9 @@ pub enum CredentialId {
     /// An agent token, by its `jti`.
     AgentToken(Uuid),
     ApiKey(ApiKeyId),
+    /// An app's token, by its `jti`.
+    AppToken(Uuid),
+    BrowserSession(BrowserSessionId),
     /// A user's JWT, by its issuer.
     UserToken(String),
 }
@@ -49,22 +53,52 @@ impl fmt::Display for CredentialId {
             Self::Client(ClientCredential::Key(id)) => write!(f, "client_key:{id}"),
             Self::AgentToken(jti) => write!(f, "agent_token:{jti}"),
             Self::ApiKey(id) => write!(f, "api_key:{id}"),
+            Self::AppToken(jti) => write!(f, "app_token:{jti}"),
+            Self::BrowserSession(id) => write!(f, "browser_session:{id}"),
             Self::UserToken(issuer) => write!(f, "user_token:{issuer}"),
         }
     }
 }
 
-/// An active user, by an API key or a JWT of their own.
+/// An active user, by an API key, a JWT or a browser session of their own, or by an app that they allowed to act as them.
 #[derive(Clone, Debug)]
 pub struct UserCaller {
     pub user: User,
     pub credential: CredentialId,
+    /// The app that calls as the user. It has none of an admin's powers.
+    pub app: Option<CallingApp>,
+}
+
+/// An app that calls as its user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallingApp {
+    pub id: AppId,
+    pub authorization: AuthorizationId,
 }
 
 impl UserCaller {
-    pub fn require_admin(&self) -> Result<()> {
-        if self.user.is_admin() {
+    /// Whether the caller has an admin's powers. An app has not, whoever its user is.
+    pub fn is_admin(&self) -> bool {
+        self.user.is_admin() && self.app.is_none()
+    }
+
+    /// Refuses an app: what is made or changed here would outlive the user's authorization of it.
+    pub fn require_own_credential(&self) -> Result<()> {
+        if self.app.is_none() {
             Ok(())
+        } else {
+            Err(Error::Forbidden(Told::of(
+                Reason::OwnCredentialRequired,
+                "An app may not do this for its user: sign in, or use an API key or JWT of the user's own",
+            )))
+        }
+    }
+
+    pub fn require_admin(&self) -> Result<()> {
+        if self.is_admin() {
+            Ok(())
+        } else if self.user.is_admin() {
+            self.require_own_credential()
         } else {
             Err(Error::Forbidden(Told::of(Reason::AdminRequired, "Only an admin may do this")))
         }
@@ -76,7 +110,7 @@ impl UserCaller {
 
     /// Admins manage every agent account, an owner their own.
     pub fn manages(&self, account: &AgentAccount) -> bool {
-        self.user.is_admin() || account.owner_user_id == self.user.id
+        self.is_admin() || account.owner_user_id == self.user.id
     }
 
     /// A change that commits only while this caller is still who they were: an active user of the same role,
@@ -103,6 +137,20 @@ impl UserCaller {
         match &self.credential {
             CredentialId::ApiKey(id) => {
                 let key = Key::api_key(self.user.id, *id);
+                if written != Some(&key) {
+                    change.only_while(&key, &[])?;
+                }
+            }
+            CredentialId::BrowserSession(id) => {
+                let key = Key::browser_session(self.user.id, *id);
+                if written != Some(&key) {
+                    change.only_while(&key, &[])?;
+                }
+            }
+            CredentialId::AppToken(_) => {
+                let authorization = self.app.as_ref().map(|app| app.authorization);
+                let key = authorization.map(|id| Key::authorization(self.user.id, id));
+                let key = key.ok_or_else(|| Error::internal("an app's token without an authorization"))?;
                 if written != Some(&key) {
                     change.only_while(&key, &[])?;
                 }
@@ -135,6 +183,7 @@ impl UserCaller {
     pub fn event(&self, core: &Core, request: &RequestContext, action: Action) -> Result<Event> {
         Ok(Event {
             user_id: Some(self.user.id),
+            client_id: self.app.as_ref().map(|app| app.id.clone()),
             credential: Some(self.credential.to_string()),
             ..Event::new(core, request, action)?
         })

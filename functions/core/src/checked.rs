@@ -17,6 +17,14 @@ impl<T, R> Checked<T, R> {
         }
     }
 
+    /// A further check of what is valid.
+    pub fn and_then<U>(self, check: impl FnOnce(T) -> Result<U, R>) -> Checked<U, R> {
+        match self {
+            Self::Valid(value) => check(value).into(),
+            Self::Invalid(reason) => Checked::Invalid(reason),
+        }
+    }
+
     /// What is valid, or the error that it means here that it is not.
     pub fn require<E>(self, refuse: impl FnOnce(R) -> E) -> Result<T, E> {
         match self {

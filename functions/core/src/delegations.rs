@@ -259,9 +259,7 @@ pub async fn revoke(
         let revoked = Delegation { revoked_at: Some(core.clock.now()), ..was.value.clone() };
         let event = caller.event(core, request, Action::DelegationRevoke)?.agent(pointer.agent_account_id);
         let mut change = caller.change()?;
-        if let Some(account) =
-            account.filter(|_| pointer.user_id != caller.user.id && !caller.user.is_admin())
-        {
+        if let Some(account) = account.filter(|_| pointer.user_id != caller.user.id && !caller.is_admin()) {
             // The owner may revoke it only while they own the account.
             change.require(&agent_key, account.rev)?;
         }

@@ -75,6 +75,9 @@ pub enum Error {
         #[source]
         cause: Cause,
     },
+    /// A token of ours that lacks a scope (RFC 6750 section 3.1). Another token would help.
+    #[error("The token lacks the scope {0}: have the user allow the app that scope")]
+    ScopeMissing(&'static str),
     /// The OAuth session that was used may not do this at the MCP server.
     #[error("{detail}")]
     InsufficientScope { scope: String, detail: String },
@@ -353,6 +356,7 @@ impl Error {
             Self::SessionInterrupted => Reason::SessionInterrupted,
             Self::SessionOfOtherClient => Reason::SessionOfOtherClient,
             Self::ProviderUnavailable { .. } => Reason::ProviderUnavailable,
+            Self::ScopeMissing(_) => Reason::InsufficientScope,
             Self::InsufficientScope { .. } => Reason::SessionScopeMissing,
             Self::Upstream { may_have_run: true, .. } => Reason::ToolMayHaveRun,
             Self::Upstream { kind: UpstreamFailure::Bad, .. } => Reason::UpstreamFailed,

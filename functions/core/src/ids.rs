@@ -54,10 +54,35 @@ uuid_id! {
     DelegationId = "delegation";
     /// One session grant. Granting again after a revocation makes a new one.
     GrantId = "session grant";
+    /// What a user allowed an app. Allowing it again after a revocation makes a new one.
+    AuthorizationId = "authorization";
+    /// A user's session in a browser.
+    BrowserSessionId = "browser session";
+    /// The refresh tokens that came of one authorization code.
+    TokenFamilyId = "token family";
     /// A Cedar policy.
     PolicyId = "policy";
     /// An audit event; version 7, so that ids sort by time.
     EventId = "audit event";
+}
+
+/// An app, in items, tokens and the trail: its `client_id`, or the digest of one that is too long for that.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AppId(pub(crate) String);
+
+impl AppId {
+    pub const WHAT: &'static str = "app";
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AppId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// A registered MCP server: a short name chosen by an admin (`demo`), else a UUID.

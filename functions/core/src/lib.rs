@@ -8,9 +8,12 @@
 pub mod access;
 pub mod agents;
 pub mod api_keys;
+pub mod apps;
+pub mod audience;
 pub mod audit;
 pub mod authenticate;
 pub mod bootstrap;
+pub mod browser_sessions;
 pub mod caller;
 pub mod case_folding;
 pub mod checked;
@@ -38,6 +41,7 @@ pub mod pins;
 pub mod policies;
 mod prefetch_hints;
 pub mod retention;
+pub mod scope;
 pub mod secret;
 pub mod seed;
 pub mod servers;
@@ -79,7 +83,7 @@ use self::{
     prefetch_hints::PrefetchHints,
     table::{Change, CommitError, Table},
     tasks::Tasks,
-    tokens::{Keyring, VerifiedToken},
+    tokens::{Keyring, OwnToken},
     vault::Vault,
 };
 
@@ -243,9 +247,9 @@ impl Core {
         self.policies_at(Control::read(self).await?.version_of_policies()).await
     }
 
-    /// Checks everything about an agent token that needs no table. A key that this process does not know
+    /// Checks everything about a token of ours that needs no table. A key that this process does not know
     /// is looked for in the table once.
-    pub async fn verify_token(&self, token: &str) -> Result<Checked<VerifiedToken, tokens::AgentTokenError>> {
+    pub async fn verify_token(&self, token: &str) -> Result<Checked<OwnToken, tokens::AgentTokenError>> {
         self.verify_token_late(token, Duration::ZERO).await
     }
 
@@ -254,7 +258,7 @@ impl Core {
         &self,
         token: &str,
         by: Duration,
-    ) -> Result<Checked<VerifiedToken, tokens::AgentTokenError>> {
+    ) -> Result<Checked<OwnToken, tokens::AgentTokenError>> {
         let kept = match self.keyring.kept() {
             Some(kept) => kept,
             None => self.latest_keyring().await?,

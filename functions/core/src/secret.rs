@@ -3,7 +3,8 @@
 //! Both hold 256 random bits, so a fast hash (SHA-256) is enough to store them by: nobody can guess them, and a slow
 //! password hash would only make each call slow. They are shown once and never stored. Comparison is in constant time.
 //!
-//! An API key also holds its owner's id and its own. So key, owner and everything else are read at once.
+//! What is a user's own (an API key, a cookie, a refresh token) also holds its owner's id and its own. So it, its owner
+//! and everything else are read at once.
 //!
 //! The last four bytes are a checksum. With it a mistyped or truncated secret is refused before the table is read, and
 //! secret scanners recognize a real one. It proves nothing.
@@ -26,6 +27,10 @@ use crate::{
 /// The prefix of a user API key.
 pub const API_KEY_PREFIX: &str = "rl_";
 const CLIENT_SECRET_PREFIX: &str = "dps_";
+/// The prefix of a browser session's cookie.
+pub(crate) const BROWSER_SESSION_PREFIX: &str = "dpb_";
+/// The prefix of a refresh token.
+pub(crate) const REFRESH_TOKEN_PREFIX: &str = "dpr_";
 
 const SECRET_BYTES: usize = 32;
 const CHECKSUM_BYTES: usize = 4;
@@ -78,8 +83,44 @@ pub fn hash_client_secret(presented: &str) -> Option<SecretHash> {
     Some(SecretHash::of(&*secret))
 }
 
-/// A presented API key. It contains its own id and its owner's, so that the key, its owner and everything
-/// else for a call are read in one round trip.
+/// A presented secret of a user's: an API key, a browser's cookie, a refresh token. It contains its own id and its
+/// owner's, so that what it is of, its owner and everything else for a call are read in one round trip.
+#[derive(Clone, Debug)]
+pub struct PresentedSecret {
+    pub user_id: UserId,
+    pub id: uuid::Uuid,
+    pub hash: SecretHash,
+}
+
+const OWNED_BYTES: usize = 16 + 16 + SECRET_BYTES;
+
+/// A new secret of a user's.
+pub(crate) fn new_owned_secret(
+    random: &Random,
+    prefix: &str,
+    user: UserId,
+    id: uuid::Uuid,
+) -> Result<NewSecret> {
+    let mut bytes = Zeroizing::new([0; OWNED_BYTES]);
+    bytes[..16].copy_from_slice(user.0.as_bytes());
+    bytes[16..32].copy_from_slice(id.as_bytes());
+    bytes[32..].copy_from_slice(&*Zeroizing::new(random.bytes::<SECRET_BYTES>()?));
+    Ok(NewSecret { text: encode(prefix, &*bytes), hash: SecretHash::of(&*bytes) })
+}
+
+impl PresentedSecret {
+    /// `None` if the text cannot be such a secret.
+    pub(crate) fn parse(prefix: &str, presented: &str) -> Option<Self> {
+        let bytes = decode::<OWNED_BYTES>(prefix, presented)?;
+        Some(Self {
+            user_id: UserId(uuid::Uuid::from_slice(&bytes[..16]).ok()?),
+            id: uuid::Uuid::from_slice(&bytes[16..32]).ok()?,
+            hash: SecretHash::of(&*bytes),
+        })
+    }
+}
+
+/// A presented API key.
 #[derive(Clone, Debug)]
 pub struct PresentedApiKey {
     pub user_id: UserId,
@@ -87,26 +128,16 @@ pub struct PresentedApiKey {
     pub hash: SecretHash,
 }
 
-const API_KEY_BYTES: usize = 16 + 16 + SECRET_BYTES;
-
 /// A new API key of a user.
 pub fn new_api_key(random: &Random, user: UserId, key: ApiKeyId) -> Result<NewSecret> {
-    let mut bytes = Zeroizing::new([0; API_KEY_BYTES]);
-    bytes[..16].copy_from_slice(user.0.as_bytes());
-    bytes[16..32].copy_from_slice(key.0.as_bytes());
-    bytes[32..].copy_from_slice(&*Zeroizing::new(random.bytes::<SECRET_BYTES>()?));
-    Ok(NewSecret { text: encode(API_KEY_PREFIX, &*bytes), hash: SecretHash::of(&*bytes) })
+    new_owned_secret(random, API_KEY_PREFIX, user, key.0)
 }
 
 impl PresentedApiKey {
     /// `None` if the text cannot be an API key.
     pub fn parse(presented: &str) -> Option<Self> {
-        let bytes = decode::<API_KEY_BYTES>(API_KEY_PREFIX, presented)?;
-        Some(Self {
-            user_id: UserId(uuid::Uuid::from_slice(&bytes[..16]).ok()?),
-            key_id: ApiKeyId(uuid::Uuid::from_slice(&bytes[16..32]).ok()?),
-            hash: SecretHash::of(&*bytes),
-        })
+        let PresentedSecret { user_id, id, hash } = PresentedSecret::parse(API_KEY_PREFIX, presented)?;
+        Some(Self { user_id, key_id: ApiKeyId(id), hash })
     }
 }
 

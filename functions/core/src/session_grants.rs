@@ -356,7 +356,7 @@ pub async fn revoke(
     retry_on_conflict(|| async {
         let pointer = core.table.read_one::<GrantPointer>(Key::grant_by_id(id)).await?;
         let pointer = pointer.ok_or_else(not_found)?.value;
-        if pointer.grantor_user_id != caller.user.id && !caller.user.is_admin() {
+        if pointer.grantor_user_id != caller.user.id && !caller.is_admin() {
             return Err(not_found().into());
         }
         let GrantPointer { agent_account_id: agent, server_id: server, grantor_user_id: grantor } =

@@ -16,6 +16,8 @@ const LAYERS: [(&str, &[&str]); 6] = [
         "values",
         &[
             "ids",
+            "scope",
+            "audience",
             "checked",
             "case_folding",
             "clock",
@@ -42,6 +44,8 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "agents",
             "client_keys",
             "api_keys",
+            "apps",
+            "browser_sessions",
             "issuers",
             "lookup",
             "identities",

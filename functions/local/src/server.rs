@@ -326,6 +326,7 @@ pub fn functions(core: &Arc<Core>, upstream: UpstreamClient) -> Routes {
         .merge(deputize_grants::router(Arc::clone(core)))
         .merge(deputize_proxy::router(Arc::clone(core), upstream))
         .merge(deputize_admin::router(Arc::clone(core)))
+        .merge(deputize_console::router(Arc::clone(core)))
 }
 
 fn service(core: &Arc<Core>, outgoing: Outgoing) -> Router {

@@ -152,7 +152,9 @@ pub fn classify(error: &Error) -> (StatusCode, &'static str) {
         Error::Upstream { kind: UpstreamFailure::Refused, .. } => {
             (StatusCode::BAD_REQUEST, code::UPSTREAM_REFUSED)
         }
-        Error::InsufficientScope { .. } => (StatusCode::FORBIDDEN, code::INSUFFICIENT_SCOPE),
+        Error::ScopeMissing(_) | Error::InsufficientScope { .. } => {
+            (StatusCode::FORBIDDEN, code::INSUFFICIENT_SCOPE)
+        }
         Error::Unavailable { .. }
         | Error::Undecided { .. }
         | Error::Unrecorded { .. }
@@ -273,6 +275,7 @@ fn answer(error: &Error) -> Response {
     };
     let scope = match error {
         Error::InsufficientScope { scope, .. } if !scope.is_empty() => Some(scope.clone()),
+        Error::ScopeMissing(scope) => Some((*scope).to_owned()),
         _ => None,
     };
     let safe_to_retry = match error {

@@ -17,7 +17,7 @@ impl AgentAccount {
 
     /// Refuses new credentials while it is stopped by an admin: they would be good once it is enabled again.
     pub(crate) fn require_open_for_credentials(&self, caller: &UserCaller) -> Result<()> {
-        if self.is_stopped() && !caller.user.is_admin() {
+        if self.is_stopped() && !caller.is_admin() {
             return Err(Error::Forbidden(Told::of(
                 Reason::AccountStopped,
                 "An admin has disabled the agent account; until an admin enables it, only an admin can give it new credentials",
@@ -27,7 +27,7 @@ impl AgentAccount {
     }
 
     pub(super) fn set_active(&mut self, active: bool, caller: &UserCaller) -> Result<()> {
-        let is_admin = caller.user.is_admin();
+        let is_admin = caller.is_admin();
         if active {
             if self.is_stopped() && !is_admin {
                 return Err(Error::Forbidden(Told::of(

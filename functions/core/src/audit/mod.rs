@@ -35,7 +35,7 @@ use crate::{
     Core,
     clock::{Clock, Random, Timestamp},
     error::Result,
-    ids::{AgentAccountId, EventId, GrantId, ServerId, UserId},
+    ids::{AgentAccountId, AppId, EventId, GrantId, ServerId, UserId},
     origins::RequestOrigin,
     retention::{Ends, RetentionClass},
     table::{Entity, Item, Key, Record, TableOptions, to_item},
@@ -125,6 +125,17 @@ actions! {
     TokenIssue = "token.issue",
     TokenIntrospect = "token.introspect",
     TokenRevoke = "token.revoke",
+    SignIn = "sign_in",
+    SignOut = "sign_out",
+    BrowserSessionEnd = "browser_session.end",
+    AuthorizationCreate = "authorization.create",
+    AuthorizationRevoke = "authorization.revoke",
+    AppTokenIssue = "app_token.issue",
+    AppRegister = "app.register",
+    AppUpdate = "app.update",
+    AppDelete = "app.delete",
+    AppBlock = "app.block",
+    AppUnblock = "app.unblock",
     ToolCall = "tool.call",
     ToolList = "tool.list",
     ResourceRead = "resource.read",
@@ -187,6 +198,9 @@ pub struct Event {
     pub user_id: Option<UserId>,
     #[serde(rename = "audit_server", skip_serializing_if = "Option::is_none")]
     pub server_id: Option<ServerId>,
+    /// The app that acted as the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<AppId>,
     /// The kind and id of the credential that was used, never the credential.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
@@ -258,6 +272,7 @@ impl Event {
             agent_account_id: None,
             user_id: None,
             server_id: None,
+            client_id: None,
             credential: None,
             token_id: None,
             subject: None,

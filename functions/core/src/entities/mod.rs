@@ -2,6 +2,8 @@
 //! ([`crate::caller`]), and everything that manages them asks who the caller is.
 
 pub(crate) mod agent_account;
+pub(crate) mod app;
+pub(crate) mod browser_session;
 pub(crate) mod oauth_client;
 pub(crate) mod server;
 pub(crate) mod user;

@@ -6,6 +6,9 @@
 //! | … the user's API key | `USER#{user}` | `KEY#{key}` | 100; goes after its end |
 //! | … OAuth session at a server | `USER#{user}` | `SESSION#{server}` | one for each server |
 //! | … agent accounts owned (entry) | `USER#{user}` | `AGENT#{agent}` | one for each account |
+//! | … session in a browser | `USER#{user}` | `BROWSER#{session}` | 50; goes at its end |
+//! | … what they allowed an app | `USER#{user}` | `AUTHORIZATION#{authorization}` | 200; goes at its end |
+//! | … refresh tokens of an app | `USER#{user}` | `FAMILY#{family}` | goes with the authorization |
 //! | … delegations made (entry) | `USER#{user}` | `DELEGATION#{agent}` | one for each account; goes with the delegation |
 //! | user by email (pointer) | `EMAIL#{canonical form}` | `USER` | one for each user |
 //! | user by issuer and subject (pointer) | `IDENTITY#{sha256}` | `USER` | 10 for each user |
@@ -19,6 +22,9 @@
 //! | MCP server | `SERVER#{server}` | `SERVER` | as many as admins make |
 //! | … its approved tools | `SERVER#{server}` | `PINS#{version}` | one, with 2,000 tools |
 //! | … our OAuth client at an issuer | `SERVER#{server}` | `CLIENT#{sha256}` | 20 |
+//! | app that an admin registered or blocked | `APP#{sha256}` | `APP` | as many as admins make |
+//! | host that an admin blocked apps of | `APP_HOST#{host}` | `APP_HOST` | as many as admins make |
+//! | authorization code | `CODE#{sha256}` | `CODE` | 60 seconds, and as long as what it gave could live |
 //! | OAuth connection under way | `CONNECTING#{sha256}` | `CONNECTING` | 10 minutes |
 //! | policy | `POLICIES` | `POLICY#{id}` | 2,000 |
 //! | control versions (copies) | `CONTROL#{n}` | `CONTROL` | 16 |
@@ -38,7 +44,10 @@
 use crate::{
     clock::{Timestamp, uuid_time},
     email::Email,
-    ids::{AgentAccountId, ApiKeyId, DelegationId, EventId, GrantId, PolicyId, ServerId, UserId},
+    ids::{
+        AgentAccountId, ApiKeyId, AppId, AuthorizationId, BrowserSessionId, DelegationId, EventId, GrantId,
+        PolicyId, ServerId, TokenFamilyId, UserId,
+    },
     secret::sha256_hex,
 };
 
@@ -67,6 +76,33 @@ impl Key {
 
     pub fn owned_agent(owner: UserId, agent: AgentAccountId) -> Self {
         Self::new(format!("USER#{owner}"), format!("AGENT#{agent}"))
+    }
+
+    pub fn browser_session(user: UserId, session: BrowserSessionId) -> Self {
+        Self::new(format!("USER#{user}"), format!("BROWSER#{session}"))
+    }
+
+    pub fn authorization(user: UserId, authorization: AuthorizationId) -> Self {
+        Self::new(format!("USER#{user}"), format!("AUTHORIZATION#{authorization}"))
+    }
+
+    pub fn token_family(user: UserId, family: TokenFamilyId) -> Self {
+        Self::new(format!("USER#{user}"), format!("FAMILY#{family}"))
+    }
+
+    /// By the hash of the app's id, which may be long.
+    pub fn app(app: &AppId) -> Self {
+        Self::new(format!("APP#{}", sha256_hex(app.as_str().as_bytes())), "APP")
+    }
+
+    /// By the host that an app is from.
+    pub fn app_host(host: &str) -> Self {
+        Self::new(format!("APP_HOST#{host}"), "APP_HOST")
+    }
+
+    /// By the hash of the code, so that a reader of the table cannot redeem it.
+    pub fn authorization_code(code: &str) -> Self {
+        Self::new(format!("CODE#{}", sha256_hex(code.as_bytes())), "CODE")
     }
 
     pub fn delegation_made(user: UserId, agent: AgentAccountId) -> Self {
@@ -234,6 +270,14 @@ impl Partition {
 
     pub fn api_keys_of(user: UserId) -> Self {
         Self::new(format!("USER#{user}"), "KEY#")
+    }
+
+    pub fn browser_sessions_of(user: UserId) -> Self {
+        Self::new(format!("USER#{user}"), "BROWSER#")
+    }
+
+    pub fn authorizations_of(user: UserId) -> Self {
+        Self::new(format!("USER#{user}"), "AUTHORIZATION#")
     }
 
     pub fn agents_of(owner: UserId) -> Self {

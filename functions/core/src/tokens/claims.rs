@@ -28,12 +28,13 @@ use uuid::Uuid;
 
 use super::{
     TYPE,
-    audience::{Audience, Resource},
+    app_token::{self, AppToken},
     keyring::Keyring,
 };
 use crate::{
     Settings,
     agents::ClientCredential,
+    audience::{Audience, Resource},
     clock::Timestamp,
     epoch::Epoch,
     error::{Error, Told},
@@ -182,15 +183,14 @@ impl AgentTokenError {
 /// Clocks of two machines may differ by this many seconds.
 const LEEWAY: i64 = 5;
 
-/// Decodes a token and checks everything that needs no table. It may have expired at most `late_by` ago. The
-/// signature is checked first: no unsigned claim has an effect.
-pub(crate) fn verify(
-    keyring: &Keyring,
-    token: &str,
-    settings: &Settings,
-    now: Timestamp,
-    late_by: Duration,
-) -> Result<VerifiedToken, AgentTokenError> {
+/// A token of ours whose signature is right. What it says is read by its kind.
+struct SignedClaims {
+    kid: String,
+    json: Vec<u8>,
+}
+
+/// Checks header and signature. The signature is checked first: no unsigned claim has an effect.
+fn signed(keyring: &Keyring, token: &str) -> Result<SignedClaims, AgentTokenError> {
     let mut parts = token.split('.');
     let (Some(header), Some(claims), Some(sig), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -208,20 +208,76 @@ pub(crate) fn verify(
     UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, key)
         .verify(message.as_bytes(), &decode(sig)?)
         .map_err(|_| AgentTokenError::BadSignature)?;
-    let claims: Claims =
-        serde_json::from_slice(&decode(claims)?).map_err(|_| AgentTokenError::NotAgentToken)?;
-    if claims.iss != settings.issuer {
+    Ok(SignedClaims { kid, json: decode(claims)? })
+}
+
+/// A token of ours, by its kind.
+#[derive(Clone, Debug)]
+pub enum OwnToken {
+    /// An agent's, for itself or for a user.
+    Agent(VerifiedToken),
+    /// An app's, which acts as its user.
+    App(AppToken),
+}
+
+impl OwnToken {
+    /// An agent's token. An app's is refused.
+    pub(crate) fn agents(self) -> Result<VerifiedToken, AgentTokenError> {
+        match self {
+            Self::Agent(token) => Ok(token),
+            Self::App(_) => Err(AgentTokenError::NotAgentToken),
+        }
+    }
+}
+
+/// Decodes a token and checks everything that needs no table. It may have expired at most `late_by` ago.
+pub(crate) fn verify(
+    keyring: &Keyring,
+    token: &str,
+    settings: &Settings,
+    now: Timestamp,
+    late_by: Duration,
+) -> Result<OwnToken, AgentTokenError> {
+    let SignedClaims { kid, json } = signed(keyring, token)?;
+    if app_token::is_one(&json) {
+        return app_token::read(kid, &json, settings, now, late_by).map(OwnToken::App);
+    }
+    read(kid, &json, settings, now, late_by).map(OwnToken::Agent)
+}
+
+/// Requires our issuer, and that a token is good now. It may have expired at most `late_by` ago.
+pub(super) fn check_times(
+    settings: &Settings,
+    iss: &str,
+    (iat, exp): (i64, i64),
+    now: Timestamp,
+    late_by: Duration,
+) -> Result<(), AgentTokenError> {
+    if iss != settings.issuer {
         return Err(AgentTokenError::WrongIssuer);
     }
-    let resources: Option<Vec<_>> =
-        claims.aud.iter().map(|resource| Resource::parse(settings, resource)).collect();
-    let audience = resources.and_then(Audience::of).ok_or(AgentTokenError::WrongAudience)?;
-    if now.minus(late_by).as_seconds() >= claims.exp {
+    if now.minus(late_by).as_seconds() >= exp {
         return Err(AgentTokenError::Expired);
     }
-    if now.as_seconds() + LEEWAY < claims.iat {
+    if now.as_seconds() + LEEWAY < iat {
         return Err(AgentTokenError::NotYetValid);
     }
+    Ok(())
+}
+
+fn read(
+    kid: String,
+    json: &[u8],
+    settings: &Settings,
+    now: Timestamp,
+    late_by: Duration,
+) -> Result<VerifiedToken, AgentTokenError> {
+    let claims: Claims = serde_json::from_slice(json).map_err(|_| AgentTokenError::NotAgentToken)?;
+    check_times(settings, &claims.iss, (claims.iat, claims.exp), now, late_by)?;
+    let resources: Option<Vec<_>> =
+        claims.aud.iter().map(|resource| Resource::parse(settings, resource)).collect();
+    let audience = resources.and_then(Audience::of).filter(|audience| !audience.is_management());
+    let audience = audience.ok_or(AgentTokenError::WrongAudience)?;
     let on_behalf_of = match (claims.act, claims.delegation_id) {
         (Some(actor), Some(delegation)) if actor.sub == claims.client_id => {
             Some((UserId(claims.sub), delegation))

@@ -27,14 +27,14 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{
     ClientAuth, LIFETIME, SCOPE,
     assertion::{AssertionUse, commit, denied, store},
-    audience::{Audience, MAX_RESOURCES, Resource},
-    claims::{ActorClaim, Claims, VerifiedToken, claims_to_be_ours},
+    claims::{ActorClaim, Claims, OwnToken, VerifiedToken, claims_to_be_ours},
     client::{self, PresentedClient, ProvenClient},
     keyring::Keyring,
 };
 use crate::{
     Core,
     agents::{AgentAccount, ClientCredential},
+    audience::{Audience, MAX_RESOURCES, Resource},
     audit::{Action, Event, RequestContext},
     caller::CredentialId,
     checked::Checked,
@@ -313,7 +313,8 @@ fn agents_token_refused(parameter: &str, why: impl Into<Cause>) -> TokenError {
 /// The agent's token of an exchange: its own, not one on behalf of a user. A refusal is kept until the client has been
 /// authenticated.
 async fn read_agents_own(core: &Core, sent: &Sent) -> Result<Checked<VerifiedToken, TokenError>> {
-    Ok(match core.verify_token(sent.token.expose_secret()).await? {
+    let token = core.verify_token(sent.token.expose_secret()).await?;
+    Ok(match token.and_then(OwnToken::agents) {
         Checked::Invalid(why) => Checked::Invalid(agents_token_refused(sent.parameter, why)),
         Checked::Valid(token) if token.on_behalf_of.is_some() => Checked::Invalid(agents_token_refused(
             sent.parameter,
@@ -363,6 +364,7 @@ fn asked_for(
     }
     let parse = |target: &RequestedResource<'_>| {
         let resource = Resource::parse(&core.settings, target.name);
+        let resource = resource.filter(|resource| *resource != Resource::Management);
         Ok((target.parameter, resource.ok_or_else(|| no_such_resource(target.parameter))?))
     };
     let resources = targets.iter().map(parse).collect::<Result<Vec<_>, TokenError>>()?;
@@ -618,7 +620,7 @@ pub async fn introspect(
 }
 
 async fn active_token(core: &Core, client: AgentAccountId, token: &str) -> Result<Option<VerifiedToken>> {
-    let Checked::Valid(token) = core.verify_token(token).await? else { return Ok(None) };
+    let Checked::Valid(OwnToken::Agent(token)) = core.verify_token(token).await? else { return Ok(None) };
     if token.agent != client {
         return Ok(None);
     }

@@ -1,12 +1,12 @@
-//! Agent tokens: which client gets one, what it says and where it is good, the keys that sign them, and revoking one.
+//! Access tokens: who gets one, what it says, the keys that sign them, and revoking one.
 //!
 //! | file | holds |
 //! | --- | --- |
 //! | `client` | client authentication: by a secret, by a signed assertion, or by a token to exchange |
 //! | `assertion` | clients that sign (`private_key_jwt`), each assertion once |
 //! | `issue` | a token request from its parts to its token, and whether a token is still good |
-//! | `claims` | what a token says |
-//! | `audience` | at which servers it is good |
+//! | `claims` | what an agent's token says |
+//! | `app_token` | the token of an app, which acts as its user |
 //! | `keyring` | the keys that sign |
 //! | `revoke` | revoking one token |
 //!
@@ -17,8 +17,8 @@
 //! They are signed and verified with `aws-lc-rs` directly. `jsonwebtoken` would parse the key again for each token, at
 //! several times the cost of the signature. Users' JWTs go through `jsonwebtoken` ([`crate::jwt`]).
 
+mod app_token;
 mod assertion;
-mod audience;
 mod claims;
 mod client;
 mod issue;
@@ -26,8 +26,8 @@ mod keyring;
 mod revoke;
 
 pub use self::{
-    audience::{Audience, MAX_RESOURCES, Resource},
-    claims::{AgentTokenError, VerifiedToken},
+    app_token::AppToken,
+    claims::{AgentTokenError, OwnToken, VerifiedToken},
     client::ClientAuth,
     issue::{
         ActorToken, IssuedToken, RequestedResource, TokenGrant, TokenRequest, introspect, issue, refuse,
@@ -40,13 +40,21 @@ pub(crate) use self::{
     keyring::bootstrap_key,
 };
 
+pub use crate::audience::{Audience, MAX_RESOURCES, Resource};
 use std::time::Duration;
+
+use crate::error::Error;
 
 /// How long an agent token is valid.
 pub const LIFETIME: Duration = Duration::from_secs(3600);
 
-/// The only scope: calling tools through the proxy.
-pub const SCOPE: &str = "tools:call";
+/// The scope of agents' tokens: calling tools through the proxy.
+pub const SCOPE: &str = crate::scope::TOOLS_CALL;
 
 /// The `typ` of a token's header (RFC 9068 section 2.1).
 const TYPE: &str = "at+jwt";
+
+/// The refusal of a token of ours that lacks a scope (RFC 6750 section 3.1).
+pub(crate) fn insufficient_scope(scope: &'static str) -> Error {
+    Error::ScopeMissing(scope)
+}

@@ -4,7 +4,7 @@ use deputize_api::{path, reason::Reason};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ClientAuth, LIFETIME, VerifiedToken,
+    ClientAuth, LIFETIME, OwnToken, VerifiedToken,
     assertion::commit,
     client::{ProvenClient, authenticate},
 };
@@ -33,7 +33,7 @@ pub async fn revoke(core: &Core, request: &RequestContext, auth: ClientAuth, tok
     let (client, ProvenClient { credential, assertion_use }) =
         authenticate(core, request, Action::TokenRevoke, path::REVOKE, auth).await?;
     // One that has expired may have been exchanged, in its last second, for one that has not.
-    let token = core.verify_token_late(token, LIFETIME).await?.valid();
+    let token = core.verify_token_late(token, LIFETIME).await?.and_then(OwnToken::agents).valid();
     let Some(VerifiedToken { jti, expires_at, .. }) = token.as_ref().filter(|token| token.agent == client)
     else {
         commit(core, assertion_use.as_ref(), |_| Ok(())).await?;

@@ -54,7 +54,7 @@ pub async fn list(
     mut filter: Filter,
     page: &PageRequest,
 ) -> Result<Listing<Event>> {
-    if !caller.user.is_admin() {
+    if !caller.is_admin() {
         if filter.user_id.is_some_and(|user| user != caller.user.id) {
             return Err(Error::Forbidden(Told::of(
                 Reason::AdminRequired,

@@ -13,6 +13,7 @@ pub enum Function {
     Grants,
     Proxy,
     Admin,
+    Console,
 }
 
 /// What a function needs in addition to the table. A new need must be set for each function, else this does
@@ -31,7 +32,8 @@ pub struct Needs {
 }
 
 impl Function {
-    pub const ALL: [Self; 5] = [Self::Token, Self::Delegations, Self::Grants, Self::Proxy, Self::Admin];
+    pub const ALL: [Self; 6] =
+        [Self::Token, Self::Delegations, Self::Grants, Self::Proxy, Self::Admin, Self::Console];
 
     /// Its name in metrics, logs and templates.
     pub fn name(self) -> &'static str {
@@ -41,6 +43,7 @@ impl Function {
             Self::Grants => "grants",
             Self::Proxy => "proxy",
             Self::Admin => "admin",
+            Self::Console => "console",
         }
     }
 
@@ -51,6 +54,7 @@ impl Function {
             Self::Grants => Needs { vault: true, upstreams: true, streams: false, accounts: false },
             Self::Proxy => Needs { vault: true, upstreams: true, streams: true, accounts: false },
             Self::Admin => Needs { vault: true, upstreams: false, streams: false, accounts: true },
+            Self::Console => Needs { vault: true, upstreams: true, streams: false, accounts: false },
         }
     }
 }

@@ -24,11 +24,14 @@ const fn of_all(name: &'static str) -> Variable {
 }
 
 const fn of_those_with_a_vault(name: &'static str) -> Variable {
-    Variable { name, read_by: &[Function::Token, Function::Grants, Function::Proxy, Function::Admin] }
+    Variable {
+        name,
+        read_by: &[Function::Token, Function::Grants, Function::Proxy, Function::Admin, Function::Console],
+    }
 }
 
 const fn of_those_that_call_out(name: &'static str) -> Variable {
-    Variable { name, read_by: &[Function::Grants, Function::Proxy] }
+    Variable { name, read_by: &[Function::Grants, Function::Proxy, Function::Console] }
 }
 
 pub const TABLE: Variable = of_all("DEPUTIZE_TABLE");

@@ -1,7 +1,8 @@
 //! Where a token is good: at every server, or at some (RFC 8707).
 //!
-//! `aud` is the whole proxy, or up to 20 servers. [`Audience`] is the one place that says which servers an audience
-//! covers. Elsewhere the token is refused before the table is read.
+//! `aud` of an agent's token is the whole proxy, or up to 20 servers; of an app's token it is one resource, which may
+//! also be the management API. [`Audience`] is the one place that says which servers an audience covers. Elsewhere the
+//! token is refused before the table is read.
 //!
 //! `resource` and `audience` mean the same, and each may be repeated: the token is for all that they name, once each.
 //! An exchange stays within what its subject was narrowed to.
@@ -9,22 +10,27 @@
 use std::collections::BTreeSet;
 
 use deputize_api::path;
+use serde::{Deserialize, Serialize};
 
 use crate::{Settings, ids::ServerId};
 
 /// A protected resource (RFC 9728 section 1.2).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Resource {
     /// The whole proxy.
     Proxy,
     /// One server.
     Server(ServerId),
+    /// The management API. It is for apps that act as their user, not for agents.
+    Management,
 }
 
 impl Resource {
     /// The resource that a text names. A server's name may include its MCP endpoint or not, and that may end with a
-    /// slash, as it does for clients that are given its address so. Only scheme and host ignore case (RFC 3986 section
-    /// 6.2.2.1).
+    /// slash, as it does for clients that are given its address so. The origin, with or without a slash, is the whole
+    /// proxy: some MCP clients know no other name. A query says nothing. Only scheme and host ignore case (RFC 3986
+    /// section 6.2.2.1).
     pub fn parse(settings: &Settings, text: &str) -> Option<Self> {
         let at_other = settings.other_origins.iter().find_map(|other| {
             let (origin, path) = text.split_at_checked(other.len())?;
@@ -32,12 +38,19 @@ impl Resource {
                 .then(|| format!("{}{path}", settings.origin()))
         });
         let text = at_other.as_deref().unwrap_or(text);
+        let text = text.split_once('?').map_or(text, |(before, _)| before);
         let proxy = &*settings.audience;
         let host = proxy.find("://")? + 3;
         let path = host + proxy.get(host..)?.find('/')?;
         let (origin, rest) = text.split_at_checked(path)?;
         if !origin.eq_ignore_ascii_case(proxy.get(..path)?) {
             return None;
+        }
+        if matches!(rest, "" | "/") || rest.strip_suffix('/').unwrap_or(rest) == settings.path() {
+            return Some(Self::Proxy);
+        }
+        if rest.strip_prefix(settings.path()) == Some(path::MANAGEMENT) {
+            return Some(Self::Management);
         }
         let rest = rest.strip_prefix(proxy.get(path..)?)?;
         if rest.is_empty() {
@@ -53,6 +66,7 @@ impl Resource {
         match self {
             Self::Proxy => settings.audience.clone(),
             Self::Server(server) => format!("{}/{server}/mcp", settings.audience),
+            Self::Management => format!("{}{}", settings.issuer, path::MANAGEMENT),
         }
     }
 
@@ -76,11 +90,15 @@ impl Audience {
         Self(BTreeSet::from([Resource::Proxy]))
     }
 
-    /// From these resources, without repetitions. `None` if there are none or too many.
+    /// From these resources, without repetitions. `None` if there are none or too many, or if the management API is
+    /// among several.
     pub fn of(resources: impl IntoIterator<Item = Resource>) -> Option<Self> {
         let resources: BTreeSet<_> = resources.into_iter().collect();
         if resources.contains(&Resource::Proxy) {
             return Some(Self::proxy());
+        }
+        if resources.contains(&Resource::Management) && resources.len() > 1 {
+            return None;
         }
         (1..=MAX_RESOURCES).contains(&resources.len()).then_some(Self(resources))
     }
@@ -91,9 +109,9 @@ impl Audience {
     }
 
     /// The servers that are named individually.
-    pub(super) fn servers(&self) -> impl Iterator<Item = &ServerId> {
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &ServerId> {
         self.0.iter().filter_map(|resource| match resource {
-            Resource::Proxy => None,
+            Resource::Proxy | Resource::Management => None,
             Resource::Server(server) => Some(server),
         })
     }
@@ -102,13 +120,20 @@ impl Audience {
     pub fn covers(&self, server: &ServerId) -> bool {
         self.0.iter().any(|resource| match resource {
             Resource::Proxy => true,
+            Resource::Management => false,
             Resource::Server(only) => only == server,
         })
     }
 
+    /// Whether this is the management API.
+    pub(crate) fn is_management(&self) -> bool {
+        self.0.contains(&Resource::Management)
+    }
+
     /// Whether every resource of `other` is covered by this.
-    pub(super) fn includes(&self, other: &Self) -> bool {
-        self.0.contains(&Resource::Proxy) || other.0.is_subset(&self.0)
+    pub(crate) fn includes(&self, other: &Self) -> bool {
+        let all = self.0.contains(&Resource::Proxy) && !other.is_management();
+        all || other.0.is_subset(&self.0)
     }
 }
 
@@ -123,7 +148,8 @@ mod tests {
     #[test]
     fn a_resource_is_read_back_from_its_name() {
         let settings = Settings::at("https://deputize.test:8443");
-        for resource in [Resource::Proxy, Resource::Server("demo".parse().unwrap())] {
+        let demo = Resource::Server("demo".parse().unwrap());
+        for resource in [Resource::Proxy, demo, Resource::Management] {
             assert_eq!(Resource::parse(&settings, &resource.name(&settings)), Some(resource));
         }
     }
@@ -144,13 +170,37 @@ mod tests {
     }
 
     #[test]
+    fn the_origin_means_the_whole_proxy_and_a_query_means_nothing() {
+        for text in [
+            "https://deputize.test:8443",
+            "https://deputize.test:8443/",
+            "https://DEPUTIZE.test:8443/?version=2",
+            "https://deputize.test:8443/api/v1/proxy?x=1&y",
+        ] {
+            assert_eq!(parsed(text), Some(Resource::Proxy), "{text}");
+        }
+        let demo = parsed("https://deputize.test:8443/api/v1/proxy/demo/mcp?tenant=/api/v1");
+        assert_eq!(demo, Some(Resource::Server("demo".parse().unwrap())));
+        // Behind a path, such as a stage of API Gateway.
+        let settings = Settings::at("https://gateway.test/v1");
+        for text in ["https://gateway.test", "https://gateway.test/v1", "https://gateway.test/v1/"] {
+            assert_eq!(Resource::parse(&settings, text), Some(Resource::Proxy), "{text}");
+        }
+        assert_eq!(Resource::parse(&settings, "https://gateway.test/v2"), None);
+        let management = Resource::Management.name(&settings);
+        assert_eq!(Resource::parse(&settings, &management), Some(Resource::Management));
+    }
+
+    #[test]
     fn what_is_nearly_a_resource_is_none() {
         for text in [
             "",
             "demo",
             "/api/v1/proxy/demo/mcp",
-            "https://deputize.test:8443",
-            "https://deputize.test:8443/",
+            "https://deputize.test:8443//",
+            "https://deputize.test:8443/api",
+            "https://deputize.test:8443/api/v1/",
+            "https://deputize.test:8443/api/v1/users",
             "https://deputize.test/api/v1/proxy",
             "http://deputize.test:8443/api/v1/proxy",
             "https://deputize.test:84433/api/v1/proxy",
@@ -167,7 +217,8 @@ mod tests {
             "https://deputize.test:8443/api/v1/proxy/%64emo/mcp",
             "https://deputize.test:8443/api/v1/proxy/other/../demo/mcp",
             "https://deputize.test:8443/api/v1/proxy/demo/mcp#",
-            "https://deputize.test:8443/api/v1/proxy/demo/mcp?x",
+            "https://deputize.test:8443?x#y/api",
+            "https://deputize.test:8443#/",
             "https://deputize.test:844ä/api/v1/proxy",
         ] {
             assert_eq!(parsed(text), None, "{text}");
@@ -222,6 +273,10 @@ mod tests {
         let many = |count: usize| {
             Audience::of((0..count).map(|n| Resource::Server(format!("s{n}").parse().unwrap())))
         };
+        assert_eq!(Audience::of([Resource::Management, Resource::Server("demo".parse().unwrap())]), None);
+        let management = Audience::of([Resource::Management]).unwrap();
+        assert!(management.is_management() && !management.covers(&"demo".parse().unwrap()));
+        assert!(!Audience::proxy().includes(&management) && !Audience::proxy().is_management());
         assert_eq!(many(0), None);
         assert_eq!(many(MAX_RESOURCES).map(|audience| audience.servers().count()), Some(MAX_RESOURCES));
         assert_eq!(many(MAX_RESOURCES + 1), None);

@@ -1,0 +1,114 @@
+//! An app: an OAuth client that acts as its user, such as an MCP client or a web page. And what a user allowed one.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    audience::Resource,
+    clock::Timestamp,
+    epoch::Epoch,
+    ids::{AppId, AuthorizationId, UserId},
+    scope::Scopes,
+    secret::sha256_base64url,
+    table::{Entity, Key},
+};
+
+/// The longest `client_id` that identifies its app as it is, in bytes.
+const LONGEST: usize = 255;
+
+/// What identifies the app of a `client_id`.
+pub fn app_id(client_id: &str) -> AppId {
+    if client_id.len() <= LONGEST {
+        AppId(client_id.to_owned())
+    } else {
+        AppId(format!("sha256:{}", sha256_base64url(client_id.as_bytes())))
+    }
+}
+
+/// How an app became known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AppKind {
+    /// By a Client ID Metadata Document: the host of its address is proven.
+    Document,
+    /// By dynamic registration (RFC 7591): nothing is proven.
+    Dynamic,
+    /// By an admin.
+    Registered,
+}
+
+/// What admins have said of an app: that they registered it, or that it is blocked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct App {
+    pub id: AppId,
+    /// Tokens of a blocked app are refused from the next call on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+}
+
+impl Entity for App {
+    const KIND: &'static str = "app";
+}
+
+/// A host of which an admin blocked all apps.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BlockedHost {
+    pub host: String,
+    pub blocked_at: Timestamp,
+}
+
+impl Entity for BlockedHost {
+    const KIND: &'static str = "blocked host of apps";
+}
+
+/// How long an authorization that is not used lasts.
+pub const IDLE_FOR: Duration = Duration::from_hours(24 * 90);
+/// How long an authorization lasts that is used.
+pub const LASTS: Duration = Duration::from_hours(24 * 365);
+
+/// What a user allowed an app: all of its tokens rest on this. Revoking it deletes the item.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Authorization {
+    pub id: AuthorizationId,
+    pub user_id: UserId,
+    /// How often the user had been deactivated: once they are again, it is good no more.
+    #[serde(default, skip_serializing_if = "Epoch::is_first")]
+    pub user_epoch: Epoch,
+    pub app: AppId,
+    pub app_kind: AppKind,
+    /// What the app calls itself, or the admin calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_name: Option<String>,
+    /// The host that the app is from: that of its document, or of its redirect URI. None of a program on the user's
+    /// computer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_host: Option<String>,
+    pub resource: Resource,
+    pub scope: Scopes,
+    pub created_at: Timestamp,
+    /// When the user last allowed it.
+    pub allowed_at: Timestamp,
+    /// When tokens were last issued for it.
+    pub used_at: Timestamp,
+}
+
+impl Entity for Authorization {
+    const KIND: &'static str = "authorization of an app";
+}
+
+impl Authorization {
+    pub(crate) fn key(&self) -> Key {
+        Key::authorization(self.user_id, self.id)
+    }
+
+    /// When it ends if it is not used any more.
+    pub fn expires_at(&self) -> Timestamp {
+        self.allowed_at.plus(LASTS).min(self.used_at.plus(IDLE_FOR))
+    }
+
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        now < self.expires_at()
+    }
+}
