@@ -9,6 +9,8 @@
 //! | [`request`] | asking, with each kind of credential |
 //! | [`response`] | the answer as a test reads it, and as a snapshot shows it |
 //! | [`issuer`] | issuers of user JWTs, whose keys and failures a test chooses |
+//! | [`identity_provider`] | an OpenID provider by which people sign in |
+//! | [`browser`] | a browser that keeps cookies |
 //! | [`jwt`] | taking tokens apart, and forging them |
 //! | [`upstream`] | an MCP server that remembers what reached it |
 //! | [`mcp`] | MCP as it is written: scripted servers and clients of both eras |
@@ -26,9 +28,11 @@
 )]
 
 pub mod app;
+pub mod browser;
 pub mod client;
 pub mod faults;
 pub mod fixtures;
+pub mod identity_provider;
 pub mod issuer;
 pub mod jwt;
 pub mod mcp;
@@ -41,8 +45,10 @@ pub mod upstream;
 
 pub use self::{
     app::TestApp,
+    browser::Browser,
     client::SigningClient,
     fixtures::{Agent, Server, User},
+    identity_provider::{IdentityProvider, Providers},
     provider::Provider,
     request::TestRequest,
     response::TestResponse,

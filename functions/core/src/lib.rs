@@ -47,6 +47,7 @@ pub mod seed;
 pub mod servers;
 pub mod session_grants;
 pub mod sessions;
+pub mod sign_in;
 pub mod table;
 mod tasks;
 pub mod tokens;
@@ -66,7 +67,10 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 
-pub use self::error::{Error, Result, TokenError};
+pub use self::{
+    error::{Error, Result, TokenError},
+    sign_in::SignInSecrets,
+};
 use deputize_api::path;
 
 use self::{
@@ -103,7 +107,14 @@ pub struct Settings {
     pub shared_grants: SharedGrants,
     /// How long people's sessions in browsers last.
     pub browser_sessions: BrowserSessionTimes,
+    /// How old an issuer's word about a user's groups and role can be, and still count.
+    pub claims_max_age: Duration,
+    /// The secrets with which this service proves itself to the providers by which people sign in.
+    pub sign_in_secrets: SignInSecrets,
 }
+
+/// How old an issuer's claims can be by default.
+pub const CLAIMS_MAX_AGE: Duration = Duration::from_hours(24 * 30);
 
 impl Settings {
     /// The path of the address. Empty if it has none.
@@ -136,7 +147,16 @@ impl Settings {
         let shared_grants = SharedGrants::default();
         let audience = format!("{issuer}{}", path::PROXY);
         let browser_sessions = BrowserSessionTimes::default();
-        Self { audience, allowed_origins, other_origins: Vec::new(), issuer, shared_grants, browser_sessions }
+        Self {
+            audience,
+            allowed_origins,
+            other_origins: Vec::new(),
+            issuer,
+            shared_grants,
+            browser_sessions,
+            claims_max_age: CLAIMS_MAX_AGE,
+            sign_in_secrets: SignInSecrets::default(),
+        }
     }
 }
 

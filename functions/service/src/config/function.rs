@@ -29,6 +29,10 @@ pub struct Needs {
     pub streams: bool,
     /// It creates agent accounts, so it reads the deployment's defaults for them.
     pub accounts: bool,
+    /// It shows or takes browser sessions, so it reads how long they last.
+    pub browser_sessions: bool,
+    /// It signs people in, so it proves itself to the providers.
+    pub sign_in: bool,
 }
 
 impl Function {
@@ -49,12 +53,54 @@ impl Function {
 
     pub fn needs(self) -> Needs {
         match self {
-            Self::Token => Needs { vault: true, upstreams: false, streams: false, accounts: false },
-            Self::Delegations => Needs { vault: false, upstreams: false, streams: false, accounts: false },
-            Self::Grants => Needs { vault: true, upstreams: true, streams: false, accounts: false },
-            Self::Proxy => Needs { vault: true, upstreams: true, streams: true, accounts: false },
-            Self::Admin => Needs { vault: true, upstreams: false, streams: false, accounts: true },
-            Self::Console => Needs { vault: true, upstreams: true, streams: false, accounts: false },
+            Self::Token => Needs {
+                vault: true,
+                upstreams: false,
+                streams: false,
+                accounts: false,
+                browser_sessions: false,
+                sign_in: false,
+            },
+            Self::Delegations => Needs {
+                vault: false,
+                upstreams: false,
+                streams: false,
+                accounts: false,
+                browser_sessions: false,
+                sign_in: false,
+            },
+            Self::Grants => Needs {
+                vault: true,
+                upstreams: true,
+                streams: false,
+                accounts: false,
+                browser_sessions: false,
+                sign_in: false,
+            },
+            Self::Proxy => Needs {
+                vault: true,
+                upstreams: true,
+                streams: true,
+                accounts: false,
+                browser_sessions: false,
+                sign_in: false,
+            },
+            Self::Admin => Needs {
+                vault: true,
+                upstreams: false,
+                streams: false,
+                accounts: true,
+                browser_sessions: true,
+                sign_in: false,
+            },
+            Self::Console => Needs {
+                vault: true,
+                upstreams: true,
+                streams: false,
+                accounts: false,
+                browser_sessions: true,
+                sign_in: true,
+            },
         }
     }
 }

@@ -54,8 +54,14 @@ pub const STREAM_RESPONSES: Variable =
 pub const SESSION_STREAMS: Variable =
     Variable { name: "DEPUTIZE_SESSION_STREAMS", read_by: &[Function::Proxy] };
 
+pub const CLAIMS_MAX_AGE: Variable = of_all("DEPUTIZE_CLAIMS_MAX_AGE_DAYS");
+pub const BROWSER_SESSIONS: Variable =
+    Variable { name: "DEPUTIZE_BROWSER_SESSION_MINUTES", read_by: &[Function::Admin, Function::Console] };
+pub const SIGN_IN_SECRETS: Variable =
+    Variable { name: "DEPUTIZE_SIGN_IN_SECRETS", read_by: &[Function::Console] };
+
 /// All variables.
-pub const ALL: [&Variable; 16] = [
+pub const ALL: [&Variable; 19] = [
     &TABLE,
     &URL,
     &CALLER_ADDRESS,
@@ -70,6 +76,9 @@ pub const ALL: [&Variable; 16] = [
     &PRIVATE_UPSTREAMS,
     &ALLOW_PRIVATE_UPSTREAMS,
     &SHARED_GRANTS,
+    &CLAIMS_MAX_AGE,
+    &BROWSER_SESSIONS,
+    &SIGN_IN_SECRETS,
     &STREAM_RESPONSES,
     &SESSION_STREAMS,
 ];
