@@ -23,7 +23,7 @@ fn in_groups(provider: &IdentityProvider, groups: &'static [&'static str]) {
 async fn is_staff(app: &TestApp, user: &User) -> bool {
     let check = json!({ "user_id": user.id, "server_id": "demo", "tool_name": "t", "arguments": {} });
     let checked = app.post("/api/v1/policies/check").as_user(user).json(&check).await.ok();
-    checked.json()["allowed"] == true
+    checked.json()["decision"] == "permit"
 }
 
 async fn with_staff(app: &TestApp) -> User {
@@ -212,7 +212,7 @@ async fn groups_count_for_the_agent_that_acts_for_the_user() {
     let (app, acme) = one_provider(&gives_both()).await;
     let alice = with_staff(&app).await;
     let upstream = deputize_tests::McpServer::start().await;
-    app.server("tools").at(upstream.url()).await;
+    app.server("tools").at(upstream.open_url()).await;
     app.policy("bots", "permit(principal is Agent, action, resource);").await;
     let bot = app.agent("bot", &alice).await;
     app.delegate(&bot, &alice).await;
