@@ -110,7 +110,7 @@ async fn the_service_proves_itself_by_a_secret_or_a_key_and_shows_neither() {
     let with = async |secret: &str| {
         let secrets = json!({ "id-example-com": secret }).to_string();
         base.signing_in_with(&trusted, &network, |settings| {
-            settings.sign_in_secrets = secrets.parse().unwrap()
+            settings.sign_in_secrets = secrets.parse().unwrap();
         })
         .await
     };
@@ -140,7 +140,7 @@ async fn the_service_proves_itself_by_a_secret_or_a_key_and_shows_neither() {
     let secrets = json!({ "id-example-com": "hunter2" }).to_string();
     let app = base
         .signing_in_with(&trusted_so, &network, |settings| {
-            settings.sign_in_secrets = secrets.parse().unwrap()
+            settings.sign_in_secrets = secrets.parse().unwrap();
         })
         .await;
     assert_eq!(comes_to(&app, &acme).await, "signed in");

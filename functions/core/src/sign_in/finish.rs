@@ -100,7 +100,7 @@ pub async fn finish(
     let (client, assertion) = secrets::client(core, provider_id, sign_in, &metadata)?;
     let (verifier, redirect_uri) = (attempt.verifier(), redirect_uri(&core.settings, provider_id));
     let grant = AuthorizationGrant::Code { code: granted, verifier: &verifier, redirect_uri: &redirect_uri };
-    let assertion = assertion.as_ref().map(|assertion| assertion.expose_secret());
+    let assertion = assertion.as_ref().map(ExposeSecret::expose_secret);
     let asked = TokenRequest { grant, resource: None, scope: None, assertion };
     let asked = Box::pin(ask_for_tokens(&*core.http, &metadata.token_endpoint, &client, asked));
     let id_token = asked.await.map_err(no_tokens)?.id_token;
