@@ -29,7 +29,7 @@ use super::{
     token_response::TokenRequestError,
 };
 use crate::{
-    Core,
+    Core, app_standing,
     audit::{Action, Event, RequestContext},
     error::{Error, Result, UpstreamFailure},
     ids::UserId,
@@ -109,6 +109,11 @@ pub async fn finish(
     let user = found.take::<User>(&user_key)?.filter(|user| user.active);
     let user =
         user.ok_or_else(|| Error::forbidden("The account that began this has been deactivated"))?.value;
+
+    let made_by = connecting.made_by.as_ref();
+    if !app_standing::read(core, [(user.id, made_by)]).await?.of(made_by) {
+        return Err(Error::forbidden("The app that began this may not act for you any more; connect again"));
+    }
 
     // RFC 9207 section 2.4. It comes before anything of the answer is believed or shown, also of an error.
     let registration = found.take::<Registration>(&client_key)?;

@@ -26,7 +26,7 @@ mod keyring;
 mod revoke;
 
 pub use self::{
-    app_token::AppToken,
+    app_token::{AppToken, SignedAppToken, sign as sign_app_token},
     claims::{AgentTokenError, OwnToken, VerifiedToken},
     client::ClientAuth,
     issue::{
