@@ -203,12 +203,9 @@ async fn decide(
         None => None,
         Some(Checked::Invalid(refusal)) => return Err(refusal.into()),
         Some(Checked::Valid(PresentedActor::App(token))) => {
-            event.user_id = Some(token.user);
-            event.client_id = Some(token.app.clone());
-            token
-                .check_standing(core, &found, control.version_of_keys())
-                .await
-                .map_err(|error| no_standing(users, error))?;
+            (event.user_id, event.client_id) = (Some(token.user), Some(token.app.clone()));
+            let standing = token.check_standing(core, &found, control.version_of_keys()).await;
+            standing.map_err(|error| no_standing(users, error))?;
             let (delegation, user) = delegation(core, client.agent(), token.user, guess, &mut found).await?;
             Some((delegation.value, user.epoch))
         }
@@ -498,7 +495,7 @@ async fn read_apps(
 ) -> Result<Checked<PresentedActor, TokenError>> {
     Ok(match core.verify_token(token.expose_secret()).await? {
         Checked::Valid(OwnToken::App(token)) => match token.require_for_management() {
-            Ok(()) => Checked::Valid(PresentedActor::App(Box::new(token))),
+            Ok(()) => Checked::Valid(PresentedActor::App(token)),
             Err(why) => Checked::Invalid(actor_refused(parameter, why)),
         },
         // It says one thing to a reader of its claims before its signature is checked, and another after.
@@ -513,7 +510,7 @@ async fn read_apps(
 enum PresentedActor {
     Lookup(UserLookup),
     /// By an app that the user allowed to manage things for them.
-    App(Box<AppToken>),
+    App(AppToken),
 }
 
 impl PresentedActor {
