@@ -72,6 +72,7 @@ use deputize_api::path;
 
 use self::{
     agents::SharedGrants,
+    browser_sessions::BrowserSessionTimes,
     checked::Checked,
     clock::{Clock, Random},
     control::{Control, Digest, Version},
@@ -101,6 +102,8 @@ pub struct Settings {
     pub(crate) other_origins: Vec<String>,
     /// The `shared_grants` of agent accounts that are created without it.
     pub shared_grants: SharedGrants,
+    /// How long people's sessions in browsers last.
+    pub browser_sessions: BrowserSessionTimes,
 }
 
 impl Settings {
@@ -133,7 +136,8 @@ impl Settings {
         let allowed_origins = Self::own_origin(&issuer);
         let shared_grants = SharedGrants::default();
         let audience = format!("{issuer}{}", path::PROXY);
-        Self { audience, allowed_origins, other_origins: Vec::new(), issuer, shared_grants }
+        let browser_sessions = BrowserSessionTimes::default();
+        Self { audience, allowed_origins, other_origins: Vec::new(), issuer, shared_grants, browser_sessions }
     }
 }
 
