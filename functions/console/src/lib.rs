@@ -4,8 +4,10 @@
 //! | --- | --- |
 //! | `page` | what a page looks like, and the headers that it is sent with |
 //! | `browser` | who sits at the browser, and whether a page of ours sent a form |
+//! | `connect` | connecting to an MCP server |
 
 mod browser;
+mod connect;
 mod page;
 
 use std::sync::Arc;
@@ -17,7 +19,10 @@ use deputize_service::{ApiError, routes::Routes};
 
 /// The function's routes. Put the edge around them: [`deputize_service::edge::around`].
 pub fn router(core: Arc<Core>) -> Routes {
-    Routes::new().route(path::STYLE, get(asset)).with_state(core)
+    Routes::new()
+        .route(path::STYLE, get(asset))
+        .route(path::CONNECT_PAGE, get(connect::ask).post(connect::begin))
+        .with_state(core)
 }
 
 async fn asset(Path(name): Path<String>) -> impl IntoResponse {

@@ -97,7 +97,7 @@ impl Readers {
     fn of(path: &str) -> Self {
         match path {
             path::CALLBACK | path::HOME | path::SIGN_OUT => Self::Nobody,
-            page if page.starts_with(path::SIGN_IN) => Self::Nobody,
+            page if page.starts_with(path::SIGN_IN) || page.starts_with(CONNECT_PAGES) => Self::Nobody,
             path::OPENAPI | path::CLIENT_METADATA => Self::Everybody,
             document if document.starts_with(path::WELL_KNOWN) => Self::Everybody,
             endpoint if is_mcp(endpoint) => Self::AnyPage,
@@ -105,6 +105,9 @@ impl Readers {
         }
     }
 }
+
+/// The pages on which people connect to servers begin so.
+const CONNECT_PAGES: &str = "/connect/";
 
 /// Whether a path is that of a server's MCP endpoint, whether or not there is such a server.
 fn is_mcp(path: &str) -> bool {
