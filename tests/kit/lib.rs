@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | [`app`] | [`TestApp`]: the deployed routes on an embedded store, with a clock that a test moves |
 //! | [`fixtures`] | who and what is in a test: users, agent accounts, servers, delegations, policies |
-//! | [`apps`] | apps that users allowed to act as them, and their tokens |
+//! | [`allowed_apps`] | apps that users allowed to act as them, and their tokens |
 //! | [`client`] | a client that proves itself by signing |
 //! | [`request`] | asking, with each kind of credential |
 //! | [`response`] | the answer as a test reads it, and as a snapshot shows it |
@@ -26,8 +26,8 @@
     reason = "a test's helpers fail by panicking"
 )]
 
+pub mod allowed_apps;
 pub mod app;
-pub mod apps;
 pub mod client;
 pub mod faults;
 pub mod fixtures;
@@ -42,8 +42,8 @@ pub mod table;
 pub mod upstream;
 
 pub use self::{
+    allowed_apps::AllowedApp,
     app::TestApp,
-    apps::AllowedApp,
     client::SigningClient,
     fixtures::{Agent, Server, User},
     provider::Provider,

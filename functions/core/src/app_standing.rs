@@ -10,10 +10,10 @@ use crate::{
     Core,
     checked::Checked,
     clock::Timestamp,
-    entities::app::{App, AppKind, Authorization, BlockedHost, MadeByApp},
+    entities::app::{App, AppKind, Authorization, MadeByApp},
     epoch::Epoch,
     error::Result,
-    ids::{AppId, AuthorizationId, UserId},
+    ids::UserId,
     table::{Found, Key},
     users::User,
 };
@@ -23,33 +23,20 @@ use crate::{
 pub(crate) enum AppEnded {
     #[error("The user's authorization of the app is revoked or has expired")]
     Authorization,
-    #[error("The app is not registered any more")]
-    Unregistered,
-    #[error("An admin has blocked the app")]
-    Blocked,
+    /// An admin will not have it.
+    #[error("{0}")]
+    Refused(&'static str),
     #[error("The user was deactivated after they allowed the app")]
     UserWasDeactivated,
 }
 
-/// Refuses an app that an admin blocked, or no longer registers. This is the only place that decides it.
-pub(crate) fn require_allowed(
-    found: &Found,
-    app: &AppId,
-    kind: AppKind,
-    host: Option<&str>,
-) -> Result<Result<(), AppEnded>> {
-    let known = found.get::<App>(&Key::app(app))?;
+/// Why an app may not act at all, by what admins said of it. This is the only place that decides it.
+pub(crate) fn refusal_of(known: Option<&App>, host_is_blocked: bool, kind: AppKind) -> Option<&'static str> {
     if kind == AppKind::Registered && known.is_none() {
-        return Ok(Err(AppEnded::Unregistered));
+        return Some("The app is not registered any more");
     }
-    let host_is_blocked = match host {
-        None => false,
-        Some(host) => found.get::<BlockedHost>(&Key::app_host(host))?.is_some(),
-    };
-    if host_is_blocked || known.is_some_and(|known| known.blocked_at.is_some()) {
-        return Ok(Err(AppEnded::Blocked));
-    }
-    Ok(Ok(()))
+    let is_blocked = host_is_blocked || known.is_some_and(|known| known.blocked_at.is_some());
+    is_blocked.then_some("An admin has blocked the app")
 }
 
 /// The authorization on which an app acts for its user, or acted when it made something, if it is still good. `epoch` is
@@ -65,8 +52,10 @@ pub(crate) fn standing(
     let authorization =
         authorization.filter(|authorization| authorization.app == app.app && authorization.is_live(now));
     let Some(authorization) = authorization else { return Ok(Checked::Invalid(AppEnded::Authorization)) };
-    if let Err(ended) = require_allowed(found, &app.app, authorization.app_kind, app.app_host.as_deref())? {
-        return Ok(Checked::Invalid(ended));
+    let known = found.get::<App>(&Key::app(&app.app))?;
+    let host_is_blocked = app.app_host.as_deref().is_some_and(|host| found.contains(&Key::app_host(host)));
+    if let Some(why) = refusal_of(known.as_deref(), host_is_blocked, authorization.app_kind) {
+        return Ok(Checked::Invalid(AppEnded::Refused(why)));
     }
     if authorization.user_epoch != epoch {
         return Ok(Checked::Invalid(AppEnded::UserWasDeactivated));
@@ -76,11 +65,11 @@ pub(crate) fn standing(
 
 /// Of what apps made, what still stands. What no app made stands by itself.
 #[derive(Debug, Default)]
-pub(crate) struct Standing(HashSet<AuthorizationId>);
+pub(crate) struct Standing(HashSet<MadeByApp>);
 
 impl Standing {
     pub(crate) fn of(&self, made_by: Option<&MadeByApp>) -> bool {
-        made_by.is_none_or(|app| self.0.contains(&app.authorization_id))
+        made_by.is_none_or(|app| self.0.contains(app))
     }
 }
 
@@ -104,7 +93,7 @@ pub(crate) async fn read<'a>(
         for (id, app) in made {
             let Some(user) = found.get::<User>(&Key::user(*id))? else { continue };
             if self::standing(&found, app, *id, user.epoch, core.clock.now())?.as_valid().is_some() {
-                standing.insert(app.authorization_id);
+                standing.insert((*app).clone());
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use deputize_core::{delegations::NewDelegation, tokens::Resource};
-use deputize_tests::{AllowedApp, TestRequest, apps::CLIENT_ID, jwt::claims};
+use deputize_tests::{AllowedApp, TestRequest, allowed_apps::CLIENT_ID, jwt::claims};
 use http::Method;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ async fn a_token_for_calling_tools_manages_nothing_and_so_does_one_without_the_s
         (Resource::Server("demo".parse().unwrap()), "manage"),
         (Resource::Management, "offline_access"),
     ] {
-        let token = app.allow(&bob, CLIENT_ID, resource, scope).await.token;
+        let token = app.allow_app(&bob, CLIENT_ID, resource, scope).await.token;
         let answer = app.get("/api/v1/me").bearer(&token).await;
         told.push(format!("{}\n  {}", answer.refusal(), answer.header("www-authenticate").unwrap()));
     }
@@ -67,20 +67,20 @@ async fn an_app_of_an_admin_has_none_of_an_admins_powers() {
     let token = app.allow_management(&alice).await.token;
     let before = app.contents();
     let (users, agents) = ("/api/v1/users", "/api/v1/agent-accounts");
-    let (bob_id, bobs_id) = (bob.id, bobs.id);
+    let (owner, account) = (bob.id, bobs.id);
     let asks: Vec<(Method, String, Value)> = vec![
         (Method::GET, users.into(), json!(null)),
         (Method::POST, users.into(), json!({ "email": "new@example.com" })),
-        (Method::GET, format!("{users}/{bob_id}"), json!(null)),
-        (Method::PATCH, format!("{users}/{bob_id}"), json!({ "active": false })),
+        (Method::GET, format!("{users}/{owner}"), json!(null)),
+        (Method::PATCH, format!("{users}/{owner}"), json!({ "active": false })),
         (Method::PATCH, format!("{users}/{}", alice.id), json!({ "name": "A" })),
-        (Method::GET, format!("{users}/{bob_id}/api-keys"), json!(null)),
+        (Method::GET, format!("{users}/{owner}/api-keys"), json!(null)),
         (Method::POST, agents.into(), json!({ "name": "New" })),
-        (Method::PATCH, format!("{agents}/{bobs_id}"), json!({ "name": "B" })),
-        (Method::PATCH, format!("{agents}/{bobs_id}"), json!({ "groups": [] })),
-        (Method::GET, format!("{agents}/{bobs_id}/secrets"), json!(null)),
-        (Method::GET, format!("{agents}/{bobs_id}/keys"), json!(null)),
-        (Method::GET, format!("{agents}/{bobs_id}/delegations?delegator_user_id={bob_id}"), json!(null)),
+        (Method::PATCH, format!("{agents}/{account}"), json!({ "name": "B" })),
+        (Method::PATCH, format!("{agents}/{account}"), json!({ "groups": [] })),
+        (Method::GET, format!("{agents}/{account}/secrets"), json!(null)),
+        (Method::GET, format!("{agents}/{account}/keys"), json!(null)),
+        (Method::GET, format!("{agents}/{account}/delegations?delegator_user_id={owner}"), json!(null)),
         (Method::DELETE, format!("/api/v1/delegations/{delegation}"), json!(null)),
         (Method::GET, "/api/v1/policies".into(), json!(null)),
         (
@@ -91,7 +91,7 @@ async fn an_app_of_an_admin_has_none_of_an_admins_powers() {
         (
             Method::POST,
             "/api/v1/policies/check".into(),
-            json!({ "user_id": bob_id, "server_id": "demo", "tool_name": "t" }),
+            json!({ "user_id": owner, "server_id": "demo", "tool_name": "t" }),
         ),
         (
             Method::POST,
@@ -99,7 +99,7 @@ async fn an_app_of_an_admin_has_none_of_an_admins_powers() {
             json!({ "name": "S", "url": "https://s.example.com", "auth": "none" }),
         ),
         (Method::POST, "/api/v1/servers/probe".into(), json!({ "url": "https://s.example.com" })),
-        (Method::GET, format!("/api/v1/audit-events?user_id={bob_id}"), json!(null)),
+        (Method::GET, format!("/api/v1/audit-events?user_id={owner}"), json!(null)),
         (Method::GET, "/api/v1/audit-events/feed".into(), json!(null)),
         (Method::POST, "/api/v1/signing-keys".into(), json!(null)),
         (Method::DELETE, "/api/v1/signing-keys/x".into(), json!(null)),
@@ -184,8 +184,8 @@ async fn end(app: &deputize_tests::TestApp, allowed: &AllowedApp, admin: &deputi
     match how {
         "revoked" => app.disallow(allowed),
         "expired" => app.pass(Duration::from_hours(24 * 90)),
-        "app blocked" => app.block_app(allowed).await,
-        "host blocked" => app.block_host("client.example").await,
+        "app blocked" => app.block_allowed(allowed).await,
+        "host blocked" => app.block_apps_of("client.example").await,
         _ => {
             let path = format!("/api/v1/users/{}", allowed.authorization.user_id);
             for active in [false, true] {

@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use deputize_core::{table::Key, tokens::Resource};
 use deputize_tests::{
     Server, TestApp, TestRequest, TestResponse, User,
-    apps::CLIENT_ID,
+    allowed_apps::CLIENT_ID,
     mcp::{ProtocolEra, ScriptedServer, request},
 };
 use http::{StatusCode, header};
@@ -342,7 +342,7 @@ async fn a_scope_that_the_server_asks_for_leads_to_the_page_with_that_scope() {
     chat.provider.script().posting_needs = Some("chat:write");
     let app = &chat.scenario.app;
     chat.connect(&chat.scenario.bob).await;
-    let token = app.allow(&chat.scenario.bob, CLIENT_ID, Resource::Proxy, "tools:call").await.token;
+    let token = app.allow_app(&chat.scenario.bob, CLIENT_ID, Resource::Proxy, "tools:call").await.token;
     let fields = r#""name":"post_message","arguments":{"channel":"general","text":"hello"}"#;
     let ask = |capabilities: &str| {
         let params = format!(

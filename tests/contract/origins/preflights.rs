@@ -75,7 +75,7 @@ async fn a_preflight_does_not_tell_which_paths_there_are() {
     app.server("demo").await;
     // At the MCP endpoint any page may ask, whether or not there is such a server.
     let mcp = ["/api/v1/proxy/demo/mcp", "/api/v1/proxy/none/mcp", "/api/v1/proxy/no.ne/mcp/"];
-    let others = ["/api/v1/proxy/demo/tools", "/api/v1/users/x", "/api/v1/nothing", "/"];
+    let others = ["/api/v1/proxy/demo/tools", "/api/v1/users/x", "/api/v1/nothing", "/nothing"];
     let cases = [PAGE, "https://evil.example.com"].map(|origin| [(origin, &mcp[..]), (origin, &others[..])]);
     for (origin, paths) in cases.into_iter().flatten() {
         let mut answers = Vec::new();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use deputize_core::{table::Key, tokens::Resource};
 use deputize_tests::{
     AllowedApp, TestApp, TestRequest, TestResponse,
-    apps::CLIENT_ID,
+    allowed_apps::CLIENT_ID,
     jwt::{claims, with_claims},
 };
 use insta::assert_snapshot;
@@ -77,7 +77,7 @@ async fn a_token_is_good_at_its_resource_only_and_with_the_scope_to_call() {
     let it = Permitted::set().await;
     let (app, bob) = (it.app(), it.bob());
     let allow =
-        async |resource: Resource, scope: &str| app.allow(bob, CLIENT_ID, resource, scope).await.token;
+        async |resource: Resource, scope: &str| app.allow_app(bob, CLIENT_ID, resource, scope).await.token;
     call(app, &allow(server("demo"), "tools:call").await).await.ok();
     let mut lines = Vec::new();
     for (what, token) in [
@@ -106,7 +106,7 @@ async fn a_token_is_good_at_its_resource_only_and_with_the_scope_to_call() {
 #[tokio::test]
 async fn what_refuses_a_token_for_its_scope_is_an_answer_of_rfc_6750_and_is_in_the_trail() {
     let it = Permitted::set().await;
-    let token = it.app().allow(it.bob(), CLIENT_ID, Resource::Proxy, "offline_access").await.token;
+    let token = it.app().allow_app(it.bob(), CLIENT_ID, Resource::Proxy, "offline_access").await.token;
     let answer = call(it.app(), &token).await;
     assert_snapshot!(answer, @r#"
     403 Forbidden
@@ -146,8 +146,8 @@ async fn a_token_ends_with_all_that_it_rests_on_and_the_client_is_sent_to_sign_i
         let mut token = allowed.token.clone();
         match what {
             "authorization" => app.disallow(&allowed),
-            "app" => app.block_app(&allowed).await,
-            "host" => app.block_host("client.example").await,
+            "app" => app.block_allowed(&allowed).await,
+            "host" => app.block_apps_of("client.example").await,
             "user" => set_active(&it, false).await,
             "deactivation" => {
                 set_active(&it, false).await;
@@ -203,7 +203,7 @@ async fn a_registered_app_that_is_not_registered_any_more_is_refused() {
 #[tokio::test]
 async fn a_token_that_was_changed_or_forged_proves_nobody() {
     let it = Permitted::set().await;
-    let allowed = it.app().allow(it.bob(), CLIENT_ID, server("other"), "tools:call").await;
+    let allowed = it.app().allow_app(it.bob(), CLIENT_ID, server("other"), "tools:call").await;
     for (field, value) in [
         ("aud", json!("https://deputize.test/api/v1/proxy")),
         ("sub", json!(it.scenario.alice.id)),
@@ -227,7 +227,7 @@ async fn one_users_authorization_serves_no_other_user() {
     assert_snapshot!(call(app, &carols).await.refusal(), @"401 The user's authorization of the app is revoked or has expired");
     authorization.user_id = bob.id;
     authorization.app =
-        app.allow(bob, "https://other.example/app.json", Resource::Proxy, "").await.authorization.app;
+        app.allow_app(bob, "https://other.example/app.json", Resource::Proxy, "").await.authorization.app;
     let others = app.app_token(&authorization, "tools:call").await;
     assert_snapshot!(call(app, &others).await.refusal(), @"401 The user's authorization of the app is revoked or has expired");
 }
@@ -238,7 +238,7 @@ async fn the_trail_is_listed_by_app_within_a_users_events() {
     let (app, bob, alice) = (it.app(), it.bob(), &it.scenario.alice);
     let long = format!("https://long.example/{}", "a".repeat(400));
     for client_id in [CLIENT_ID, &long] {
-        let token = app.allow(bob, client_id, Resource::Proxy, "tools:call").await.token;
+        let token = app.allow_app(bob, client_id, Resource::Proxy, "tools:call").await.token;
         app.pass(Duration::from_secs(1));
         call(app, &token).await.ok();
     }
@@ -264,7 +264,7 @@ async fn an_mcp_session_of_one_app_is_not_continued_by_another_nor_by_its_user()
     let (app, bob) = (it.app(), &it.scenario.bob);
     let [one, other] = [
         app.allow_tools(bob).await.token,
-        app.allow(bob, "https://other.example/app.json", Resource::Proxy, "tools:call").await.token,
+        app.allow_app(bob, "https://other.example/app.json", Resource::Proxy, "tools:call").await.token,
     ];
     let session = app.initialize("old").bearer(&one).await.ok().session();
     let list = |ask: TestRequest| ask.in_session(&session);

@@ -3,7 +3,7 @@
 use deputize_core::tokens::Resource;
 use deputize_tests::{
     AllowedApp, TestRequest,
-    apps::CLIENT_ID,
+    allowed_apps::CLIENT_ID,
     jwt::{claims, with_claims},
     request::ACCESS_TOKEN,
 };
@@ -53,7 +53,7 @@ async fn a_token_for_calling_tools_does_not() {
         (Resource::Server("demo".parse().unwrap()), "tools:call manage"),
         (Resource::Management, "offline_access"),
     ] {
-        let token = it.app.allow(&it.bob, CLIENT_ID, resource, scope).await.token;
+        let token = it.app.allow_app(&it.bob, CLIENT_ID, resource, scope).await.token;
         for ask in each_way(&it, &token).await {
             told.push(ask.await.refusal());
         }
@@ -80,7 +80,7 @@ async fn its_standing_is_checked_as_at_a_call() {
         let mut token = allowed.token.clone();
         match what {
             "revoked" => app.disallow(&allowed),
-            "blocked" => app.block_host("client.example").await,
+            "blocked" => app.block_apps_of("client.example").await,
             "expired" => app.pass(std::time::Duration::from_secs(3_600)),
             "deactivated" => {
                 let path = format!("/api/v1/users/{}", it.bob.id);

@@ -287,7 +287,8 @@ impl CodeExchange {
 
 fn event(context: &TaskContext, request: &RequestContext, connecting: &PendingConnection) -> Result<Event> {
     let event = Event::of(&context.clock, &context.random, request, Action::ConnectionCreate)?;
-    let event = Event { user_id: Some(connecting.user_id), ..event };
+    let client_id = connecting.made_by.as_ref().map(|made_by| made_by.app.clone());
+    let event = Event { user_id: Some(connecting.user_id), client_id, ..event };
     Ok(event.server(connecting.server_id.clone()).about("connection", &connecting.server_id))
 }
 

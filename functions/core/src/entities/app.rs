@@ -65,7 +65,7 @@ impl Entity for BlockedHost {
 
 /// The app that made something for its user. What it made ends with the user's authorization of it, so that no app
 /// outlives its own revocation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MadeByApp {
     pub authorization_id: AuthorizationId,
     pub app: AppId,

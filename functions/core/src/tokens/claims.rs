@@ -27,11 +27,7 @@ use deputize_api::reason::Reason;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use uuid::Uuid;
 
-use super::{
-    TYPE,
-    app_token::{self, AppToken},
-    keyring::Keyring,
-};
+use super::{TYPE, keyring::Keyring};
 use crate::{
     Settings,
     agents::ClientCredential,
@@ -207,13 +203,13 @@ impl AgentTokenError {
 const LEEWAY: i64 = 5;
 
 /// A token of ours whose signature is right. What it says is read by its kind.
-struct SignedClaims {
-    kid: String,
-    json: Vec<u8>,
+pub(super) struct SignedClaims {
+    pub kid: String,
+    pub json: Vec<u8>,
 }
 
 /// Checks header and signature. The signature is checked first: no unsigned claim has an effect.
-fn signed(keyring: &Keyring, token: &str) -> Result<SignedClaims, AgentTokenError> {
+pub(super) fn signed(keyring: &Keyring, token: &str) -> Result<SignedClaims, AgentTokenError> {
     let mut parts = token.split('.');
     let (Some(header), Some(claims), Some(sig), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -232,40 +228,6 @@ fn signed(keyring: &Keyring, token: &str) -> Result<SignedClaims, AgentTokenErro
         .verify(message.as_bytes(), &decode(sig)?)
         .map_err(|_| AgentTokenError::BadSignature)?;
     Ok(SignedClaims { kid, json: decode(claims)? })
-}
-
-/// A token of ours, by its kind.
-#[derive(Clone, Debug)]
-pub enum OwnToken {
-    /// An agent's, for itself or for a user.
-    Agent(VerifiedToken),
-    /// An app's, which acts as its user.
-    App(AppToken),
-}
-
-impl OwnToken {
-    /// An agent's token. An app's is refused.
-    pub(crate) fn agents(self) -> Result<VerifiedToken, AgentTokenError> {
-        match self {
-            Self::Agent(token) => Ok(token),
-            Self::App(_) => Err(AgentTokenError::NotAgentToken),
-        }
-    }
-}
-
-/// Decodes a token and checks everything that needs no table. It may have expired at most `late_by` ago.
-pub(crate) fn verify(
-    keyring: &Keyring,
-    token: &str,
-    settings: &Settings,
-    now: Timestamp,
-    late_by: Duration,
-) -> Result<OwnToken, AgentTokenError> {
-    let SignedClaims { kid, json } = signed(keyring, token)?;
-    if app_token::is_one(&json) {
-        return app_token::read(kid, &json, settings, now, late_by).map(OwnToken::App);
-    }
-    read(kid, &json, settings, now, late_by).map(OwnToken::Agent)
 }
 
 /// Requires our issuer, and that a token is good now. It may have expired at most `late_by` ago.
@@ -288,7 +250,8 @@ pub(super) fn check_times(
     Ok(())
 }
 
-fn read(
+/// Reads what an agent's token says whose signature is right.
+pub(super) fn read(
     kid: String,
     json: &[u8],
     settings: &Settings,

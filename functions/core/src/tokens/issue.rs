@@ -32,9 +32,10 @@ use super::{
     ClientAuth, LIFETIME, SCOPE,
     app_token::AppToken,
     assertion::{AssertionUse, commit, denied, store},
-    claims::{ActorClaim, ClaimedKind, Claims, OwnToken, VerifiedToken, claims_to_be},
+    claims::{ActorClaim, ClaimedKind, Claims, VerifiedToken, claims_to_be},
     client::{self, PresentedClient, ProvenClient},
     keyring::Keyring,
+    own::OwnToken,
 };
 use crate::{
     Core,

@@ -442,7 +442,7 @@ async fn tell(
         Kind::Notification { method } => method.chars().take(200).collect(),
         _ => "response".to_owned(),
     };
-    let admitted = call.admitted(presented, &what, Done::MessageTaken).await?;
+    let admitted = Box::pin(call.admitted(presented, &what, Done::MessageTaken)).await?;
     Box::pin(session_messages::tell(admitted, &call, incoming)).await
 }
 

@@ -33,7 +33,13 @@ impl AllowedApp {
 
 impl TestApp {
     /// `user` allows an app to use a resource. The app is known by its document, unless its id is no address.
-    pub async fn allow(&self, user: &User, client_id: &str, resource: Resource, scope: &str) -> AllowedApp {
+    pub async fn allow_app(
+        &self,
+        user: &User,
+        client_id: &str,
+        resource: Resource,
+        scope: &str,
+    ) -> AllowedApp {
         let now = self.now();
         let host = client_id.strip_prefix("https://").and_then(|rest| rest.split('/').next());
         let authorization = Authorization {
@@ -62,17 +68,17 @@ impl TestApp {
 
     /// `user` allows an MCP client to call the tools of all servers.
     pub async fn allow_tools(&self, user: &User) -> AllowedApp {
-        self.allow(user, CLIENT_ID, Resource::Proxy, "tools:call").await
+        self.allow_app(user, CLIENT_ID, Resource::Proxy, "tools:call").await
     }
 
     /// `user` allows an app to manage things for them.
     pub async fn allow_management(&self, user: &User) -> AllowedApp {
-        self.allow(user, CLIENT_ID, Resource::Management, "manage").await
+        self.allow_app(user, CLIENT_ID, Resource::Management, "manage").await
     }
 
     /// `user` allows an app that an admin registered.
     pub async fn allow_registered(&self, user: &User, resource: Resource, scope: &str) -> AllowedApp {
-        let mut allowed = self.allow(user, "registered", resource, scope).await;
+        let mut allowed = self.allow_app(user, "registered", resource, scope).await;
         let created_at = self.now();
         let app = App { id: allowed.authorization.app.clone(), blocked_at: None, created_at };
         self.put_entity(Key::app(&app.id), &app).await;
@@ -100,14 +106,14 @@ impl TestApp {
     }
 
     /// An admin blocks an app.
-    pub async fn block_app(&self, allowed: &AllowedApp) {
+    pub async fn block_allowed(&self, allowed: &AllowedApp) {
         let app = &allowed.authorization.app;
         let (blocked_at, created_at) = (Some(self.now()), self.now());
         self.put_entity(Key::app(app), &App { id: app.clone(), blocked_at, created_at }).await;
     }
 
     /// An admin blocks all apps of a host.
-    pub async fn block_host(&self, host: &str) {
+    pub async fn block_apps_of(&self, host: &str) {
         let blocked = BlockedHost { host: host.to_owned(), blocked_at: self.now() };
         self.put_entity(Key::app_host(host), &blocked).await;
     }
