@@ -160,6 +160,7 @@ async fn a_call_to_an_open_server_costs_one_read_and_its_event_for_every_kind_of
         it.app().obo(it.bot(), it.bob()).await,
         it.bob().api_key.clone(),
         it.app().login.token("bob"),
+        it.app().allow_tools(it.bob()).await.token,
     ];
     for token in &tokens {
         let ask = || it.app().call("demo", "list_repos", &json!({ "org": "acme" })).bearer(token);
@@ -190,6 +191,50 @@ async fn a_call_with_credentials_costs_the_same_in_each_case() {
     assert_eq!(cost(&for_bob).await, READ_AND_EVENT, "the user's own grant");
     assert_eq!(cost(&bob.api_key).await, READ_AND_EVENT, "the user's own session, by key");
     assert_eq!(cost(&app.login.token("bob")).await, READ_AND_EVENT, "the user's own session, by token");
+    let by_app = app.allow_tools(bob).await.token;
+    assert_eq!(cost(&by_app).await, READ_AND_EVENT, "the user's own session, by an app");
+}
+
+#[tokio::test]
+async fn what_an_app_made_costs_no_more_but_for_its_grants_and_for_a_token() {
+    let it = Connected::set().await;
+    let (app, bot, carol) = (it.app(), &it.scenario.bot, &it.scenario.carol);
+    app.permit_everything().await;
+    let mcp = deputize_tests::McpServer::start().await;
+    app.server("demo").at(mcp.open_url()).await;
+    app.server("chat2").oauth().at(mcp.oauth_url()).await;
+    app.connect(carol, &deputize_tests::Server { id: "chat2".parse().unwrap() }).await;
+    let manage = app.allow_management(carol).await.token;
+    let account = format!("/api/v1/agent-accounts/{}", bot.id);
+    app.post(format!("{account}/delegations")).bearer(&manage).json(&json!({})).await.ok();
+    let obo = app.obo(bot, carol).await;
+    let call = |server: &str, tool: &str| app.call(server, tool, &json!({ "org": "acme" })).bearer(&obo);
+    assert_eq!(steady(app, || call("demo", "list_repos")).await, READ_AND_EVENT);
+    let body = json!({ "server_id": "chat2" });
+    app.post(format!("{account}/session-grants")).bearer(&manage).json(&body).await.ok();
+    let and_one_more: &[(&str, u64)] = &[("BatchGetItem", 2), ("BatchWriteItem", 1)];
+    assert_eq!(steady(app, || call("chat2", "list_channels")).await, and_one_more);
+    let id = carol.id.to_string();
+    let token = || app.token_for(bot, &[("actor_token", &*id), ("actor_token_type", USER_ID)]);
+    assert_eq!(steady(app, token).await, and_one_more);
+    let by_app = || app.token_for(bot, &[("actor_token", &*manage), ("actor_token_type", ACCESS_TOKEN)]);
+    assert_eq!(steady(app, by_app).await, and_one_more);
+}
+
+#[tokio::test]
+async fn an_apps_token_as_actor_costs_one_read_and_the_event() {
+    let Scenario { app, bob, bot, .. } = Scenario::start().await;
+    let manage = app.allow_management(&bob).await.token;
+    let ask = || app.token_for(&bot, &[("actor_token", &*manage), ("actor_token_type", ACCESS_TOKEN)]);
+    assert_eq!(steady(&app, ask).await, READ_AND_EVENT);
+}
+
+#[tokio::test]
+async fn a_management_request_of_an_app_costs_one_read() {
+    let Scenario { app, bob, .. } = Scenario::start().await;
+    let manage = app.allow_management(&bob).await.token;
+    let cost = steady(&app, || app.get("/api/v1/me").bearer(&manage)).await;
+    assert_eq!(cost, [("BatchGetItem", 1)]);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`app`] | [`TestApp`]: the deployed routes on an embedded store, with a clock that a test moves |
 //! | [`fixtures`] | who and what is in a test: users, agent accounts, servers, delegations, policies |
+//! | [`allowed_apps`] | apps that users allowed to act as them, and their tokens |
 //! | [`client`] | a client that proves itself by signing |
 //! | [`request`] | asking, with each kind of credential |
 //! | [`response`] | the answer as a test reads it, and as a snapshot shows it |
@@ -27,6 +28,7 @@
     reason = "a test's helpers fail by panicking"
 )]
 
+pub mod allowed_apps;
 pub mod app;
 pub mod browser;
 pub mod client;
@@ -44,6 +46,7 @@ pub mod table;
 pub mod upstream;
 
 pub use self::{
+    allowed_apps::AllowedApp,
     app::TestApp,
     browser::Browser,
     client::SigningClient,

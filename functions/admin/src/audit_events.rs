@@ -6,9 +6,10 @@ use axum::extract::State;
 use deputize_api::path;
 use deputize_core::{
     Core,
+    apps::app_id,
     audit::{self, Action},
     clock::Timestamp,
-    ids::{AgentAccountId, EventId, GrantId, ServerId, UserId},
+    ids::{AgentAccountId, AppId, EventId, GrantId, ServerId, UserId},
     paging::PageRequest,
     trail::{self, Filter},
 };
@@ -51,6 +52,9 @@ struct AuditEvent {
     user_id: Option<UserId>,
     #[schema(value_type = Option<String>, required)]
     server_id: Option<ServerId>,
+    /// The app that acted as the user: its `client_id`, or `sha256:` and the digest of a long one.
+    #[schema(value_type = Option<String>, required)]
+    client_id: Option<AppId>,
     /// The credential that was used: its kind and id, never the credential itself.
     #[schema(required)]
     credential: Option<String>,
@@ -121,6 +125,7 @@ impl From<audit::Event> for AuditEvent {
             agent_account_id: event.agent_account_id,
             user_id: event.user_id,
             server_id: event.server_id,
+            client_id: event.client_id,
             credential: event.credential,
             token_id: event.token_id,
             subject: event.subject,
@@ -148,6 +153,9 @@ struct ListFilter {
     user_id: Option<UserId>,
     #[param(value_type = Option<String>, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$")]
     server_id: Option<ServerId>,
+    /// The `client_id` of the app that acted as the user. Beside an agent account, a user or a server.
+    #[param(min_length = 1, max_length = 2_000)]
+    client_id: Option<String>,
     /// The first moment. 31 days before `to` if left out.
     #[param(value_type = Option<String>, format = DateTime)]
     from: Option<Timestamp>,
@@ -158,8 +166,9 @@ struct ListFilter {
 
 impl From<ListFilter> for Filter {
     fn from(filter: ListFilter) -> Self {
-        let ListFilter { agent_account_id, user_id, server_id, from, to } = filter;
-        Self { agent_account_id, user_id, server_id, from, to }
+        let ListFilter { agent_account_id, user_id, server_id, client_id, from, to } = filter;
+        let client_id = client_id.as_deref().map(app_id);
+        Self { agent_account_id, user_id, server_id, client_id, from, to }
     }
 }
 

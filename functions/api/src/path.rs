@@ -25,6 +25,8 @@ pub const SESSION_GRANT: &str = "/api/v1/session-grants/{session_grant_id}";
 
 pub const CONNECT: &str = "/api/v1/servers/{server_id}/connect";
 pub const CONNECTION: &str = "/api/v1/servers/{server_id}/connection";
+/// The page on which a person connects to a server. Beside the id, its query can name a `scope`.
+pub const CONNECT_PAGE: &str = "/connect/{server_id}";
 /// Where authorization servers send browsers back to.
 pub const CALLBACK: &str = "/api/v1/oauth/callback";
 /// This service as an OAuth client: its Client ID Metadata Document.

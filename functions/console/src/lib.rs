@@ -7,8 +7,10 @@
 //! | `home` | the first page |
 //! | `sign_in` | to an OpenID provider and back |
 //! | `sign_out` | the end of a session |
+//! | `connect` | connecting to an MCP server |
 
 mod browser;
+mod connect;
 mod home;
 mod page;
 mod sign_in;
@@ -34,6 +36,7 @@ pub fn router(core: Arc<Core>) -> Routes {
         .route(path::BACKCHANNEL_LOGOUT, post(sign_in::backchannel_logout))
         .route(path::SIGN_OUT, get(sign_out::signed_out).post(sign_out::sign_out))
         .route(path::STYLE, get(asset))
+        .route(path::CONNECT_PAGE, get(connect::ask).post(connect::begin))
         .with_state(core)
 }
 

@@ -10,7 +10,10 @@
 //! | API key | key, user, control, server: 4 |
 //! | an app, as its user | user, authorization, revoked-token note, what admins said of the app and its host, control, server: 7 |
 //! | user JWT | pointer (two, if it may link by email), user, control, server: 5 or 6 |
+//! | OBO, where an app made the delegation | and the app's authorization, and what admins said of it and its host: 8 or 9 |
 //! | …at a server that asks for OAuth | an agent: the pair, and for OBO the user's grant and session; the last known sharer's session and user. A user: their session |
+//!
+//! A grant that an app made rests on the app's authorization, which is one more read.
 //!
 //! Whether a server asks for OAuth, and who shared a grant last, are hints (`prefetch_hints`). A wrong hint costs one more read.
 //!
@@ -35,6 +38,8 @@ use tokio::time::Instant;
 use crate::{
     Core,
     agents::AgentAccount,
+    app_standing,
+    apps::MadeByApp,
     audit::{Event, RequestContext},
     authenticate::{PresentedCredential, UserCredential},
     clock::Timestamp,
@@ -42,7 +47,7 @@ use crate::{
     control::{self, Control},
     delegations::Delegation,
     error::{Error, Result, Told},
-    ids::{AgentAccountId, GrantId, ServerId, UserId},
+    ids::{AgentAccountId, AuthorizationId, GrantId, ServerId, UserId},
     origins::NOT_FOR_ACCOUNT,
     policies::{CallFacts, CompiledPolicies, Decision, Operation, Principals},
     servers::{Server, ServerAuth},
@@ -70,7 +75,8 @@ pub struct Access {
 enum ProxyCaller {
     Agent(AgentAccount),
     OnBehalfOf(AgentAccount, User),
-    User(User),
+    /// A user, by themselves or by an app that they allowed to act as them.
+    User(User, Option<AuthorizationId>),
 }
 
 /// The agent account that calls, if an agent calls: it needs a grant. And the user who calls, or for whom the
@@ -85,7 +91,7 @@ impl ProxyCaller {
     fn agent(&self) -> Option<&AgentAccount> {
         match self {
             Self::Agent(agent) | Self::OnBehalfOf(agent, _) => Some(agent),
-            Self::User(_) => None,
+            Self::User(..) => None,
         }
     }
 
@@ -93,7 +99,7 @@ impl ProxyCaller {
         match self {
             Self::Agent(agent) => Parties { agent: Some(agent.id), user: None },
             Self::OnBehalfOf(agent, user) => Parties { agent: Some(agent.id), user: Some(user.id) },
-            Self::User(user) => Parties { agent: None, user: Some(user.id) },
+            Self::User(user, _) => Parties { agent: None, user: Some(user.id) },
         }
     }
 }
@@ -154,7 +160,7 @@ impl Access {
         match &self.caller {
             ProxyCaller::Agent(agent) => Principals::Agent(agent),
             ProxyCaller::OnBehalfOf(agent, user) => Principals::AgentFor(agent, user),
-            ProxyCaller::User(user) => Principals::User(user),
+            ProxyCaller::User(user, _) => Principals::User(user),
         }
     }
 
@@ -207,8 +213,23 @@ impl Access {
         match &self.caller {
             ProxyCaller::Agent(agent) => format!("agent:{}", agent.id),
             ProxyCaller::OnBehalfOf(agent, user) => format!("agent:{} for:{}", agent.id, user.id),
-            ProxyCaller::User(user) => format!("caller:{}", user.id),
+            ProxyCaller::User(user, None) => format!("caller:{}", user.id),
+            // None of a user's apps goes on with what another has begun, nor with what the user has.
+            ProxyCaller::User(user, Some(authorization)) => format!("caller:{} by:{authorization}", user.id),
         }
+    }
+
+    /// Whether it is the calling user's own connection that is used, so that they can connect anew.
+    pub fn is_by_own_connection(&self) -> bool {
+        match (&self.upstream, self.caller.parties()) {
+            (UpstreamAuth::Session { of, .. }, Parties { user: Some(user), .. }) => *of == user,
+            _ => false,
+        }
+    }
+
+    /// Whether an agent calls, which needs a session grant beside a connection.
+    pub fn is_by_agent(&self) -> bool {
+        self.caller.agent().is_some()
     }
 
     /// Names the caller and the connection or header that they use at the server. Never a credential itself.
@@ -360,7 +381,8 @@ pub async fn admit(
             let caller = user.prove(core, &mut found, guess, Some(keys), request).await?;
             event.user_id = Some(caller.user.id);
             event.credential = Some(caller.credential.to_string());
-            (ProxyCaller::User(caller.user), None)
+            let app = caller.app.map(|app| app.authorization);
+            (ProxyCaller::User(caller.user, app), None)
         }
     };
     let server = found.take::<Server>(&server_key)?.filter(|server| server.active);
@@ -445,7 +467,9 @@ impl CredentialLookup {
             if own.as_ref().is_some_and(|own| own.is_inconsistent_with(&pair)) {
                 (pair, own) = Box::pin(session_grants::read_consistently(core, agent, server, user)).await?;
             }
-            if let Some(own) = own.filter(|own| own.is_active(&pair)) {
+            if let Some(own) = own.filter(|own| own.is_active(&pair))
+                && stands(core, user, own.made_by.as_ref()).await?
+            {
                 let session = found.take::<Session>(&Key::session(user, server))?;
                 return Ok(upstream(session, Some(own.id), user));
             }
@@ -453,6 +477,9 @@ impl CredentialLookup {
         let Some(shared) = pair.shared else { return Ok(UpstreamAuth::NoGrant) };
         let of = shared.grantor_user_id;
         core.prefetch_hints.shared.insert((agent, server.clone()), of);
+        if !stands(core, of, shared.made_by.as_ref()).await? {
+            return Ok(UpstreamAuth::NoGrant);
+        }
         let (session_key, user_key) = (Key::session(of, server), Key::user(of));
         if self.sharing != Some(of) {
             found = core.table.read(vec![session_key.clone(), user_key.clone()]).await?;
@@ -461,11 +488,16 @@ impl CredentialLookup {
         // do not serve.
         let grantor = found.take::<User>(&user_key)?.filter(|grantor| grantor.active);
         let grantor = grantor.map(|grantor| core.counting_claims(grantor.value));
-        if !grantor.is_some_and(|grantor| account.is_shared_by(&grantor)) {
+        if !grantor.is_some_and(|grantor| account.is_shared_by(&grantor, shared.made_by.is_some())) {
             return Ok(UpstreamAuth::NoGrant);
         }
         Ok(upstream(found.take::<Session>(&session_key)?, Some(shared.grant_id), of))
     }
+}
+
+/// Whether what an app made still stands. If no app made it, nothing is read.
+async fn stands(core: &Core, user: UserId, made_by: Option<&MadeByApp>) -> Result<bool> {
+    Ok(app_standing::read(core, [(user, made_by)]).await?.of(made_by))
 }
 
 fn upstream(session: Option<Stored<Session>>, grant: Option<GrantId>, of: UserId) -> UpstreamAuth {

@@ -295,6 +295,7 @@ pub async fn add_secret(
     id: AgentAccountId,
     expires_at: Option<Timestamp>,
 ) -> Result<IssuedSecret> {
+    caller.require_own_credential()?;
     let now = core.clock.now();
     if expires_at.is_some_and(|expires| expires <= now) {
         return Err(Error::invalid("expires_at must be in the future"));

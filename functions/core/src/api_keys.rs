@@ -93,6 +93,7 @@ pub async fn create(
     name: String,
     expires_at: Option<Timestamp>,
 ) -> Result<(ApiKey, SecretString)> {
+    caller.require_own_credential()?;
     if expires_at.is_some_and(|expires| expires <= core.clock.now()) {
         return Err(Error::invalid("expires_at must be in the future"));
     }

@@ -258,7 +258,8 @@ impl UserCredential {
             Self::App(token) => {
                 let keys = signing_keys.ok_or_else(|| Error::internal("no version of the signing keys"))?;
                 let (user, authorization) = token.check_standing(core, found, keys).await?;
-                let app = CallingApp { id: token.app, authorization: authorization.id };
+                let host = token.app_host().map(str::to_owned);
+                let app = CallingApp { id: token.app, host, authorization: authorization.id };
                 return Ok(UserCaller {
                     user,
                     credential: CredentialId::AppToken(token.jti),

@@ -25,6 +25,7 @@ use crate::{
     audit::{Action, Event, RequestContext},
     entities::{
         agent_account::{AgentAccount, ClientCredential},
+        app::MadeByApp,
         user::{Role, User},
     },
     error::{Error, Result, Told},
@@ -73,6 +74,8 @@ pub struct UserCaller {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallingApp {
     pub id: AppId,
+    /// The host that it is from.
+    pub host: Option<String>,
     pub authorization: AuthorizationId,
 }
 
@@ -92,6 +95,15 @@ impl UserCaller {
                 "An app may not do this for its user: sign in, or use an API key or JWT of the user's own",
             )))
         }
+    }
+
+    /// The app that calls, for what it makes: that ends with the user's authorization of it.
+    pub(crate) fn made_by(&self) -> Option<MadeByApp> {
+        self.app.as_ref().map(|app| MadeByApp {
+            authorization_id: app.authorization,
+            app: app.id.clone(),
+            app_host: app.host.clone(),
+        })
     }
 
     pub fn require_admin(&self) -> Result<()> {

@@ -34,6 +34,7 @@ pub async fn add(
     new: NewJwk,
     expires_at: Option<Timestamp>,
 ) -> Result<ClientKey> {
+    caller.require_own_credential()?;
     let now = core.clock.now();
     if expires_at.is_some_and(|expires| expires <= now) {
         return Err(Error::invalid("expires_at must be in the future"));

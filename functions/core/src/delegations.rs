@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Core, agents,
+    Core, agents, app_standing,
+    apps::MadeByApp,
     audit::{Action, RequestContext},
     caller::UserCaller,
     clock::Timestamp,
@@ -32,6 +33,9 @@ pub struct Delegation {
     pub server_ids: Option<Vec<ServerId>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// The app that made it for the user. It ends with the user's authorization of the app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<MadeByApp>,
     pub created_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
@@ -47,7 +51,8 @@ impl Entity for Delegation {
 }
 
 impl Delegation {
-    pub fn is_active(&self, now: Timestamp) -> bool {
+    /// Whether it is in force, if what it was made by still stands.
+    pub(crate) fn is_active(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|expires| now < expires)
     }
 
@@ -96,6 +101,7 @@ pub(crate) fn add_delegation(
     agent: AgentAccountId,
     user: UserId,
     new: NewDelegation,
+    made_by: Option<MadeByApp>,
 ) -> Result<Delegation> {
     let delegation = Delegation {
         id: DelegationId(core.random.uuid()?),
@@ -103,6 +109,7 @@ pub(crate) fn add_delegation(
         delegator_user_id: user,
         server_ids: new.server_ids,
         expires_at: new.expires_at,
+        made_by,
         created_at: core.clock.now(),
         revoked_at: None,
     };
@@ -136,7 +143,7 @@ fn as_set(servers: &[ServerId]) -> Vec<ServerId> {
 }
 
 /// The caller delegates to an agent account. An equal active delegation is returned as it is; a different one
-/// is replaced.
+/// is replaced. One that an app made is another than the user's own, since it ends with the app.
 pub async fn create(
     core: &Core,
     caller: &UserCaller,
@@ -152,6 +159,7 @@ pub async fn create(
         check_servers(core, servers).await?;
     }
     new.server_ids = new.server_ids.as_deref().map(as_set);
+    let made_by = caller.made_by();
     let user = caller.user.id;
     let delegation = retry_on_conflict(|| async {
         let (agent_key, pair) = (Key::agent(agent), Key::delegation(agent, user));
@@ -164,19 +172,24 @@ pub async fn create(
         if let Some(was) = &was {
             let servers = was.server_ids.as_deref().map(as_set);
             let same = servers == new.server_ids && was.expires_at == new.expires_at;
-            if was.is_active(now) && same {
+            // What the user made themselves lasts longer than what an app of theirs would make.
+            let as_lasting = was.made_by.is_none() || was.made_by == made_by;
+            if was.is_active(now) && same && as_lasting {
                 return Ok(was.value.clone());
             }
         }
         let mut change = caller.change()?;
-        let delegation = add_delegation(core, &mut change, was.as_ref(), agent, user, new.clone())?;
+        let delegation =
+            add_delegation(core, &mut change, was.as_ref(), agent, user, new.clone(), made_by.clone())?;
         let event = caller.event(core, request, Action::DelegationCreate)?.agent(agent);
         change.record(&event.about("delegation", delegation.id))?;
         core.table.commit(change).await?;
         Ok(delegation)
     })
     .await?;
-    Ok(view(core, delegation, caller.user.email.clone()))
+    let now = core.clock.now();
+    let is_active = delegation.is_active(now);
+    Ok(DelegationView { delegation, delegator_email: caller.user.email.clone(), is_active })
 }
 
 async fn check_servers(core: &Core, servers: &[ServerId]) -> Result<()> {
@@ -218,7 +231,8 @@ pub async fn list_for_agent(
         return with_emails(core, page.map(|stored| stored.value)).await;
     }
     let own = core.table.read_one::<Delegation>(Key::delegation(agent, caller.user.id)).await?;
-    let items = own.into_iter().map(|own| view(core, own.value, caller.user.email.clone())).collect();
+    let items =
+        views(core, own.into_iter().map(|own| own.value).collect(), |_| caller.user.email.clone()).await?;
     Ok(Listing { items, next: None })
 }
 
@@ -228,9 +242,10 @@ pub async fn list_mine(
     caller: &UserCaller,
     page: &PageRequest,
 ) -> Result<Listing<DelegationView>> {
-    let mine =
+    let mine: Listing<Delegation> =
         page.list_entries(core, &Partition::delegations_by(caller.user.id), DelegationPointer::key).await?;
-    Ok(mine.map(|delegation: Delegation| view(core, delegation, caller.user.email.clone())))
+    let items = views(core, mine.items, |_| caller.user.email.clone()).await?;
+    Ok(Listing { items, next: mine.next })
 }
 
 /// Revokes a delegation: the caller's own, or any to an account that the caller manages. Revoking it again
@@ -270,16 +285,29 @@ pub async fn revoke(
     .await
 }
 
-fn view(core: &Core, delegation: Delegation, delegator_email: Option<Email>) -> DelegationView {
-    let is_active = delegation.is_active(core.clock.now());
-    DelegationView { delegation, delegator_email, is_active }
+/// Delegations as users see them, judged by all that they rest on.
+async fn views(
+    core: &Core,
+    delegations: Vec<Delegation>,
+    email: impl Fn(&Delegation) -> Option<Email>,
+) -> Result<Vec<DelegationView>> {
+    let made = delegations.iter().map(|made| (made.delegator_user_id, made.made_by.as_ref()));
+    let standing = app_standing::read(core, made).await?;
+    let now = core.clock.now();
+    let view = |delegation: Delegation| {
+        let is_active = delegation.is_active(now) && standing.of(delegation.made_by.as_ref());
+        let delegator_email = email(&delegation);
+        DelegationView { delegation, delegator_email, is_active }
+    };
+    Ok(delegations.into_iter().map(view).collect())
 }
 
 async fn with_emails(core: &Core, page: Listing<Delegation>) -> Result<Listing<DelegationView>> {
     let keys: Vec<Key> = page.items.iter().map(|item| Key::user(item.delegator_user_id)).collect();
     let users = core.table.read_all::<User>(&keys).await?;
-    Ok(page.map(|delegation| {
+    let email = |delegation: &Delegation| {
         let user = users.iter().find(|user| user.id == delegation.delegator_user_id);
-        view(core, delegation, user.and_then(|user| user.email.clone()))
-    }))
+        user.and_then(|user| user.email.clone())
+    };
+    Ok(Listing { items: views(core, page.items, email).await?, next: page.next })
 }

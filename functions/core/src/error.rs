@@ -372,6 +372,20 @@ impl Error {
         }
     }
 
+    /// Whether a user must connect to the MCP server, or connect anew. Another token of ours would not help.
+    pub fn needs_connection(&self) -> bool {
+        match self {
+            Self::NoCredentials
+            | Self::SessionNotFound
+            | Self::SessionExpired
+            | Self::SessionInterrupted
+            | Self::SessionOfOtherClient
+            | Self::InsufficientScope { .. } => true,
+            Self::StreamEnded { cause, .. } => cause.needs_connection(),
+            _ => false,
+        }
+    }
+
     /// How long to wait before trying again, if that is known.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

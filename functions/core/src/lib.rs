@@ -8,6 +8,7 @@
 pub mod access;
 pub mod agents;
 pub mod api_keys;
+mod app_standing;
 pub mod apps;
 pub mod audience;
 pub mod audit;

@@ -51,7 +51,7 @@ impl<'a> Seed<'a> {
 
     pub fn delegation(&mut self, agent: AgentAccountId, user: UserId) -> Result<()> {
         let new = NewDelegation::default();
-        delegations::add_delegation(self.core, &mut self.change, None, agent, user, new).map(drop)
+        delegations::add_delegation(self.core, &mut self.change, None, agent, user, new, None).map(drop)
     }
 
     pub fn server(&mut self, new: NewServer) -> Result<Server> {

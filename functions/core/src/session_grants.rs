@@ -26,6 +26,8 @@ use deputize_api::reason::Reason;
 use crate::{
     Core,
     agents::AgentAccount,
+    app_standing::{self, Standing},
+    apps::MadeByApp,
     audit::{Action, RequestContext},
     caller::UserCaller,
     clock::Timestamp,
@@ -49,6 +51,9 @@ pub struct Grant {
     pub grantor_user_id: UserId,
     /// The generation of the pair to which the grant belongs.
     pub generation: u64,
+    /// The app that made it, or last changed it, for the user. It ends with the user's authorization of the app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<MadeByApp>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,6 +83,9 @@ pub struct Pair {
 pub struct SharedGrant {
     pub grant_id: GrantId,
     pub grantor_user_id: UserId,
+    /// As the grant's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<MadeByApp>,
 }
 
 impl Entity for Pair {
@@ -85,7 +93,8 @@ impl Entity for Pair {
 }
 
 impl Grant {
-    pub fn is_active(&self, pair: &Pair) -> bool {
+    /// Whether it is in force, if what it was made by still stands.
+    pub(crate) fn is_active(&self, pair: &Pair) -> bool {
         self.revoked_at.is_none() && self.generation == pair.generation
     }
 
@@ -163,6 +172,8 @@ struct GrantState {
     grant_key: Key,
     pair: Option<Stored<Pair>>,
     grant: Option<Stored<Grant>>,
+    /// Whether what the grant was made by still stands.
+    standing: Standing,
 }
 
 impl GrantState {
@@ -179,8 +190,11 @@ impl GrantState {
         let mut found = core.table.read(keys).await?;
         let account = found.take::<AgentAccount>(&account_key)?;
         let account = account.ok_or(Error::NotFound(AgentAccountId::WHAT))?.value;
-        let (pair, grant) = (found.take(&pair_key)?, found.take(&grant_key)?);
-        let state = Self { account, pair_key, grant_key, pair, grant };
+        let pair = found.take::<Pair>(&pair_key)?;
+        let grant = found.take::<Grant>(&grant_key)?;
+        let made = grant.as_ref().map(|grant| (grantor, grant.made_by.as_ref()));
+        let standing = app_standing::read(core, made).await?;
+        let state = Self { account, pair_key, grant_key, pair, grant, standing };
         match &state.grant {
             Some(grant) if grant.is_inconsistent_with(&state.pair()) => Err(CommitError::ConditionFailed),
             _ => Ok(state),
@@ -193,12 +207,13 @@ impl GrantState {
 
     /// The grant, if it is active.
     fn active(&self) -> Option<&Grant> {
-        self.grant.as_ref().map(|grant| &grant.value).filter(|grant| grant.is_active(&self.pair()))
+        let grant = self.grant.as_ref().map(|grant| &grant.value)?;
+        (grant.is_active(&self.pair()) && self.standing.of(grant.made_by.as_ref())).then_some(grant)
     }
 
     /// Refuses a caller who may not share a grant with the account.
     fn require_sharer(&self, caller: &UserCaller) -> Result<()> {
-        if self.account.is_shared_by(&caller.user) {
+        if self.account.is_shared_by(&caller.user, caller.app.is_some()) {
             return Ok(());
         }
         Err(Error::Forbidden(Told::of(
@@ -212,7 +227,7 @@ impl GrantState {
     fn note(&self, grant: &Grant, shared: bool) -> String {
         let former = self.pair.as_ref().and_then(|pair| pair.shared.as_ref());
         match former.filter(|former| shared && former.grant_id != grant.id) {
-            Some(SharedGrant { grant_id, grantor_user_id }) => {
+            Some(SharedGrant { grant_id, grantor_user_id, .. }) => {
                 format!("shared, in place of the grant {grant_id} of the user {grantor_user_id}")
             }
             None => (if shared { "shared" } else { "personal" }).to_owned(),
@@ -250,15 +265,16 @@ fn set_shared(pair: &mut Pair, grant: &mut Grant, shared: bool) {
     if shared {
         pair.generation += 1;
         grant.generation = pair.generation;
-        let (grant_id, grantor_user_id) = (grant.id, grant.grantor_user_id);
-        pair.shared = Some(SharedGrant { grant_id, grantor_user_id });
+        let Grant { id: grant_id, grantor_user_id, made_by, .. } = grant.clone();
+        pair.shared = Some(SharedGrant { grant_id, grantor_user_id, made_by });
     } else if grant.is_shared(pair) {
         pair.shared = None;
     }
 }
 
 /// The caller grants an agent account the use of their own OAuth session at a server. If there is a grant
-/// already, it is returned, made shared or personal as requested.
+/// already, it is returned, made shared or personal as requested. What an app makes or changes ends with the user's
+/// authorization of it, and what the user then makes themselves does not.
 pub async fn create(
     core: &Core,
     caller: &UserCaller,
@@ -280,23 +296,30 @@ pub async fn create(
         let active = state.active().cloned();
         if let Some(grant) = &active
             && grant.is_shared(&pair) == shared
+            && (grant.made_by.is_none() || grant.made_by == caller.made_by())
         {
             return Ok(caller_view(&state.account, caller, grant.clone(), &pair));
         }
         let is_new = active.is_none();
+        let made_by = caller.made_by();
         let mut grant = match active {
-            Some(grant) => Grant { updated_at: now, ..grant },
+            Some(grant) => Grant { updated_at: now, made_by, ..grant },
             None => Grant {
                 id: GrantId(core.random.uuid()?),
                 agent_account_id: agent,
                 server_id: server.clone(),
                 grantor_user_id: grantor,
                 generation: pair.generation,
+                made_by,
                 created_at: now,
                 updated_at: now,
                 revoked_at: None,
             },
         };
+        if is_new && state.grant.as_ref().is_some_and(|was| was.is_shared(&pair)) {
+            // It has ended with the app that made it, and is replaced now.
+            pair.shared = None;
+        }
         set_shared(&mut pair, &mut grant, shared);
         let mut change = state.change(caller, &pair, &grant)?;
         if is_new {
@@ -329,11 +352,12 @@ pub async fn toggle(
         let state = GrantState::read(core, agent, server, caller.user.id).await?;
         let grant = state.active().cloned().ok_or(Error::NotFound(GrantId::WHAT))?;
         let mut pair = state.pair();
-        let shared = !(grant.is_shared(&pair) && state.account.is_shared_by(&caller.user));
+        let may_serve = state.account.is_shared_by(&caller.user, grant.made_by.is_some());
+        let shared = !(grant.is_shared(&pair) && may_serve);
         if shared {
             state.require_sharer(caller)?;
         }
-        let mut grant = Grant { updated_at: core.clock.now(), ..grant };
+        let mut grant = Grant { updated_at: core.clock.now(), made_by: caller.made_by(), ..grant };
         set_shared(&mut pair, &mut grant, shared);
         let mut change = state.change(caller, &pair, &grant)?;
         let event = grant_event(core, caller, request, Action::GrantToggle, &grant)?;
@@ -366,7 +390,7 @@ pub async fn revoke(
         let mut pair = state.pair();
         let email = email_of(core, caller, grantor).await?;
         if !was.is_active(&pair) {
-            let mut ended = vec![view(was.value.clone(), &pair, email, false)];
+            let mut ended = vec![view(was.value.clone(), &pair, email, false, true)];
             tell_displaced(core, &mut ended).await?;
             return ended.pop().ok_or_else(|| not_found().into());
         }
@@ -378,7 +402,7 @@ pub async fn revoke(
         change.put_ending(Key::grant_by_id(id), &pointer, grant.ends())?;
         change.record(&grant_event(core, caller, request, Action::GrantRevoke, &grant)?)?;
         core.table.commit(change).await?;
-        Ok(view(grant, &pair, email, false))
+        Ok(view(grant, &pair, email, false, true))
     })
     .await
 }
@@ -423,15 +447,17 @@ async fn email_of(core: &Core, caller: &UserCaller, user: UserId) -> Result<Opti
     Ok(core.table.read_one::<User>(Key::user(user)).await?.and_then(|user| user.value.email))
 }
 
-/// `may_serve`: whether it can serve other users, if it is shared.
-fn view(grant: Grant, pair: &Pair, grantor_email: Option<Email>, may_serve: bool) -> GrantView {
-    let is_active = grant.is_active(pair);
+/// `may_serve`: whether it can serve other users, if it is shared. `stands`: whether what it was made by still stands.
+fn view(grant: Grant, pair: &Pair, grantor_email: Option<Email>, may_serve: bool, stands: bool) -> GrantView {
+    let is_active = grant.is_active(pair) && stands;
     let shared = is_active && may_serve && grant.is_shared(pair);
     GrantView { grant, grantor_email, shared, is_active, displaced: None }
 }
 
+/// A grant of the caller's own, that stands.
 fn caller_view(account: &AgentAccount, caller: &UserCaller, grant: Grant, pair: &Pair) -> GrantView {
-    view(grant, pair, caller.user.email.clone(), account.is_shared_by(&caller.user))
+    let may_serve = account.is_shared_by(&caller.user, grant.made_by.is_some());
+    view(grant, pair, caller.user.email.clone(), may_serve, true)
 }
 
 fn grant_event(

@@ -44,6 +44,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "agents",
             "client_keys",
             "api_keys",
+            "app_standing",
             "apps",
             "browser_sessions",
             "issuers",

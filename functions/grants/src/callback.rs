@@ -18,6 +18,7 @@ use deputize_core::{
 };
 use deputize_service::{
     Result,
+    connecting::cookie_name,
     extract::{API_KEY_HEADER, Context, Form, Query, User},
     handlers,
     routes::Routes,
@@ -29,7 +30,7 @@ use http::{
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{connections::cookie_name, page};
+use crate::page;
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
     Routes::new().mount(handlers!(came_back(..), confirmed(..))).mount(handlers!(client_metadata(..)))

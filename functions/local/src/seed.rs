@@ -62,6 +62,7 @@ fn pair(agent: AgentAccountId, server: &ServerId) -> Result<[Item; 2], Error> {
         delegator_user_id: user,
         server_ids: None,
         expires_at: None,
+        made_by: None,
         created_at: now,
         revoked_at: None,
     };
@@ -71,6 +72,7 @@ fn pair(agent: AgentAccountId, server: &ServerId) -> Result<[Item; 2], Error> {
         server_id: server.clone(),
         grantor_user_id: user,
         generation: 0,
+        made_by: None,
         created_at: now,
         updated_at: now,
         revoked_at: None,

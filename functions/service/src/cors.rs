@@ -7,6 +7,9 @@
 //! Preflights are answered here, before any route or handler. So they cost no read of the table, and do not tell which
 //! paths exist. This layer is outside of axum's routes, since these would add the methods of the path.
 //!
+//! At the MCP endpoint any page may read the answer. Web clients of MCP come from anywhere, with a person's token, and must
+//! be able to read the 401 that tells them where to get one. Whose token is good in which page, the endpoint decides.
+//!
 //! There is no `Access-Control-Allow-Credentials`. Callers authenticate with a header that the page's script sets. What
 //! a browser adds by itself (cookies, client certificates) authenticates no caller of the API. The cookies belong to the
 //! callback of a connection, and to the console's pages. Browsers are sent there, and no script calls them.
@@ -82,6 +85,8 @@ const RESPONSE_HEADERS: [HeaderName; 7] = [
 enum Readers {
     /// Every page: documents that are the same for all callers and take no credential.
     Everybody,
+    /// Every page, with a credential: the MCP endpoint.
+    AnyPage,
     /// Pages of allowed origins.
     Allowed,
     /// No page's scripts.
@@ -92,12 +97,22 @@ impl Readers {
     fn of(path: &str) -> Self {
         match path {
             path::CALLBACK | path::SIGN_OUT => Self::Nobody,
-            page if page.starts_with(path::SIGN_IN) => Self::Nobody,
+            page if page.starts_with(path::SIGN_IN) || page.starts_with(CONNECT_PAGES) => Self::Nobody,
             path::OPENAPI | path::CLIENT_METADATA => Self::Everybody,
             document if document.starts_with(path::WELL_KNOWN) => Self::Everybody,
+            endpoint if is_mcp(endpoint) => Self::AnyPage,
             _ => Self::Allowed,
         }
     }
+}
+
+/// The pages on which people connect to servers begin so.
+const CONNECT_PAGES: &str = "/connect/";
+
+/// Whether a path is that of a server's MCP endpoint, whether or not there is such a server.
+fn is_mcp(path: &str) -> bool {
+    let below = path.strip_prefix(path::PROXY).and_then(|rest| rest.strip_prefix('/'));
+    below.and_then(|rest| rest.split_once('/')).is_some_and(|(_, rest)| matches!(rest, "mcp" | "mcp/"))
 }
 
 /// The values of the headers, made once.
@@ -155,12 +170,13 @@ pub(crate) async fn cors(State(cors): State<Arc<Cors>>, request: Request, next: 
             return next.run(request).await;
         }
         (Readers::Everybody, _) => cors.everybody.clone(),
+        (Readers::AnyPage, Some(RequestOrigin::Page(_))) => cors.allowed(&request),
         (Readers::Allowed, Some(from))
             if *from != RequestOrigin::NoPage && cors.core.settings.allows_origin(from) =>
         {
             cors.allowed(&request)
         }
-        (Readers::Allowed, _) => {
+        (Readers::AnyPage | Readers::Allowed, _) => {
             let mut response = if is_preflight(&request) {
                 ApiError::from(Error::Forbidden(Told::of(Reason::OriginNotAllowed, NOT_ALLOWED)))
                     .into_response()

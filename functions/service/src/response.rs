@@ -22,6 +22,11 @@ use utoipa::IntoResponses;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UpstreamsFault;
 
+/// In an answer's extensions: a credential for this service is missing, is not good, or lacks a scope. So a client may
+/// ask for another, and its challenge can say where.
+#[derive(Clone, Copy, Debug)]
+pub struct CredentialRefused;
+
 /// An error on its way to the caller.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -184,14 +189,20 @@ fn name(denied_for: DeniedFor) -> &'static str {
     }
 }
 
-/// The challenge of a 401 (RFC 9110 section 11.6.1, RFC 6750 section 3).
+/// The challenge of a 401 (RFC 9110 section 11.6.1, RFC 6750 section 3), or of a 403 for a scope of ours that the token
+/// lacks (RFC 6750 section 3.1).
 fn challenge(error: &Error, code: &str) -> HeaderValue {
     match error {
         Error::Token(_) => HeaderValue::from_static(r#"Basic realm="deputize""#),
         Error::Anonymous => HeaderValue::from_static(r#"Bearer realm="deputize""#),
         _ => {
+            let scope = match error {
+                Error::ScopeMissing(scope) => format!(r#", scope="{scope}""#),
+                _ => String::new(),
+            };
             // Our own texts have no quotes and no control characters. If one had, the description would be left out.
-            let full = format!(r#"Bearer realm="deputize", error="{code}", error_description="{error}""#);
+            let full =
+                format!(r#"Bearer realm="deputize", error="{code}", error_description="{error}"{scope}"#);
             HeaderValue::from_str(&full)
                 .unwrap_or_else(|_| HeaderValue::from_static(r#"Bearer realm="deputize""#))
         }
@@ -298,8 +309,11 @@ fn answer(error: &Error) -> Response {
     if matches!(error, Error::Upstream { .. } | Error::ProviderUnavailable { .. }) {
         response.extensions_mut().insert(UpstreamsFault);
     }
+    if matches!(error, Error::Anonymous | Error::Unauthenticated(_) | Error::ScopeMissing(_)) {
+        response.extensions_mut().insert(CredentialRefused);
+    }
     let headers = response.headers_mut();
-    if status == StatusCode::UNAUTHORIZED {
+    if status == StatusCode::UNAUTHORIZED || matches!(error, Error::ScopeMissing(_)) {
         headers.insert(WWW_AUTHENTICATE, challenge(error, code));
     }
     if let Some(retry_after) = error.retry_after() {

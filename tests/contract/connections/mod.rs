@@ -7,6 +7,7 @@ mod fixed_header;
 mod hung_up;
 mod made_anew;
 mod oauth_client;
+mod page;
 mod providers;
 mod refresh;
 mod refresh_faults;

@@ -51,7 +51,7 @@ async fn another_issuers_secret_is_not_sent_to_the_issuer_of_an_older_session() 
     let before = app.contents();
     assert_snapshot!(chat.call(bob).await, @r#"
     401 Unauthorized
-    www-authenticate: Bearer realm="deputize", error="session_expired", error_description="OAuth session expired: it was made with another OAuth client than this server's is now, so its owner must connect to the server again, or an admin must put oauth_client right", resource_metadata="https://deputize.test/.well-known/oauth-protected-resource/api/v1/proxy/chat/mcp", scope="tools:call"
+    www-authenticate: Bearer realm="deputize", error="session_expired", error_description="OAuth session expired: it was made with another OAuth client than this server's is now, so its owner must connect to the server again, or an admin must put oauth_client right"
 
     {
       "error": "session_expired",

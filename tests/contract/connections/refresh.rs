@@ -200,7 +200,7 @@ async fn a_refresh_token_that_the_provider_refuses_ends_the_session_until_its_ow
     let refused = chat.call(bob).await;
     assert_snapshot!(refused, @r#"
     401 Unauthorized
-    www-authenticate: Bearer realm="deputize", error="session_expired", error_description="OAuth session expired", resource_metadata="https://deputize.test/.well-known/oauth-protected-resource/api/v1/proxy/chat/mcp", scope="tools:call"
+    www-authenticate: Bearer realm="deputize", error="session_expired", error_description="OAuth session expired"
 
     {
       "error": "session_expired",
@@ -230,7 +230,7 @@ async fn a_refresh_whose_answer_was_lost_says_so_when_the_session_has_to_end() {
     let refused = chat.call(bob).await;
     assert_snapshot!(refused, @r#"
     401 Unauthorized
-    www-authenticate: Bearer realm="deputize", error="session_expired", error_description="OAuth session expired: a refresh was interrupted after the authorization server had taken the refresh token, so its owner must connect to the server again", resource_metadata="https://deputize.test/.well-known/oauth-protected-resource/api/v1/proxy/chat/mcp", scope="tools:call"
+    www-authenticate: Bearer realm="deputize", error="session_expired", error_description="OAuth session expired: a refresh was interrupted after the authorization server had taken the refresh token, so its owner must connect to the server again"
 
     {
       "error": "session_expired",

@@ -110,6 +110,23 @@ async fn an_admin_who_was_demoted_meanwhile_cannot_give_themselves_groups() {
     assert_eq!(answer.refusal(), REFUSED);
 }
 
+/// An app's change commits only while what its user allowed it stands.
+#[tokio::test]
+async fn an_app_that_was_revoked_meanwhile_delegates_nothing() {
+    let Scenario { app, carol, bot, .. } = Scenario::start().await;
+    let allowed = app.allow_management(&carol).await;
+    let path = format!("/api/v1/agent-accounts/{}/delegations", bot.id);
+    let ask = app.post(path).bearer(&allowed.token).json(&json!({}));
+    let mut before = Vec::new();
+    let answer = interrupted(&app, ask, async || {
+        app.disallow(&allowed);
+        before.push(app.contents());
+    })
+    .await;
+    assert_eq!(answer.refusal(), REFUSED);
+    assert_eq!(before, [app.contents()]);
+}
+
 /// To stop a thief of a user's token, an admin removes the user's identity.
 #[tokio::test]
 async fn a_user_whose_subject_was_unbound_meanwhile_makes_no_api_key() {

@@ -66,7 +66,7 @@ async fn without_any_grant_there_are_no_credentials() {
     let answer = it.app().call("chat", "list_channels", &json!({})).bearer(&token).await;
     assert_snapshot!(answer, @r#"
     401 Unauthorized
-    www-authenticate: Bearer realm="deputize", error="no_credentials", error_description="No credentials available for this server", resource_metadata="https://deputize.test/.well-known/oauth-protected-resource/api/v1/proxy/chat/mcp", scope="tools:call"
+    www-authenticate: Bearer realm="deputize", error="no_credentials", error_description="No credentials available for this server"
 
     {
       "error": "no_credentials",
@@ -171,7 +171,7 @@ async fn a_grant_whose_session_is_gone_says_so() {
     let answer = it.app().call("chat", "list_channels", &json!({})).bearer(&token).await;
     assert_snapshot!(answer, @r#"
     401 Unauthorized
-    www-authenticate: Bearer realm="deputize", error="session_not_found", error_description="OAuth session not found", resource_metadata="https://deputize.test/.well-known/oauth-protected-resource/api/v1/proxy/chat/mcp", scope="tools:call"
+    www-authenticate: Bearer realm="deputize", error="session_not_found", error_description="OAuth session not found"
 
     {
       "error": "session_not_found",
@@ -193,7 +193,7 @@ async fn a_grant_whose_session_has_expired_says_so() {
     let answer = it.app().call("chat", "list_channels", &json!({})).bearer(&token).await;
     assert_snapshot!(answer, @r#"
     401 Unauthorized
-    www-authenticate: Bearer realm="deputize", error="session_expired", error_description="OAuth session expired", resource_metadata="https://deputize.test/.well-known/oauth-protected-resource/api/v1/proxy/chat/mcp", scope="tools:call"
+    www-authenticate: Bearer realm="deputize", error="session_expired", error_description="OAuth session expired"
 
     {
       "error": "session_expired",

@@ -2,6 +2,7 @@
 
 mod agent_accounts;
 mod api_keys;
+mod apps;
 mod callers;
 mod client_keys;
 mod delegations;

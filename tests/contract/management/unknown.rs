@@ -212,8 +212,8 @@ async fn a_filter_that_would_be_dropped_does_not_answer_with_everything() {
         refusals.push(app.get(path).as_user(&alice).await.refusal());
     }
     assert_snapshot!(refusals.join("\n"), @"
-    400 tool: no such query parameter; the query parameters here are agent_account_id, user_id, server_id, from, to, limit, cursor
-    400 outcome: no such query parameter; the query parameters here are agent_account_id, user_id, server_id, from, to, limit, cursor
+    400 tool: no such query parameter; the query parameters here are agent_account_id, user_id, server_id, client_id, from, to, limit, cursor
+    400 outcome: no such query parameter; the query parameters here are agent_account_id, user_id, server_id, client_id, from, to, limit, cursor
     400 user_id: no such query parameter; the query parameters here are limit, cursor
     400 user_id: no such query parameter; the query parameters here are delegator_user_id, limit, cursor
     400 user_id: no such query parameter; the query parameters here are limit, cursor

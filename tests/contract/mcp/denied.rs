@@ -211,11 +211,12 @@ async fn a_caller_without_anybodys_credentials_is_told_in_the_protocol() {
       "jsonrpc": "2.0",
       "id": "c-1",
       "error": {
-        "code": 401,
-        "message": "No credentials available for this server",
+        "code": 424,
+        "message": "No credentials available for this server; a user must connect to the server at https://deputize.test/connect/chat and grant the agent account the use of their session",
         "data": {
           "error": "no_credentials",
-          "reason": "no_credentials"
+          "reason": "no_credentials",
+          "connect_url": "https://deputize.test/connect/chat"
         }
       }
     }
@@ -230,7 +231,7 @@ async fn a_caller_without_anybodys_credentials_is_told_in_the_protocol() {
     subject: "method:tools/list"
     "#);
     let users = scenario.app.initialize("chat").as_user(bob).await;
-    assert_snapshot!(users.rpc_refusal(), @"200 401 session_not_found: OAuth session not found");
+    assert_snapshot!(users.rpc_refusal(), @"200 424 session_not_found: OAuth session not found; connect to the server at https://deputize.test/connect/chat, then try again");
     // Requests that are not JSON-RPC are refused by HTTP status, and never with a 401.
     let path = "/api/v1/proxy/chat/mcp";
     let mut told = Vec::new();
@@ -242,9 +243,9 @@ async fn a_caller_without_anybodys_credentials_is_told_in_the_protocol() {
         told.push(ask.await.rpc_refusal());
     }
     assert_snapshot!(told.join("\n"), @"
-    403 401 session_not_found: OAuth session not found
-    403 401 session_not_found: OAuth session not found
-    403 401 session_not_found: OAuth session not found
+    403 424 session_not_found: OAuth session not found; connect to the server at https://deputize.test/connect/chat, then try again
+    403 424 session_not_found: OAuth session not found; connect to the server at https://deputize.test/connect/chat, then try again
+    403 424 session_not_found: OAuth session not found; connect to the server at https://deputize.test/connect/chat, then try again
     ");
 }
 
@@ -264,11 +265,12 @@ async fn a_session_that_has_expired_is_told_in_the_protocol() {
       "jsonrpc": "2.0",
       "id": "c-1",
       "error": {
-        "code": 401,
-        "message": "OAuth session expired",
+        "code": 424,
+        "message": "OAuth session expired; connect to the server at https://deputize.test/connect/chat, then try again",
         "data": {
           "error": "session_expired",
-          "reason": "session_expired"
+          "reason": "session_expired",
+          "connect_url": "https://deputize.test/connect/chat"
         }
       }
     }
@@ -285,7 +287,7 @@ async fn a_token_that_is_refused_before_its_time_is_refreshed_and_the_request_re
     assert_eq!(call().await.ok().json()["result"]["structuredContent"]["acting_as"], "bob");
     assert_eq!(chat.provider.count("token refresh_token"), 1);
     chat.provider.script().server_refuses = true;
-    assert_snapshot!(call().await.rpc_refusal(), @"200 401 session_expired: OAuth session expired");
+    assert_snapshot!(call().await.rpc_refusal(), @"200 424 session_expired: OAuth session expired; connect to the server at https://deputize.test/connect/chat, then try again");
     assert_eq!(chat.provider.count("token refresh_token"), 1, "once a minute at most");
 }
 
@@ -303,12 +305,13 @@ async fn an_insufficient_scope_is_told_in_the_protocol_with_where_to_get_it() {
       "jsonrpc": "2.0",
       "id": "c-1",
       "error": {
-        "code": 403,
-        "message": "The OAuth session that was used lacks the scope chat:write at this server; its owner must reauthorize: POST https://deputize.test/api/v1/servers/chat/connect with {\"scope\": \"chat:write\"}, and open the authorization_url",
+        "code": 424,
+        "message": "The OAuth session that was used lacks the scope chat:write at this server; its owner must reauthorize: POST https://deputize.test/api/v1/servers/chat/connect with {\"scope\": \"chat:write\"}, and open the authorization_url; in a browser, that is at https://deputize.test/connect/chat?scope=chat%3Awrite",
         "data": {
           "error": "insufficient_scope",
           "reason": "session_scope_missing",
-          "scope": "chat:write"
+          "scope": "chat:write",
+          "connect_url": "https://deputize.test/connect/chat?scope=chat%3Awrite"
         }
       }
     }

@@ -3,6 +3,7 @@
 mod bound;
 mod bytes;
 mod clients;
+mod connect;
 mod denied;
 mod eras;
 mod habits;

@@ -277,19 +277,16 @@ async fn a_body_that_is_too_large_or_of_another_type_is_refused_by_http() {
 }
 
 #[tokio::test]
-async fn a_web_page_of_another_origin_is_not_answered_whatever_it_asks() {
+async fn a_web_page_of_another_origin_is_not_answered_whatever_it_asks_as_an_agent() {
     let it = Scene::set().await;
     let path = "/api/v1/proxy/new/mcp";
+    let token = it.app().m2m(&it.scenario.bot).await;
+    let list = || it.app().handshake("new", "tools/list", "{}").bearer(&token);
     let cases = vec![
-        ("POST", it.handshake("new", "tools/list", "{}").header("origin", "https://evil.example.com")),
-        (
-            "one of two",
-            it.handshake("new", "tools/list", "{}")
-                .header("origin", deputize_tests::app::URL)
-                .header("origin", "null"),
-        ),
-        ("GET", it.app().get(path).as_user(&it.scenario.bob).header("origin", "null")),
-        ("DELETE", it.app().delete(path).as_user(&it.scenario.bob).header("origin", "http://deputize.test")),
+        ("POST", list().header("origin", "https://evil.example.com")),
+        ("one of two", list().header("origin", deputize_tests::app::URL).header("origin", "null")),
+        ("GET", it.app().get(path).bearer(&token).header("origin", "null")),
+        ("DELETE", it.app().delete(path).bearer(&token).header("origin", "http://deputize.test")),
     ];
     assert_snapshot!(told(cases).await, @"
     POST: 403 -32600: This origin is not allowed (id null)
@@ -298,7 +295,7 @@ async fn a_web_page_of_another_origin_is_not_answered_whatever_it_asks() {
     DELETE: 403 -32600: This origin is not allowed (id null)
     ");
     assert!(it.new.heard().is_empty());
-    it.handshake("new", "tools/list", "{}").header("origin", deputize_tests::app::URL).await.ok();
+    list().header("origin", deputize_tests::app::URL).await.ok();
 }
 
 #[tokio::test]

@@ -71,9 +71,9 @@ async fn a_server_that_refuses_every_token_is_asked_twice_and_no_client_is_sent_
         told.push(format!("{what}: {}", answer.rpc_refusal()));
     }
     assert_snapshot!(told.join("\n"), @"
-    notifications/roots/list_changed: 403 401 session_expired: OAuth session expired
-    GET: 403 401 session_expired: OAuth session expired
-    DELETE: 403 401 session_expired: OAuth session expired
+    notifications/roots/list_changed: 403 424 session_expired: OAuth session expired; connect to the server at https://deputize.test/connect/chat, then try again
+    GET: 403 424 session_expired: OAuth session expired; connect to the server at https://deputize.test/connect/chat, then try again
+    DELETE: 403 424 session_expired: OAuth session expired; connect to the server at https://deputize.test/connect/chat, then try again
     ");
     assert_eq!(chat.provider.count("token refresh_token"), 3);
     assert!(server.heard_of("DELETE").is_empty());

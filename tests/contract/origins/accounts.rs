@@ -152,7 +152,9 @@ async fn without_a_list_all_origins_of_the_deployment_are_good_and_no_other() {
     }
     for (what, ask) in uses.all() {
         let answer = from("https://evil.example.com", ask).await;
-        assert_eq!((answer.status.as_u16(), cors_headers(&answer)), (403, vec![]), "{what}");
+        assert_eq!(answer.status, 403, "{what}");
+        // Any page reads what the MCP endpoint answers, and there this is its refusal.
+        assert_eq!(cors_headers(&answer).is_empty(), !what.starts_with("MCP"), "{what}");
     }
     for origin in TRICKS {
         let answer = from(origin, uses.app().token_for(&uses.it.scenario.bot, &[])).await;

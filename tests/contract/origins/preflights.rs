@@ -73,9 +73,11 @@ async fn every_allowed_origin_is_answered_with_itself_and_so_is_our_own() {
 async fn a_preflight_does_not_tell_which_paths_there_are() {
     let app = TestApp::start().await;
     app.server("demo").await;
-    let paths =
-        ["/api/v1/proxy/demo/mcp", "/api/v1/proxy/none/mcp", "/api/v1/users/x", "/api/v1/nothing", "/"];
-    for origin in [PAGE, "https://evil.example.com"] {
+    // At the MCP endpoint any page may ask, whether or not there is such a server.
+    let mcp = ["/api/v1/proxy/demo/mcp", "/api/v1/proxy/none/mcp", "/api/v1/proxy/no.ne/mcp/"];
+    let others = ["/api/v1/proxy/demo/tools", "/api/v1/users/x", "/api/v1/nothing", "/nothing"];
+    let cases = [PAGE, "https://evil.example.com"].map(|origin| [(origin, &mcp[..]), (origin, &others[..])]);
+    for (origin, paths) in cases.into_iter().flatten() {
         let mut answers = Vec::new();
         for path in paths {
             for method in ["GET", "DELETE", "TRACE"] {

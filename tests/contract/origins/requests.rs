@@ -127,7 +127,7 @@ async fn documents_for_everybody_are_read_by_any_page() {
 async fn nothing_that_takes_a_credential_is_for_everybody() {
     let Scenario { app, bob, .. } = Scenario::start().await;
     let paths =
-        ["/api/v1/me", "/api/v1/oauth/token", "/api/v1/proxy/demo/mcp", "/api/v1/servers", "/healthz"];
+        ["/api/v1/me", "/api/v1/oauth/token", "/api/v1/proxy/demo/tools", "/api/v1/servers", "/healthz"];
     for path in paths {
         let answer = from("https://anybody.example", app.get(path).as_user(&bob)).await;
         assert_eq!(cors_headers(&answer), Vec::<&str>::new(), "{path}");
@@ -149,15 +149,74 @@ async fn an_mcp_client_in_a_page_reads_its_session_and_its_challenge() {
 }
 
 #[tokio::test]
-async fn the_mcp_endpoint_decides_by_the_same_list() {
+async fn the_mcp_endpoint_decides_by_the_same_list_for_agent_accounts() {
     let it = Scene::set().await;
+    let tokens =
+        [it.app().m2m(&it.scenario.bot).await, it.app().obo(&it.scenario.bot, &it.scenario.bob).await];
     for origin in [PAGE, "http://localhost:5173", "https://deputize.test"] {
-        from(origin, it.app().initialize("old").as_user(&it.scenario.bob)).await.ok();
+        from(origin, it.app().initialize("old").bearer(&tokens[0])).await.ok();
     }
     let heard = it.old.heard().len();
     for origin in TRICKS {
-        let answer = from(origin, it.app().initialize("old").as_user(&it.scenario.bob)).await;
-        assert_eq!((answer.status.as_u16(), cors_headers(&answer)), (403, vec![]), "{origin}");
+        for token in &tokens {
+            let answer = from(origin, it.app().initialize("old").bearer(token)).await;
+            assert_eq!(answer.rpc_refusal(), "403 -32600: This origin is not allowed", "{origin}");
+        }
     }
     assert_eq!(it.old.heard().len(), heard);
+}
+
+/// Web clients of MCP come from anywhere, and a bearer token is no cookie.
+#[tokio::test]
+async fn the_mcp_endpoint_answers_any_page_with_a_persons_token_and_the_page_reads_it() {
+    let it = Scene::set().await;
+    let (app, bob) = (it.app(), &it.scenario.bob);
+    let tokens = [app.allow_tools(bob).await.token, bob.api_key.clone(), app.login.token("bob")];
+    for origin in TRICKS {
+        for token in &tokens {
+            let begun = from(origin, app.initialize("old").bearer(token)).await.ok();
+            assert_eq!(begun.header("access-control-allow-origin"), Some(origin));
+            assert_eq!(begun.header("access-control-allow-credentials"), None);
+            assert!(begun.header("access-control-expose-headers").unwrap().contains("mcp-session-id"));
+        }
+    }
+    // What is none of the forms of the header is no page.
+    let twice = from("https://evil.example.com", from(PAGE, app.initialize("old").bearer(&tokens[0]))).await;
+    assert_eq!((twice.status.as_u16(), cors_headers(&twice)), (403, vec![]));
+    // At the JSON endpoints the deployment's list decides who reads an answer, as before.
+    let json = from(TRICKS[0], app.call("new", "t", &json!({})).bearer(&tokens[0])).await.ok();
+    assert_eq!(cors_headers(&json), Vec::<&str>::new());
+}
+
+#[tokio::test]
+async fn any_page_reads_the_challenge_of_the_mcp_endpoint_and_may_ask_before() {
+    let it = Scene::set().await;
+    let refused = from("https://anybody.example", it.app().initialize("old")).await;
+    assert_snapshot!(refused, @r#"
+    401 Unauthorized
+    access-control-allow-origin: https://anybody.example
+    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,mcp-session-id,mcp-protocol-version
+    www-authenticate: Bearer realm="deputize", resource_metadata="https://deputize.test/.well-known/oauth-protected-resource/api/v1/proxy/old/mcp", scope="tools:call"
+
+    {
+      "error": "unauthorized",
+      "error_description": "Authentication is required: send a bearer token or an API key",
+      "detail": "Authentication is required: send a bearer token or an API key",
+      "reason": "credential_missing"
+    }
+    "#);
+    let ask = it
+        .app()
+        .ask(http::Method::OPTIONS, "/api/v1/proxy/old/mcp")
+        .header("access-control-request-method", "POST");
+    let asked = ask.header("access-control-request-headers", "authorization,content-type,mcp-param-a");
+    assert_snapshot!(from("https://anybody.example", asked).await, @"
+    200 OK
+    access-control-allow-headers: authorization,content-type,x-runlayer-api-key,x-api-key,x-auth-token,mcp-protocol-version,mcp-session-id,mcp-method,mcp-name,last-event-id,traceparent,mcp-param-a
+    access-control-allow-methods: GET,POST,PUT,PATCH,DELETE
+    access-control-allow-origin: https://anybody.example
+    access-control-max-age: 7200
+    vary: origin, access-control-request-headers
+    ");
+    assert!(it.old.heard().is_empty());
 }

@@ -73,6 +73,7 @@ async fn an_event_has_every_field() {
         "agent_account_id": "[bot]",
         "user_id": "[bob]",
         "server_id": "other",
+        "client_id": null,
         "credential": "agent_token:[uuid]",
         "token_id": null,
         "subject": null,

@@ -1,5 +1,6 @@
 //! `/api/v1/proxy/{server_id}/tools`: what a call is let through for, what stops it, and what remains of it.
 
+mod apps;
 mod arguments;
 mod audit_feed;
 mod audit_list;

@@ -1,5 +1,6 @@
 //! `POST /api/v1/oauth/token` and its neighbours.
 
+mod apps_as_actors;
 mod attacks;
 mod client;
 mod documents;

@@ -29,6 +29,10 @@ impl AgentAccount {
     pub(super) fn set_active(&mut self, active: bool, caller: &UserCaller) -> Result<()> {
         let is_admin = caller.is_admin();
         if active {
+            // With it, its credentials are good again: that would outlive what the user allowed the app.
+            if !self.active {
+                caller.require_own_credential()?;
+            }
             if self.is_stopped() && !is_admin {
                 return Err(Error::Forbidden(Told::of(
                     Reason::AccountStopped,

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     Core,
+    apps::MadeByApp,
     caller::UserCaller,
     clock::Timestamp,
     error::{Error, Result},
@@ -54,6 +55,9 @@ pub struct BegunConnection {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct PendingConnection {
     pub(super) user_id: UserId,
+    /// The app that began it for the user. It cannot be finished once that may not act for them any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) made_by: Option<MadeByApp>,
     pub(super) server_id: ServerId,
     /// The server's address when the connection began.
     pub(super) server_url: String,
@@ -146,6 +150,7 @@ async fn begin_in_time(
     );
     let connecting = PendingConnection {
         user_id: caller.user.id,
+        made_by: caller.made_by(),
         server_id: server.id,
         server_url: server.url,
         resource,

@@ -29,7 +29,7 @@ use super::{
     token_response::TokenRequestError,
 };
 use crate::{
-    Core,
+    Core, app_standing,
     audit::{Action, Event, RequestContext},
     error::{Error, Result, UpstreamFailure},
     ids::UserId,
@@ -109,6 +109,11 @@ pub async fn finish(
     let user = found.take::<User>(&user_key)?.filter(|user| user.active);
     let user =
         user.ok_or_else(|| Error::forbidden("The account that began this has been deactivated"))?.value;
+
+    let made_by = connecting.made_by.as_ref();
+    if !app_standing::read(core, [(user.id, made_by)]).await?.of(made_by) {
+        return Err(Error::forbidden("The app that began this may not act for you any more; connect again"));
+    }
 
     // RFC 9207 section 2.4. It comes before anything of the answer is believed or shown, also of an error.
     let registration = found.take::<Registration>(&client_key)?;
@@ -282,7 +287,8 @@ impl CodeExchange {
 
 fn event(context: &TaskContext, request: &RequestContext, connecting: &PendingConnection) -> Result<Event> {
     let event = Event::of(&context.clock, &context.random, request, Action::ConnectionCreate)?;
-    let event = Event { user_id: Some(connecting.user_id), ..event };
+    let client_id = connecting.made_by.as_ref().map(|made_by| made_by.app.clone());
+    let event = Event { user_id: Some(connecting.user_id), client_id, ..event };
     Ok(event.server(connecting.server_id.clone()).about("connection", &connecting.server_id))
 }
 

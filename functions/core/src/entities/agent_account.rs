@@ -164,11 +164,12 @@ impl AgentAccount {
     }
 
     /// Whether somebody's grant may serve other people. It is asked when they share it and whenever it would serve, so
-    /// one that was shared before, or by somebody who manages the account no more, serves nobody but its grantor.
-    pub fn is_shared_by(&self, grantor: &User) -> bool {
+    /// one that was shared before, or by somebody who manages the account no more, serves nobody but its grantor. An
+    /// app has none of an admin's powers.
+    pub fn is_shared_by(&self, grantor: &User, by_app: bool) -> bool {
         match self.shared_grants {
             SharedGrants::Anyone => true,
-            SharedGrants::Managers => grantor.is_admin() || self.owner_user_id == grantor.id,
+            SharedGrants::Managers => self.owner_user_id == grantor.id || (grantor.is_admin() && !by_app),
         }
     }
 }

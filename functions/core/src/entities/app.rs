@@ -63,6 +63,26 @@ impl Entity for BlockedHost {
     const KIND: &'static str = "blocked host of apps";
 }
 
+/// The app that made something for its user. What it made ends with the user's authorization of it, so that no app
+/// outlives its own revocation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct MadeByApp {
+    pub authorization_id: AuthorizationId,
+    pub app: AppId,
+    /// The host that the app is from, so that its block is read beside everything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_host: Option<String>,
+}
+
+impl MadeByApp {
+    /// The items that say whether it still stands, beside the user.
+    pub(crate) fn keys(&self, user: UserId) -> Vec<Key> {
+        let mut keys = vec![Key::authorization(user, self.authorization_id), Key::app(&self.app)];
+        keys.extend(self.app_host.as_deref().map(Key::app_host));
+        keys
+    }
+}
+
 /// How long an authorization that is not used lasts.
 pub const IDLE_FOR: Duration = Duration::from_hours(24 * 90);
 /// How long an authorization lasts that is used.

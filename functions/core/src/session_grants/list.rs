@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Displaced, Grant, GrantState, GrantView, Pair, Promotion, caller_view, view};
+use super::{Displaced, Grant, GrantState, GrantView, Pair, Promotion, view};
 use crate::{
     Core,
     agents::{self, AgentAccount},
+    app_standing::{self, Standing},
     caller::UserCaller,
     error::Result,
     ids::{AgentAccountId, ServerId, UserId},
@@ -70,13 +71,28 @@ async fn with_pairs(
 ) -> Result<Vec<GrantView>> {
     let pair_of = |grant: &Grant| Key::pair(account.id, &grant.server_id);
     let mut found = core.table.read(grants.iter().map(|grant| pair_of(grant)).collect()).await?;
+    let made = grants.iter().map(|grant| (grant.grantor_user_id, grant.made_by.as_ref()));
+    let standing = app_standing::read(core, made).await?;
     let views = grants.into_iter().map(|grant| {
         let pair = found.take::<Pair>(&pair_of(&grant))?.map(|pair| pair.value).unwrap_or_default();
-        Ok(caller_view(account, caller, grant.value, &pair))
+        Ok(own_view(account, caller, grant.value, &pair, &standing))
     });
     let mut views = views.collect::<Result<Vec<_>>>()?;
     tell_displaced(core, &mut views).await?;
     Ok(views)
+}
+
+/// A grant of the caller's own, whether or not it stands.
+fn own_view(
+    account: &AgentAccount,
+    caller: &UserCaller,
+    grant: Grant,
+    pair: &Pair,
+    standing: &Standing,
+) -> GrantView {
+    let stands = standing.of(grant.made_by.as_ref());
+    let may_serve = account.is_shared_by(&caller.user, grant.made_by.is_some());
+    view(grant, pair, caller.user.email.clone(), may_serve, stands)
 }
 
 async fn list_for_server(
@@ -89,7 +105,7 @@ async fn list_for_server(
     let state = retry_on_conflict(|| GrantState::read(core, agent, server, caller.user.id)).await?;
     let pair = Pair { server_id: Some(server.clone()), ..state.pair() };
     let own = state.grant.filter(|own| filter.is_of(own.grantor_user_id));
-    let own = own.map(|grant| caller_view(&state.account, caller, grant.value, &pair));
+    let own = own.map(|grant| own_view(&state.account, caller, grant.value, &pair, &state.standing));
     let mut items: Vec<GrantView> = own.into_iter().collect();
     tell_displaced(core, &mut items).await?;
     items.extend(others_shared(core, caller, &state.account, &[pair], filter).await?);
@@ -115,12 +131,16 @@ async fn others_shared(
     let user_keys: Vec<Key> = shared.iter().map(|(_, _, grantor)| Key::user(*grantor)).collect();
     let grants = core.table.read_all::<Grant>(&grant_keys).await?;
     let users = core.table.read_all::<User>(&user_keys).await?;
+    let made = grants.iter().map(|grant| (grant.grantor_user_id, grant.made_by.as_ref()));
+    let standing = app_standing::read(core, made).await?;
     let views = grants.into_iter().filter_map(|grant| {
         let (pair, ..) = shared.iter().find(|(_, server, _)| **server == grant.server_id)?;
         let user = users.iter().find(|user| user.id == grant.grantor_user_id)?;
         // The grant can have changed between the two reads. One that is no longer shared is not shown.
-        let shared = grant.is_shared(pair) && account.is_shared_by(&core.counting_claims(user.value.clone()));
-        shared.then(|| view(grant.value, pair, user.email.clone(), shared))
+        let shared = grant.is_shared(pair)
+            && account.is_shared_by(&core.counting_claims(user.value.clone()), grant.made_by.is_some())
+            && standing.of(grant.made_by.as_ref());
+        shared.then(|| view(grant.value, pair, user.email.clone(), shared, true))
     });
     Ok(views.collect())
 }

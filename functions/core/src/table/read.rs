@@ -48,6 +48,11 @@ impl Found {
         self.0.remove(key).map(|item| from_item(Arc::unwrap_or_clone(item))).transpose()
     }
 
+    /// The entity at `key`, for what more than one decision rests on.
+    pub fn get<T: Entity>(&self, key: &Key) -> Result<Option<Stored<T>>> {
+        self.0.get(key).map(|item| from_item(Item::clone(item))).transpose()
+    }
+
     pub fn contains(&self, key: &Key) -> bool {
         self.0.contains_key(key)
     }

@@ -16,8 +16,8 @@ use super::{
     keyring::Keyring,
 };
 use crate::{
-    Core, Settings,
-    apps::{App, AppKind, Authorization, BlockedHost},
+    Core, Settings, app_standing,
+    apps::{Authorization, MadeByApp},
     audience::{Audience, Resource},
     clock::Timestamp,
     control::Version,
@@ -98,7 +98,7 @@ pub(super) fn read(
 
 /// A signed token of an app.
 #[derive(Debug)]
-pub(crate) struct SignedAppToken {
+pub struct SignedAppToken {
     pub token: String,
     pub jti: Uuid,
     /// In seconds.
@@ -106,7 +106,7 @@ pub(crate) struct SignedAppToken {
 }
 
 /// Signs a token that rests on an authorization, for some of its scopes.
-pub(crate) async fn sign(
+pub async fn sign(
     core: &Core,
     keyring: &Keyring,
     authorization: &Authorization,
@@ -132,43 +132,20 @@ pub(crate) async fn sign(
     })
 }
 
-/// The items that say whether an app may act at all: what an admin said of it, and of the host that it is from.
-pub(crate) fn app_keys(app: &AppId, host: Option<&str>) -> impl Iterator<Item = Key> {
-    std::iter::once(Key::app(app)).chain(host.map(Key::app_host))
-}
-
-/// Refuses an app that an admin blocked, or no longer registers. This is the only place that decides it.
-pub(crate) fn require_allowed(
-    found: &mut Found,
-    app: &AppId,
-    kind: AppKind,
-    host: Option<&str>,
-) -> Result<()> {
-    let refused = |why: &'static str| Err(Error::Unauthenticated(Told::of(Reason::TokenRevoked, why)));
-    let known = found.take::<App>(&Key::app(app))?;
-    if kind == AppKind::Registered && known.is_none() {
-        return refused("The app is not registered any more");
-    }
-    let host_is_blocked = match host {
-        None => false,
-        Some(host) => found.take::<BlockedHost>(&Key::app_host(host))?.is_some(),
-    };
-    if host_is_blocked || known.is_some_and(|known| known.blocked_at.is_some()) {
-        return refused("An admin has blocked the app");
-    }
-    Ok(())
-}
-
 impl AppToken {
     /// The items that the token rests on, beside the control versions.
     pub(crate) fn keys(&self) -> Vec<Key> {
-        let mut keys = vec![Key::user(self.user), self.authorization_key(), Key::revoked_token(self.jti)];
-        keys.extend(app_keys(&self.app, self.app_host.as_deref()));
+        let mut keys = vec![Key::user(self.user), Key::revoked_token(self.jti)];
+        keys.extend(self.acting().keys(self.user));
         keys
     }
 
-    pub(crate) fn authorization_key(&self) -> Key {
-        Key::authorization(self.user, self.authorization)
+    fn acting(&self) -> MadeByApp {
+        MadeByApp {
+            authorization_id: self.authorization,
+            app: self.app.clone(),
+            app_host: self.app_host.clone(),
+        }
     }
 
     /// Refuses a token that has expired since it was verified.
@@ -198,7 +175,7 @@ impl AppToken {
     pub(crate) async fn check_standing(
         &self,
         core: &Core,
-        found: &mut Found,
+        found: &Found,
         keys: Version,
     ) -> Result<(User, Authorization)> {
         let revoked = |why: &'static str| Error::Unauthenticated(Told::of(Reason::TokenRevoked, why));
@@ -208,19 +185,42 @@ impl AppToken {
         if found.contains(&Key::revoked_token(self.jti)) {
             return Err(revoked("The token has been revoked"));
         }
-        let authorization = found
-            .take::<Authorization>(&self.authorization_key())?
-            .filter(|authorization| authorization.app == self.app && authorization.is_live(core.clock.now()))
-            .ok_or_else(|| revoked("The user's authorization of the app is revoked or has expired"))?
-            .value;
-        require_allowed(found, &self.app, authorization.app_kind, self.app_host.as_deref())?;
-        let user = found.take::<User>(&Key::user(self.user))?.filter(|user| user.active);
+        let user = found.get::<User>(&Key::user(self.user))?.filter(|user| user.active);
         let user = user.ok_or_else(|| {
             Error::Unauthenticated(Told::of(Reason::UserInactive, "The user is deactivated"))
         })?;
-        if user.epoch != authorization.user_epoch {
-            return Err(revoked("The user was deactivated after they allowed the app"));
-        }
+        let standing =
+            app_standing::standing(found, &self.acting(), self.user, user.epoch, core.clock.now())?;
+        let authorization =
+            standing.require(|why| Error::Unauthenticated(Told::by(Reason::TokenRevoked, why)))?;
         Ok((core.counting_claims(user.value), authorization))
     }
+
+    pub(crate) fn app_host(&self) -> Option<&str> {
+        self.app_host.as_deref()
+    }
+
+    /// Requires that the app may manage things for its user, and so may name them to the token endpoint. `parameter` is
+    /// where the token was sent.
+    pub(crate) fn require_for_management(&self) -> Result<(), AppTokenMisused> {
+        let audience = Audience::of([self.resource.clone()]);
+        if !audience.is_some_and(|audience| audience.is_management()) {
+            Err(AppTokenMisused::Audience)
+        } else if self.scopes.manage {
+            Ok(())
+        } else {
+            Err(AppTokenMisused::Scope)
+        }
+    }
+}
+
+/// Why an app's token does not say for whom an agent acts. The texts are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AppTokenMisused {
+    #[error(
+        "an app's token is good here only if its audience is the management API, with the scope manage; this one is for calling tools"
+    )]
+    Audience,
+    #[error("an app's token is good here only with the scope manage")]
+    Scope,
 }

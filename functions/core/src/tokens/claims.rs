@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `client_secret_id`, `client_key_id` | the client's credential that the token was issued under |
 //! | `delegation_id` | the delegation that an OBO token depends on |
+//! | `delegation_made_by` | the app that made the delegation, and the authorization that it ends with |
 //! | `exchanged_from` | the token that it was exchanged for |
 //! | `account_epoch`, `user_epoch` | how often the account or the user had been disabled by then |
 //!
@@ -23,17 +24,14 @@ use std::time::Duration;
 use aws_lc_rs::signature::{self, UnparsedPublicKey};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use deputize_api::reason::Reason;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use uuid::Uuid;
 
-use super::{
-    TYPE,
-    app_token::{self, AppToken},
-    keyring::Keyring,
-};
+use super::{TYPE, keyring::Keyring};
 use crate::{
     Settings,
     agents::ClientCredential,
+    apps::MadeByApp,
     audience::{Audience, Resource},
     clock::Timestamp,
     epoch::Epoch,
@@ -61,6 +59,9 @@ pub(super) struct Claims {
     /// The delegation that the token rests on. The token ends with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delegation_id: Option<DelegationId>,
+    /// The app that made the delegation, if one did. The token ends with the user's authorization of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegation_made_by: Option<MadeByApp>,
     /// The client secret or the key under which the token was issued. The token ends with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_secret_id: Option<SecretId>,
@@ -94,6 +95,8 @@ pub struct VerifiedToken {
     /// The account's epoch in which it was issued.
     pub epoch: Epoch,
     pub on_behalf_of: Option<(UserId, DelegationId)>,
+    /// The app that made the delegation.
+    pub(crate) delegation_made_by: Option<MadeByApp>,
     /// The user's epoch in which it was issued; 0 if it is on nobody's behalf.
     pub user_epoch: Epoch,
     pub scope: String,
@@ -129,11 +132,27 @@ impl VerifiedToken {
 
 /// Whether a token claims to be from Deputize. This only decides by whose rules it is checked.
 pub(crate) fn claims_to_be_ours(settings: &Settings, token: &str) -> bool {
+    claims_to_be(settings, token).is_some()
+}
+
+/// Whose token of ours one claims to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClaimedKind {
+    Agents,
+    Apps,
+}
+
+/// Which kind of token of ours one claims to be. `None` if it claims to be another issuer's.
+pub(super) fn claims_to_be(settings: &Settings, token: &str) -> Option<ClaimedKind> {
     #[derive(Deserialize)]
-    struct Issuer {
+    struct Unproven {
         iss: String,
+        #[serde(default)]
+        authorization_id: Option<IgnoredAny>,
     }
-    jwt::unproven_claims::<Issuer>(token).is_ok_and(|claims| claims.iss == settings.issuer)
+    let claims = jwt::unproven_claims::<Unproven>(token).ok()?;
+    let kind = if claims.authorization_id.is_some() { ClaimedKind::Apps } else { ClaimedKind::Agents };
+    (claims.iss == settings.issuer).then_some(kind)
 }
 
 #[derive(Deserialize)]
@@ -145,7 +164,7 @@ struct Header {
     kid: Option<String>,
     /// Extensions that must be understood (RFC 7515 section 4.1.11). Deputize understands none.
     #[serde(default)]
-    crit: Option<serde::de::IgnoredAny>,
+    crit: Option<IgnoredAny>,
 }
 
 /// Why a token is not from this service, or no longer good. The texts are answered.
@@ -184,13 +203,13 @@ impl AgentTokenError {
 const LEEWAY: i64 = 5;
 
 /// A token of ours whose signature is right. What it says is read by its kind.
-struct SignedClaims {
-    kid: String,
-    json: Vec<u8>,
+pub(super) struct SignedClaims {
+    pub kid: String,
+    pub json: Vec<u8>,
 }
 
 /// Checks header and signature. The signature is checked first: no unsigned claim has an effect.
-fn signed(keyring: &Keyring, token: &str) -> Result<SignedClaims, AgentTokenError> {
+pub(super) fn signed(keyring: &Keyring, token: &str) -> Result<SignedClaims, AgentTokenError> {
     let mut parts = token.split('.');
     let (Some(header), Some(claims), Some(sig), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -209,40 +228,6 @@ fn signed(keyring: &Keyring, token: &str) -> Result<SignedClaims, AgentTokenErro
         .verify(message.as_bytes(), &decode(sig)?)
         .map_err(|_| AgentTokenError::BadSignature)?;
     Ok(SignedClaims { kid, json: decode(claims)? })
-}
-
-/// A token of ours, by its kind.
-#[derive(Clone, Debug)]
-pub enum OwnToken {
-    /// An agent's, for itself or for a user.
-    Agent(VerifiedToken),
-    /// An app's, which acts as its user.
-    App(AppToken),
-}
-
-impl OwnToken {
-    /// An agent's token. An app's is refused.
-    pub(crate) fn agents(self) -> Result<VerifiedToken, AgentTokenError> {
-        match self {
-            Self::Agent(token) => Ok(token),
-            Self::App(_) => Err(AgentTokenError::NotAgentToken),
-        }
-    }
-}
-
-/// Decodes a token and checks everything that needs no table. It may have expired at most `late_by` ago.
-pub(crate) fn verify(
-    keyring: &Keyring,
-    token: &str,
-    settings: &Settings,
-    now: Timestamp,
-    late_by: Duration,
-) -> Result<OwnToken, AgentTokenError> {
-    let SignedClaims { kid, json } = signed(keyring, token)?;
-    if app_token::is_one(&json) {
-        return app_token::read(kid, &json, settings, now, late_by).map(OwnToken::App);
-    }
-    read(kid, &json, settings, now, late_by).map(OwnToken::Agent)
 }
 
 /// Requires our issuer, and that a token is good now. It may have expired at most `late_by` ago.
@@ -265,7 +250,8 @@ pub(super) fn check_times(
     Ok(())
 }
 
-fn read(
+/// Reads what an agent's token says whose signature is right.
+pub(super) fn read(
     kid: String,
     json: &[u8],
     settings: &Settings,
@@ -298,6 +284,7 @@ fn read(
         credential,
         epoch: claims.account_epoch,
         on_behalf_of,
+        delegation_made_by: claims.delegation_made_by,
         user_epoch: claims.user_epoch,
         scope: claims.scope,
         issued_at: claims.iat,

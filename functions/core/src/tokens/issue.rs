@@ -13,6 +13,10 @@
 //! RFC 8693 section 1.1 has the user as the subject and the agent as the actor; the recipes have it the other way
 //! round. Both tokens are verified as what they claim to be, so the order decides nothing.
 //!
+//! **An app's token** as the user's says the same as a JWT of the user's: that they are present, through an app that they
+//! allowed to manage things for them. It must be for the management API, so that a token that was given for one server
+//! does not reach others through an agent. All that it rests on is part of the one read, and judged as at a call.
+//!
 //! **Hints.** What a pointer led to last time is remembered ([`crate::prefetch_hints`]) and read along with the pointer. The
 //! pointer that was read decides. If it leads elsewhere now, a second read follows. DynamoDB would otherwise need two
 //! round trips each time.
@@ -26,14 +30,18 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     ClientAuth, LIFETIME, SCOPE,
+    app_token::AppToken,
     assertion::{AssertionUse, commit, denied, store},
-    claims::{ActorClaim, Claims, OwnToken, VerifiedToken, claims_to_be_ours},
+    claims::{ActorClaim, ClaimedKind, Claims, VerifiedToken, claims_to_be},
     client::{self, PresentedClient, ProvenClient},
     keyring::Keyring,
+    own::OwnToken,
 };
 use crate::{
     Core,
     agents::{AgentAccount, ClientCredential},
+    app_standing,
+    apps::MadeByApp,
     audience::{Audience, MAX_RESOURCES, Resource},
     audit::{Action, Event, RequestContext},
     caller::CredentialId,
@@ -156,17 +164,17 @@ async fn decide(
         None => None,
         Some((parameter, actor)) => Some(read_actor(core, parameter, actor).await?),
     };
-    let lookup = match &user {
-        Some(Checked::Valid(lookup)) => Some(lookup),
+    let presented = match &user {
+        Some(Checked::Valid(presented)) => Some(presented),
         Some(Checked::Invalid(_)) | None => None,
     };
-    let guess = lookup.and_then(|lookup| lookup.guess(core));
+    let guess = presented.and_then(|presented| presented.guess(core));
     let agent_key = Key::agent(client.agent());
     let control_key = Control::any_key(core)?;
     let mut keys = vec![agent_key.clone(), control_key.clone()];
     keys.extend(own.map(|(_, token)| Key::revoked_token(token.jti)));
     keys.extend(asked.iter().flat_map(|asked| asked.audience.servers()).map(Key::server));
-    keys.extend(lookup.into_iter().flat_map(UserLookup::keys));
+    keys.extend(presented.into_iter().flat_map(PresentedActor::keys));
     keys.extend(guess.into_iter().flat_map(|user| user_keys(client.agent(), user)));
     let mut found = core.table.read(keys).await?;
 
@@ -195,7 +203,14 @@ async fn decide(
     let on_behalf_of = match user {
         None => None,
         Some(Checked::Invalid(refusal)) => return Err(refusal.into()),
-        Some(Checked::Valid(lookup)) => {
+        Some(Checked::Valid(PresentedActor::App(token))) => {
+            (event.user_id, event.client_id) = (Some(token.user), Some(token.app.clone()));
+            let standing = token.check_standing(core, &found, control.version_of_keys()).await;
+            standing.map_err(|error| no_standing(users, error))?;
+            let (delegation, user) = delegation(core, client.agent(), token.user, guess, &mut found).await?;
+            Some((delegation.value, user.epoch))
+        }
+        Some(Checked::Valid(PresentedActor::Lookup(lookup))) => {
             let resolved = lookup.resolve(core, &mut found)?;
             event.user_id = resolved.map(|resolved| resolved.user);
             let user = match resolved {
@@ -223,6 +238,7 @@ async fn decide(
         epoch: account.epoch,
         credential: proven.credential,
         user_epoch: on_behalf_of.as_ref().map_or_else(Epoch::default, |(_, epoch)| *epoch),
+        delegation_made_by: on_behalf_of.as_ref().and_then(|(delegation, _)| delegation.made_by.clone()),
         on_behalf_of: on_behalf_of.map(|(delegation, _)| (delegation.delegator_user_id, delegation.id)),
         exchanged_from: own.map(|token| token.jti),
     };
@@ -242,6 +258,17 @@ fn no_actor(parameter: &str, refusal: UserRefusal) -> TokenError {
         other => format!("{parameter}: {other}"),
     };
     TokenError::InvalidGrant(Told::of(refusal.reason(), text).because(refusal))
+}
+
+/// An app's token that is good no more. `parameter` is where it was sent.
+fn no_standing(parameter: &str, error: Error) -> Error {
+    match error {
+        Error::Unauthenticated(_) => {
+            let text = format!("{parameter}: {error}");
+            TokenError::InvalidGrant(Told::of(error.reason(), text).because(error)).into()
+        }
+        other => other,
+    }
 }
 
 /// Records where the token is good. An event has room for one server.
@@ -291,8 +318,10 @@ struct Exchanged {
 
 impl Exchanged {
     fn of(core: &Core, subject: SecretString, actor: SecretString) -> Self {
-        let is_ours = |token: &SecretString| claims_to_be_ours(&core.settings, token.expose_secret());
-        let in_the_order_of_the_rfc = !is_ours(&subject) && is_ours(&actor);
+        let is_agents = |token: &SecretString| {
+            claims_to_be(&core.settings, token.expose_secret()) == Some(ClaimedKind::Agents)
+        };
+        let in_the_order_of_the_rfc = !is_agents(&subject) && is_agents(&actor);
         let subject = Sent { parameter: parameter::SUBJECT_TOKEN, token: subject };
         let actor = Sent { parameter: parameter::ACTOR_TOKEN, token: actor };
         if in_the_order_of_the_rfc {
@@ -432,21 +461,73 @@ async fn read_actor(
     core: &Core,
     parameter: &str,
     actor: &ActorToken,
-) -> Result<Checked<UserLookup, TokenError>> {
-    Ok(match actor {
+) -> Result<Checked<PresentedActor, TokenError>> {
+    let lookup = match actor {
         ActorToken::UserId(text) => {
             text.parse().map(UserLookup::Id).map_err(|_| TokenError::ActorNotUuid).into()
         }
         ActorToken::Email(text) => {
             text.parse::<Email>().map(UserLookup::Email).map_err(|_| TokenError::ActorNotEmail).into()
         }
+        ActorToken::AccessToken(token)
+            if claims_to_be(&core.settings, token.expose_secret()) == Some(ClaimedKind::Apps) =>
+        {
+            return read_apps(core, parameter, token).await;
+        }
         ActorToken::AccessToken(token) => match core.issuers.verify(core, token.expose_secret()).await? {
             Checked::Valid(token) => Checked::Valid(UserLookup::Token(token)),
-            Checked::Invalid(why) => Checked::Invalid(TokenError::InvalidGrant(
-                Told::of(Reason::ActorTokenRefused, format!("{parameter}: {why}")).because(why),
-            )),
+            Checked::Invalid(why) => Checked::Invalid(actor_refused(parameter, why)),
         },
+    };
+    Ok(lookup.map(PresentedActor::Lookup))
+}
+
+fn actor_refused(parameter: &str, why: impl Into<Cause>) -> TokenError {
+    let why = why.into();
+    let text = format!("{parameter}: {why}");
+    TokenError::InvalidGrant(Told::of(Reason::ActorTokenRefused, text).because(why))
+}
+
+/// The token of an app that acts for the user, if it may say so here.
+async fn read_apps(
+    core: &Core,
+    parameter: &str,
+    token: &SecretString,
+) -> Result<Checked<PresentedActor, TokenError>> {
+    Ok(match core.verify_token(token.expose_secret()).await? {
+        Checked::Valid(OwnToken::App(token)) => match token.require_for_management() {
+            Ok(()) => Checked::Valid(PresentedActor::App(token)),
+            Err(why) => Checked::Invalid(actor_refused(parameter, why)),
+        },
+        // It says one thing to a reader of its claims before its signature is checked, and another after.
+        Checked::Valid(OwnToken::Agent(_)) => {
+            Checked::Invalid(actor_refused(parameter, "the token is an agent's"))
+        }
+        Checked::Invalid(why) => Checked::Invalid(actor_refused(parameter, why)),
     })
+}
+
+/// The user to act for, as presented. All checks that need no table are done.
+enum PresentedActor {
+    Lookup(UserLookup),
+    /// By an app that the user allowed to manage things for them.
+    App(AppToken),
+}
+
+impl PresentedActor {
+    fn keys(&self) -> Vec<Key> {
+        match self {
+            Self::Lookup(lookup) => lookup.keys(),
+            Self::App(token) => token.keys(),
+        }
+    }
+
+    fn guess(&self, core: &Core) -> Option<UserId> {
+        match self {
+            Self::Lookup(lookup) => lookup.guess(core),
+            Self::App(token) => Some(token.user),
+        }
+    }
 }
 
 fn user_keys(agent: AgentAccountId, user: UserId) -> [Key; 2] {
@@ -472,6 +553,10 @@ async fn delegation(
     let delegation = found.take::<Delegation>(&delegation_key)?;
     let delegation = delegation.filter(|delegation| delegation.is_active(core.clock.now()));
     let delegation = delegation.ok_or(TokenError::NoDelegation)?;
+    if !app_standing::read(core, [(user, delegation.made_by.as_ref())]).await?.of(delegation.made_by.as_ref())
+    {
+        return Err(TokenError::NoDelegation.into());
+    }
     let user = found.take::<User>(&user_key)?.ok_or(TokenError::NoDelegation)?;
     if !user.active {
         return Err(TokenError::DelegatorDeactivated.into());
@@ -480,13 +565,14 @@ async fn delegation(
 }
 
 /// The parties of a token, and what it rests on.
-#[derive(Clone, Copy)]
 struct TokenBasis {
     agent: AgentAccountId,
     /// How often the account has been disabled.
     epoch: Epoch,
     credential: ClientCredential,
     on_behalf_of: Option<(UserId, DelegationId)>,
+    /// The app that made the delegation.
+    delegation_made_by: Option<MadeByApp>,
     /// How often the user has been deactivated.
     user_epoch: Epoch,
     /// The `jti` of the token that it is exchanged for.
@@ -494,7 +580,8 @@ struct TokenBasis {
 }
 
 fn claims(core: &Core, basis: TokenBasis, audience: &Audience, ends: i64) -> Result<Claims> {
-    let TokenBasis { agent, epoch, credential, on_behalf_of, user_epoch, exchanged_from } = basis;
+    let TokenBasis { agent, epoch, credential, on_behalf_of, delegation_made_by, user_epoch, exchanged_from } =
+        basis;
     let (client_secret_id, client_key_id) = match credential {
         ClientCredential::Secret(id) => (Some(id), None),
         ClientCredential::Key(id) => (None, Some(id)),
@@ -510,6 +597,7 @@ fn claims(core: &Core, basis: TokenBasis, audience: &Audience, ends: i64) -> Res
         scope: SCOPE.to_owned(),
         act: on_behalf_of.map(|_| ActorClaim { sub: agent }),
         delegation_id: on_behalf_of.map(|(_, delegation)| delegation),
+        delegation_made_by,
         client_secret_id,
         client_key_id,
         exchanged_from,
@@ -530,7 +618,10 @@ impl VerifiedToken {
     pub(crate) fn keys(&self) -> Vec<Key> {
         let mut keys = vec![Key::agent(self.agent)];
         keys.extend(self.revocations());
-        keys.extend(self.on_behalf_of.into_iter().flat_map(|(user, _)| user_keys(self.agent, user)));
+        if let Some((user, _)) = self.on_behalf_of {
+            keys.extend(user_keys(self.agent, user));
+            keys.extend(self.delegation_made_by.iter().flat_map(|app| app.keys(user)));
+        }
         keys
     }
 
@@ -584,6 +675,7 @@ impl VerifiedToken {
         let delegation = found
             .take::<Delegation>(&delegation_key)?
             .filter(|delegation| delegation.id == delegation_id && delegation.is_active(now))
+            .filter(|delegation| delegation.made_by == self.delegation_made_by)
             .ok_or_else(|| {
                 Error::Unauthenticated(Told::of(
                     Reason::TokenRevoked,
@@ -594,6 +686,14 @@ impl VerifiedToken {
         let user = user.ok_or_else(|| {
             Error::Forbidden(Told::of(Reason::UserInactive, "Delegator user is deactivated"))
         })?;
+        if let Some(app) = &self.delegation_made_by
+            && app_standing::standing(found, app, user.id, user.epoch, now)?.as_valid().is_none()
+        {
+            return Err(Error::Unauthenticated(Told::of(
+                Reason::TokenRevoked,
+                "The delegation that the token rests on was made by an app, and has ended with what the user allowed it",
+            )));
+        }
         if user.epoch != self.user_epoch {
             return Err(Error::Unauthenticated(Told::of(
                 Reason::TokenRevoked,

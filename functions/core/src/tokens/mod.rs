@@ -7,6 +7,7 @@
 //! | `issue` | a token request from its parts to its token, and whether a token is still good |
 //! | `claims` | what an agent's token says |
 //! | `app_token` | the token of an app, which acts as its user |
+//! | `own` | a token of ours, by its kind |
 //! | `keyring` | the keys that sign |
 //! | `revoke` | revoking one token |
 //!
@@ -23,22 +24,21 @@ mod claims;
 mod client;
 mod issue;
 mod keyring;
+mod own;
 mod revoke;
 
 pub use self::{
-    app_token::AppToken,
-    claims::{AgentTokenError, OwnToken, VerifiedToken},
+    app_token::{AppToken, SignedAppToken, sign as sign_app_token},
+    claims::{AgentTokenError, VerifiedToken},
     client::ClientAuth,
     issue::{
         ActorToken, IssuedToken, RequestedResource, TokenGrant, TokenRequest, introspect, issue, refuse,
     },
     keyring::{Keyring, PublicKey, revoke_key, rotate},
+    own::OwnToken,
     revoke::revoke,
 };
-pub(crate) use self::{
-    claims::{claims_to_be_ours, verify},
-    keyring::bootstrap_key,
-};
+pub(crate) use self::{claims::claims_to_be_ours, keyring::bootstrap_key, own::verify};
 
 pub use crate::audience::{Audience, MAX_RESOURCES, Resource};
 use std::time::Duration;

@@ -15,7 +15,7 @@ use crate::{
     caller::UserCaller,
     clock::{Timestamp, first_uuid_at},
     error::{Error, Result, Told},
-    ids::{AgentAccountId, EventId, ServerId, UserId},
+    ids::{AgentAccountId, AppId, EventId, ServerId, UserId},
     paging::{Listing, PageRequest},
     table::{AuditIndex, Key, Query},
 };
@@ -26,6 +26,8 @@ pub struct Filter {
     pub agent_account_id: Option<AgentAccountId>,
     pub user_id: Option<UserId>,
     pub server_id: Option<ServerId>,
+    /// Without an index of its own: only within the events of an agent, a user or a server.
+    pub client_id: Option<AppId>,
     pub from: Option<Timestamp>,
     pub to: Option<Timestamp>,
 }
@@ -35,6 +37,7 @@ impl Filter {
         self.agent_account_id.is_none_or(|agent| event.agent_account_id == Some(agent))
             && self.user_id.is_none_or(|user| event.user_id == Some(user))
             && self.server_id.as_ref().is_none_or(|server| event.server_id.as_ref() == Some(server))
+            && self.client_id.as_ref().is_none_or(|app| event.client_id.as_ref() == Some(app))
     }
 
     /// The index to query: the one that likely has the smallest partitions.
@@ -81,6 +84,9 @@ pub async fn list(
     }
     match filter.index() {
         Some((index, partition)) => list_index(core, &filter, page.limit(), index, &partition, range).await,
+        None if filter.client_id.is_some() => {
+            Err(Error::invalid("client_id: name an agent, a user or a server beside it"))
+        }
         None if to.as_millis() - from.as_millis() > i64::try_from(REACH.as_millis()).unwrap_or(i64::MAX) => {
             Err(Error::invalid("name an agent, a user or a server, or a range of at most 31 days"))
         }

@@ -19,6 +19,12 @@ pub(super) mod code {
     pub(crate) const INVALID_PARAMS: i64 = -32602;
     pub(crate) const HEADER_MISMATCH: i64 = -32020;
     pub(crate) const UNSUPPORTED_PROTOCOL_VERSION: i64 = -32022;
+    /// Of 2025-11-25.
+    pub(crate) const URL_ELICITATION_REQUIRED: i64 = -32042;
+    /// A user must connect to the MCP server. HTTP has nothing for it: 424 is *Failed Dependency* (RFC 4918 section
+    /// 11.4). The 401 of the JSON endpoint is no code here, since clients read it as their token's refusal: the error
+    /// classes of the TypeScript SDK have JSON-RPC's codes and HTTP's statuses in the same field.
+    pub(crate) const CONNECTION_NEEDED: i64 = 424;
 }
 
 /// A JSON-RPC error of our own.
@@ -32,15 +38,48 @@ struct RpcErrorFields {
     message: String,
     data: Option<Value>,
     id: Option<Box<RawValue>>,
+    /// A result in place of the error, which asks the client for something first.
+    question: Option<Value>,
 }
 
 impl RpcRefusal {
     pub(super) fn new(status: StatusCode, code: i64, message: impl Into<String>) -> Self {
-        Self(Box::new(RpcErrorFields { status, code, message: message.into(), data: None, id: None }))
+        Self(Box::new(RpcErrorFields {
+            status,
+            code,
+            message: message.into(),
+            data: None,
+            id: None,
+            question: None,
+        }))
     }
 
     pub(super) fn with(mut self, data: Value) -> Self {
         self.0.data = Some(data);
+        self
+    }
+
+    /// Says this in place of what it says.
+    pub(super) fn saying(mut self, message: &str) -> Self {
+        message.clone_into(&mut self.0.message);
+        self
+    }
+
+    /// By another code.
+    pub(super) fn coded(mut self, code: i64) -> Self {
+        self.0.code = code;
+        self
+    }
+
+    /// With one more field in its data.
+    pub(super) fn adding(mut self, field: &str, value: Value) -> Self {
+        self.0.data.get_or_insert_with(|| json!({}))[field] = value;
+        self
+    }
+
+    /// By a result that asks for something, if it is the answer to a request.
+    pub(super) fn asking(mut self, question: Value) -> Self {
+        self.0.question = Some(question);
         self
     }
 
@@ -85,7 +124,8 @@ impl RpcRefusal {
 
     /// The refusal of a request whose caller has been admitted. It is told in the protocol, with HTTP 200: a 401 would
     /// make the client get another token, and a 404 would make it begin another session. The code is the HTTP status
-    /// that the error would otherwise have. This is outside the codes that JSON-RPC reserves.
+    /// that the error would otherwise have, but for those that a connection would put right. This is outside the codes
+    /// that JSON-RPC reserves.
     pub(super) fn of(error: &Error) -> Self {
         log(error);
         let (status, name) = classify(error);
@@ -101,13 +141,17 @@ impl RpcRefusal {
         }
         let (status, code) = match error {
             Error::Invalid(_) => (StatusCode::BAD_REQUEST, code::INVALID_PARAMS),
+            error if error.needs_connection() => (StatusCode::OK, code::CONNECTION_NEEDED),
             _ => (StatusCode::OK, i64::from(status.as_u16())),
         };
         Self::new(status, code, error.to_string()).with(data)
     }
 
     pub(super) fn json(&self) -> String {
-        let RpcErrorFields { code, message, data, id, .. } = &*self.0;
+        let RpcErrorFields { code, message, data, id, question, .. } = &*self.0;
+        if let (Some(question), Some(id)) = (question, id) {
+            return format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{question}}}"#);
+        }
         let mut error = json!({ "code": code, "message": message });
         if let Some(data) = data {
             error["data"] = data.clone();

@@ -282,16 +282,17 @@ async fn handshake(
         let session = initialize.and_then(|initialize| {
             let client_name = pending.client_name.clone();
             match &relayed.session_id {
-                Some(opened) => Some(Session::upstream(Some(opened), client_name)),
-                // If the server keeps no session, ours holds the client's name.
-                None if relayed.refused.is_some() || client_name.is_none() => None,
+                Some(opened) => Some(Session::upstream(Some(opened), &initialize, client_name)),
+                // If the server keeps no session, ours holds what the client says of itself once.
+                None if relayed.refused.is_some() => None,
+                None if client_name.is_none() && !initialize.opens_urls() => None,
                 None => Some(Session::described(&initialize, client_name)),
             }
         });
         return Ok(Dispatched { relayed, session });
     }
     if let Some(initialize) = initialize {
-        if let Some((result, session)) = shake_hands(pending, call, target, incoming).await? {
+        if let Some((result, session)) = shake_hands(pending, call, target, incoming, &initialize).await? {
             pending.eras.server = ProtocolEra::Handshake;
             return Ok(Dispatched { relayed: local(result), session: Some(session) });
         }
@@ -310,6 +311,7 @@ async fn shake_hands(
     call: &ProxyCall,
     target: &Target,
     incoming: &Incoming<'_>,
+    initialize: &Initialize<'_>,
 ) -> Result<Option<(Box<RawValue>, Session)>, DispatchError> {
     let message = SessionMessage {
         version: None,
@@ -325,7 +327,7 @@ async fn shake_hands(
         }
         Err(_) => return Ok(None),
     };
-    let session = Session::upstream(relayed.session_id.as_ref(), pending.client_name.clone());
+    let session = Session::upstream(relayed.session_id.as_ref(), initialize, pending.client_name.clone());
     let answered = relayed.response().await.ok().and_then(|reply| reply.outcome.ok());
     Ok(answered.map(|result| (result, session)))
 }

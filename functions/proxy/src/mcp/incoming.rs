@@ -29,6 +29,9 @@ pub(super) const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 pub(super) const INFO_KEY: &str = "io.modelcontextprotocol/clientInfo";
 pub(super) const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
 
+/// The name of our question among those of a result that asks for input.
+pub(super) const QUESTION: &str = "deputize.connect";
+
 /// The one revision that has batches
 /// ([2025-03-26](https://modelcontextprotocol.io/specification/2025-03-26/basic#batching)). It is also that of a client
 /// that sends no version
@@ -57,6 +60,8 @@ pub(super) struct Incoming<'a> {
     /// Whether a handshake client, by its header, describes itself with the request as a modern one does, and names no
     /// session: it has never shaken hands.
     pub(super) is_sessionless: bool,
+    /// Whether the client has been asked to connect, and sends the request again.
+    pub(super) has_answered_question: bool,
 }
 
 /// A message's text without what some clients get wrong and no reader can misunderstand.
@@ -67,18 +72,21 @@ pub(super) struct Incoming<'a> {
 ///   [elgorro/aiquila#442](https://github.com/elgorro/aiquila/issues/442)).
 /// - The id `1.0`, of writers that know no integers. Servers read `1`; the answer has the client's own bytes.
 /// - `initialized` for `notifications/initialized`.
+///
+/// Nor has it the answer to our own question, which is nothing to the server.
 #[derive(Debug)]
 pub(super) struct Tidied {
     text: Bytes,
     /// The id as the client wrote it, if it is another in the text.
     id: Option<Box<RawValue>>,
+    has_answered_question: bool,
 }
 
 impl Tidied {
     pub(super) fn of(body: &Bytes) -> Self {
         let text = body.slice_ref(without_byte_order_mark(body));
         let tidied = may_be_untidy(&text).then(|| tidied(&text)).flatten();
-        tidied.unwrap_or(Self { text, id: None })
+        tidied.unwrap_or(Self { text, id: None, has_answered_question: false })
     }
 
     #[cfg(feature = "fuzzing")]
@@ -109,7 +117,8 @@ fn may_be_untidy(text: &[u8]) -> bool {
         }
         last = *byte;
     }
-    text.windows(UNPREFIXED.len()).any(|part| part == UNPREFIXED.as_bytes())
+    let has = |wanted: &str| text.windows(wanted.len()).any(|part| part == wanted.as_bytes());
+    has(UNPREFIXED) || has(QUESTION)
 }
 
 const UNPREFIXED: &str = r#""initialized""#;
@@ -121,7 +130,7 @@ fn tidied(text: &[u8]) -> Option<Tidied> {
         inside.is_some_and(|inside| inside.trim_ascii().is_empty())
     };
     let mut message = Fields::of(serde_json::from_slice(text).ok()?)?;
-    let mut is_changed = false;
+    let (mut is_changed, mut has_answered_question) = (false, false);
     let mut set = |message: &mut Fields<'_>, name: &'static str, value| {
         message.set(name, value);
         is_changed = true;
@@ -148,10 +157,31 @@ fn tidied(text: &[u8]) -> Option<Tidied> {
             set(&mut message, "params", fields.to_raw());
         }
     }
+    if let Some(params) = message.get("params").map(ToOwned::to_owned)
+        && let Some(params) = without_answer(&params)
+    {
+        set(&mut message, "params", params);
+        has_answered_question = true;
+    }
     if !is_changed {
         return None;
     }
-    Some(Tidied { text: String::from(Box::<str>::from(message.to_raw())).into(), id })
+    Some(Tidied { text: String::from(Box::<str>::from(message.to_raw())).into(), id, has_answered_question })
+}
+
+/// The parameters without the answer to our question, if they have it.
+fn without_answer(params: &RawValue) -> Option<Box<RawValue>> {
+    let mut params = Fields::of(params)?;
+    let answers = params.get("inputResponses")?.to_owned();
+    let mut answers = Fields::of(&answers)?;
+    answers.get(QUESTION)?;
+    answers.remove(QUESTION);
+    if answers.is_empty() {
+        params.remove("inputResponses");
+    } else {
+        params.set("inputResponses", answers.to_raw());
+    }
+    Some(params.to_raw())
 }
 
 /// An integer that is written with a fraction of zeros.
@@ -266,7 +296,8 @@ impl<'a> Incoming<'a> {
             _ => return Err(invalid("The message is neither request, notification nor response")),
         };
         let Spoken { era, is_sessionless } = era(&kind, headers)?;
-        Ok(Self { text, kind, era, is_sessionless })
+        let has_answered_question = tidied.has_answered_question;
+        Ok(Self { text, kind, era, is_sessionless, has_answered_question })
     }
 }
 
@@ -483,11 +514,33 @@ pub(super) struct Initialize<'a> {
 }
 
 impl Initialize<'_> {
+    /// Whether the client can be asked to open an address, as 2025-11-25 has it.
+    pub(super) fn opens_urls(&self) -> bool {
+        self.version() == HANDSHAKE_VERSIONS[0] && self.capabilities.is_some_and(declares_urls)
+    }
+
     /// The version that is agreed on
     /// ([2025-11-25, version negotiation](https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#version-negotiation)).
     pub(super) fn version(&self) -> &'static str {
         handshake_version(&self.version).unwrap_or(HANDSHAKE_VERSIONS[0])
     }
+}
+
+/// Whether a client's capabilities have URL elicitation.
+pub(super) fn declares_urls(capabilities: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Capabilities<'a> {
+        #[serde(borrow, default)]
+        elicitation: Option<Elicitation<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Elicitation<'a> {
+        #[serde(borrow, default)]
+        url: Option<&'a RawValue>,
+    }
+    let declared = serde_json::from_str::<Capabilities<'_>>(capabilities.get());
+    let url = declared.ok().and_then(|declared| declared.elicitation?.url);
+    url.is_some_and(|url| url.get().starts_with('{'))
 }
 
 fn invalid_params(message: &str) -> RpcRefusal {

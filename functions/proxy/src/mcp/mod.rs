@@ -13,6 +13,7 @@
 //! | `session` | the sealed `Mcp-Session-Id` of handshake clients |
 //! | `pending` | the answer on its way back, as it comes |
 //! | `stream_authorizer` | whether a stream may go on |
+//! | `connect` | what a client is told if a user must connect to the server |
 //! | `answer` | responses, events and refusals as bytes |
 //! | `fields` | a JSON object changed in a few fields |
 //! | `described` | the errors, for the OpenAPI document |
@@ -36,7 +37,7 @@
 //!
 //! **Only a refused admission is told by HTTP** (401, 403, 404). All other errors are told in the protocol. To an MCP
 //! client a 401 means to get another token, and a 404 to begin another session. Neither would help a user whose grant
-//! is missing. In the stateless revision a bad request is also a 400, as it says. In the handshake revisions it is not, if
+//! or connection is missing: that one is told where to connect (`connect`). In the stateless revision a bad request is also a 400, as it says. In the handshake revisions it is not, if
 //! its id can be read: there are clients that end their session at any HTTP error.
 //!
 //! A handshake client's session is held in its id ([`deputize_core::mcp_sessions`]). Nothing about it is kept in
@@ -45,6 +46,7 @@
 mod answer;
 mod authorize;
 mod batch;
+mod connect;
 mod described;
 mod dispatch;
 mod fields;
@@ -67,10 +69,14 @@ use axum::{
 use bytes::Bytes;
 use deputize_api::{path, reason::Reason};
 use deputize_core::{
-    Error, access::PolicyContext, audit::Action, authenticate::PresentedCredential, error::Done,
-    origins::NOT_ALLOWED,
+    Error,
+    access::{Access, PolicyContext},
+    audit::{Action, RequestContext},
+    authenticate::PresentedCredential,
+    error::Done,
+    origins::{NOT_ALLOWED, RequestOrigin},
 };
-use deputize_service::{ApiError, EdgeError, extract, handlers, response::classify, routes::Routes};
+use deputize_service::{ApiError, EdgeError, extract, handlers, routes::Routes};
 use http::{HeaderMap, StatusCode};
 use serde_json::{json, value::RawValue};
 
@@ -79,6 +85,7 @@ pub(crate) use self::answer::event;
 use self::{
     answer::{RpcRefusal, code},
     authorize::{ClientRequest, List},
+    connect::AddressShown,
     fields::Fields,
     incoming::{INFO_KEY, Incoming, Kind, Tidied},
     oversized::{MAX_SEEN, RequestId},
@@ -111,13 +118,16 @@ enum McpRejection {
 impl McpRejection {
     /// Why an admitted caller is refused, for a message that is not a JSON-RPC request, so that HTTP must say it. This
     /// is never a 401, which would make the client get another token.
-    fn without_request(error: ApiError) -> Self {
-        match error {
-            ApiError::Core(error) if classify(&error).0 == StatusCode::UNAUTHORIZED => {
-                Self::Rpc(RpcRefusal::of(&error).by(StatusCode::FORBIDDEN))
-            }
-            error => Self::Http(error),
-        }
+    fn without_request(error: ApiError, upstream: &UpstreamAccess, request: &RequestContext) -> Self {
+        Self::of_admitted(error, &upstream.core().settings.issuer, upstream.access(), request)
+    }
+
+    fn of_admitted(error: ApiError, issuer: &str, access: &Access, request: &RequestContext) -> Self {
+        let refusal = match &error {
+            ApiError::Core(error) => connect::refusal_by_http(issuer, access, request, error),
+            ApiError::Edge(_) => None,
+        };
+        refusal.map_or(Self::Http(error), Self::Rpc)
     }
 
     /// The same, told in the protocol.
@@ -180,7 +190,7 @@ impl IntoResponse for McpRejection {
 )]
 async fn post(IncomingCall { call, presented }: IncomingCall, http: HttpRequest) -> Response {
     let answered = async {
-        check_origin(&call)?;
+        check_origin(&call, &presented)?;
         extract::require_type(&call.headers, "application/json")?;
         let body = body(&call.headers, http).await?;
         if incoming::is_batch(&body, &call.headers) {
@@ -245,7 +255,7 @@ async fn message(
 )]
 async fn get(IncomingCall { call, presented }: IncomingCall) -> Response {
     let answered = async {
-        check_origin(&call)?;
+        check_origin(&call, &presented)?;
         let admitted = Box::pin(call.admitted(presented, "GET", Done::StreamOpened)).await?;
         Box::pin(session_messages::open_stream(admitted, &call)).await
     };
@@ -267,17 +277,22 @@ async fn get(IncomingCall { call, presented }: IncomingCall) -> Response {
 )]
 async fn delete(IncomingCall { call, presented }: IncomingCall) -> Response {
     let answered = async {
-        check_origin(&call)?;
+        check_origin(&call, &presented)?;
         let admitted = Box::pin(call.admitted(presented, "DELETE", Done::SessionEnded)).await?;
         Box::pin(session_messages::end_session(admitted, &call)).await
     };
     answered.await.unwrap_or_else(IntoResponse::into_response)
 }
 
-/// A web page's requests are sent by its visitor's browser. So only pages of known origins are answered
+/// A web page's requests are sent by its visitor's browser. So the pages that are answered with an agent account's
+/// credential are of known origins
 /// ([Streamable HTTP, security](https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#security-endpoint)).
-fn check_origin(call: &ProxyCall) -> Result<(), RpcRefusal> {
-    if call.core.settings.allows_origin(&call.request.origin) {
+/// Web clients that act as a person come from anywhere. A page has no token that nobody gave it, and what a browser adds
+/// by itself authenticates no caller here, so neither another site nor a rebound name (DNS) gains by that.
+fn check_origin(call: &ProxyCall, presented: &PresentedCredential) -> Result<(), RpcRefusal> {
+    let is_persons = matches!(presented, PresentedCredential::User(_));
+    let from = &call.request.origin;
+    if call.core.settings.allows_origin(from) || (is_persons && matches!(from, RequestOrigin::Page(_))) {
         return Ok(());
     }
     Err(RpcRefusal::new(StatusCode::FORBIDDEN, code::INVALID_REQUEST, NOT_ALLOWED)
@@ -308,7 +323,11 @@ impl ProxyCall {
         };
         match UpstreamAccess::to(&self.core, &self.request, &access, &mut audit).await {
             Ok(upstream_access) => Ok(Admitted { presented, upstream_access, audit }),
-            Err(error) => Err(McpRejection::without_request(self.recorded(audit, error).await.into())),
+            Err(error) => {
+                let error = self.recorded(audit, error).await.into();
+                let issuer = &self.core.settings.issuer;
+                Err(McpRejection::of_admitted(error, issuer, &access, &self.request))
+            }
         }
     }
 
@@ -350,6 +369,7 @@ async fn ask(
         Ok(access) => access,
         Err(error) => return Err(call.recorded(audit, error).await.into()),
     };
+    let mut address_shown = AddressShown::default();
     let entered = async {
         let session = match incoming.era {
             incoming::ProtocolEra::Handshake if method != "initialize" => {
@@ -357,6 +377,7 @@ async fn ask(
             }
             _ => NamedSession::None,
         };
+        address_shown = AddressShown::to(incoming, method, params, &session);
         // A handshake client gives its name once.
         let named = session.client_name().map(str::to_owned);
         let client_name = named.or_else(|| client_name(params));
@@ -377,7 +398,8 @@ async fn ask(
         Ok(entered) => entered,
         Err(error) => {
             let error = call.recorded(audit, error).await;
-            let refusal = RpcRefusal::of(&error).to(id);
+            let refusal =
+                connect::refusal(&core.settings.issuer, &access, request, &error, address_shown).to(id);
             let is_unknown = matches!(error, Error::PolicyDenied(_)) && asked.is_of_no_revision(method);
             return Err(match (is_unknown, incoming.era) {
                 (false, _) => refusal,
@@ -404,6 +426,7 @@ async fn ask(
         client_name,
         session,
         log_level: translate::log_level(params),
+        address_shown,
         pins,
     };
     Box::pin(dispatch::request(pending, &call, incoming, params)).await
@@ -419,7 +442,7 @@ async fn tell(
         Kind::Notification { method } => method.chars().take(200).collect(),
         _ => "response".to_owned(),
     };
-    let admitted = call.admitted(presented, &what, Done::MessageTaken).await?;
+    let admitted = Box::pin(call.admitted(presented, &what, Done::MessageTaken)).await?;
     Box::pin(session_messages::tell(admitted, &call, incoming)).await
 }
 

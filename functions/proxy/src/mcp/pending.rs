@@ -22,6 +22,7 @@ use serde_json::value::RawValue;
 use super::{
     answer::{KEEP_ALIVE, RpcRefusal, code, envelope, event, event_stream, json_answer},
     authorize::{ClientRequest, List},
+    connect::{self, AddressShown},
     fields::{Fields, LISTS, shadows},
     incoming::{ENVELOPE, ProtocolEra, SESSION_ID},
     session::NamedSession,
@@ -61,6 +62,8 @@ pub(super) struct PendingRequest {
     pub(super) session: NamedSession,
     /// The lowest level of log messages that the client wants, if it wants any.
     pub(super) log_level: Option<usize>,
+    /// How the client can be shown where to connect.
+    pub(super) address_shown: AddressShown,
     /// The approved tools, if a list of tools is to be compared with them.
     pub(super) pins: Option<Arc<Pins>>,
 }
@@ -191,12 +194,13 @@ impl PendingRequest {
 
     /// Answers that it cannot be done.
     pub(super) async fn refuse(self, error: Error) -> RpcRefusal {
-        let Self { audit, request, id, .. } = self;
+        let Self { audit, request, id, upstream_access, address_shown, .. } = self;
         let error = match audit.end::<(), _>(&request, Err(error)).await {
             Err(error) => error,
             Ok(()) => Error::internal("an error that is none"),
         };
-        RpcRefusal::of(&error).to(&id)
+        let issuer = &upstream_access.core().settings.issuer;
+        connect::refusal(issuer, upstream_access.access(), &request, &error, address_shown).to(&id)
     }
 
     /// Whether the stream may go on: whether its request would be admitted now.
@@ -292,11 +296,13 @@ impl PendingRequest {
             }
             Err(error) => Err(self.upstream_access.failure(error.while_calling(self.method == "tools/call"))),
         };
-        let Self { audit, request, id, .. } = self;
+        let Self { audit, request, id, upstream_access, address_shown, .. } = self;
         match audit.end(&request, made).await {
             Ok(made) => made,
             Err(error) => {
-                let refusal = RpcRefusal::of(&error).to(&id);
+                let issuer = &upstream_access.core().settings.issuer;
+                let access = upstream_access.access();
+                let refusal = connect::refusal(issuer, access, &request, &error, address_shown).to(&id);
                 (StatusCode::OK, refusal.json())
             }
         }

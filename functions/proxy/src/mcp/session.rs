@@ -32,6 +32,9 @@ pub(super) struct Session {
     /// … and what the client can do.
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     pub(super) capabilities: Option<Box<RawValue>>,
+    /// Whether the client can be asked to open an address. It says so once.
+    #[serde(rename = "o", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) opens_urls: bool,
 }
 
 /// The session that a request names.
@@ -67,9 +70,14 @@ const MAX_DESCRIPTION: usize = 2 * 1024;
 
 impl Session {
     /// With a server that has shaken hands. The session is the server's own, if the server keeps one.
-    pub(super) fn upstream(id: Option<&HeaderValue>, client_name: Option<String>) -> Self {
+    pub(super) fn upstream(
+        id: Option<&HeaderValue>,
+        initialize: &Initialize<'_>,
+        client_name: Option<String>,
+    ) -> Self {
         let upstream = id.and_then(|id| id.to_str().ok()).map(str::to_owned);
-        Self { upstream, handshake: true, client_name, client_info: None, capabilities: None }
+        let opens_urls = initialize.opens_urls();
+        Self { upstream, handshake: true, client_name, client_info: None, capabilities: None, opens_urls }
     }
 
     /// For a client that has described itself in `initialize`, with a server that keeps no session.
@@ -82,6 +90,7 @@ impl Session {
             client_name,
             client_info: info.filter(short).map(ToOwned::to_owned),
             capabilities: capabilities.filter(short).map(ToOwned::to_owned),
+            opens_urls: initialize.opens_urls(),
         }
     }
 

@@ -50,7 +50,7 @@ pub(super) async fn tell(
     match (refusal, recorded) {
         (Some(refusal), _) => Err(refusal.into()),
         (None, Ok(())) => Ok(StatusCode::ACCEPTED.into_response()),
-        (None, Err(error)) => Err(McpRejection::without_request(error)),
+        (None, Err(error)) => Err(McpRejection::without_request(error, &upstream_access, &call.request)),
     }
 }
 
@@ -134,7 +134,9 @@ pub(super) async fn open_stream(admitted: Admitted, call: &ProxyCall) -> Result<
     // What comes over the stream is not known yet. The trail says that it was opened, and why, if we end it.
     let relayed = match (refusal, audit.end(&call.request, outcome).await) {
         (Some(refusal), _) => return Err(refusal.into()),
-        (None, relayed) => relayed.map_err(McpRejection::without_request)?,
+        (None, relayed) => {
+            relayed.map_err(|error| McpRejection::without_request(error, &upstream_access, &call.request))?
+        }
     };
     let pins = in_force(&call.core, upstream_access.access()).await?;
     let authorizer = StreamAuthorizer::over(&upstream_access, &call.request, presented);
@@ -275,7 +277,7 @@ pub(super) async fn end_session(admitted: Admitted, call: &ProxyCall) -> Result<
     match (refusal, audit.end(&call.request, outcome).await) {
         (Some(refusal), _) => Err(refusal.into()),
         (None, Ok(())) => Ok((StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response()),
-        (None, Err(error)) => Err(McpRejection::without_request(error)),
+        (None, Err(error)) => Err(McpRejection::without_request(error, &upstream_access, &call.request)),
     }
 }
 
