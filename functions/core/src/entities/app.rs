@@ -9,8 +9,9 @@ use crate::{
     clock::Timestamp,
     epoch::Epoch,
     ids::{AppId, AuthorizationId, UserId},
+    jwk::PublicJwk,
     scope::Scopes,
-    secret::sha256_base64url,
+    secret::{SecretHash, sha256_base64url},
     table::{Entity, Key},
 };
 
@@ -36,6 +37,35 @@ pub enum AppKind {
     Dynamic,
     /// By an admin.
     Registered,
+}
+
+/// How an app proves at the token endpoint that it is the app. What it was when the user allowed the app is kept in the
+/// authorization code and in the family of refresh tokens, so that neither asks the app's host again. Of an app that an
+/// admin registered, the one in its item [`App`] counts, which those requests read anyway.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AppAuth {
+    /// A public client: by nothing.
+    None,
+    /// By a client secret of this hash ([`hash_client_secret`](crate::secret::hash_client_secret)).
+    Secret { hash: SecretHash },
+    /// `private_key_jwt`, by one of these keys, or of those at an address. Either is empty if there is the other.
+    Keys {
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        keys: Vec<AppKey>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        jwks_uri: Option<String>,
+    },
+}
+
+/// A public key of an app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppKey {
+    pub kid: String,
+    pub key: PublicJwk,
+    /// The one algorithm that it is for, if it is for one only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alg: Option<String>,
 }
 
 /// What admins have said of an app: that they registered it, or that it is blocked.
