@@ -2,6 +2,9 @@
 //!
 //! | file | holds |
 //! | --- | --- |
+//! | `alias` | `GET /authorize` |
+
+mod alias;
 
 use std::sync::Arc;
 
@@ -10,5 +13,5 @@ use deputize_service::routes::Routes;
 
 /// The function's routes. Put the edge around them: [`deputize_service::edge::around`].
 pub fn router(core: Arc<Core>) -> Routes {
-    Routes::new().with_state(core)
+    Routes::new().merge(alias::routes()).with_state(core)
 }

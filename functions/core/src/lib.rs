@@ -83,7 +83,7 @@ use self::{
     prefetch_hints::PrefetchHints,
     table::{Change, CommitError, Table},
     tasks::Tasks,
-    tokens::{Keyring, OwnToken},
+    tokens::{AppKeys, Keyring, OwnToken},
     vault::Vault,
 };
 
@@ -100,6 +100,8 @@ pub struct Settings {
     pub(crate) other_origins: Vec<String>,
     /// The `shared_grants` of agent accounts that are created without it.
     pub shared_grants: SharedGrants,
+    /// How long a refresh token stays good once its successor has been used.
+    pub refresh_grace: Duration,
 }
 
 impl Settings {
@@ -126,13 +128,26 @@ impl Settings {
         Self { shared_grants, ..self }
     }
 
+    /// With this time for refresh tokens whose successor has been used.
+    #[must_use]
+    pub fn with_refresh_grace(self, refresh_grace: Duration) -> Self {
+        Self { refresh_grace, ..self }
+    }
+
     /// The settings of a deployment at this address.
     pub fn at(url: &str) -> Self {
         let issuer = url.trim_end_matches('/').to_owned();
         let allowed_origins = Self::own_origin(&issuer);
         let shared_grants = SharedGrants::default();
         let audience = format!("{issuer}{}", path::PROXY);
-        Self { audience, allowed_origins, other_origins: Vec::new(), issuer, shared_grants }
+        Self {
+            audience,
+            allowed_origins,
+            other_origins: Vec::new(),
+            issuer,
+            shared_grants,
+            refresh_grace: tokens::REFRESH_GRACE,
+        }
     }
 }
 
@@ -152,6 +167,7 @@ pub struct Core {
     compiled: Versioned<CompiledPolicies>,
     session_keys: SessionKeys,
     pins: KnownPins,
+    pub(crate) app_keys: AppKeys,
     pub(crate) tasks: Tasks,
     is_bootstrapped: AtomicBool,
 }
@@ -177,6 +193,7 @@ impl Core {
             compiled: Versioned::default(),
             session_keys: SessionKeys::default(),
             pins: KnownPins::default(),
+            app_keys: AppKeys::default(),
             tasks: Tasks::default(),
             is_bootstrapped: AtomicBool::new(false),
         }

@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `token` | `POST /api/v1/oauth/token` |
+//! | `token` | `POST /api/v1/oauth/token`, and its alias `/token` |
 //! | `introspect` | `POST /api/v1/oauth/introspect` (RFC 7662) |
 //! | `revoke` | `POST /api/v1/oauth/revoke` (RFC 7009) |
 //! | `authorize` | `GET /api/v1/oauth/authorize`, which is there to be named |

@@ -42,3 +42,9 @@ pub enum AppRefusal {
 pub async fn find(_core: &Core, _client_id: &str) -> Result<Checked<AppMetadata, AppRefusal>> {
     Ok(Checked::Invalid(AppRefusal::Unknown))
 }
+
+/// Whether there can be an app of this `client_id`, as far as it can be said without asking its host. `known` is what
+/// admins have said of it.
+pub(crate) fn may_be(_core: &Core, client_id: &str, known: Option<&App>) -> bool {
+    known.is_some() || client_id.starts_with("https://")
+}

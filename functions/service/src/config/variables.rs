@@ -53,9 +53,10 @@ pub const STREAM_RESPONSES: Variable =
     Variable { name: "DEPUTIZE_STREAM_RESPONSES", read_by: &[Function::Proxy] };
 pub const SESSION_STREAMS: Variable =
     Variable { name: "DEPUTIZE_SESSION_STREAMS", read_by: &[Function::Proxy] };
+pub const REFRESH_GRACE: Variable = Variable { name: "DEPUTIZE_REFRESH_GRACE", read_by: &[Function::Token] };
 
 /// All variables.
-pub const ALL: [&Variable; 16] = [
+pub const ALL: [&Variable; 17] = [
     &TABLE,
     &URL,
     &CALLER_ADDRESS,
@@ -72,4 +73,5 @@ pub const ALL: [&Variable; 16] = [
     &SHARED_GRANTS,
     &STREAM_RESPONSES,
     &SESSION_STREAMS,
+    &REFRESH_GRACE,
 ];
