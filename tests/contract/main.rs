@@ -3,6 +3,7 @@
 //!
 //! | folder | holds |
 //! | --- | --- |
+//! | `apps` | apps that act as their user: their codes and tokens |
 //! | `token` | the token endpoint, introspection, revocation, keys |
 //! | `management` | everything that users and admins manage, and what is refused |
 //! | `grants` | session grants, and whose credentials a call uses |
@@ -25,6 +26,7 @@
 )]
 
 mod address;
+mod apps;
 mod bootstrap;
 mod connections;
 mod cost;

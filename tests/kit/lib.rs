@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`app`] | [`TestApp`]: the deployed routes on an embedded store, with a clock that a test moves |
 //! | [`fixtures`] | who and what is in a test: users, agent accounts, servers, delegations, policies |
+//! | [`apps`] | apps that act as their user: what a user allowed one, its codes and tokens |
 //! | [`client`] | a client that proves itself by signing |
 //! | [`request`] | asking, with each kind of credential |
 //! | [`response`] | the answer as a test reads it, and as a snapshot shows it |
@@ -26,6 +27,7 @@
 )]
 
 pub mod app;
+pub mod apps;
 pub mod client;
 pub mod faults;
 pub mod fixtures;
@@ -41,6 +43,7 @@ pub mod upstream;
 
 pub use self::{
     app::TestApp,
+    apps::AppClient,
     client::SigningClient,
     fixtures::{Agent, Server, User},
     provider::Provider,

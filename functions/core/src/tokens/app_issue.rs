@@ -280,7 +280,7 @@ impl Redemption<'_> {
             if let Some(done) = self.made_as(|jti| jti == gave.jti) {
                 return Ok(done);
             }
-            return end_of_reused_code(&mut known, rests_on, gave);
+            return end_of_reused_code(core, &mut known, rests_on, gave).await;
         }
         if now >= code.expires_at {
             return Err(code_refused(UNKNOWN_CODE).into());
@@ -308,7 +308,9 @@ impl Redemption<'_> {
             tokens.refresh_token = Some(token);
             kept_until = kept_until.max(issued.authorization.allowed_at.plus(LASTS));
         }
-        code.value.gave = Some(Gave { jti: *jti, expires_at: issued.token_ends });
+        let jti = issued.made.jti;
+        let family = issued.made.tokens.refresh_token.is_some();
+        code.value.gave = Some(Gave { jti, expires_at: issued.token_ends, family });
         issued.change.replace_expiring(key, &code.value, code.rev, kept_until)?;
         Ok(Decided::Issued(Box::new(issued.change), issued.made))
     }
@@ -462,12 +464,23 @@ impl Issuing {
 }
 
 /// Ends what a code gave that comes again.
-fn end_of_reused_code(known: &mut Known, rests_on: &RestsOn, gave: Gave) -> Result<Decided> {
+async fn end_of_reused_code(
+    core: &Core,
+    known: &mut Known,
+    rests_on: &RestsOn,
+    gave: Gave,
+) -> Result<Decided> {
     let mut change = Change::new();
     let key = Key::token_family(rests_on.user, rests_on.family);
-    let family = known.found.take::<TokenFamily>(&key)?;
-    if let Some(family) = &family {
-        family::end(&mut change, &key, family, known.now)?;
+    let mut family = known.found.take::<TokenFamily>(&key)?;
+    if gave.family && family.is_none() {
+        // It has ended already. Or the read saw the code after the change that redeemed it, and the family before.
+        family = core.table.read_one(key.clone()).await?;
+    }
+    match &family {
+        Some(family) => family::end(&mut change, &key, family, known.now)?,
+        None if gave.family => drop(change.remove(&key)?),
+        None => {}
     }
     if known.now < gave.expires_at && family.is_none_or(|family| !family.gave(gave.jti)) {
         add_revocation(&mut change, gave.jti, gave.expires_at.plus(LIFETIME))?;
