@@ -7,6 +7,7 @@
 //! | `issue` | a token request from its parts to its token, and whether a token is still good |
 //! | `claims` | what an agent's token says |
 //! | `app_token` | the token of an app, which acts as its user |
+//! | `app_secret`, `code` | what an app redeems; authorization codes |
 //! | `keyring` | the keys that sign |
 //! | `revoke` | revoking one token |
 //!
@@ -17,10 +18,12 @@
 //! They are signed and verified with `aws-lc-rs` directly. `jsonwebtoken` would parse the key again for each token, at
 //! several times the cost of the signature. Users' JWTs go through `jsonwebtoken` ([`crate::jwt`]).
 
+mod app_secret;
 mod app_token;
 mod assertion;
 mod claims;
 mod client;
+mod code;
 mod issue;
 mod keyring;
 mod revoke;
@@ -29,6 +32,7 @@ pub use self::{
     app_token::AppToken,
     claims::{AgentTokenError, OwnToken, VerifiedToken},
     client::ClientAuth,
+    code::{CODE_LIVES, NewCode, add_code},
     issue::{
         ActorToken, IssuedToken, RequestedResource, TokenGrant, TokenRequest, introspect, issue, refuse,
     },
