@@ -71,6 +71,7 @@ use deputize_api::path;
 
 use self::{
     agents::SharedGrants,
+    apps::{AppSettings, Documents, RegistrationKey},
     checked::Checked,
     clock::{Clock, Random},
     control::{Control, Digest, Version},
@@ -98,6 +99,8 @@ pub struct Settings {
     allowed_origins: Vec<Origin>,
     /// Other origins at which the service is ([`Self::also_at`]).
     pub(crate) other_origins: Vec<String>,
+    /// Which apps may act as their users.
+    pub apps: AppSettings,
     /// The `shared_grants` of agent accounts that are created without it.
     pub shared_grants: SharedGrants,
 }
@@ -126,13 +129,20 @@ impl Settings {
         Self { shared_grants, ..self }
     }
 
+    /// With these apps.
+    #[must_use]
+    pub fn taking_apps(self, apps: AppSettings) -> Self {
+        Self { apps, ..self }
+    }
+
     /// The settings of a deployment at this address.
     pub fn at(url: &str) -> Self {
         let issuer = url.trim_end_matches('/').to_owned();
         let allowed_origins = Self::own_origin(&issuer);
         let shared_grants = SharedGrants::default();
         let audience = format!("{issuer}{}", path::PROXY);
-        Self { audience, allowed_origins, other_origins: Vec::new(), issuer, shared_grants }
+        let (other_origins, apps) = (Vec::new(), AppSettings::default());
+        Self { audience, allowed_origins, other_origins, issuer, apps, shared_grants }
     }
 }
 
@@ -151,6 +161,8 @@ pub struct Core {
     keyring: Versioned<Keyring>,
     compiled: Versioned<CompiledPolicies>,
     session_keys: SessionKeys,
+    pub(crate) documents: Documents,
+    pub(crate) registration_key: RegistrationKey,
     pins: KnownPins,
     pub(crate) tasks: Tasks,
     is_bootstrapped: AtomicBool,
@@ -176,6 +188,8 @@ impl Core {
             keyring: Versioned::default(),
             compiled: Versioned::default(),
             session_keys: SessionKeys::default(),
+            documents: Documents::default(),
+            registration_key: RegistrationKey::default(),
             pins: KnownPins::default(),
             tasks: Tasks::default(),
             is_bootstrapped: AtomicBool::new(false),

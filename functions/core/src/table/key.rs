@@ -23,6 +23,7 @@
 //! | … its approved tools | `SERVER#{server}` | `PINS#{version}` | one, with 2,000 tools |
 //! | … our OAuth client at an issuer | `SERVER#{server}` | `CLIENT#{sha256}` | 20 |
 //! | app that an admin registered or blocked | `APP#{sha256}` | `APP` | as many as admins make |
+//! | key of dynamic registrations | `APP_KEYS` | `REGISTRATION` | one |
 //! | host that an admin blocked apps of | `APP_HOST#{host}` | `APP_HOST` | as many as admins make |
 //! | authorization code | `CODE#{sha256}` | `CODE` | 60 seconds, and as long as what it gave could live |
 //! | OAuth connection under way | `CONNECTING#{sha256}` | `CONNECTING` | 10 minutes |
@@ -35,6 +36,7 @@
 //! | used client assertion | `ASSERTION#{agent}#{sha256}` | `ASSERTION` | as long as it would be believed |
 //! | audit event | `AUDIT#{day}#{shard}` | `{event}` | goes after a while |
 //! | lists of all users, agents, servers (entries) | `USERS`, `AGENTS`, `SERVERS` | `{id}` | one for each |
+//! | lists of registered apps, of blocks (entries) | `APPS`, `APP_BLOCKS` | `{sha256}`, or the host | one for each |
 //!
 //! What goes, and when, is told in [`crate::retention`].
 //!
@@ -98,6 +100,20 @@ impl Key {
     /// By the host that an app is from.
     pub fn app_host(host: &str) -> Self {
         Self::new(format!("APP_HOST#{host}"), "APP_HOST")
+    }
+
+    /// By the hash of the app's id.
+    pub fn app_entry(app: &AppId) -> Self {
+        Self::new("APPS", sha256_hex(app.as_str().as_bytes()))
+    }
+
+    /// By the hash of the app's id, or by the host.
+    pub fn app_block(id: &str) -> Self {
+        Self::new("APP_BLOCKS", id)
+    }
+
+    pub fn registration_key() -> Self {
+        Self::new("APP_KEYS", "REGISTRATION")
     }
 
     /// By the hash of the code, so that a reader of the table cannot redeem it.
@@ -258,6 +274,14 @@ impl Partition {
 
     pub fn servers() -> Self {
         Self::new("SERVERS", "")
+    }
+
+    pub fn apps() -> Self {
+        Self::new("APPS", "")
+    }
+
+    pub fn app_blocks() -> Self {
+        Self::new("APP_BLOCKS", "")
     }
 
     pub fn policies() -> Self {
