@@ -30,6 +30,20 @@ pub const CALLBACK: &str = "/api/v1/oauth/callback";
 /// This service as an OAuth client: its Client ID Metadata Document.
 pub const CLIENT_METADATA: &str = "/api/v1/oauth/client-metadata.json";
 
+/// The first page.
+pub const HOME: &str = "/";
+/// Below it, everything about signing in.
+pub const SIGN_IN: &str = "/sign-in";
+/// Where an OpenID provider sends browsers back to.
+pub const SIGN_IN_CALLBACK: &str = "/sign-in/callback/{provider}";
+/// Where an OpenID provider says that a session has ended (OpenID Connect Back-Channel Logout).
+pub const BACKCHANNEL_LOGOUT: &str = "/sign-in/logout/{provider}";
+pub const SIGN_OUT: &str = "/sign-out";
+/// The stylesheet of the pages, by its hash.
+pub const STYLE: &str = "/assets/{name}";
+pub const MY_BROWSER_SESSIONS: &str = "/api/v1/me/browser-sessions";
+pub const MY_BROWSER_SESSION: &str = "/api/v1/me/browser-sessions/{browser_session_id}";
+
 /// The management API, as a resource.
 pub const MANAGEMENT: &str = "/api/v1";
 /// The whole proxy, as a resource.

@@ -2,13 +2,24 @@
 //!
 //! | file | holds |
 //! | --- | --- |
+//! | `page` | what a page looks like, and the headers that it is sent with |
+//! | `browser` | who sits at the browser, and whether a page of ours sent a form |
+
+mod browser;
+mod page;
 
 use std::sync::Arc;
 
-use deputize_core::Core;
-use deputize_service::routes::Routes;
+use axum::{extract::Path, response::IntoResponse, routing::get};
+use deputize_api::path;
+use deputize_core::{Core, Error};
+use deputize_service::{ApiError, routes::Routes};
 
 /// The function's routes. Put the edge around them: [`deputize_service::edge::around`].
 pub fn router(core: Arc<Core>) -> Routes {
-    Routes::new().with_state(core)
+    Routes::new().route(path::STYLE, get(asset)).with_state(core)
+}
+
+async fn asset(Path(name): Path<String>) -> impl IntoResponse {
+    page::asset(&name).unwrap_or_else(|| ApiError::from(Error::NotFound("file")).into_response())
 }

@@ -12,6 +12,7 @@ pub mod apps;
 pub mod audience;
 pub mod audit;
 pub mod authenticate;
+pub mod authorizations;
 pub mod bootstrap;
 pub mod browser_sessions;
 pub mod caller;
@@ -72,6 +73,7 @@ use deputize_api::path;
 use self::{
     agents::SharedGrants,
     apps::{AppSettings, Documents, RegistrationKey},
+    browser_sessions::BrowserSessionTimes,
     checked::Checked,
     clock::{Clock, Random},
     control::{Control, Digest, Version},
@@ -103,6 +105,8 @@ pub struct Settings {
     pub apps: AppSettings,
     /// The `shared_grants` of agent accounts that are created without it.
     pub shared_grants: SharedGrants,
+    /// How long people's sessions in browsers last.
+    pub browser_sessions: BrowserSessionTimes,
 }
 
 impl Settings {
@@ -142,7 +146,8 @@ impl Settings {
         let shared_grants = SharedGrants::default();
         let audience = format!("{issuer}{}", path::PROXY);
         let (other_origins, apps) = (Vec::new(), AppSettings::default());
-        Self { audience, allowed_origins, other_origins, issuer, apps, shared_grants }
+        let browser_sessions = BrowserSessionTimes::default();
+        Self { audience, allowed_origins, other_origins, issuer, apps, shared_grants, browser_sessions }
     }
 }
 

@@ -12,6 +12,9 @@
 //! | … delegations made (entry) | `USER#{user}` | `DELEGATION#{agent}` | one for each account; goes with the delegation |
 //! | user by email (pointer) | `EMAIL#{canonical form}` | `USER` | one for each user |
 //! | user by issuer and subject (pointer) | `IDENTITY#{sha256}` | `USER` | 10 for each user |
+//! | browser session by the provider's `sid` (pointer) | `SID#{sha256}` | `{session}` | goes with the session, at its end |
+//! | sign-in that has been finished | `SIGN_IN#{sha256}` | `SIGN_IN` | 15 minutes |
+//! | logout token that has been used | `LOGOUT#{sha256}` | `LOGOUT` | 15 minutes |
 //! | agent account, with its secrets and keys | `AGENT#{agent}` | `AGENT` | as many as admins make |
 //! | … a delegation to it | `AGENT#{agent}` | `DELEGATION#{user}` | one for each user; goes after its end |
 //! | … a user's session grant | `AGENT#{agent}` | `GRANT#{user}#{server}` | one for each user and server; goes after its end |
@@ -82,6 +85,21 @@ impl Key {
 
     pub fn browser_session(user: UserId, session: BrowserSessionId) -> Self {
         Self::new(format!("USER#{user}"), format!("BROWSER#{session}"))
+    }
+
+    /// By the hash of what the provider calls its session, since it chooses the text.
+    pub fn provider_session(issuer: &str, sid: &str, session: BrowserSessionId) -> Self {
+        Self::new(Partition::provider_session(issuer, sid).pk, session.to_string())
+    }
+
+    /// By the hash of its `state`.
+    pub fn finished_sign_in(state: &str) -> Self {
+        Self::new(format!("SIGN_IN#{}", sha256_hex(state.as_bytes())), "SIGN_IN")
+    }
+
+    /// By the hash of the token's `jti`, since its issuer chooses the text.
+    pub fn used_logout_token(issuer: &str, jti: &str) -> Self {
+        Self::new(format!("LOGOUT#{}", sha256_hex(format!("{issuer}\0{jti}").as_bytes())), "LOGOUT")
     }
 
     pub fn authorization(user: UserId, authorization: AuthorizationId) -> Self {
@@ -298,6 +316,11 @@ impl Partition {
 
     pub fn browser_sessions_of(user: UserId) -> Self {
         Self::new(format!("USER#{user}"), "BROWSER#")
+    }
+
+    /// The browser sessions of one session at the provider.
+    pub fn provider_session(issuer: &str, sid: &str) -> Self {
+        Self::new(format!("SID#{}", sha256_hex(format!("{issuer}\0{sid}").as_bytes())), "")
     }
 
     pub fn authorizations_of(user: UserId) -> Self {

@@ -146,6 +146,17 @@ impl Change {
         self.put(to_item(key, value, read_at + 1, None)?, Some(UNCHANGED), Some(read_at))
     }
 
+    /// [`Self::replace`], to be removed some time after `expires`.
+    pub fn replace_expiring<T: Entity>(
+        &mut self,
+        key: Key,
+        value: &T,
+        read_at: u64,
+        expires: Timestamp,
+    ) -> Result<&mut Self> {
+        self.put(to_item(key, value, read_at + 1, Some(expires))?, Some(UNCHANGED), Some(read_at))
+    }
+
     /// [`Self::replace`] if something was read, [`Self::create`] if nothing was.
     pub fn write<T: Entity, U>(&mut self, key: Key, value: &T, was: Option<&Stored<U>>) -> Result<&mut Self> {
         match was {
