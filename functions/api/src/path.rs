@@ -2,6 +2,8 @@
 
 pub const TOKEN: &str = "/api/v1/oauth/token";
 pub const AUTHORIZE: &str = "/api/v1/oauth/authorize";
+/// Dynamic registration of apps (RFC 7591).
+pub const REGISTER: &str = "/api/v1/oauth/register";
 pub const INTROSPECT: &str = "/api/v1/oauth/introspect";
 pub const REVOKE: &str = "/api/v1/oauth/revoke";
 
@@ -69,6 +71,19 @@ pub const CLIENT_SECRETS: &str = "/api/v1/agent-accounts/{agent_account_id}/secr
 pub const CLIENT_SECRET: &str = "/api/v1/agent-accounts/{agent_account_id}/secrets/{secret_id}";
 pub const CLIENT_KEYS: &str = "/api/v1/agent-accounts/{agent_account_id}/keys";
 pub const CLIENT_KEY: &str = "/api/v1/agent-accounts/{agent_account_id}/keys/{key_id}";
+
+/// What users allowed apps: the caller's own, and any user's.
+pub const AUTHORIZATIONS: &str = "/api/v1/authorizations";
+pub const AUTHORIZATION: &str = "/api/v1/authorizations/{authorization_id}";
+pub const USER_AUTHORIZATIONS: &str = "/api/v1/users/{user_id}/authorizations";
+pub const USER_AUTHORIZATION: &str = "/api/v1/users/{user_id}/authorizations/{authorization_id}";
+/// Apps that admins register.
+pub const APPS: &str = "/api/v1/apps";
+pub const APP: &str = "/api/v1/apps/{client_id}";
+pub const APP_SECRET: &str = "/api/v1/apps/{client_id}/secret";
+/// Apps, and hosts of apps, that admins block.
+pub const APP_BLOCKS: &str = "/api/v1/app-blocks";
+pub const APP_BLOCK: &str = "/api/v1/app-blocks/{block_id}";
 
 pub const SERVERS: &str = "/api/v1/servers";
 pub const SERVER: &str = "/api/v1/servers/{server_id}";

@@ -127,6 +127,12 @@ pub async fn find(core: &Core, client_id: &str) -> Result<Checked<AppMetadata, A
     }
 }
 
+/// Whether an admin blocked all apps from this host.
+pub async fn is_host_blocked(core: &Core, host: &str) -> Result<bool> {
+    let key = Key::app_host(host);
+    Ok(core.table.read(vec![key.clone()]).await?.contains(&key))
+}
+
 fn keys(app: &AppId, host: Option<&str>) -> Vec<Key> {
     std::iter::once(Key::app(app)).chain(host.map(Key::app_host)).collect()
 }

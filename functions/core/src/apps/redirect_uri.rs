@@ -232,6 +232,13 @@ impl RedirectUri {
         &self.place
     }
 
+    /// Its beginning, without path and query: what a person can tell it by.
+    pub fn origin(&self) -> &str {
+        let rest = Parts::of(&self.text).map(|parts| parts.rest.len());
+        let rest = rest.or_else(|| Some(self.text.len() - self.text.find(':')? - 1)).unwrap_or_default();
+        self.text.get(..self.text.len() - rest).unwrap_or(&self.text)
+    }
+
     /// Its host, unless it is on the user's computer.
     pub fn host(&self) -> Option<&str> {
         match &self.place {

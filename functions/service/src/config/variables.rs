@@ -54,8 +54,16 @@ pub const STREAM_RESPONSES: Variable =
 pub const SESSION_STREAMS: Variable =
     Variable { name: "DEPUTIZE_SESSION_STREAMS", read_by: &[Function::Proxy] };
 
+const fn of_those_with_apps(name: &'static str) -> Variable {
+    Variable { name, read_by: &[Function::Token, Function::Console] }
+}
+
+pub const APPS: Variable = of_those_with_apps("DEPUTIZE_APPS");
+pub const APP_HOSTS: Variable = of_those_with_apps("DEPUTIZE_APP_HOSTS");
+pub const APP_SCHEMES: Variable = of_those_with_apps("DEPUTIZE_APP_SCHEMES");
+
 /// All variables.
-pub const ALL: [&Variable; 16] = [
+pub const ALL: [&Variable; 19] = [
     &TABLE,
     &URL,
     &CALLER_ADDRESS,
@@ -70,6 +78,9 @@ pub const ALL: [&Variable; 16] = [
     &PRIVATE_UPSTREAMS,
     &ALLOW_PRIVATE_UPSTREAMS,
     &SHARED_GRANTS,
+    &APPS,
+    &APP_HOSTS,
+    &APP_SCHEMES,
     &STREAM_RESPONSES,
     &SESSION_STREAMS,
 ];
