@@ -4,6 +4,10 @@ pub const TOKEN: &str = "/api/v1/oauth/token";
 pub const AUTHORIZE: &str = "/api/v1/oauth/authorize";
 /// Dynamic registration of apps (RFC 7591).
 pub const REGISTER: &str = "/api/v1/oauth/register";
+/// Some hosted clients read no metadata, and take these paths of the origin: they mean the endpoints above.
+pub const TOKEN_ALIAS: &str = "/token";
+pub const AUTHORIZE_ALIAS: &str = "/authorize";
+pub const REGISTER_ALIAS: &str = "/register";
 pub const INTROSPECT: &str = "/api/v1/oauth/introspect";
 pub const REVOKE: &str = "/api/v1/oauth/revoke";
 
@@ -16,6 +20,7 @@ pub const JWKS: &str = "/.well-known/jwks.json";
 pub const RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource";
 pub const SERVER_METADATA: &str = "/.well-known/oauth-protected-resource/api/v1/proxy/{server_id}/mcp";
 pub const PROXY_METADATA: &str = "/.well-known/oauth-protected-resource/api/v1/proxy";
+pub const MANAGEMENT_METADATA: &str = "/.well-known/oauth-protected-resource/api/v1";
 
 pub const AGENT_DELEGATIONS: &str = "/api/v1/agent-accounts/{agent_account_id}/delegations";
 pub const MY_DELEGATIONS: &str = "/api/v1/delegations";
@@ -132,6 +137,7 @@ mod tests {
     fn a_resources_metadata_is_at_its_path_below_the_well_known_one() {
         assert_eq!(SERVER_METADATA, format!("{RESOURCE_METADATA}{MCP}"));
         assert_eq!(PROXY_METADATA, format!("{RESOURCE_METADATA}{PROXY}"));
+        assert_eq!(MANAGEMENT_METADATA, format!("{RESOURCE_METADATA}{MANAGEMENT}"));
         for path in [ISSUER_METADATA, OPENID_METADATA, JWKS, RESOURCE_METADATA] {
             assert!(path.starts_with(WELL_KNOWN), "{path}");
         }

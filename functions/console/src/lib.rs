@@ -2,12 +2,14 @@
 //!
 //! | file | holds |
 //! | --- | --- |
+//! | `alias` | `GET /authorize` |
 //! | `apps`, `authorizations` | the JSON API of apps that admins register or block, and of what users allowed |
 //! | `authorize` | `/api/v1/oauth/authorize`: an app asks a person to be allowed to act as them |
 //! | `consent` | the page of that question |
 //! | `page` | what a page looks like, and the headers that it is sent with |
 //! | `browser` | who sits at the browser, and whether a page of ours sent a form |
 
+mod alias;
 mod apps;
 mod authorizations;
 mod authorize;
@@ -25,6 +27,7 @@ use deputize_service::{ApiError, routes::Routes};
 /// The function's routes. Put the edge around them: [`deputize_service::edge::around`].
 pub fn router(core: Arc<Core>) -> Routes {
     Routes::new()
+        .merge(alias::routes())
         .merge(authorize::routes())
         .merge(apps::routes())
         .merge(authorizations::routes())

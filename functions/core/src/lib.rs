@@ -86,7 +86,7 @@ use self::{
     prefetch_hints::PrefetchHints,
     table::{Change, CommitError, Table},
     tasks::Tasks,
-    tokens::{Keyring, OwnToken},
+    tokens::{AppKeys, Keyring, OwnToken},
     vault::Vault,
 };
 
@@ -107,6 +107,8 @@ pub struct Settings {
     pub shared_grants: SharedGrants,
     /// How long people's sessions in browsers last.
     pub browser_sessions: BrowserSessionTimes,
+    /// How long a refresh token stays good once its successor has been used.
+    pub refresh_grace: Duration,
 }
 
 impl Settings {
@@ -139,6 +141,12 @@ impl Settings {
         Self { apps, ..self }
     }
 
+    /// With this time for refresh tokens whose successor has been used.
+    #[must_use]
+    pub fn with_refresh_grace(self, refresh_grace: Duration) -> Self {
+        Self { refresh_grace, ..self }
+    }
+
     /// The settings of a deployment at this address.
     pub fn at(url: &str) -> Self {
         let issuer = url.trim_end_matches('/').to_owned();
@@ -147,7 +155,16 @@ impl Settings {
         let audience = format!("{issuer}{}", path::PROXY);
         let (other_origins, apps) = (Vec::new(), AppSettings::default());
         let browser_sessions = BrowserSessionTimes::default();
-        Self { audience, allowed_origins, other_origins, issuer, apps, shared_grants, browser_sessions }
+        Self {
+            audience,
+            allowed_origins,
+            other_origins,
+            issuer,
+            apps,
+            shared_grants,
+            browser_sessions,
+            refresh_grace: tokens::REFRESH_GRACE,
+        }
     }
 }
 
@@ -169,6 +186,7 @@ pub struct Core {
     pub(crate) documents: Documents,
     pub(crate) registration_key: RegistrationKey,
     pins: KnownPins,
+    pub(crate) app_keys: AppKeys,
     pub(crate) tasks: Tasks,
     is_bootstrapped: AtomicBool,
 }
@@ -196,6 +214,7 @@ impl Core {
             documents: Documents::default(),
             registration_key: RegistrationKey::default(),
             pins: KnownPins::default(),
+            app_keys: AppKeys::default(),
             tasks: Tasks::default(),
             is_bootstrapped: AtomicBool::new(false),
         }

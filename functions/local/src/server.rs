@@ -33,9 +33,11 @@ use deputize_service::{
     address::AddressPolicy,
     authorities::Authorities,
     config::{
-        app_settings, authorities, origins, private_upstreams, retention as retention_of, shared_grants,
-        trusted_issuers,
-        variables::{ALLOWED_ORIGINS, CA_BUNDLE, RETENTION, SHARED_GRANTS, TRUSTED_ISSUERS, Variable},
+        app_settings, authorities, origins, private_upstreams, refresh_grace, retention as retention_of,
+        shared_grants, trusted_issuers,
+        variables::{
+            ALLOWED_ORIGINS, CA_BUNDLE, REFRESH_GRACE, RETENTION, SHARED_GRANTS, TRUSTED_ISSUERS, Variable,
+        },
     },
     edge::{self, SourceIp},
     fetch::HttpFetch,
@@ -273,11 +275,14 @@ fn core(
     let apps = app_settings(&|variable: &Variable| {
         std::env::var(variable.name).ok().filter(|text| !text.trim().is_empty())
     });
+    let grace = std::env::var(REFRESH_GRACE.name).ok();
+    let grace = refresh_grace(grace.as_deref()).map_err(StartError::new)?;
     let settings = Settings::at(base_url)
         .taking_apps(apps.map_err(StartError::new)?)
         .allowing(allowed_origins)
         .also_at(names_of_this_machine(base_url))
-        .sharing_by(sharing);
+        .sharing_by(sharing)
+        .with_refresh_grace(grace);
     Ok(Core::new(table, settings, issuers, vault(data)?, Arc::new(http)))
 }
 

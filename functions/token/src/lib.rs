@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `token` | `POST /api/v1/oauth/token` |
+//! | `token` | `POST /api/v1/oauth/token`, and its alias `/token` |
 //! | `introspect` | `POST /api/v1/oauth/introspect` (RFC 7662) |
 //! | `revoke` | `POST /api/v1/oauth/revoke` (RFC 7009) |
 //! | `register` | `POST /api/v1/oauth/register` (RFC 7591) |

@@ -174,3 +174,22 @@ impl AppMetadata {
         self.host.as_deref().or_else(|| redirect_uri.host())
     }
 }
+
+/// Whether there can be an app of this `client_id`, as far as it can be said without asking its host. `known` is what
+/// admins have said of it.
+pub(crate) fn may_be(core: &Core, client_id: &str, known: Option<&App>) -> bool {
+    match kind_of(client_id) {
+        Some(AppKind::Document) => document::address(client_id).is_ok(),
+        Some(AppKind::Dynamic) => registration::is_known(core, client_id),
+        Some(AppKind::Registered) => known.is_some(),
+        None => false,
+    }
+}
+
+/// Reads what [`may_be`] needs for a `client_id` of this kind, once in a process.
+pub(crate) async fn prepare(core: &Core, client_id: &str) -> Result<()> {
+    match kind_of(client_id) {
+        Some(AppKind::Dynamic) => registration::prepare(core).await,
+        _ => Ok(()),
+    }
+}

@@ -207,6 +207,18 @@ pub(super) async fn find(core: &Core, client_id: &str) -> Result<Option<AppMetad
     Ok(read(core, &key, client_id))
 }
 
+/// Reads the key, if this process has not.
+pub(super) async fn prepare(core: &Core) -> Result<()> {
+    key(core).await?;
+    Ok(())
+}
+
+/// Whether a `client_id` is one that was registered here, once the key has been read. Without a key there is none.
+pub(super) fn is_known(core: &Core, client_id: &str) -> bool {
+    let key = core.registration_key.0.load_full();
+    key.is_some_and(|key| client_id.len() <= MAX_CLIENT_ID && read(core, &key, client_id).is_some())
+}
+
 fn read(core: &Core, key: &hmac::Key, client_id: &str) -> Option<AppMetadata> {
     let (text, presented) = client_id.strip_prefix(PREFIX)?.split_once('.')?;
     let presented = BASE64_URL_SAFE_NO_PAD.decode(presented).ok()?;

@@ -8,7 +8,7 @@
 //! | … agent accounts owned (entry) | `USER#{user}` | `AGENT#{agent}` | one for each account |
 //! | … session in a browser | `USER#{user}` | `BROWSER#{session}` | 50; goes at its end |
 //! | … what they allowed an app | `USER#{user}` | `AUTHORIZATION#{authorization}` | 200; goes at its end |
-//! | … refresh tokens of an app | `USER#{user}` | `FAMILY#{family}` | goes with the authorization |
+//! | … refresh tokens of an app | `USER#{user}` | `FAMILY#{family}` | one for each code; a year after the user allowed the app |
 //! | … delegations made (entry) | `USER#{user}` | `DELEGATION#{agent}` | one for each account; goes with the delegation |
 //! | user by email (pointer) | `EMAIL#{canonical form}` | `USER` | one for each user |
 //! | user by issuer and subject (pointer) | `IDENTITY#{sha256}` | `USER` | 10 for each user |
@@ -28,7 +28,7 @@
 //! | app that an admin registered or blocked | `APP#{sha256}` | `APP` | as many as admins make |
 //! | key of dynamic registrations | `APP_KEYS` | `REGISTRATION` | one |
 //! | host that an admin blocked apps of | `APP_HOST#{host}` | `APP_HOST` | as many as admins make |
-//! | authorization code | `CODE#{sha256}` | `CODE` | 60 seconds, and as long as what it gave could live |
+//! | authorization code | `CODE#{sha256}` | `CODE` | 60 seconds; a redeemed one as long as what it gave could live |
 //! | OAuth connection under way | `CONNECTING#{sha256}` | `CONNECTING` | 10 minutes |
 //! | policy | `POLICIES` | `POLICY#{id}` | 2,000 |
 //! | control versions (copies) | `CONTROL#{n}` | `CONTROL` | 16 |
@@ -36,7 +36,7 @@
 //! | token signing key | `SIGNING_KEYS` | `KEY#{kid}` | 10, and those that a rotation drops |
 //! | MCP session key | `MCP_SESSION_KEYS` | `{week}` | three weeks |
 //! | revoked token | `REVOKED#{jti}` | `REVOKED` | as long as what it ends could live |
-//! | used client assertion | `ASSERTION#{agent}#{sha256}` | `ASSERTION` | as long as it would be believed |
+//! | used client assertion | `ASSERTION#{agent, or sha256 of an app}#{sha256}` | `ASSERTION` | as long as it would be believed |
 //! | audit event | `AUDIT#{day}#{shard}` | `{event}` | goes after a while |
 //! | lists of all users, agents, servers (entries) | `USERS`, `AGENTS`, `SERVERS` | `{id}` | one for each |
 //! | lists of registered apps, of blocks (entries) | `APPS`, `APP_BLOCKS` | `{sha256}`, or the host | one for each |
@@ -241,6 +241,12 @@ impl Key {
     /// one partition takes 1,000 writes a second.
     pub fn used_assertion(client: AgentAccountId, jti: &str) -> Self {
         Self::new(format!("ASSERTION#{client}#{}", sha256_hex(jti.as_bytes())), "ASSERTION")
+    }
+
+    /// The same of an app, whose id is text from outside.
+    pub fn used_assertion_of_app(app: &AppId, jti: &str) -> Self {
+        let app = sha256_hex(app.as_str().as_bytes());
+        Self::new(format!("ASSERTION#{app}#{}", sha256_hex(jti.as_bytes())), "ASSERTION")
     }
 
     pub fn user_entry(user: UserId) -> Self {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Core, Settings,
-    apps::{App, AppKind, Authorization, BlockedHost},
+    apps::{App, AppKind, Authorization},
     audience::{Audience, Resource},
     clock::Timestamp,
     control::Version,
@@ -103,6 +103,7 @@ pub(crate) struct SignedAppToken {
     pub jti: Uuid,
     /// In seconds.
     pub expires_in: u64,
+    pub expires_at: Timestamp,
 }
 
 /// Signs a token that rests on an authorization, for some of its scopes.
@@ -129,6 +130,7 @@ pub(crate) async fn sign(
         token: keyring.sign(core, &claims).await?,
         jti: claims.jti,
         expires_in: u64::try_from(claims.exp - claims.iat).unwrap_or_default(),
+        expires_at: Timestamp::from_seconds(claims.exp),
     })
 }
 
@@ -137,26 +139,26 @@ pub(crate) fn app_keys(app: &AppId, host: Option<&str>) -> impl Iterator<Item = 
     std::iter::once(Key::app(app)).chain(host.map(Key::app_host))
 }
 
-/// Refuses an app that an admin blocked, or no longer registers. This is the only place that decides it.
+/// Refuses an app that an admin blocked, or no longer registers.
 pub(crate) fn require_allowed(
     found: &mut Found,
     app: &AppId,
     kind: AppKind,
     host: Option<&str>,
 ) -> Result<()> {
-    let refused = |why: &'static str| Err(Error::Unauthenticated(Told::of(Reason::TokenRevoked, why)));
     let known = found.take::<App>(&Key::app(app))?;
+    let host_is_blocked = host.is_some_and(|host| found.contains(&Key::app_host(host)));
+    let refusal = refusal_of(known.as_deref(), host_is_blocked, kind);
+    refusal.map_or(Ok(()), |why| Err(Error::Unauthenticated(Told::of(Reason::TokenRevoked, why))))
+}
+
+/// Why an app may not act, by what an admin said of it. This is the only place that decides it.
+pub(super) fn refusal_of(known: Option<&App>, host_is_blocked: bool, kind: AppKind) -> Option<&'static str> {
     if kind == AppKind::Registered && known.is_none() {
-        return refused("The app is not registered any more");
+        return Some("The app is not registered any more");
     }
-    let host_is_blocked = match host {
-        None => false,
-        Some(host) => found.take::<BlockedHost>(&Key::app_host(host))?.is_some(),
-    };
-    if host_is_blocked || known.is_some_and(|known| known.blocked_at.is_some()) {
-        return refused("An admin has blocked the app");
-    }
-    Ok(())
+    let is_blocked = host_is_blocked || known.is_some_and(|known| known.blocked_at.is_some());
+    is_blocked.then_some("An admin has blocked the app")
 }
 
 impl AppToken {

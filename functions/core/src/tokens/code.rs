@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -18,7 +19,7 @@ use crate::{
     error::{Error, Result},
     ids::{AppId, TokenFamilyId},
     scope::Scopes,
-    secret::CODE_PREFIX,
+    secret::{CODE_PREFIX, sha256_base64url},
     table::{Change, Entity, Key},
 };
 
@@ -63,6 +64,14 @@ pub(super) struct Gave {
     pub expires_at: Timestamp,
 }
 
+impl AuthorizationCode {
+    /// Whether this is what the challenge was made of (RFC 7636 section 4.6).
+    pub(super) fn is_verified_by(&self, verifier: &SecretString) -> bool {
+        let challenge = sha256_base64url(verifier.expose_secret().as_bytes());
+        verify_slices_are_equal(challenge.as_bytes(), self.challenge.as_bytes()).is_ok()
+    }
+}
+
 impl Entity for AuthorizationCode {
     const KIND: &'static str = "authorization code";
 }
@@ -74,7 +83,7 @@ pub fn add_code(core: &Core, change: &mut Change, new: &NewCode<'_>) -> Result<S
     }
     let family = TokenFamilyId(core.random.uuid()?);
     let rests_on = RestsOn::of(new.authorization, family);
-    let (_, text) = AppSecret::new(&core.random, CODE_PREFIX, rests_on)?;
+    let text = AppSecret::new(&core.random, rests_on, None)?.text(CODE_PREFIX);
     let expires_at = core.clock.now().plus(CODE_LIVES);
     let code = AuthorizationCode {
         app: new.authorization.app.clone(),

@@ -24,12 +24,13 @@ use deputize_core::{
     issuers::{self, TrustedIssuer},
     origins::Origin,
     retention::Retention,
+    tokens,
 };
 
 use self::variables::{
     ALLOW_PRIVATE_UPSTREAMS, ALLOWED_ORIGINS, APP_HOSTS, APP_SCHEMES, APPS, CA_BUNDLE, CALLER_ADDRESS,
-    PRIVATE_UPSTREAMS, RETENTION, SESSION_STREAMS, SHARED_GRANTS, STREAM_RESPONSES, TABLE, TRUSTED_ISSUERS,
-    URL, Variable,
+    PRIVATE_UPSTREAMS, REFRESH_GRACE, RETENTION, SESSION_STREAMS, SHARED_GRANTS, STREAM_RESPONSES, TABLE,
+    TRUSTED_ISSUERS, URL, Variable,
 };
 pub use self::{
     function::{Function, Needs},
@@ -138,9 +139,14 @@ impl Config {
             true => reader.keep(app_settings(&|variable| reader.optional(variable))),
             false => Some(AppSettings::default()),
         };
+        let grace = (function == Function::Token).then(|| reader.optional(&REFRESH_GRACE)).flatten();
+        let grace = reader.keep(refresh_grace(grace.as_deref()));
         let config = (|| {
-            let settings =
-                Settings::at(&url?).allowing(allowed_origins?).sharing_by(sharing?).taking_apps(apps?);
+            let settings = Settings::at(&url?)
+                .allowing(allowed_origins?)
+                .sharing_by(sharing?)
+                .with_refresh_grace(grace?)
+                .taking_apps(apps?);
             Some(Self {
                 function,
                 table: table?,
@@ -302,6 +308,18 @@ pub fn app_settings(set: &dyn Fn(&Variable) -> Option<String>) -> Result<AppSett
     let settings = with(AppSettings::default(), &APPS, AppSettings::taking)?;
     let settings = with(settings, &APP_HOSTS, AppSettings::from_hosts)?;
     with(settings, &APP_SCHEMES, AppSettings::with_schemes)
+}
+
+/// Reads [`REFRESH_GRACE`]: seconds. The default if it is left out or empty.
+pub fn refresh_grace(text: Option<&str>) -> Result<Duration, String> {
+    let longest = tokens::MAX_REFRESH_GRACE.as_secs();
+    match text.map(str::trim) {
+        None | Some("") => Ok(tokens::REFRESH_GRACE),
+        Some(text) => match text.parse::<u64>() {
+            Ok(seconds) if seconds <= longest => Ok(Duration::from_secs(seconds)),
+            _ => Err(format!("{REFRESH_GRACE} must be a number of seconds from 0 to {longest}")),
+        },
+    }
 }
 
 /// Reads [`RETENTION`]. The defaults if it is left out or empty.
@@ -589,6 +607,23 @@ mod tests {
             let listed = variables::ALL.into_iter().filter(|variable| variable.read_by.contains(&function));
             assert_eq!(asked_for(function), listed.map(|variable| variable.name.to_owned()).collect());
         }
+    }
+
+    #[test]
+    fn the_grace_of_refresh_tokens_is_0_to_3600_seconds_and_60_if_it_is_left_out() {
+        let read = |function, text| {
+            let config = read(function, &with(("DEPUTIZE_REFRESH_GRACE", text)));
+            config.map(|config| config.settings.refresh_grace.as_secs())
+        };
+        for (text, seconds) in [("", 60), ("0", 0), (" 60 ", 60), ("3600", 3600)] {
+            assert_eq!(read(Function::Token, text), Ok(seconds), "{text}");
+        }
+        for wrong in ["3601", "-1", "1.5", "60s", "off"] {
+            let refusal = read(Function::Token, wrong).unwrap_err();
+            let says = "DEPUTIZE_REFRESH_GRACE must be a number of seconds from 0 to 3600";
+            assert_eq!(refusal, Misconfigured(vec![says.to_owned()]), "{wrong}");
+        }
+        assert_eq!(read(Function::Proxy, "3601"), Ok(60));
     }
 
     /// The table of variables in the documentation, with the functions that it names.

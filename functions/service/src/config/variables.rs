@@ -53,6 +53,7 @@ pub const STREAM_RESPONSES: Variable =
     Variable { name: "DEPUTIZE_STREAM_RESPONSES", read_by: &[Function::Proxy] };
 pub const SESSION_STREAMS: Variable =
     Variable { name: "DEPUTIZE_SESSION_STREAMS", read_by: &[Function::Proxy] };
+pub const REFRESH_GRACE: Variable = Variable { name: "DEPUTIZE_REFRESH_GRACE", read_by: &[Function::Token] };
 
 const fn of_those_with_apps(name: &'static str) -> Variable {
     Variable { name, read_by: &[Function::Token, Function::Console] }
@@ -63,7 +64,7 @@ pub const APP_HOSTS: Variable = of_those_with_apps("DEPUTIZE_APP_HOSTS");
 pub const APP_SCHEMES: Variable = of_those_with_apps("DEPUTIZE_APP_SCHEMES");
 
 /// All variables.
-pub const ALL: [&Variable; 19] = [
+pub const ALL: [&Variable; 20] = [
     &TABLE,
     &URL,
     &CALLER_ADDRESS,
@@ -83,4 +84,5 @@ pub const ALL: [&Variable; 19] = [
     &APP_SCHEMES,
     &STREAM_RESPONSES,
     &SESSION_STREAMS,
+    &REFRESH_GRACE,
 ];
