@@ -4,16 +4,20 @@
 use std::{future::IntoFuture, pin::Pin, time::Duration};
 
 use deputize_core::{
-    audit, caller,
+    audit,
+    browser_sessions::{self, NewBrowserSession},
+    caller,
     clock::Timestamp,
     delegations::{self, NewDelegation},
     ids::{AgentAccountId, PolicyId, ServerId, UserId},
     paging::PageRequest,
     policies,
+    secret::sha256_hex,
     seed::Seed,
     servers::{self, NewServer, ServerAuth},
     sessions::{self, NewSession},
-    users::{self, Identity, NewUser, Role},
+    table::{Change, Key},
+    users::{self, Identity, NewUser, Role, UserPointer},
 };
 use secrecy::{ExposeSecret, SecretString};
 
@@ -199,6 +203,29 @@ impl TestApp {
             provider: None,
         };
         sessions::store(&self.core, user.id, &server, session).await.unwrap();
+    }
+
+    /// `user` is signed in at a browser, by the issuer `login`. The answer is its `Cookie` header.
+    pub async fn signed_in(&self, user: &User) -> String {
+        let mut change = Change::new();
+        let was = users::get(&self.core, user.id).await.unwrap();
+        let identity = was.identities.first().cloned().unwrap_or_else(|| Identity {
+            issuer: self.login.url().to_owned(),
+            subject: format!("user_{}", user.name),
+        });
+        if was.identities.is_empty() {
+            let known = users::User { identities: vec![identity.clone()], ..was.value.clone() };
+            let key = Key::user_by_identity(&identity.issuer, &identity.subject);
+            change.create(key, &UserPointer { user_id: user.id }).unwrap();
+            change.replace(Key::user(user.id), &known, was.rev).unwrap();
+        }
+        let new = NewBrowserSession { user: &was.value, identity: &identity, sid: None, id_token: None };
+        let (session, cookie) = browser_sessions::add(&self.core, &mut change, new).await.unwrap();
+        self.core.table.commit(change).await.unwrap();
+        self.call_it(format!("{}'s browser session", user.name), session.id.to_string());
+        let secure = if self.core.settings.is_https() { "__Host-" } else { "" };
+        let hash = &sha256_hex(self.core.settings.issuer.as_bytes())[..8];
+        format!("{secure}deputize_session_{hash}={}", cookie.expose_secret())
     }
 
     /// Permits everything to everyone.

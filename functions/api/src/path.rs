@@ -2,6 +2,7 @@
 
 pub const TOKEN: &str = "/api/v1/oauth/token";
 pub const AUTHORIZE: &str = "/api/v1/oauth/authorize";
+/// Dynamic registration of apps (RFC 7591).
 pub const REGISTER: &str = "/api/v1/oauth/register";
 /// Some hosted clients read no metadata, and take these paths of the origin: they mean the endpoints above.
 pub const TOKEN_ALIAS: &str = "/token";
@@ -36,6 +37,20 @@ pub const CALLBACK: &str = "/api/v1/oauth/callback";
 /// This service as an OAuth client: its Client ID Metadata Document.
 pub const CLIENT_METADATA: &str = "/api/v1/oauth/client-metadata.json";
 
+/// The first page.
+pub const HOME: &str = "/";
+/// Below it, everything about signing in.
+pub const SIGN_IN: &str = "/sign-in";
+/// Where an OpenID provider sends browsers back to.
+pub const SIGN_IN_CALLBACK: &str = "/sign-in/callback/{provider}";
+/// Where an OpenID provider says that a session has ended (OpenID Connect Back-Channel Logout).
+pub const BACKCHANNEL_LOGOUT: &str = "/sign-in/logout/{provider}";
+pub const SIGN_OUT: &str = "/sign-out";
+/// The stylesheet of the pages, by its hash.
+pub const STYLE: &str = "/assets/{name}";
+pub const MY_BROWSER_SESSIONS: &str = "/api/v1/me/browser-sessions";
+pub const MY_BROWSER_SESSION: &str = "/api/v1/me/browser-sessions/{browser_session_id}";
+
 /// The management API, as a resource.
 pub const MANAGEMENT: &str = "/api/v1";
 /// The whole proxy, as a resource.
@@ -61,6 +76,19 @@ pub const CLIENT_SECRETS: &str = "/api/v1/agent-accounts/{agent_account_id}/secr
 pub const CLIENT_SECRET: &str = "/api/v1/agent-accounts/{agent_account_id}/secrets/{secret_id}";
 pub const CLIENT_KEYS: &str = "/api/v1/agent-accounts/{agent_account_id}/keys";
 pub const CLIENT_KEY: &str = "/api/v1/agent-accounts/{agent_account_id}/keys/{key_id}";
+
+/// What users allowed apps: the caller's own, and any user's.
+pub const AUTHORIZATIONS: &str = "/api/v1/authorizations";
+pub const AUTHORIZATION: &str = "/api/v1/authorizations/{authorization_id}";
+pub const USER_AUTHORIZATIONS: &str = "/api/v1/users/{user_id}/authorizations";
+pub const USER_AUTHORIZATION: &str = "/api/v1/users/{user_id}/authorizations/{authorization_id}";
+/// Apps that admins register.
+pub const APPS: &str = "/api/v1/apps";
+pub const APP: &str = "/api/v1/apps/{client_id}";
+pub const APP_SECRET: &str = "/api/v1/apps/{client_id}/secret";
+/// Apps, and hosts of apps, that admins block.
+pub const APP_BLOCKS: &str = "/api/v1/app-blocks";
+pub const APP_BLOCK: &str = "/api/v1/app-blocks/{block_id}";
 
 pub const SERVERS: &str = "/api/v1/servers";
 pub const SERVER: &str = "/api/v1/servers/{server_id}";

@@ -3,15 +3,38 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `alias` | `GET /authorize` |
+//! | `apps`, `authorizations` | the JSON API of apps that admins register or block, and of what users allowed |
+//! | `authorize` | `/api/v1/oauth/authorize`: an app asks a person to be allowed to act as them |
+//! | `consent` | the page of that question |
+//! | `page` | what a page looks like, and the headers that it is sent with |
+//! | `browser` | who sits at the browser, and whether a page of ours sent a form |
 
 mod alias;
+mod apps;
+mod authorizations;
+mod authorize;
+mod browser;
+mod consent;
+mod page;
 
 use std::sync::Arc;
 
-use deputize_core::Core;
-use deputize_service::routes::Routes;
+use axum::{extract::Path, response::IntoResponse, routing::get};
+use deputize_api::path;
+use deputize_core::{Core, Error};
+use deputize_service::{ApiError, routes::Routes};
 
 /// The function's routes. Put the edge around them: [`deputize_service::edge::around`].
 pub fn router(core: Arc<Core>) -> Routes {
-    Routes::new().merge(alias::routes()).with_state(core)
+    Routes::new()
+        .merge(alias::routes())
+        .merge(authorize::routes())
+        .merge(apps::routes())
+        .merge(authorizations::routes())
+        .route(path::STYLE, get(asset))
+        .with_state(core)
+}
+
+async fn asset(Path(name): Path<String>) -> impl IntoResponse {
+    page::asset(&name).unwrap_or_else(|| ApiError::from(Error::NotFound("file")).into_response())
 }

@@ -132,6 +132,12 @@ impl Settings {
         from.is_among(&self.allowed_origins)
     }
 
+    /// Whether a page of this origin is one of ours.
+    pub fn is_own_origin(&self, origin: &[u8]) -> bool {
+        let own = std::iter::once(self.origin()).chain(self.other_origins.iter().map(String::as_str));
+        own.into_iter().any(|own| origin.eq_ignore_ascii_case(own.as_bytes()))
+    }
+
     pub(crate) fn own_origin(url: &str) -> Vec<Origin> {
         Origin::of(url).into_iter().collect()
     }

@@ -75,6 +75,11 @@ pub fn new_client_secret(random: &Random) -> Result<NewSecret> {
     Ok(NewSecret { text: encode(CLIENT_SECRET_PREFIX, &*secret), hash: SecretHash::of(&*secret) })
 }
 
+/// A client secret that is derived and not drawn, so that it need not be stored.
+pub(crate) fn derived_client_secret(secret: &[u8]) -> NewSecret {
+    NewSecret { text: encode(CLIENT_SECRET_PREFIX, secret), hash: SecretHash::of(secret) }
+}
+
 /// 256 random bits as text, for single use: a `state`, a PKCE verifier.
 pub(crate) fn random_text(random: &Random) -> Result<Zeroizing<String>> {
     let bytes = Zeroizing::new(random.bytes::<SECRET_BYTES>()?);

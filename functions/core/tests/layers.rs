@@ -56,7 +56,19 @@ const LAYERS: [(&str, &[&str]); 6] = [
         ],
     ),
     ("credentials", &["tasks", "sessions", "connections", "session_grants", "mcp_sessions"]),
-    ("decisions", &["policies", "tokens", "authenticate", "access", "prefetch_hints", "bootstrap", "seed"]),
+    (
+        "decisions",
+        &[
+            "policies",
+            "tokens",
+            "authorizations",
+            "authenticate",
+            "access",
+            "prefetch_hints",
+            "bootstrap",
+            "seed",
+        ],
+    ),
 ];
 
 /// Folders whose files import each other in no circle either. A folder's `mod.rs` puts them together.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Request as HttpRequest, State},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
 };
 use cookie::Cookie;
 use deputize_api::path;
@@ -18,6 +18,7 @@ use deputize_core::{
 };
 use deputize_service::{
     Result,
+    connecting::cookie_name,
     extract::{API_KEY_HEADER, Context, Form, Query, User},
     handlers,
     routes::Routes,
@@ -29,7 +30,7 @@ use http::{
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{connections::cookie_name, page};
+use crate::page;
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
     Routes::new().mount(handlers!(came_back(..), confirmed(..))).mount(handlers!(client_metadata(..)))
@@ -128,7 +129,13 @@ async fn finish(
         error_description: error_description.as_deref(),
     };
     Ok(match connections::finish(core, request, answer, proof).await? {
-        ConnectionOutcome::Connected { server, account } => page::connected(&server, &account),
+        // Whoever was on the way somewhere goes on.
+        ConnectionOutcome::Connected { return_to: Some(path), .. } => {
+            Redirect::to(&format!("{}{path}", core.settings.issuer)).into_response()
+        }
+        ConnectionOutcome::Connected { server, account, return_to: None } => {
+            page::connected(&server, &account)
+        }
         ConnectionOutcome::ToConfirm { server, account, provider } => {
             let hidden = [("state", state), ("code", code), ("iss", iss)];
             let hidden = hidden.map(|(name, value)| (name, value.as_deref()));

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use cookie::{Cookie, SameSite};
 use deputize_api::{
     connections::{Connect, Connecting, Connection, Status},
     path,
@@ -12,11 +11,10 @@ use deputize_core::{
     Core,
     connections::{self, begin::BEGUN_FOR},
     ids::ServerId,
-    secret::shown_once,
     sessions,
 };
 use deputize_service::{
-    ErrorBody, Errors, Result,
+    ErrorBody, Errors, Result, connecting,
     extract::{Context, Json, NoBody, Path, User},
     handlers,
     routes::Routes,
@@ -25,12 +23,6 @@ use http::{HeaderName, StatusCode, header::SET_COOKIE};
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
     Routes::new().mount(handlers!(connect)).mount(handlers!(connection, disconnect))
-}
-
-/// The cookie of the browser in which a connection began. It proves on the way back that it is the same
-/// browser. Each connection has its own, so that two can be under way.
-pub(crate) fn cookie_name(connection: &str) -> String {
-    format!("deputize_connect_{connection}")
 }
 
 /// Connect to an OAuth-protected server
@@ -62,14 +54,7 @@ async fn connect(
 ) -> Result<([(HeaderName, String); 1], Json<Connecting>)> {
     let scope = body.and_then(|Json(body)| body.scope);
     let begun = connections::begin(&core, &caller, &server, scope.as_deref()).await?;
-    let cookie = Cookie::build((cookie_name(&begun.id), shown_once(&begun.binding)))
-        .path(format!("{}{}", core.settings.path(), path::CALLBACK))
-        .http_only(true)
-        .secure(core.settings.is_https())
-        // The browser must send it on the way back, which is a link from another site.
-        .same_site(SameSite::Lax)
-        .max_age(cookie::time::Duration::try_from(BEGUN_FOR).unwrap_or_default())
-        .to_string();
+    let cookie = connecting::cookie(&core.settings, &begun);
     let connecting =
         Connecting { authorization_url: begun.authorization_url, expires_in: BEGUN_FOR.as_secs() };
     Ok(([(SET_COOKIE, cookie)], Json(connecting)))

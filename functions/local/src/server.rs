@@ -33,8 +33,8 @@ use deputize_service::{
     address::AddressPolicy,
     authorities::Authorities,
     config::{
-        authorities, origins, private_upstreams, refresh_grace, retention as retention_of, shared_grants,
-        trusted_issuers,
+        app_settings, authorities, origins, private_upstreams, refresh_grace, retention as retention_of,
+        shared_grants, trusted_issuers,
         variables::{
             ALLOWED_ORIGINS, CA_BUNDLE, REFRESH_GRACE, RETENTION, SHARED_GRANTS, TRUSTED_ISSUERS, Variable,
         },
@@ -272,9 +272,13 @@ fn core(
     let allowed_origins = origins(&allowed_origins).map_err(StartError::new)?;
     let sharing = std::env::var(SHARED_GRANTS.name).ok();
     let sharing = shared_grants(sharing.as_deref()).map_err(StartError::new)?;
+    let apps = app_settings(&|variable: &Variable| {
+        std::env::var(variable.name).ok().filter(|text| !text.trim().is_empty())
+    });
     let grace = std::env::var(REFRESH_GRACE.name).ok();
     let grace = refresh_grace(grace.as_deref()).map_err(StartError::new)?;
     let settings = Settings::at(base_url)
+        .taking_apps(apps.map_err(StartError::new)?)
         .allowing(allowed_origins)
         .also_at(names_of_this_machine(base_url))
         .sharing_by(sharing)

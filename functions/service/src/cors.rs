@@ -95,7 +95,8 @@ enum Readers {
 impl Readers {
     fn of(path: &str) -> Self {
         match path {
-            path::CALLBACK => Self::Nobody,
+            path::CALLBACK | path::HOME | path::SIGN_OUT => Self::Nobody,
+            page if page.starts_with(path::SIGN_IN) => Self::Nobody,
             path::OPENAPI | path::CLIENT_METADATA => Self::Everybody,
             path::TOKEN | path::TOKEN_ALIAS | path::REGISTER | path::REGISTER_ALIAS | path::REVOKE => {
                 Self::Apps

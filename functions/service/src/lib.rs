@@ -8,6 +8,7 @@
 pub mod address;
 pub mod authorities;
 pub mod config;
+pub mod connecting;
 mod cors;
 pub mod edge;
 pub mod extract;

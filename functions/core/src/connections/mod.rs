@@ -43,7 +43,7 @@ mod token_response;
 
 pub(crate) use self::refresh::{Need, ensure_fresh};
 pub use self::{
-    begin::{BegunConnection, begin},
+    begin::{BegunConnection, begin, begin_on_the_way},
     challenge::{Challenge, is_scope},
     finish::{AuthorizationResponse, ConnectionOutcome, Proof, finish},
     known_providers::{AuthMethod, KnownProvider, known_provider},

@@ -72,6 +72,9 @@ pub struct AppKey {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct App {
     pub id: AppId,
+    /// What an admin registered. Without it the app is only blocked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<AppRegistration>,
     /// Tokens of a blocked app are refused from the next call on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_at: Option<Timestamp>,
@@ -80,6 +83,41 @@ pub struct App {
 
 impl Entity for App {
     const KIND: &'static str = "app";
+}
+
+/// What an admin registered of an app.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AppRegistration {
+    pub name: String,
+    pub redirect_uris: Vec<String>,
+    pub auth: AppAuth,
+    /// Whether an admin vouches for it: users who allowed it once are not asked again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trusted: bool,
+}
+
+/// An entry in the list of apps that admins registered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct AppEntry {
+    pub id: AppId,
+}
+
+impl Entity for AppEntry {
+    const KIND: &'static str = "app entry";
+}
+
+/// An entry in the list of what admins blocked: an app or a host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Block {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<AppId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    pub blocked_at: Timestamp,
+}
+
+impl Entity for Block {
+    const KIND: &'static str = "block of apps";
 }
 
 /// A host of which an admin blocked all apps.

@@ -12,6 +12,9 @@
 //! | … delegations made (entry) | `USER#{user}` | `DELEGATION#{agent}` | one for each account; goes with the delegation |
 //! | user by email (pointer) | `EMAIL#{canonical form}` | `USER` | one for each user |
 //! | user by issuer and subject (pointer) | `IDENTITY#{sha256}` | `USER` | 10 for each user |
+//! | browser session by the provider's `sid` (pointer) | `SID#{sha256}` | `{session}` | goes with the session, at its end |
+//! | sign-in that has been finished | `SIGN_IN#{sha256}` | `SIGN_IN` | 15 minutes |
+//! | logout token that has been used | `LOGOUT#{sha256}` | `LOGOUT` | 15 minutes |
 //! | agent account, with its secrets and keys | `AGENT#{agent}` | `AGENT` | as many as admins make |
 //! | … a delegation to it | `AGENT#{agent}` | `DELEGATION#{user}` | one for each user; goes after its end |
 //! | … a user's session grant | `AGENT#{agent}` | `GRANT#{user}#{server}` | one for each user and server; goes after its end |
@@ -23,6 +26,7 @@
 //! | … its approved tools | `SERVER#{server}` | `PINS#{version}` | one, with 2,000 tools |
 //! | … our OAuth client at an issuer | `SERVER#{server}` | `CLIENT#{sha256}` | 20 |
 //! | app that an admin registered or blocked | `APP#{sha256}` | `APP` | as many as admins make |
+//! | key of dynamic registrations | `APP_KEYS` | `REGISTRATION` | one |
 //! | host that an admin blocked apps of | `APP_HOST#{host}` | `APP_HOST` | as many as admins make |
 //! | authorization code | `CODE#{sha256}` | `CODE` | 60 seconds; a redeemed one as long as what it gave could live |
 //! | OAuth connection under way | `CONNECTING#{sha256}` | `CONNECTING` | 10 minutes |
@@ -35,6 +39,7 @@
 //! | used client assertion | `ASSERTION#{agent, or sha256 of an app}#{sha256}` | `ASSERTION` | as long as it would be believed |
 //! | audit event | `AUDIT#{day}#{shard}` | `{event}` | goes after a while |
 //! | lists of all users, agents, servers (entries) | `USERS`, `AGENTS`, `SERVERS` | `{id}` | one for each |
+//! | lists of registered apps, of blocks (entries) | `APPS`, `APP_BLOCKS` | `{sha256}`, or the host | one for each |
 //!
 //! What goes, and when, is told in [`crate::retention`].
 //!
@@ -82,6 +87,21 @@ impl Key {
         Self::new(format!("USER#{user}"), format!("BROWSER#{session}"))
     }
 
+    /// By the hash of what the provider calls its session, since it chooses the text.
+    pub fn provider_session(issuer: &str, sid: &str, session: BrowserSessionId) -> Self {
+        Self::new(Partition::provider_session(issuer, sid).pk, session.to_string())
+    }
+
+    /// By the hash of its `state`.
+    pub fn finished_sign_in(state: &str) -> Self {
+        Self::new(format!("SIGN_IN#{}", sha256_hex(state.as_bytes())), "SIGN_IN")
+    }
+
+    /// By the hash of the token's `jti`, since its issuer chooses the text.
+    pub fn used_logout_token(issuer: &str, jti: &str) -> Self {
+        Self::new(format!("LOGOUT#{}", sha256_hex(format!("{issuer}\0{jti}").as_bytes())), "LOGOUT")
+    }
+
     pub fn authorization(user: UserId, authorization: AuthorizationId) -> Self {
         Self::new(format!("USER#{user}"), format!("AUTHORIZATION#{authorization}"))
     }
@@ -98,6 +118,20 @@ impl Key {
     /// By the host that an app is from.
     pub fn app_host(host: &str) -> Self {
         Self::new(format!("APP_HOST#{host}"), "APP_HOST")
+    }
+
+    /// By the hash of the app's id.
+    pub fn app_entry(app: &AppId) -> Self {
+        Self::new("APPS", sha256_hex(app.as_str().as_bytes()))
+    }
+
+    /// By the hash of the app's id, or by the host.
+    pub fn app_block(id: &str) -> Self {
+        Self::new("APP_BLOCKS", id)
+    }
+
+    pub fn registration_key() -> Self {
+        Self::new("APP_KEYS", "REGISTRATION")
     }
 
     /// By the hash of the code, so that a reader of the table cannot redeem it.
@@ -266,6 +300,14 @@ impl Partition {
         Self::new("SERVERS", "")
     }
 
+    pub fn apps() -> Self {
+        Self::new("APPS", "")
+    }
+
+    pub fn app_blocks() -> Self {
+        Self::new("APP_BLOCKS", "")
+    }
+
     pub fn policies() -> Self {
         Self::new("POLICIES", "POLICY#")
     }
@@ -280,6 +322,11 @@ impl Partition {
 
     pub fn browser_sessions_of(user: UserId) -> Self {
         Self::new(format!("USER#{user}"), "BROWSER#")
+    }
+
+    /// The browser sessions of one session at the provider.
+    pub fn provider_session(issuer: &str, sid: &str) -> Self {
+        Self::new(format!("SID#{}", sha256_hex(format!("{issuer}\0{sid}").as_bytes())), "")
     }
 
     pub fn authorizations_of(user: UserId) -> Self {

@@ -242,6 +242,7 @@ impl Redemption<'_> {
         let keyring = core.keyring_at(control.version_of_keys()).await?;
         let app = found.take::<App>(&Key::app(&self.client.id))?;
         let known = Known { found, app, keyring, now: core.clock.now() };
+        crate::apps::prepare(core, &self.client.client_id).await?;
         match (&self.grant, &self.presented) {
             (AppGrant::Code { code, redirect_uri, verifier }, Some(presented)) => {
                 self.redeem(known, notes, presented, (code, redirect_uri.as_deref(), verifier)).await

@@ -156,6 +156,7 @@ async fn access_token(core: &Core, client: &PresentedApp, token: &SecretString) 
 /// Refuses an app that cannot be one.
 async fn require_known(core: &Core, client: &PresentedApp, known: Option<&App>) -> Result<()> {
     core.require_bootstrapped().await?;
+    apps::prepare(core, &client.client_id).await?;
     if apps::may_be(core, &client.client_id, known) { Ok(()) } else { Err(TokenError::InvalidClient.into()) }
 }
 

@@ -29,6 +29,8 @@ pub struct Needs {
     pub streams: bool,
     /// It creates agent accounts, so it reads the deployment's defaults for them.
     pub accounts: bool,
+    /// It has to do with apps that act as their users, so it reads which ones the deployment takes.
+    pub apps: bool,
 }
 
 impl Function {
@@ -49,12 +51,24 @@ impl Function {
 
     pub fn needs(self) -> Needs {
         match self {
-            Self::Token => Needs { vault: true, upstreams: false, streams: false, accounts: false },
-            Self::Delegations => Needs { vault: false, upstreams: false, streams: false, accounts: false },
-            Self::Grants => Needs { vault: true, upstreams: true, streams: false, accounts: false },
-            Self::Proxy => Needs { vault: true, upstreams: true, streams: true, accounts: false },
-            Self::Admin => Needs { vault: true, upstreams: false, streams: false, accounts: true },
-            Self::Console => Needs { vault: true, upstreams: true, streams: false, accounts: false },
+            Self::Token => {
+                Needs { vault: true, upstreams: false, streams: false, accounts: false, apps: true }
+            }
+            Self::Delegations => {
+                Needs { vault: false, upstreams: false, streams: false, accounts: false, apps: false }
+            }
+            Self::Grants => {
+                Needs { vault: true, upstreams: true, streams: false, accounts: false, apps: false }
+            }
+            Self::Proxy => {
+                Needs { vault: true, upstreams: true, streams: true, accounts: false, apps: false }
+            }
+            Self::Admin => {
+                Needs { vault: true, upstreams: false, streams: false, accounts: true, apps: false }
+            }
+            Self::Console => {
+                Needs { vault: true, upstreams: true, streams: false, accounts: false, apps: true }
+            }
         }
     }
 }

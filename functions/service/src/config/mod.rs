@@ -19,6 +19,7 @@ use std::{cell::RefCell, env, fmt, time::Duration};
 use deputize_core::{
     Settings,
     agents::SharedGrants,
+    apps::AppSettings,
     error::chain,
     issuers::{self, TrustedIssuer},
     origins::Origin,
@@ -27,8 +28,9 @@ use deputize_core::{
 };
 
 use self::variables::{
-    ALLOW_PRIVATE_UPSTREAMS, ALLOWED_ORIGINS, CA_BUNDLE, CALLER_ADDRESS, PRIVATE_UPSTREAMS, REFRESH_GRACE,
-    RETENTION, SESSION_STREAMS, SHARED_GRANTS, STREAM_RESPONSES, TABLE, TRUSTED_ISSUERS, URL, Variable,
+    ALLOW_PRIVATE_UPSTREAMS, ALLOWED_ORIGINS, APP_HOSTS, APP_SCHEMES, APPS, CA_BUNDLE, CALLER_ADDRESS,
+    PRIVATE_UPSTREAMS, REFRESH_GRACE, RETENTION, SESSION_STREAMS, SHARED_GRANTS, STREAM_RESPONSES, TABLE,
+    TRUSTED_ISSUERS, URL, Variable,
 };
 pub use self::{
     function::{Function, Needs},
@@ -112,7 +114,7 @@ impl Config {
     /// The same, with the values that `lookup` finds.
     pub fn from_lookup(function: Function, lookup: EnvLookup<'_>) -> Result<Self, Misconfigured> {
         let reader = Reader::new(lookup);
-        let Needs { vault, upstreams, streams, accounts } = function.needs();
+        let Needs { vault, upstreams, streams, accounts, apps } = function.needs();
         let table = reader.required(&TABLE);
         let url = reader.required(&URL).and_then(|url| reader.keep(public_url(&url)));
         let issuers = reader.keep(issuers_from(reader.optional(&TRUSTED_ISSUERS).as_deref()));
@@ -133,13 +135,18 @@ impl Config {
         let streams = if streams { reader.flag(&STREAM_RESPONSES, true) } else { Some(false) };
         let sharing = accounts.then(|| reader.optional(&SHARED_GRANTS)).flatten();
         let sharing = reader.keep(shared_grants(sharing.as_deref()));
+        let apps = match apps {
+            true => reader.keep(app_settings(&|variable| reader.optional(variable))),
+            false => Some(AppSettings::default()),
+        };
         let grace = (function == Function::Token).then(|| reader.optional(&REFRESH_GRACE)).flatten();
         let grace = reader.keep(refresh_grace(grace.as_deref()));
         let config = (|| {
             let settings = Settings::at(&url?)
                 .allowing(allowed_origins?)
                 .sharing_by(sharing?)
-                .with_refresh_grace(grace?);
+                .with_refresh_grace(grace?)
+                .taking_apps(apps?);
             Some(Self {
                 function,
                 table: table?,
@@ -286,6 +293,21 @@ pub fn shared_grants(text: Option<&str>) -> Result<SharedGrants, String> {
         None | Some("") => Ok(SharedGrants::default()),
         Some(text) => text.parse().map_err(|why| format!("{SHARED_GRANTS} {why}")),
     }
+}
+
+/// Reads which apps may act as their users, by what finds a variable that is set.
+pub fn app_settings(set: &dyn Fn(&Variable) -> Option<String>) -> Result<AppSettings, String> {
+    let with = |settings: AppSettings,
+                variable: &Variable,
+                read: fn(AppSettings, &str) -> Result<AppSettings, String>| {
+        match set(variable) {
+            None => Ok(settings),
+            Some(text) => read(settings, &text).map_err(|why| format!("{variable} {why}")),
+        }
+    };
+    let settings = with(AppSettings::default(), &APPS, AppSettings::taking)?;
+    let settings = with(settings, &APP_HOSTS, AppSettings::from_hosts)?;
+    with(settings, &APP_SCHEMES, AppSettings::with_schemes)
 }
 
 /// Reads [`REFRESH_GRACE`]: seconds. The default if it is left out or empty.

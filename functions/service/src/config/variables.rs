@@ -55,8 +55,16 @@ pub const SESSION_STREAMS: Variable =
     Variable { name: "DEPUTIZE_SESSION_STREAMS", read_by: &[Function::Proxy] };
 pub const REFRESH_GRACE: Variable = Variable { name: "DEPUTIZE_REFRESH_GRACE", read_by: &[Function::Token] };
 
+const fn of_those_with_apps(name: &'static str) -> Variable {
+    Variable { name, read_by: &[Function::Token, Function::Console] }
+}
+
+pub const APPS: Variable = of_those_with_apps("DEPUTIZE_APPS");
+pub const APP_HOSTS: Variable = of_those_with_apps("DEPUTIZE_APP_HOSTS");
+pub const APP_SCHEMES: Variable = of_those_with_apps("DEPUTIZE_APP_SCHEMES");
+
 /// All variables.
-pub const ALL: [&Variable; 17] = [
+pub const ALL: [&Variable; 20] = [
     &TABLE,
     &URL,
     &CALLER_ADDRESS,
@@ -71,6 +79,9 @@ pub const ALL: [&Variable; 17] = [
     &PRIVATE_UPSTREAMS,
     &ALLOW_PRIVATE_UPSTREAMS,
     &SHARED_GRANTS,
+    &APPS,
+    &APP_HOSTS,
+    &APP_SCHEMES,
     &STREAM_RESPONSES,
     &SESSION_STREAMS,
     &REFRESH_GRACE,
