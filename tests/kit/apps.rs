@@ -12,7 +12,7 @@ use deputize_core::{
     ids::AuthorizationId,
     jwk::NewJwk,
     scope::Scopes,
-    secret::new_client_secret,
+    secret::{hash_client_secret, new_client_secret},
     table::{Change, Key},
     tokens::{NewCode, Resource, add_code},
 };
@@ -50,6 +50,36 @@ impl AppClient {
             secret: None,
             key: None,
         }
+    }
+
+    /// One that registers itself with this method, at the service.
+    pub async fn registered(app: &TestApp, method: &str) -> Self {
+        let uris = ["https://web.example/callback"];
+        let body = json!({ "redirect_uris": uris, "token_endpoint_auth_method": method });
+        let answer = app.post("/register").json(&body).await.ok();
+        let client_id = answer.field("client_id");
+        let kept = AppAuth::None;
+        let mut made =
+            Self { client_id, auth: kept, kind: AppKind::Dynamic, host: None, secret: None, key: None };
+        if let Some(secret) = answer.json()["client_secret"].as_str() {
+            let hash = hash_client_secret(secret).unwrap();
+            made = Self { auth: AppAuth::Secret { hash }, secret: Some(secret.to_owned()), ..made };
+        }
+        made
+    }
+
+    /// One that an admin registered with a secret.
+    pub async fn of_admin(app: &TestApp, admin: &User) -> Self {
+        let body = json!({
+            "name": "Ours",
+            "redirect_uris": ["https://ours.example/callback"],
+            "auth_method": "client_secret",
+        });
+        let answer = app.post("/api/v1/apps").as_user(admin).json(&body).await.ok();
+        let secret = answer.field("client_secret");
+        let auth = AppAuth::Secret { hash: hash_client_secret(&secret).unwrap() };
+        let client_id = answer.field("client_id");
+        Self { client_id, auth, kind: AppKind::Registered, host: None, secret: Some(secret), key: None }
     }
 
     /// The same with a client secret.

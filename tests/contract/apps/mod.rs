@@ -2,6 +2,7 @@
 
 mod tokens_clients;
 mod tokens_code;
+mod tokens_kinds;
 mod tokens_metadata;
 mod tokens_own;
 mod tokens_pages;

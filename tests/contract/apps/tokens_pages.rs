@@ -80,7 +80,10 @@ async fn an_agent_account_still_decides_which_pages_may_use_it_and_the_page_is_t
         let answer = app.post(path).form(&fields).header("origin", "https://anybody.example").await;
         assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
         let told = answer.refusal();
-        assert!(told.starts_with("403 unauthorized_client: The agent account may not be used from this origin"), "{told}");
+        assert!(
+            told.starts_with("403 unauthorized_client: The agent account may not be used from this origin"),
+            "{told}"
+        );
     }
 }
 

@@ -179,7 +179,7 @@ async fn the_answers_say_why() {
     let refused = from(PAGE, app.token_for(&scenario.bot, &[])).await;
     assert_snapshot!(refused, @r#"
     403 Forbidden
-    access-control-allow-origin: https://app.example.com
+    access-control-allow-origin: *
     access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,mcp-session-id,mcp-protocol-version
 
     {
