@@ -149,6 +149,16 @@ impl TestApp {
         self.with(core)
     }
 
+    /// Another process, whose operator has changed its settings.
+    #[must_use]
+    pub fn with_settings(&self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.core.settings.clone();
+        change(&mut settings);
+        let issuers = [(&self.login, LINKS[0]), (&self.workos, LINKS[1])];
+        let (time, vault) = ((self.core.clock.clone(), Random::System), Vault::new(root(7), Vec::new()));
+        self.with(core(self.faults.client(), issuers, time, vault, settings, outbound()))
+    }
+
     async fn beside(&self, vault: Vault, links: [LinkByEmail; 2]) -> Self {
         let issuers = [(&self.login, links[0]), (&self.workos, links[1])];
         let (time, settings) = ((self.core.clock.clone(), Random::System), self.core.settings.clone());
