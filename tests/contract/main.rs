@@ -4,6 +4,7 @@
 //! | folder | holds |
 //! | --- | --- |
 //! | `token` | the token endpoint, introspection, revocation, keys |
+//! | `authorize` | apps that act as their user: how they are known, and how a person allows them |
 //! | `management` | everything that users and admins manage, and what is refused |
 //! | `grants` | session grants, and whose credentials a call uses |
 //! | `connections` | connecting to OAuth-protected servers, and refreshing sessions |
@@ -25,6 +26,7 @@
 )]
 
 mod address;
+mod authorize;
 mod bootstrap;
 mod connections;
 mod cost;

@@ -10,6 +10,7 @@ use axum::Router;
 use deputize_core::{
     Core, Settings,
     agents::SharedGrants,
+    apps::AppSettings,
     clock::{Clock, Random, Timestamp},
     issuers::{self, Fetch, Issuers, LinkByEmail, TrustedIssuer},
     network::Http,
@@ -96,6 +97,11 @@ impl TestApp {
     /// The service with this default of `shared_grants`.
     pub async fn start_sharing(shared_grants: SharedGrants) -> Self {
         Self::start_as(settings(URL).sharing_by(shared_grants)).await
+    }
+
+    /// The service that takes these apps.
+    pub async fn start_taking(apps: AppSettings) -> Self {
+        Self::start_as(settings(URL).taking_apps(apps)).await
     }
 
     async fn start_as(settings: Settings) -> Self {

@@ -4,6 +4,8 @@
 //! | file | holds |
 //! | --- | --- |
 //! | [`app`] | [`TestApp`]: the deployed routes on an embedded store, with a clock that a test moves |
+//! | [`browser`] | a person who looks at pages and presses their buttons |
+//! | [`documents`] | the web as an app's metadata document is fetched from it |
 //! | [`fixtures`] | who and what is in a test: users, agent accounts, servers, delegations, policies |
 //! | [`client`] | a client that proves itself by signing |
 //! | [`request`] | asking, with each kind of credential |
@@ -26,7 +28,9 @@
 )]
 
 pub mod app;
+pub mod browser;
 pub mod client;
+pub mod documents;
 pub mod faults;
 pub mod fixtures;
 pub mod issuer;
@@ -41,7 +45,9 @@ pub mod upstream;
 
 pub use self::{
     app::TestApp,
+    browser::Browser,
     client::SigningClient,
+    documents::Documents,
     fixtures::{Agent, Server, User},
     provider::Provider,
     request::TestRequest,
