@@ -3,6 +3,7 @@
 //!
 //! | folder | holds |
 //! | --- | --- |
+//! | `apps` | apps that act as their user: their codes and tokens |
 //! | `token` | the token endpoint, introspection, revocation, keys |
 //! | `authorize` | apps that act as their user: how they are known, and how a person allows them |
 //! | `management` | everything that users and admins manage, and what is refused |
@@ -26,6 +27,7 @@
 )]
 
 mod address;
+mod apps;
 mod authorize;
 mod bootstrap;
 mod connections;

@@ -104,6 +104,11 @@ impl TestApp {
         Self::start_as(settings(URL).taking_apps(apps)).await
     }
 
+    /// The service with this time for refresh tokens whose successor has been used.
+    pub async fn start_with_refresh_grace(grace: Duration) -> Self {
+        Self::start_as(settings(URL).with_refresh_grace(grace)).await
+    }
+
     async fn start_as(settings: Settings) -> Self {
         let app = Self::build(Store::in_memory().unwrap(), UpstreamConfig::default(), settings).await;
         app.core.bootstrap().await.unwrap();

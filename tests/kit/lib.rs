@@ -7,6 +7,7 @@
 //! | [`browser`] | a person who looks at pages and presses their buttons |
 //! | [`documents`] | the web as an app's metadata document is fetched from it |
 //! | [`fixtures`] | who and what is in a test: users, agent accounts, servers, delegations, policies |
+//! | [`apps`] | apps that act as their user: what a user allowed one, its codes and tokens |
 //! | [`client`] | a client that proves itself by signing |
 //! | [`request`] | asking, with each kind of credential |
 //! | [`response`] | the answer as a test reads it, and as a snapshot shows it |
@@ -29,6 +30,7 @@
 
 pub mod app;
 pub mod browser;
+pub mod apps;
 pub mod client;
 pub mod documents;
 pub mod faults;
@@ -46,6 +48,7 @@ pub mod upstream;
 pub use self::{
     app::TestApp,
     browser::Browser,
+    apps::AppClient,
     client::SigningClient,
     documents::Documents,
     fixtures::{Agent, Server, User},

@@ -1,4 +1,4 @@
-//! `POST /api/v1/oauth/register` (RFC 7591): an app registers itself. Nothing is stored
+//! `POST /api/v1/oauth/register` (RFC 7591), and its alias `/register`: an app registers itself. Nothing is stored
 //! ([`deputize_core::apps::registration`]).
 
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::{
     extract::{Request as HttpRequest, State},
     response::{IntoResponse, Response},
+    routing::post,
 };
 use deputize_api::{error::code, path, reason::Reason};
 use deputize_core::{
@@ -26,7 +27,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
-    Routes::new().mount(handlers!(register(..)))
+    Routes::new().mount(handlers!(register(..))).route(path::REGISTER_ALIAS, post(register))
 }
 
 /// The longest metadata, in bytes.

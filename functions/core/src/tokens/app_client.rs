@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     Core,
-    apps::{App, AppAuth, app_id},
-    error::{Result, TokenError},
+    apps::{self, App, AppAuth, app_id},
+    error::{Error, Result, TokenError},
     ids::AppId,
     secret::{SecretHash, hash_client_secret},
 };
@@ -73,9 +73,25 @@ impl PresentedApp {
         }
     }
 
+    /// How this app proves itself now: if an admin registered it, as the registration says, else as it was when the user
+    /// allowed it.
+    pub(super) fn auth_now<'a>(&self, known: Option<&'a App>, kept: &'a AppAuth) -> &'a AppAuth {
+        known.and_then(|app| app.registration.as_ref()).map_or(kept, |registration| &registration.auth)
+    }
+
     /// The refusal of a code or a token that is none of this app's: an app that cannot be one is told that, since it can
     /// register anew then. Nobody's host is asked for it.
-    pub(super) fn stranger(&self, core: &Core, known: Option<&App>, refusal: TokenError) -> TokenError {
-        if crate::apps::may_be(core, &self.client_id, known) { refusal } else { TokenError::InvalidClient }
+    pub(super) async fn stranger(&self, core: &Core, known: Option<&App>, refusal: TokenError) -> Error {
+        match self.may_be(core, known).await {
+            Ok(true) => refusal.into(),
+            Ok(false) => TokenError::InvalidClient.into(),
+            Err(error) => error,
+        }
+    }
+
+    /// Whether there can be such an app. `known` is what admins have said of it.
+    pub(super) async fn may_be(&self, core: &Core, known: Option<&App>) -> Result<bool> {
+        apps::prepare(core, &self.client_id).await?;
+        Ok(apps::may_be(core, &self.client_id, known))
     }
 }

@@ -248,15 +248,15 @@ impl Redemption<'_> {
                 self.redeem(known, notes, presented, (code, redirect_uri.as_deref(), verifier)).await
             }
             (AppGrant::Refresh(_), Some(presented)) => self.refresh(known, notes, presented).await,
-            (AppGrant::Code { .. }, None) => Err(self.stranger(&known, code_refused(UNKNOWN_CODE))),
+            (AppGrant::Code { .. }, None) => Err(self.stranger(&known, code_refused(UNKNOWN_CODE)).await),
             (AppGrant::Refresh(_), None) => {
-                Err(self.stranger(&known, refresh_token_refused(UNKNOWN_REFRESH_TOKEN)))
+                Err(self.stranger(&known, refresh_token_refused(UNKNOWN_REFRESH_TOKEN)).await)
             }
         }
     }
 
-    fn stranger(&self, known: &Known, refusal: TokenError) -> Error {
-        self.client.stranger(self.core, known.app.as_deref(), refusal).into()
+    async fn stranger(&self, known: &Known, refusal: TokenError) -> Error {
+        self.client.stranger(self.core, known.app.as_deref(), refusal).await
     }
 
     /// RFC 6749 section 4.1.3, RFC 7636 section 4.6.
@@ -270,7 +270,7 @@ impl Redemption<'_> {
         let (core, now) = (self.core, known.now);
         let key = Key::authorization_code(text.expose_secret());
         let code = known.found.take::<AuthorizationCode>(&key)?.filter(|code| code.app == self.client.id);
-        let Some(code) = code else { return Err(self.stranger(&known, code_refused(UNKNOWN_CODE))) };
+        let Some(code) = code else { return Err(self.stranger(&known, code_refused(UNKNOWN_CODE)).await) };
         let rests_on = &presented.rests_on;
         self.prove(&known, notes, &code.auth).await?;
         self.note(notes, rests_on, CredentialId::AuthorizationCode(rests_on.family));
@@ -281,7 +281,7 @@ impl Redemption<'_> {
             if let Some(done) = self.made_as(|jti| jti == gave.jti) {
                 return Ok(done);
             }
-            return end_of_reused_code(&mut known, rests_on, gave);
+            return end_of_reused_code(core, &mut known, rests_on, gave).await;
         }
         if now >= code.expires_at {
             return Err(code_refused(UNKNOWN_CODE).into());
@@ -309,7 +309,9 @@ impl Redemption<'_> {
             tokens.refresh_token = Some(token);
             kept_until = kept_until.max(issued.authorization.allowed_at.plus(LASTS));
         }
-        code.value.gave = Some(Gave { jti: *jti, expires_at: issued.token_ends });
+        let jti = issued.made.jti;
+        let family = issued.made.tokens.refresh_token.is_some();
+        code.value.gave = Some(Gave { jti, expires_at: issued.token_ends, family });
         issued.change.replace_expiring(key, &code.value, code.rev, kept_until)?;
         Ok(Decided::Issued(Box::new(issued.change), issued.made))
     }
@@ -322,10 +324,10 @@ impl Redemption<'_> {
         let family = known.found.take::<TokenFamily>(&key)?;
         let family = family.filter(|family| family.app == self.client.id && family.is_live(now));
         let unknown = || refresh_token_refused(UNKNOWN_REFRESH_TOKEN);
-        let Some(mut family) = family else { return Err(self.stranger(&known, unknown())) };
+        let Some(mut family) = family else { return Err(self.stranger(&known, unknown()).await) };
         let standing = family.judge(presented, now);
         if standing == Standing::Strange {
-            return Err(self.stranger(&known, unknown()));
+            return Err(self.stranger(&known, unknown()).await);
         }
         self.prove(&known, notes, &family.auth).await?;
         self.note(notes, rests_on, CredentialId::RefreshToken(rests_on.family));
@@ -362,8 +364,8 @@ impl Redemption<'_> {
     }
 
     /// Proves the app by what it had to prove when the user allowed it.
-    async fn prove(&self, known: &Known, notes: &mut Notes, auth: &AppAuth) -> Result<()> {
-        let _ = known;
+    async fn prove(&self, known: &Known, notes: &mut Notes, kept: &AppAuth) -> Result<()> {
+        let auth = self.client.auth_now(known.app.as_deref(), kept);
         notes.assertion_use = self.client.prove(self.core, auth).await?;
         Ok(())
     }
@@ -397,9 +399,12 @@ impl Redemption<'_> {
             }
             Some(host) => known.found.contains(&Key::app_host(host)),
         };
-        let app = known.app.as_deref();
+        let (app, taken) = (known.app.as_deref(), &self.core.settings.apps);
         if authorization.app_kind == AppKind::Registered && app.is_none() {
             return Err(TokenError::InvalidClient.into());
+        }
+        if !taken.takes(authorization.app_kind) || !taken.takes_host(host) {
+            return Err(ended("This deployment takes no such apps any more"));
         }
         if let Some(why) = refusal_of(app, host_is_blocked, authorization.app_kind) {
             return Err(ended(why));
@@ -463,12 +468,23 @@ impl Issuing {
 }
 
 /// Ends what a code gave that comes again.
-fn end_of_reused_code(known: &mut Known, rests_on: &RestsOn, gave: Gave) -> Result<Decided> {
+async fn end_of_reused_code(
+    core: &Core,
+    known: &mut Known,
+    rests_on: &RestsOn,
+    gave: Gave,
+) -> Result<Decided> {
     let mut change = Change::new();
     let key = Key::token_family(rests_on.user, rests_on.family);
-    let family = known.found.take::<TokenFamily>(&key)?;
-    if let Some(family) = &family {
-        family::end(&mut change, &key, family, known.now)?;
+    let mut family = known.found.take::<TokenFamily>(&key)?;
+    if gave.family && family.is_none() {
+        // It has ended already. Or the read saw the code after the change that redeemed it, and the family before.
+        family = core.table.read_one(key.clone()).await?;
+    }
+    match &family {
+        Some(family) => family::end(&mut change, &key, family, known.now)?,
+        None if gave.family => drop(change.remove(&key)?),
+        None => {}
     }
     if known.now < gave.expires_at && family.is_none_or(|family| !family.gave(gave.jti)) {
         add_revocation(&mut change, gave.jti, gave.expires_at.plus(LIFETIME))?;

@@ -82,7 +82,7 @@ async fn revoke_family(
     if family.app != client.id {
         return Err(other_clients().into());
     }
-    let assertion_use = client.prove(core, &family.auth).await?;
+    let assertion_use = client.prove(core, client.auth_now(known.as_deref(), &family.auth)).await?;
     let mut event = Event::new(core, request, Action::TokenRevoke)?;
     event.user_id = Some(rests_on.user);
     event.client_id = Some(client.id.clone());
@@ -157,7 +157,7 @@ async fn access_token(core: &Core, client: &PresentedApp, token: &SecretString) 
 async fn require_known(core: &Core, client: &PresentedApp, known: Option<&App>) -> Result<()> {
     core.require_bootstrapped().await?;
     apps::prepare(core, &client.client_id).await?;
-    if apps::may_be(core, &client.client_id, known) { Ok(()) } else { Err(TokenError::InvalidClient.into()) }
+    if client.may_be(core, known).await? { Ok(()) } else { Err(TokenError::InvalidClient.into()) }
 }
 
 fn other_clients() -> TokenError {

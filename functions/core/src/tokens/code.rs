@@ -62,6 +62,8 @@ pub(super) struct AuthorizationCode {
 pub(super) struct Gave {
     pub jti: Uuid,
     pub expires_at: Timestamp,
+    /// Whether there were refresh tokens.
+    pub family: bool,
 }
 
 impl AuthorizationCode {
