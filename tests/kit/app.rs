@@ -31,6 +31,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     faults::Faults,
+    identity_provider::Providers,
     issuer::{Network, TestIssuer},
     request::TestRequest,
     response::Names,
@@ -42,8 +43,8 @@ pub const URL: &str = "https://deputize.test";
 /// The origins whose web pages may call the service under test, in addition to its own.
 pub const PAGES: [&str; 2] = ["https://app.example.com", "http://localhost:5173"];
 
-/// The service, on a store in memory.
-#[derive(Debug)]
+/// The service, on a store in memory. Cheap to clone; clones are the same process.
+#[derive(Clone, Debug)]
 pub struct TestApp {
     pub core: Arc<Core>,
     pub store: Store,
@@ -151,6 +152,30 @@ impl TestApp {
         let (time, settings) = ((self.core.clock.clone(), Random::System), self.core.settings.clone());
         let vault = Vault::new(root(7), Vec::new());
         let core = core_trusting(self.faults.client(), (trusted, network), time, vault, settings, outbound());
+        core.bootstrap().await.unwrap();
+        self.with(core)
+    }
+
+    /// Another process, in which people sign in by these providers: as an operator trusts them, and the network that leads
+    /// to them.
+    pub async fn signing_in_by(&self, trusted: &Value, providers: &Providers) -> Self {
+        self.signing_in_with(trusted, providers, |_| {}).await
+    }
+
+    /// The same, with other settings.
+    pub async fn signing_in_with(
+        &self,
+        trusted: &Value,
+        providers: &Providers,
+        set: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let trusted = issuers::listed(&trusted.to_string()).unwrap();
+        let (time, mut settings) = ((self.core.clock.clone(), Random::System), self.core.settings.clone());
+        set(&mut settings);
+        let vault = Vault::new(root(7), Vec::new());
+        let network: Arc<dyn Fetch> = Arc::new(providers.clone());
+        let (store, http) = (self.faults.client(), Arc::new(providers.clone()));
+        let core = core_trusting(store, (trusted, network), time, vault, settings, http);
         core.bootstrap().await.unwrap();
         self.with(core)
     }

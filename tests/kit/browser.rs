@@ -1,126 +1,108 @@
-//! A person at a browser, who looks at pages and presses their buttons.
+//! A browser: it keeps cookies, and says from where a request comes.
 
-use std::sync::LazyLock;
+use std::collections::BTreeMap;
 
-use regex::Regex;
+use http::{Method, StatusCode};
 
-use crate::{TestApp, TestRequest, TestResponse, User};
+use crate::{TestApp, TestRequest, TestResponse, identity_provider::IdentityProvider};
 
-/// A browser with its cookies.
+/// A browser at the service.
 #[derive(Clone, Debug)]
-pub struct Browser<'a> {
-    pub app: &'a TestApp,
-    cookie: Option<String>,
-}
-
-fn regex(pattern: &str) -> Regex {
-    Regex::new(pattern).unwrap()
-}
-
-static FORM: LazyLock<Regex> = LazyLock::new(|| regex(r#"<form[^>]* action="([^"]*)""#));
-static HIDDEN: LazyLock<Regex> =
-    LazyLock::new(|| regex(r#"<input type="hidden" name="([^"]*)" value="([^"]*)">"#));
-static TAG: LazyLock<Regex> = LazyLock::new(|| regex(r"<[^>]*>"));
-static TITLE: LazyLock<Regex> = LazyLock::new(|| regex(r"<h1>(.*?)</h1>"));
-static LINK: LazyLock<Regex> = LazyLock::new(|| regex(r#"<a class="button" href="([^"]*)""#));
-
-fn unescaped(text: &str) -> String {
-    text.replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+pub struct Browser {
+    app: TestApp,
+    /// By name: the value and the path.
+    pub cookies: BTreeMap<String, (String, String)>,
 }
 
 impl TestApp {
-    /// A browser in which nobody is signed in.
-    pub fn browser(&self) -> Browser<'_> {
-        Browser { app: self, cookie: None }
-    }
-
-    /// A browser in which a user has just signed in.
-    pub async fn browser_of(&self, user: &User) -> Browser<'_> {
-        Browser { app: self, cookie: Some(self.signed_in(user).await) }
+    /// A browser that was never here.
+    #[must_use]
+    pub fn browser(&self) -> Browser {
+        Browser { app: self.clone(), cookies: BTreeMap::new() }
     }
 }
 
-impl Browser<'_> {
-    fn with_cookie(&self, request: TestRequest) -> TestRequest {
-        match &self.cookie {
-            Some(cookie) => request.header("cookie", cookie),
-            None => request,
+impl Browser {
+    fn asked(&self, method: Method, path: &str) -> TestRequest {
+        let plain = path.split('?').next().unwrap();
+        let cookies: Vec<String> = self
+            .cookies
+            .iter()
+            .filter(|(_, (_, at))| plain.starts_with(at.as_str()))
+            .map(|(name, (value, _))| format!("{name}={value}"))
+            .collect();
+        let request = self.app.ask(method, path);
+        if cookies.is_empty() { request } else { request.header("cookie", &cookies.join("; ")) }
+    }
+
+    fn keep(&mut self, response: &TestResponse) {
+        for set in response.headers.get_all("set-cookie") {
+            let set = set.to_str().unwrap();
+            let mut parts = set.split("; ");
+            let (name, value) = parts.next().unwrap().split_once('=').unwrap();
+            let path = parts.clone().find_map(|part| part.strip_prefix("Path=")).unwrap_or("/");
+            if parts.any(|part| part == "Max-Age=0") {
+                self.cookies.remove(name);
+            } else {
+                self.cookies.insert(name.to_owned(), (value.to_owned(), path.to_owned()));
+            }
         }
     }
 
-    /// Opens an address of ours.
-    pub fn open(&self, address: &str) -> TestRequest {
-        let path = address.strip_prefix(&*self.app.core.settings.issuer).unwrap_or(address);
-        self.with_cookie(self.app.get(path))
+    /// Opens an address.
+    pub async fn open(&mut self, path: &str) -> TestResponse {
+        let response = self.asked(Method::GET, path).await;
+        self.keep(&response);
+        response
     }
 
-    /// Asks for authorization.
-    pub fn authorize(&self, parameters: &[(&str, &str)]) -> TestRequest {
-        self.open(&authorize_path(parameters))
+    /// Sends a form of a page of ours.
+    pub async fn send(&mut self, path: &str, fields: &[(&str, &str)]) -> TestResponse {
+        let request = self.asked(Method::POST, path).header("sec-fetch-site", "same-origin").form(fields);
+        let response = request.await;
+        self.keep(&response);
+        response
     }
 
-    /// The request that pressing a page's button sends.
-    pub fn press(&self, page: &TestResponse, answer: &str) -> TestRequest {
-        self.post(page, answer)
-            .header("sec-fetch-site", "same-origin")
-            .header("origin", "https://deputize.test")
+    /// A form with these headers in place of what a browser says of our own pages.
+    pub fn forged(&self, path: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> TestRequest {
+        let request = self.asked(Method::POST, path);
+        headers.iter().fold(request, |request, (name, value)| request.header(name, value)).form(fields)
     }
 
-    /// The same without what a browser adds.
-    pub fn post(&self, page: &TestResponse, answer: &str) -> TestRequest {
-        let action = page.form_action();
-        let hidden: Vec<(String, String)> = HIDDEN
-            .captures_iter(&page.text)
-            .map(|found| (unescaped(&found[1]), unescaped(&found[2])))
-            .collect();
-        let mut fields: Vec<(&str, &str)> = hidden.iter().map(|(name, value)| (&**name, &**value)).collect();
-        fields.push(("answer", answer));
-        self.with_cookie(self.app.post(action)).form(&fields)
-    }
-}
-
-/// The path and query of an authorization request.
-pub fn authorize_path(parameters: &[(&str, &str)]) -> String {
-    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
-    format!("/api/v1/oauth/authorize?{query}")
-}
-
-impl TestResponse {
-    /// Where a page's form goes.
+    /// Begins to sign in, and returns where the browser is sent.
     #[track_caller]
-    pub fn form_action(&self) -> String {
-        unescaped(&FORM.captures(&self.text).unwrap_or_else(|| panic!("no form in {self}"))[1])
+    pub fn location(response: &TestResponse) -> String {
+        assert_eq!(response.status, StatusCode::SEE_OTHER, "{response}");
+        response.header("location").unwrap().to_owned()
     }
 
-    /// A page's heading.
+    /// Signs in as `name`, and answers what came of it.
+    pub async fn sign_in(&mut self, provider: &IdentityProvider, name: &str) -> TestResponse {
+        let id = provider.url().split_once("://").unwrap().1.replace('.', "-");
+        let begun = self.open(&format!("/sign-in?provider={id}")).await;
+        let back = provider.sign_in(&Self::location(&begun), name);
+        self.open(&back).await
+    }
+
+    /// The value of a hidden field of a page.
     #[track_caller]
-    pub fn title(&self) -> String {
-        unescaped(&TITLE.captures(&self.text).unwrap_or_else(|| panic!("no heading in {self}"))[1])
+    pub fn field(page: &TestResponse, name: &str) -> String {
+        let begin = format!("name=\"{name}\" value=\"");
+        let rest = page.text.split_once(&begin).unwrap_or_else(|| panic!("no {name} in {}", page.text)).1;
+        rest.split('"').next().unwrap().to_owned()
     }
 
-    /// What a page says, without its form: a line for each piece of text.
-    pub fn words(&self) -> String {
-        let body = self.text.split_once("<main>").map_or(&*self.text, |(_, main)| main);
-        let texts = TAG.split(body).map(str::trim).filter(|text| !text.is_empty());
-        texts.map(unescaped).collect::<Vec<_>>().join("\n")
+    /// Whether the browser is signed in.
+    pub async fn is_signed_in(&mut self) -> bool {
+        self.open("/").await.status == StatusCode::OK
     }
 
-    /// Where the button leads that is a link.
-    pub fn way_back(&self) -> Option<String> {
-        LINK.captures(&self.text).map(|found| unescaped(&found[1]))
-    }
-
-    /// Where the browser is sent.
+    /// Takes a cookie by the beginning of its name, without `__Host-`.
     #[track_caller]
-    pub fn sent_to(&self) -> url::Url {
-        assert_eq!(self.status, 303, "{self}");
-        self.header("location").unwrap().parse().unwrap()
-    }
-
-    /// The value of a parameter of the address that the browser is sent to.
-    #[track_caller]
-    pub fn sent_with(&self, name: &str) -> Option<String> {
-        let url = self.sent_to();
-        url.query_pairs().find(|(other, _)| other == name).map(|(_, value)| value.into_owned())
+    pub fn cookie(&self, begins: &str) -> (String, String) {
+        let is_it = |name: &&String| name.trim_start_matches("__Host-").starts_with(begins);
+        let name = self.cookies.keys().find(is_it).unwrap_or_else(|| panic!("no {begins}: {self:?}"));
+        (name.clone(), self.cookies[name].0.clone())
     }
 }

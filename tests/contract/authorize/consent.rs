@@ -231,7 +231,7 @@ async fn no_other_site_can_answer_for_a_person() {
     }
     // A page of ours that knows no token, or one of another session's or another request's.
     let carol = desk.app.user("carol").await;
-    let others = desk.app.browser_of(&carol).await.authorize(&request(DOCUMENT, CALLBACK, &[])).await.ok();
+    let others = desk.app.person(&carol).await.authorize(&request(DOCUMENT, CALLBACK, &[])).await.ok();
     let other = browser.authorize(&request(DOCUMENT, CALLBACK, &[("state", "other")])).await.ok();
     let action = page.form_action();
     let token = |page: &deputize_tests::TestResponse| {
@@ -436,12 +436,12 @@ mod trusted {
         let answer = browser.authorize(&request(&id, CALLBACK, &[("code_challenge_method", "plain")])).await;
         assert_eq!(answer.sent_with("error").as_deref(), Some("invalid_request"));
         assert_eq!(answer.sent_with("state").as_deref(), Some("st&te"));
-        let answer = desk.app.browser().authorize(&request(&id, CALLBACK, &[("prompt", "none")])).await;
+        let answer = desk.app.nobody().authorize(&request(&id, CALLBACK, &[("prompt", "none")])).await;
         assert_eq!(answer.sent_with("error").as_deref(), Some("login_required"));
         // Never to an address that is not its own.
         let asked = request(&id, "https://evil.test/cb", &[("prompt", "none")]);
         assert_eq!(browser.authorize(&asked).await.status, 400);
-        assert_eq!(desk.app.browser().authorize(&asked).await.status, 400);
+        assert_eq!(desk.app.nobody().authorize(&asked).await.status, 400);
     }
 }
 
@@ -462,7 +462,7 @@ mod connecting {
     async fn allowing_a_server_that_needs_an_account_leads_on_to_connecting_it_and_then_to_the_app() {
         let provider = Provider::start().await;
         let (app, bob, id) = set(&provider).await;
-        let browser = app.browser_of(&bob).await;
+        let browser = app.person(&bob).await;
         let page = browser.authorize(&request(&id, HERE, &[SLACK])).await.ok();
         let on = browser.press(&page, "allow").await;
         assert_eq!(on.sent_to().path(), "/api/v1/oauth/authorize");
@@ -487,7 +487,7 @@ mod connecting {
     async fn connecting_can_be_skipped() {
         let provider = Provider::start().await;
         let (app, bob, id) = set(&provider).await;
-        let browser = app.browser_of(&bob).await;
+        let browser = app.person(&bob).await;
         let page = browser.authorize(&request(&id, HERE, &[SLACK])).await.ok();
         let on = browser.press(&page, "allow").await;
         let page = browser.open(on.header("location").unwrap()).await.ok();
@@ -500,7 +500,7 @@ mod connecting {
         let provider = Provider::start().await;
         let (app, bob, id) = set(&provider).await;
         provider.script().metadata.insert("code_challenge_methods_supported", Value::Null);
-        let browser = app.browser_of(&bob).await;
+        let browser = app.person(&bob).await;
         let page = browser.authorize(&request(&id, HERE, &[SLACK])).await.ok();
         let on = browser.press(&page, "allow").await;
         let page = browser.open(on.header("location").unwrap()).await.ok();
@@ -515,7 +515,7 @@ mod connecting {
     async fn the_second_page_is_for_who_has_just_answered_the_first() {
         let provider = Provider::start().await;
         let (app, bob, id) = set(&provider).await;
-        let browser = app.browser_of(&bob).await;
+        let browser = app.person(&bob).await;
         let page = browser.authorize(&request(&id, HERE, &[SLACK])).await.ok();
         let on = browser.press(&page, "allow").await;
         let step = on.sent_with("step").unwrap();

@@ -48,7 +48,7 @@ async fn nobody_who_is_not_signed_in_makes_us_fetch_or_write_anything() {
     let before = (desk.app.contents(), desk.app.trail().len());
     for prompt in ["", "none", "consent"] {
         for id in [DOCUMENT, "https://inside.test/", "dyn.x.y", ""] {
-            let browser = desk.app.browser();
+            let browser = desk.app.nobody();
             let sent = browser.authorize(&request(id, CALLBACK, &[("prompt", prompt)]));
             let (answer, round_trips) = desk.app.round_trips(sent.into_future()).await;
             assert_eq!(round_trips, [], "{id}");
@@ -152,7 +152,7 @@ async fn a_document_inside_is_never_asked_for() {
         (desk.app.core.clock.clone(), deputize_core::clock::Random::System),
         std::sync::Arc::new(guarded),
     );
-    let browser = app.browser_of(&desk.bob).await;
+    let browser = app.person(&desk.bob).await;
     for inside in [
         "https://127.0.0.1:8787/client.json",
         "https://169.254.169.254/latest/meta-data",
@@ -213,7 +213,7 @@ async fn a_deployment_can_take_no_documents_and_list_their_hosts() {
         let documents = deputize_tests::Documents::default();
         let app = TestApp::start_taking(settings).await.on_web(&documents);
         let bob = app.user("bob").await;
-        let page = app.browser_of(&bob).await.authorize(&request(DOCUMENT, CALLBACK, &[])).await;
+        let page = app.person(&bob).await.authorize(&request(DOCUMENT, CALLBACK, &[])).await;
         assert_eq!(page.status, 400);
         assert!(page.words().contains(why), "{}", page.words());
         assert_eq!(documents.count(), 0);

@@ -6,7 +6,7 @@ mod errors;
 mod management;
 mod registration;
 
-use deputize_tests::{Browser, Documents, TestApp, TestResponse, User, documents::DOCUMENT};
+use deputize_tests::{Documents, Person, TestApp, TestResponse, User, documents::DOCUMENT};
 use serde_json::{Value, json};
 
 /// RFC 7636 appendix B.
@@ -80,7 +80,7 @@ impl Desk {
         Self { app, documents, bob }
     }
 
-    async fn browser(&self) -> Browser<'_> {
-        self.app.browser_of(&self.bob).await
+    async fn browser(&self) -> Person<'_> {
+        self.app.person(&self.bob).await
     }
 }

@@ -125,7 +125,7 @@ async fn a_registration_never_expires_and_is_known_to_each_process() {
     let id = registered(&desk.app, "Cursor", HERE).await;
     desk.app.pass(Duration::from_hours(24 * 365 * 10));
     let later = desk.app.on_web(&desk.documents);
-    let page = later.browser_of(&desk.bob).await.authorize(&request(&id, HERE, &[])).await.ok();
+    let page = later.person(&desk.bob).await.authorize(&request(&id, HERE, &[])).await.ok();
     assert!(page.words().contains("It calls itself “Cursor”"), "{}", page.words());
 }
 
