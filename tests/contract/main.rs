@@ -5,11 +5,13 @@
 //! | --- | --- |
 //! | `apps` | apps that act as their user: their codes and tokens |
 //! | `token` | the token endpoint, introspection, revocation, keys |
+//! | `authorize` | apps that act as their user: how they are known, and how a person allows them |
 //! | `management` | everything that users and admins manage, and what is refused |
 //! | `grants` | session grants, and whose credentials a call uses |
 //! | `connections` | connecting to OAuth-protected servers, and refreshing sessions |
 //! | `proxy` | calling and listing tools, what stops a call, the audit trail |
 //! | `mcp` | the endpoint for MCP clients, with clients and servers of both eras |
+//! | `sign_in` | people who sign in with a browser, their sessions, and what issuers say of their groups |
 //! | `origins` | web pages of other origins: preflights, what they may read, and what agent accounts they may use |
 //! | `faults` | a store that throttles, times out, breaks off, loses answers or is gone |
 //! | `races` | many callers at once |
@@ -27,6 +29,7 @@
 
 mod address;
 mod apps;
+mod authorize;
 mod bootstrap;
 mod connections;
 mod cost;
@@ -40,5 +43,6 @@ mod origins;
 mod proxy;
 mod races;
 mod scenario;
+mod sign_in;
 mod token;
 mod vault;

@@ -10,6 +10,7 @@ use axum::Router;
 use deputize_core::{
     Core, Settings,
     agents::SharedGrants,
+    apps::AppSettings,
     clock::{Clock, Random, Timestamp},
     issuers::{self, Fetch, Issuers, LinkByEmail, TrustedIssuer},
     network::Http,
@@ -30,6 +31,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     faults::Faults,
+    identity_provider::Providers,
     issuer::{Network, TestIssuer},
     request::TestRequest,
     response::Names,
@@ -41,8 +43,8 @@ pub const URL: &str = "https://deputize.test";
 /// The origins whose web pages may call the service under test, in addition to its own.
 pub const PAGES: [&str; 2] = ["https://app.example.com", "http://localhost:5173"];
 
-/// The service, on a store in memory.
-#[derive(Debug)]
+/// The service, on a store in memory. Cheap to clone; clones are the same process.
+#[derive(Clone, Debug)]
 pub struct TestApp {
     pub core: Arc<Core>,
     pub store: Store,
@@ -96,6 +98,11 @@ impl TestApp {
     /// The service with this default of `shared_grants`.
     pub async fn start_sharing(shared_grants: SharedGrants) -> Self {
         Self::start_as(settings(URL).sharing_by(shared_grants)).await
+    }
+
+    /// The service that takes these apps.
+    pub async fn start_taking(apps: AppSettings) -> Self {
+        Self::start_as(settings(URL).taking_apps(apps)).await
     }
 
     /// The service with this time for refresh tokens whose successor has been used.
@@ -157,6 +164,30 @@ impl TestApp {
         let issuers = [(&self.login, LINKS[0]), (&self.workos, LINKS[1])];
         let (time, vault) = ((self.core.clock.clone(), Random::System), Vault::new(root(7), Vec::new()));
         self.with(core(self.faults.client(), issuers, time, vault, settings, outbound()))
+    }
+
+    /// Another process, in which people sign in by these providers: as an operator trusts them, and the network that leads
+    /// to them.
+    pub async fn signing_in_by(&self, trusted: &Value, providers: &Providers) -> Self {
+        self.signing_in_with(trusted, providers, |_| {}).await
+    }
+
+    /// The same, with other settings.
+    pub async fn signing_in_with(
+        &self,
+        trusted: &Value,
+        providers: &Providers,
+        set: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let trusted = issuers::listed(&trusted.to_string()).unwrap();
+        let (time, mut settings) = ((self.core.clock.clone(), Random::System), self.core.settings.clone());
+        set(&mut settings);
+        let vault = Vault::new(root(7), Vec::new());
+        let network: Arc<dyn Fetch> = Arc::new(providers.clone());
+        let (store, http) = (self.faults.client(), Arc::new(providers.clone()));
+        let core = core_trusting(store, (trusted, network), time, vault, settings, http);
+        core.bootstrap().await.unwrap();
+        self.with(core)
     }
 
     async fn beside(&self, vault: Vault, links: [LinkByEmail; 2]) -> Self {

@@ -219,7 +219,13 @@ impl TestApp {
             change.create(key, &UserPointer { user_id: user.id }).unwrap();
             change.replace(Key::user(user.id), &known, was.rev).unwrap();
         }
-        let new = NewBrowserSession { user: &was.value, identity: &identity, sid: None, id_token: None };
+        let new = NewBrowserSession {
+            user: &was.value,
+            identity: &identity,
+            sid: None,
+            id_token: None,
+            previous: None,
+        };
         let (session, cookie) = browser_sessions::add(&self.core, &mut change, new).await.unwrap();
         self.core.table.commit(change).await.unwrap();
         self.call_it(format!("{}'s browser session", user.name), session.id.to_string());
@@ -263,6 +269,8 @@ impl TestApp {
             epoch: deputize_core::epoch::Epoch::default(),
             groups: Vec::new(),
             identities: Vec::new(),
+            claims: Vec::new(),
+            counted: users::CountedClaims::default(),
             created_at: now,
             updated_at: now,
         };

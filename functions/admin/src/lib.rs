@@ -6,6 +6,7 @@ mod agent_accounts;
 mod api_keys;
 mod audit_events;
 mod bounds;
+mod browser_sessions;
 mod client_keys;
 mod health;
 mod me;
@@ -28,6 +29,7 @@ pub fn router(core: Arc<Core>) -> Routes {
     Routes::new()
         .merge(me::routes())
         .merge(api_keys::routes())
+        .merge(browser_sessions::routes())
         .merge(agent_accounts::routes())
         .merge(client_keys::routes())
         .merge(servers::routes())

@@ -48,6 +48,11 @@ pub(crate) struct User {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     identities: Vec<Identity>,
+    /// What issuers' tokens said of the user's groups and role, if any did. It counts beside what admins have set, for as
+    /// long as the deployment says.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    claims: Vec<Claims>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -66,6 +71,8 @@ impl User {
             epoch: _,
             groups,
             identities,
+            claims,
+            counted: _,
             created_at,
             updated_at,
         } = user;
@@ -79,9 +86,28 @@ impl User {
             is_active: active,
             groups,
             identities: identities.into_iter().map(Identity::from).collect(),
+            claims: claims.into_iter().map(Claims::from).collect(),
             created_at,
             updated_at,
         }
+    }
+}
+
+/// What an issuer's token said of a user.
+#[derive(Debug, Serialize, ToSchema)]
+struct Claims {
+    issuer: String,
+    /// When the token was issued.
+    #[schema(value_type = String, format = DateTime)]
+    issued_at: Timestamp,
+    groups: Vec<String>,
+    #[schema(required)]
+    role: Option<Role>,
+}
+
+impl From<users::IssuerClaims> for Claims {
+    fn from(users::IssuerClaims { issuer, issued_at, groups, role }: users::IssuerClaims) -> Self {
+        Self { issuer, issued_at, groups, role: role.map(Role::from) }
     }
 }
 

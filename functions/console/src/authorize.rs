@@ -324,7 +324,10 @@ fn refused(core: &Core, asked: &Asked, refused: Refused) -> Response {
         Refused::Failed(error) => page::failed(&core.settings, "This request cannot be answered now", &error),
         Refused::Here { title, why } => consent::refused(&core.settings, title, &why, None),
         Refused::ToApp { app, redirect_uri, error, why } => {
-            let what = [("error", error), ("error_description", &*why)];
+            // The characters that RFC 6749 section 4.1.2.1 allows.
+            let told: String =
+                why.chars().filter(|char| matches!(char, ' '..='~') && !"\"\\".contains(*char)).collect();
+            let what = [("error", error), ("error_description", &*told)];
             if app.trusted {
                 return to_app(core, &redirect_uri, asked, &what);
             }

@@ -8,6 +8,9 @@
 //! | `consent` | the page of that question |
 //! | `page` | what a page looks like, and the headers that it is sent with |
 //! | `browser` | who sits at the browser, and whether a page of ours sent a form |
+//! | `home` | the first page |
+//! | `sign_in` | to an OpenID provider and back |
+//! | `sign_out` | the end of a session |
 
 mod alias;
 mod apps;
@@ -15,11 +18,18 @@ mod authorizations;
 mod authorize;
 mod browser;
 mod consent;
+mod home;
 mod page;
+mod sign_in;
+mod sign_out;
 
 use std::sync::Arc;
 
-use axum::{extract::Path, response::IntoResponse, routing::get};
+use axum::{
+    extract::Path,
+    response::IntoResponse,
+    routing::{get, post},
+};
 use deputize_api::path;
 use deputize_core::{Core, Error};
 use deputize_service::{ApiError, routes::Routes};
@@ -31,6 +41,11 @@ pub fn router(core: Arc<Core>) -> Routes {
         .merge(authorize::routes())
         .merge(apps::routes())
         .merge(authorizations::routes())
+        .route(path::HOME, get(home::home))
+        .route(path::SIGN_IN, get(sign_in::sign_in))
+        .route(path::SIGN_IN_CALLBACK, get(sign_in::callback))
+        .route(path::BACKCHANNEL_LOGOUT, post(sign_in::backchannel_logout))
+        .route(path::SIGN_OUT, get(sign_out::signed_out).post(sign_out::sign_out))
         .route(path::STYLE, get(asset))
         .with_state(core)
 }

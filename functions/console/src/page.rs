@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 
 use axum::response::{IntoResponse, Response};
 use deputize_api::path;
-use deputize_core::{Settings, secret::sha256_hex};
+use deputize_core::{Settings, secret::sha256_hex, users::User};
 use deputize_service::ApiError;
 use http::{
     HeaderName, HeaderValue, StatusCode,
@@ -85,9 +85,18 @@ pub(crate) fn failed(settings: &Settings, title: &str, error: &ApiError) -> Resp
     page(settings, status, title, &main, None)
 }
 
-fn sentence(text: &str) -> String {
+pub(crate) fn sentence(text: &str) -> String {
     let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
     format!("{text}{end}")
+}
+
+/// How a person is named: by their address, else by their name.
+pub(crate) fn name_of(user: &User) -> String {
+    match (&user.email, &user.name) {
+        (Some(email), _) => email.to_string(),
+        (None, Some(name)) => name.clone(),
+        (None, None) => user.id.to_string(),
+    }
 }
 
 /// The product's mark: a person, and an agent who acts for them.

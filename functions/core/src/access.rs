@@ -460,6 +460,7 @@ impl CredentialLookup {
         // A deactivated grantor's session serves no one. Where only managers may share, other users' sessions
         // do not serve.
         let grantor = found.take::<User>(&user_key)?.filter(|grantor| grantor.active);
+        let grantor = grantor.map(|grantor| core.counting_claims(grantor.value));
         if !grantor.is_some_and(|grantor| account.is_shared_by(&grantor)) {
             return Ok(UpstreamAuth::NoGrant);
         }

@@ -273,7 +273,7 @@ impl UserCredential {
         if !user.active {
             return Err(UserRefusal::Deactivated.into());
         }
-        Ok(UserCaller { user, credential, app: None })
+        Ok(UserCaller { user: core.counting_claims(user), credential, app: None })
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
     paging::{Listing, PageRequest},
     secret::{BROWSER_SESSION_PREFIX, PresentedSecret, new_owned_secret},
     table::{Change, CommitError, Key, Partition, Stored, retry_on_conflict},
-    users::{Identity, User},
+    users::{Identity, User, UserPointer},
 };
 
 pub use crate::entities::browser_session::BrowserSession;
@@ -65,6 +65,8 @@ pub struct NewBrowserSession<'a> {
     pub identity: &'a Identity,
     pub sid: Option<&'a str>,
     pub id_token: Option<&'a str>,
+    /// The session in whose place it comes.
+    pub previous: Option<&'a BrowserSession>,
 }
 
 /// Adds a new session to a change, and removes the user's oldest ones if there are too many. Answers its cookie.
@@ -73,7 +75,7 @@ pub async fn add(
     change: &mut Change,
     new: NewBrowserSession<'_>,
 ) -> Result<(BrowserSession, SecretString)> {
-    let NewBrowserSession { user, identity, sid, id_token } = new;
+    let NewBrowserSession { user, identity, sid, id_token, previous } = new;
     let now = core.clock.now();
     let id = BrowserSessionId(core.random.uuid()?);
     let key = Key::browser_session(user.id, id);
@@ -95,7 +97,11 @@ pub async fn add(
         used_at: now,
         expires_at: now.plus(core.settings.browser_sessions.total),
     };
+    if let Some(previous) = previous {
+        remove(change, previous)?;
+    }
     let mut others = core.table.query_all::<BrowserSession>(&Partition::browser_sessions_of(user.id)).await?;
+    others.retain(|session| previous.is_none_or(|previous| previous.id != session.id));
     let too_many = (others.len() + 1).saturating_sub(MAX_BROWSER_SESSIONS);
     others.sort_unstable_by_key(|session| session.created_at);
     for oldest in others.iter().take(too_many.min(DROPPED_AT_ONCE)) {
@@ -117,6 +123,26 @@ pub(crate) fn remove(change: &mut Change, session: &BrowserSession) -> Result<()
         change.remove(&Key::provider_session(&session.issuer, sid, session.id))?;
     }
     Ok(())
+}
+
+/// The sessions that began by this session at the provider.
+pub(crate) async fn of_provider_session(core: &Core, issuer: &str, sid: &str) -> Result<Vec<BrowserSession>> {
+    let pointers = core.table.query_all::<ProviderSession>(&Partition::provider_session(issuer, sid)).await?;
+    let keys = pointers.iter().map(|pointer| Key::browser_session(pointer.user_id, pointer.session_id));
+    let sessions = core.table.read_all::<BrowserSession>(&keys.collect::<Vec<_>>()).await?;
+    let is_its = |session: &BrowserSession| session.issuer == issuer && session.sid.as_deref() == Some(sid);
+    Ok(sessions.into_iter().map(|session| session.value).filter(is_its).collect())
+}
+
+/// The sessions of the user whom the issuer calls so, by this issuer.
+pub(crate) async fn sessions_of(core: &Core, issuer: &str, subject: &str) -> Result<Vec<BrowserSession>> {
+    let identity = Identity { issuer: issuer.to_owned(), subject: subject.to_owned() };
+    let Some(pointer) = core.table.read_one::<UserPointer>(identity.key()).await? else {
+        return Ok(Vec::new());
+    };
+    let list = Partition::browser_sessions_of(pointer.user_id);
+    let sessions = core.table.query_all::<BrowserSession>(&list).await?;
+    Ok(sessions.into_iter().map(|session| session.value).filter(|session| session.is_of(&identity)).collect())
 }
 
 /// A person at a browser, by the cookie of a session.
@@ -150,7 +176,7 @@ impl Core {
     /// Who sits at the browser that sent this cookie; nobody if its session is over, or never was. This is the only
     /// place that decides it.
     pub async fn browser_caller(&self, cookie: &str, request: &RequestContext) -> Result<Option<SignedIn>> {
-        let Some(presented) = PresentedSecret::parse(BROWSER_SESSION_PREFIX, cookie) else { return Ok(None) };
+        let Some(presented) = PresentedSecret::browser_session(cookie) else { return Ok(None) };
         let id = BrowserSessionId(presented.id);
         let (key, user_key) = (Key::browser_session(presented.user_id, id), Key::user(presented.user_id));
         let mut found = self.table.read(vec![key.clone(), user_key.clone()]).await?;
@@ -166,6 +192,7 @@ impl Core {
             return Ok(None);
         }
         let session = self.note_use(session, now, request).await;
+        let user = self.counting_claims(user);
         let caller = UserCaller { user, credential: CredentialId::BrowserSession(id), app: None };
         let form_key = hmac::Key::new(hmac::HMAC_SHA256, cookie.as_bytes());
         Ok(Some(SignedIn { caller, session, form_key }))

@@ -25,7 +25,7 @@ use crate::{
     audit::{Action, Event, RequestContext},
     entities::{
         agent_account::{AgentAccount, ClientCredential},
-        user::User,
+        user::{Role, User},
     },
     error::{Error, Result, Told},
     ids::{ApiKeyId, AppId, AuthorizationId, BrowserSessionId, TokenFamilyId, UserId},
@@ -138,7 +138,12 @@ impl UserCaller {
         let writes_user = written == Some(&user);
         if !writes_user {
             let role = serde_dynamo::to_attribute_value(self.user.role).map_err(Error::internal)?;
-            change.only_while(&user, &[("active", AttributeValue::Bool(true)), ("role", role)])?;
+            let mut as_read = vec![("active", AttributeValue::Bool(true)), ("role", role)];
+            if self.user.role != Role::Admin && self.user.counted.makes_admin() {
+                let claims = serde_dynamo::to_attribute_value(&self.user.claims).map_err(Error::internal)?;
+                as_read.push(("claims", claims));
+            }
+            change.only_while(&user, &as_read)?;
         }
         match &self.credential {
             CredentialId::ApiKey(id) => {
@@ -182,7 +187,7 @@ impl UserCaller {
             CredentialId::UserToken(issuer) => user.identity_at(issuer) == self.user.identity_at(issuer),
             _ => true,
         };
-        if user.active && user.role == self.user.role && is_known {
+        if user.active && user.is_admin() == self.user.is_admin() && is_known {
             Ok(())
         } else {
             Err(Error::caller_changed())

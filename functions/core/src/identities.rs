@@ -81,8 +81,69 @@ impl UserRefusal {
     }
 }
 
-/// The user, if their token may lead to them, its subject bound.
+/// The user, if their token may lead to them, its subject bound and its claims taken over.
 pub(crate) async fn link_user(
+    core: &Core,
+    request: &RequestContext,
+    token: &UserToken,
+    resolved: ResolvedUser,
+    user: Stored<User>,
+) -> Result<Admission> {
+    let admission = linked(core, request, token, resolved, user).await?;
+    learn(core, request, token, admission).await
+}
+
+/// Whom a token leads to, from the token alone.
+pub(crate) async fn admit(core: &Core, request: &RequestContext, token: &UserToken) -> Result<Admission> {
+    let mut found = core.table.read(token.pointers()).await?;
+    match token.resolve(core, &mut found)? {
+        Some(resolved) => match core.table.read_one::<User>(Key::user(resolved.user)).await? {
+            Some(user) => link_user(core, request, token, resolved, user).await,
+            None => Ok(Admission::Refused(UserRefusal::Unknown)),
+        },
+        None if token.provision => provision(core, request, token).await,
+        None => Ok(Admission::Refused(UserRefusal::Unknown)),
+    }
+}
+
+/// Takes over what a token says of the user's groups and role, if it is newer than what is known. The answer is the user
+/// with what counts.
+async fn learn(
+    core: &Core,
+    request: &RequestContext,
+    token: &UserToken,
+    admission: Admission,
+) -> Result<Admission> {
+    let Admission::Admitted(user) = admission else { return Ok(admission) };
+    let said = token.claims.as_ref().filter(|said| user.clone().learn(said));
+    let Some(said) = said else { return Ok(Admission::Admitted(core.counting_claims(user))) };
+    let id = user.id;
+    retry_on_conflict(|| async {
+        let was = core.table.read_one::<User>(Key::user(id)).await?.filter(|user| user.active);
+        let Some(Stored { rev, value: was }) = was else {
+            return Ok(Admission::Refused(UserRefusal::Deactivated));
+        };
+        let mut user = was.clone();
+        // Another token of theirs may have been faster.
+        if user.learn(said) {
+            let mut change = Change::new();
+            let known = was.claims.iter().find(|known| known.issuer == said.issuer);
+            let (groups, role) = known.map_or((&[][..], None), |known| (&known.groups[..], known.role));
+            if groups != said.groups || role != said.role {
+                user.updated_at = core.clock.now();
+                let role = said.role.map_or("none", users::Role::name);
+                let note = format!("by {}: role {role}, groups {}", said.issuer, said.groups.join(", "));
+                change.record(&event(core, request, Action::UserUpdate, token, &user)?.note(note))?;
+            }
+            change.replace(Key::user(id), &user, rev)?;
+            core.table.commit(change).await?;
+        }
+        Ok(Admission::Admitted(core.counting_claims(user)))
+    })
+    .await
+}
+
+async fn linked(
     core: &Core,
     request: &RequestContext,
     token: &UserToken,
@@ -153,7 +214,11 @@ fn may_link(token: &UserToken, user: &User) -> Result<(), UserRefusal> {
     // An admin can be linked once, since the first admin is made by an email address (`deputize bootstrap`).
     match (user.identities.is_empty(), token.links) {
         (true, _) => Ok(()),
-        (false, LinkByEmail::Any) if !user.is_admin() && user.identities.len() < users::MAX_IDENTITIES => {
+        (false, LinkByEmail::Any)
+            if !user.is_admin()
+                && !user.is_claimed_as_admin()
+                && user.identities.len() < users::MAX_IDENTITIES =>
+        {
             Ok(())
         }
         (false, _) => Err(UserRefusal::OtherIssuer),
@@ -208,6 +273,11 @@ fn event(
 /// Makes a user of a subject that is seen for the first time. If somebody else just has, theirs it is. If the email is
 /// an active user's, the new one is made without; if it is a deactivated user's, nobody is made.
 pub(crate) async fn provision(core: &Core, request: &RequestContext, token: &UserToken) -> Result<Admission> {
+    let admission = provisioned(core, request, token).await?;
+    learn(core, request, token, admission).await
+}
+
+async fn provisioned(core: &Core, request: &RequestContext, token: &UserToken) -> Result<Admission> {
     let identity = token.identity();
     let identity_key = Key::user_by_identity(&identity.issuer, &identity.subject);
     let control_key = Control::any_key(core)?;

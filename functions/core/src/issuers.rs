@@ -8,8 +8,15 @@
 //! those without any), of the issuer, that can make a signature of the token's algorithm: [`MAX_TRIED`] at most. A key
 //! that cannot be read, or is for something else, is passed over. The others serve on.
 //!
+//! **Signing in.** People sign in by the issuers that have `sign_in` (`provider`), with ID tokens, which are checked in
+//! `tokens`. Groups and roles are read in `claims`.
+//!
 //! **Which issuer.** The token's `iss`, letter by letter. If the operator trusts a template with `{tenantid}`, it is one
 //! of the tenants that the operator lists.
+
+mod claims;
+mod provider;
+mod tokens;
 
 use std::{
     collections::BTreeMap,
@@ -38,7 +45,16 @@ use crate::{
     jwt::{self, Header, JwtError},
     secret::sha256_hex,
     table::{Change, Entity, Key, Table, retry_on_conflict},
-    users::{Email, Identity},
+    users::{Email, Identity, IssuerClaims},
+};
+
+pub use self::{
+    claims::{ClaimPath, MAX_GROUPS, RoleClaim},
+    provider::{DEFAULT_SCOPE, Refused, SignIn},
+};
+pub(crate) use self::{
+    provider::ProviderMetadata,
+    tokens::{IdToken, LOGOUT_TOKEN_LASTS, LogoutToken},
 };
 
 /// An issuer whose tokens prove users.
@@ -78,6 +94,15 @@ pub struct TrustedIssuer {
     /// Make a user of a subject that is seen for the first time.
     #[serde(default)]
     pub provision: bool,
+    /// People sign in by this issuer.
+    #[serde(default)]
+    pub sign_in: Option<SignIn>,
+    /// The claim that names the user's groups. Without it, the issuer gives none.
+    #[serde(default)]
+    pub groups_claim: Option<ClaimPath>,
+    /// The claim that gives the user a role. Without it, the issuer gives none.
+    #[serde(default)]
+    pub role_claim: Option<RoleClaim>,
 }
 
 /// What stands for the tenant's id in the name of an issuer of several (Microsoft Entra ID:
@@ -140,6 +165,12 @@ pub fn listed(json: &str) -> Result<Vec<TrustedIssuer>, Cause> {
     }
     for issuer in &issuers {
         issuer.check().map_err(|why| format!("issuer {}: {why}", issuer.issuer))?;
+    }
+    let mut ids = std::collections::BTreeSet::new();
+    for issuer in &issuers {
+        if let Some(id) = issuer.provider_id().filter(|id| !ids.insert(id.clone())) {
+            return Err(format!("two issuers have the sign_in id {id}: give one of them another").into());
+        }
     }
     Ok(issuers)
 }
@@ -213,6 +244,8 @@ pub struct UserToken {
     pub(crate) times: jwt::Times,
     pub(crate) links: LinkByEmail,
     pub(crate) provision: bool,
+    /// Groups and role, if this issuer gives any.
+    pub(crate) claims: Option<IssuerClaims>,
 }
 
 impl UserToken {
@@ -251,6 +284,9 @@ struct Claims {
     upn: Value,
     #[serde(default, deserialize_with = "true_or_text")]
     email_verified: Option<bool>,
+    /// Entra's: whether the owner of the address's domain vouches for it.
+    #[serde(default)]
+    xms_edov: Value,
     #[serde(default)]
     name: Value,
     /// A security event or logout token (RFC 8417 section 2.2, OpenID Connect Back-Channel Logout section 2.4).
@@ -290,6 +326,7 @@ pub struct Issuers {
 #[derive(Debug)]
 struct Trusted {
     config: TrustedIssuer,
+    metadata: provider::KeptMetadata,
     keys: RwLock<Option<Keys>>,
     /// Held during a fetch, so that one fetch serves all waiting requests.
     fetching: tokio::sync::Mutex<()>,
@@ -326,6 +363,7 @@ impl Issuers {
             .into_iter()
             .map(|config| Trusted {
                 config,
+                metadata: provider::KeptMetadata::default(),
                 keys: RwLock::default(),
                 fetching: tokio::sync::Mutex::default(),
                 fetched: AtomicU64::default(),
@@ -337,7 +375,7 @@ impl Issuers {
     /// Whom a token proves, or why it proves nobody. `Err` if the issuer's keys cannot be had.
     pub async fn verify(&self, core: &Core, token: &str) -> Result<Checked<UserToken, JwtError>> {
         let now = core.clock.now();
-        let (issuer, token) = match self.route(token) {
+        let (issuer, token) = match self.route(token, &TYPES) {
             Ok(route) => route,
             Err(refused) => return Ok(Checked::Invalid(refused)),
         };
@@ -346,7 +384,7 @@ impl Issuers {
     }
 
     /// The issuer that a token names.
-    fn route<'a>(&self, text: &'a str) -> Result<(&Trusted, Presented<'a>), JwtError> {
+    fn route<'a>(&self, text: &'a str, types: &[&str]) -> Result<(&Trusted, Presented<'a>), JwtError> {
         #[derive(Deserialize)]
         struct Issuer {
             iss: String,
@@ -356,8 +394,46 @@ impl Issuers {
         let found = self.trusted.iter().find_map(|trusted| Some((trusted, known(trusted)?)));
         let (trusted, issuer) = found.ok_or(JwtError::UntrustedIssuer)?;
         let header = jwt::header(text)?;
-        header.require_type(&TYPES)?;
+        header.require_type(types)?;
         Ok((trusted, Presented { text, header, named, issuer }))
+    }
+
+    /// The issuers by which people sign in.
+    pub fn providers(&self) -> impl Iterator<Item = &TrustedIssuer> {
+        self.trusted.iter().map(|trusted| &trusted.config).filter(|issuer| issuer.sign_in.is_some())
+    }
+
+    /// One of them, by its name in addresses.
+    pub fn provider(&self, id: &str) -> Option<&TrustedIssuer> {
+        self.providers().find(|issuer| issuer.provider_id().as_deref() == Some(id))
+    }
+
+    /// One of them, by a name by which it signs.
+    pub(crate) fn provider_called(&self, issuer: &str) -> Option<&TrustedIssuer> {
+        self.providers().find(|provider| provider.called(issuer).is_some())
+    }
+
+    /// What a provider says of itself.
+    pub(crate) async fn metadata_of(
+        &self,
+        core: &Core,
+        provider: &TrustedIssuer,
+    ) -> Result<Arc<ProviderMetadata>> {
+        let trusted = self.trusted.iter().find(|trusted| trusted.config.issuer == provider.issuer);
+        let trusted = trusted.ok_or_else(|| Error::internal("a provider that is not trusted"))?;
+        let fetched = trusted.discovered(&*self.fetch);
+        trusted.metadata.get(core.clock.now(), fetched).await.map_err(|why| {
+            Error::unavailable(because(format!("metadata of issuer {}", provider.issuer), why))
+        })
+    }
+
+    /// Whether an issuer gives groups, and whether it gives roles, as it is configured now.
+    pub(crate) fn gives(&self, issuer: &str) -> Gives {
+        let known = self.trusted.iter().find(|trusted| trusted.config.called(issuer).is_some());
+        known.map_or(Gives::default(), |known| Gives {
+            groups: known.config.groups_claim.is_some(),
+            role: known.config.role_claim.is_some(),
+        })
     }
 }
 
@@ -366,8 +442,26 @@ impl Issuers {
 const GOOGLE: (&str, &str) = ("https://accounts.google.com", "accounts.google.com");
 
 impl TrustedIssuer {
+    /// Its name in addresses, if people sign in by it.
+    pub fn provider_id(&self) -> Option<String> {
+        self.sign_in.as_ref().map(|sign_in| provider::id_of(&self.issuer, sign_in))
+    }
+
+    /// What people call it.
+    pub fn provider_name(&self) -> &str {
+        let name = self.sign_in.as_ref().and_then(|sign_in| sign_in.name.as_deref());
+        name.unwrap_or_else(|| provider::host(&self.issuer))
+    }
+
+    /// Whether it signs by this name.
+    pub(crate) fn is_called(&self, iss: &str) -> bool {
+        self.called(iss).is_some()
+    }
+
     /// Whether its settings make sense together.
     fn check(&self) -> Result<(), String> {
+        self.sign_in.as_ref().map_or(Ok(()), SignIn::check)?;
+        self.role_claim.as_ref().map_or(Ok(()), RoleClaim::check)?;
         if self.issuer.contains(TENANT) {
             if self.tenants.is_empty() || self.tenants.len() > MAX_TENANTS {
                 return Err(format!("with {TENANT}, tenants must list 1 to {MAX_TENANTS} ids of tenants"));
@@ -412,6 +506,15 @@ impl TrustedIssuer {
     /// Whom a token proves whose signature is right.
     fn accept(&self, token: &Presented<'_>, now: Timestamp) -> Result<UserToken, JwtError> {
         let claims: Claims = jwt::unproven_claims(token.text)?;
+        self.require_own(token, &claims)?;
+        if !self.is_meant_for_us(&claims) {
+            return Err(JwtError::WrongAudience);
+        }
+        self.prove(token, claims, now)
+    }
+
+    /// Refuses a token that is not what this issuer says of a user.
+    fn require_own(&self, token: &Presented<'_>, claims: &Claims) -> Result<(), JwtError> {
         if claims.iss != token.named {
             return Err(JwtError::UntrustedIssuer);
         }
@@ -422,15 +525,19 @@ impl TrustedIssuer {
         if claims.events.is_some() {
             return Err(JwtError::WrongType);
         }
-        if !self.is_meant_for_us(&claims) {
-            return Err(JwtError::WrongAudience);
-        }
+        Ok(())
+    }
+
+    /// Whom a token proves that is meant for us.
+    fn prove(&self, token: &Presented<'_>, claims: Claims, now: Timestamp) -> Result<UserToken, JwtError> {
         claims.times.check(now)?;
         if claims.sub.is_empty() || claims.sub.len() > MAX_SUBJECT_LENGTH {
             return Err(JwtError::Malformed);
         }
         let claimed_email = self.email_claim.address(&claims);
+        let given = self.given(token, claims.times)?;
         Ok(UserToken {
+            claims: given,
             issuer: token.issuer.name.clone(),
             email: claimed_email.clone().filter(|email| self.is_verified(email, &claims)),
             claimed_email,
@@ -440,6 +547,20 @@ impl TrustedIssuer {
             provision: self.provision,
             subject: claims.sub,
         })
+    }
+
+    /// The groups and the role that a token gives, if it is this issuer's to give any. A token that does not say when it
+    /// was issued gives none: nothing says which of two is newer.
+    fn given(&self, token: &Presented<'_>, times: jwt::Times) -> Result<Option<IssuerClaims>, JwtError> {
+        if self.groups_claim.is_none() && self.role_claim.is_none() {
+            return Ok(None);
+        }
+        let Some(issued_at) = times.iat else { return Ok(None) };
+        let claims: Value = jwt::unproven_claims(token.text)?;
+        let groups = self.groups_claim.as_ref().map_or(Ok(Vec::new()), |claim| claim.groups(&claims))?;
+        let role = self.role_claim.as_ref().map_or(Ok(None), |claim| claim.role(&claims))?;
+        let issuer = token.issuer.name.clone();
+        Ok(Some(IssuerClaims { issuer, issued_at: Timestamp::from_seconds(issued_at), groups, role }))
     }
 
     fn is_meant_for_us(&self, claims: &Claims) -> bool {
@@ -452,12 +573,46 @@ impl TrustedIssuer {
     /// Whether an address of a token is the user's, by the token or by the operator's settings. The token's no is
     /// stronger than the settings.
     fn is_verified(&self, email: &Email, claims: &Claims) -> bool {
-        match claims.email_verified {
-            Some(false) => false,
-            Some(true) if self.email_claim == EmailClaim::Email => true,
-            _ => self.email_domains.iter().any(|domain| domain.holds(email)),
+        let vouched = if self.is_entra() { vouched_for(&claims.xms_edov) } else { claims.email_verified };
+        if claims.email_verified == Some(false) || vouched == Some(false) {
+            return false;
         }
+        vouched == Some(true) && self.email_claim == EmailClaim::Email
+            || self.email_domains.iter().any(|domain| domain.holds(email))
     }
+}
+
+/// Where Entra ID is, in the clouds that it has
+/// (<https://learn.microsoft.com/en-us/entra/identity-platform/authentication-national-cloud>).
+const ENTRA: [&str; 4] = [
+    "login.microsoftonline.com",
+    "login.microsoftonline.us",
+    "login.partner.microsoftonline.cn",
+    "sts.windows.net",
+];
+
+impl TrustedIssuer {
+    /// Whether this is Entra ID, where a tenant's administrators write any address into `email`
+    /// (<https://learn.microsoft.com/en-us/entra/identity-platform/migrate-off-email-claim-authorization>).
+    fn is_entra(&self) -> bool {
+        ENTRA.contains(&provider::host(&self.issuer))
+    }
+}
+
+/// Entra's `xms_edov`: whether the address's domain is verified by the tenant. It is written as a boolean, a number or a
+/// text. Its absence says nothing.
+fn vouched_for(xms_edov: &Value) -> Option<bool> {
+    if xms_edov.is_null() {
+        return None;
+    }
+    Some(*xms_edov == true || *xms_edov == 1 || *xms_edov == "1" || *xms_edov == "true")
+}
+
+/// Which of a user's claims an issuer may make.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Gives {
+    pub(crate) groups: bool,
+    pub(crate) role: bool,
 }
 
 impl EmailClaim {
@@ -592,19 +747,21 @@ impl Trusted {
     /// OpenID Connect Discovery section 4. The metadata for all tenants is at `common`
     /// (<https://learn.microsoft.com/en-us/entra/identity-platform/access-tokens#validate-the-issuer>).
     async fn discover(&self, fetch: &dyn Fetch) -> Result<String, Cause> {
-        #[derive(Deserialize)]
-        struct Metadata {
-            issuer: String,
-            jwks_uri: String,
-        }
+        let metadata = self.discovered(fetch).await?;
+        let uri = metadata["jwks_uri"].as_str();
+        uri.map(str::to_owned).ok_or_else(|| "its metadata has no jwks_uri".into())
+    }
+
+    async fn discovered(&self, fetch: &dyn Fetch) -> Result<Value, Cause> {
         let issuer = self.config.issuer.replace(TENANT, "common");
         let issuer = issuer.trim_end_matches('/');
         let body = fetch.fetch(&format!("{issuer}/.well-known/openid-configuration")).await?;
-        let metadata: Metadata = serde_json::from_slice(&body)?;
-        if metadata.issuer == self.config.issuer {
-            Ok(metadata.jwks_uri)
+        let metadata: Value = serde_json::from_slice(&body)?;
+        let named = metadata["issuer"].as_str().unwrap_or_default();
+        if named == self.config.issuer {
+            Ok(metadata)
         } else {
-            let named: String = metadata.issuer.chars().take(200).collect();
+            let named: String = named.chars().take(200).collect();
             Err(format!("its metadata names another issuer: {named:?}").into())
         }
     }

@@ -39,6 +39,16 @@ pub enum JwtError {
     Expired,
     #[error("the token is not valid yet")]
     NotYetValid,
+    #[error("the token is of another sign-in")]
+    WrongNonce,
+    #[error(
+        "the token's groups cannot be used: they must be texts of 1 to 128 characters, 200 at most; have the issuer send fewer"
+    )]
+    BadGroups,
+    #[error(
+        "the token leaves the user's groups out, since there are too many (Entra's overage); have the issuer send only the groups that are assigned to the application, or application roles"
+    )]
+    GroupsElsewhere,
 }
 
 /// Only asymmetric algorithms: with `none` or an HMAC, anyone who knows the public key could sign. `Ed25519` is RFC

@@ -48,6 +48,7 @@ pub mod seed;
 pub mod servers;
 pub mod session_grants;
 pub mod sessions;
+pub mod sign_in;
 pub mod table;
 mod tasks;
 pub mod tokens;
@@ -67,7 +68,10 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 
-pub use self::error::{Error, Result, TokenError};
+pub use self::{
+    error::{Error, Result, TokenError},
+    sign_in::SignInSecrets,
+};
 use deputize_api::path;
 
 use self::{
@@ -109,7 +113,14 @@ pub struct Settings {
     pub browser_sessions: BrowserSessionTimes,
     /// How long a refresh token stays good once its successor has been used.
     pub refresh_grace: Duration,
+    /// How old an issuer's word about a user's groups and role can be, and still count.
+    pub claims_max_age: Duration,
+    /// The secrets with which this service proves itself to the providers by which people sign in.
+    pub sign_in_secrets: SignInSecrets,
 }
+
+/// How old an issuer's claims can be by default.
+pub const CLAIMS_MAX_AGE: Duration = Duration::from_hours(24 * 30);
 
 impl Settings {
     /// The path of the address. Empty if it has none.
@@ -164,6 +175,8 @@ impl Settings {
             shared_grants,
             browser_sessions,
             refresh_grace: tokens::REFRESH_GRACE,
+            claims_max_age: CLAIMS_MAX_AGE,
+            sign_in_secrets: SignInSecrets::default(),
         }
     }
 }

@@ -138,6 +138,14 @@ impl Settings {
         own.into_iter().any(|own| origin.eq_ignore_ascii_case(own.as_bytes()))
     }
 
+    /// Whether this is a name, with its port, by which the service is reached in addition to its own.
+    pub fn is_also_at(&self, host: &str) -> bool {
+        let name = |origin: &String| {
+            origin.split_once("://").is_some_and(|(_, name)| name.eq_ignore_ascii_case(host))
+        };
+        self.other_origins.iter().any(name)
+    }
+
     pub(crate) fn own_origin(url: &str) -> Vec<Origin> {
         Origin::of(url).into_iter().collect()
     }

@@ -118,6 +118,11 @@ pub(crate) fn new_owned_secret(
 }
 
 impl PresentedSecret {
+    /// A browser session's cookie.
+    pub(crate) fn browser_session(cookie: &str) -> Option<Self> {
+        Self::parse(BROWSER_SESSION_PREFIX, cookie)
+    }
+
     /// `None` if the text cannot be such a secret.
     pub(crate) fn parse(prefix: &str, presented: &str) -> Option<Self> {
         let bytes = decode::<OWNED_BYTES>(prefix, presented)?;

@@ -16,7 +16,7 @@ use crate::{
 };
 pub use crate::{
     email::{Email, InvalidEmail},
-    entities::user::{Identity, MAX_IDENTITIES, Role, User, UserPointer},
+    entities::user::{CountedClaims, Identity, IssuerClaims, MAX_IDENTITIES, Role, User, UserPointer},
 };
 
 #[derive(Clone, Debug)]
@@ -39,6 +39,27 @@ pub struct UserUpdate {
     pub identities: Option<Vec<Identity>>,
 }
 
+impl Core {
+    /// The user, with the claims of theirs that count now: not too old, of an issuer that may make them and that knows
+    /// the user. This is the only place that decides it.
+    pub(crate) fn counting_claims(&self, mut user: User) -> User {
+        let since = self.clock.now().minus(self.settings.claims_max_age);
+        let mut counted = CountedClaims::default();
+        for said in user.claims.iter().filter(|said| since <= said.issued_at) {
+            if user.identity_at(&said.issuer).is_none() {
+                continue;
+            }
+            let gives = self.issuers.gives(&said.issuer);
+            if gives.groups {
+                counted.groups.extend(said.groups.iter().cloned());
+            }
+            counted.is_admin |= gives.role && said.role == Some(Role::Admin);
+        }
+        user.counted = counted;
+        user
+    }
+}
+
 /// Adds a user, and the pointers that lead to them, to a change.
 pub(crate) fn add_user(core: &Core, change: &mut Change, new: NewUser) -> Result<User> {
     let now = core.clock.now();
@@ -51,6 +72,8 @@ pub(crate) fn add_user(core: &Core, change: &mut Change, new: NewUser) -> Result
         epoch: Epoch::default(),
         groups: new.groups,
         identities: new.identity.into_iter().collect(),
+        claims: Vec::new(),
+        counted: CountedClaims::default(),
         created_at: now,
         updated_at: now,
     };
@@ -96,13 +119,18 @@ pub async fn create(
 }
 
 pub async fn get(core: &Core, id: UserId) -> Result<Stored<User>> {
-    core.table.read_one(Key::user(id)).await?.ok_or(Error::NotFound(UserId::WHAT))
+    let Stored { rev, value } =
+        core.table.read_one::<User>(Key::user(id)).await?.ok_or(Error::NotFound(UserId::WHAT))?;
+    Ok(Stored { rev, value: core.counting_claims(value) })
 }
 
 /// All users, in no particular order. Admins only.
 pub async fn list(core: &Core, caller: &UserCaller, page: &PageRequest) -> Result<Listing<User>> {
     caller.require_admin()?;
-    page.list_entries(core, &Partition::users(), |pointer: &UserPointer| Key::user(pointer.user_id)).await
+    let users = page
+        .list_entries(core, &Partition::users(), |pointer: &UserPointer| Key::user(pointer.user_id))
+        .await?;
+    Ok(users.map(|user| core.counting_claims(user)))
 }
 
 /// Changes a user. Admins change any user, but cannot take away their own role or deactivate themselves. An
@@ -123,7 +151,7 @@ pub async fn update(
     retry_on_conflict(|| async {
         let was = get(core, id).await?;
         if id == caller.user.id {
-            caller.require_same(&was)?;
+            caller.require_same(&core.counting_claims(was.value.clone()))?;
         }
         let mut user = was.value.clone();
         user.name = update.name.clone().or(user.name);
@@ -131,6 +159,8 @@ pub async fn update(
         user.set_active(update.active.unwrap_or(user.active));
         user.groups = update.groups.clone().unwrap_or(user.groups);
         user.identities = update.identities.clone().unwrap_or(user.identities);
+        // What an issuer said was of whom it knew by the name that the user has no more.
+        user.claims.retain(|said| was.identity_at(&said.issuer) == update_of(&user.identities, &said.issuer));
         user.updated_at = core.clock.now();
         let mut change = caller.change_of(&Key::user(id))?;
         let mut event = caller.event(core, request, Action::UserUpdate)?.about("user", id);
@@ -143,9 +173,13 @@ pub async fn update(
         change.replace(Key::user(id), &user, was.rev)?;
         change.record(&event)?;
         core.table.commit(change).await?;
-        Ok(user)
+        Ok(core.counting_claims(user))
     })
     .await
+}
+
+fn update_of<'a>(identities: &'a [Identity], issuer: &str) -> Option<&'a Identity> {
+    identities.iter().find(|identity| identity.issuer == issuer)
 }
 
 /// Adds to a change the pointers that a user gets, and removes those that they lose.

@@ -55,7 +55,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "trail",
         ],
     ),
-    ("credentials", &["tasks", "sessions", "connections", "session_grants", "mcp_sessions"]),
+    ("credentials", &["tasks", "sessions", "connections", "session_grants", "mcp_sessions", "sign_in"]),
     (
         "decisions",
         &[

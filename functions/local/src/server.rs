@@ -33,10 +33,11 @@ use deputize_service::{
     address::AddressPolicy,
     authorities::Authorities,
     config::{
-        app_settings, authorities, origins, private_upstreams, refresh_grace, retention as retention_of,
-        shared_grants, trusted_issuers,
+        app_settings, authorities, browser_sessions, claims_max_age, origins, private_upstreams,
+        refresh_grace, retention as retention_of, shared_grants, sign_in_secrets, trusted_issuers,
         variables::{
-            ALLOWED_ORIGINS, CA_BUNDLE, REFRESH_GRACE, RETENTION, SHARED_GRANTS, TRUSTED_ISSUERS, Variable,
+            ALLOWED_ORIGINS, BROWSER_SESSIONS, CA_BUNDLE, CLAIMS_MAX_AGE, REFRESH_GRACE, RETENTION,
+            SHARED_GRANTS, SIGN_IN_SECRETS, TRUSTED_ISSUERS, Variable,
         },
     },
     edge::{self, SourceIp},
@@ -125,7 +126,7 @@ impl Server {
             }
         };
         let public_url = options.url.as_deref().map_or(here.as_str(), |url| url.trim_end_matches('/'));
-        let issuer = options.demo.then(|| DemoIssuer::open(&data, demo_url)).transpose()?;
+        let issuer = options.demo.then(|| DemoIssuer::open(&data, demo_url, public_url)).transpose()?;
         let outgoing = Outgoing::from_env().map_err(StartError::new)?;
         let core = Arc::new(core(table, &data, public_url, issuer.clone(), outgoing.clone())?);
         core.bootstrap().await?;
@@ -277,12 +278,17 @@ fn core(
     });
     let grace = std::env::var(REFRESH_GRACE.name).ok();
     let grace = refresh_grace(grace.as_deref()).map_err(StartError::new)?;
-    let settings = Settings::at(base_url)
+    let mut settings = Settings::at(base_url)
         .taking_apps(apps.map_err(StartError::new)?)
         .allowing(allowed_origins)
         .also_at(names_of_this_machine(base_url))
         .sharing_by(sharing)
         .with_refresh_grace(grace);
+    let set = |variable: &Variable| std::env::var(variable.name).ok();
+    settings.claims_max_age = claims_max_age(set(&CLAIMS_MAX_AGE).as_deref()).map_err(StartError::new)?;
+    settings.browser_sessions =
+        browser_sessions(set(&BROWSER_SESSIONS).as_deref()).map_err(StartError::new)?;
+    settings.sign_in_secrets = sign_in_secrets(set(&SIGN_IN_SECRETS).as_deref()).map_err(StartError::new)?;
     Ok(Core::new(table, settings, issuers, vault(data)?, Arc::new(http)))
 }
 
@@ -306,7 +312,7 @@ fn vault(data: &DataDir) -> Result<Vault, StartError> {
     Ok(Vault::new(Arc::new(LocalRoot::new(&data.vault_key()?)?), previous))
 }
 
-/// Serves the demo issuer's keys without the network, since they are in this process.
+/// Serves the demo issuer's documents without the network, since they are in this process.
 #[derive(Debug)]
 struct LocalFetch {
     issuer: Option<DemoIssuer>,
@@ -318,12 +324,9 @@ impl Fetch for LocalFetch {
         &'a self,
         url: &'a str,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, Cause>> + Send + 'a>> {
-        match &self.issuer {
-            Some(issuer) if issuer.jwks_uri() == url => {
-                let jwks = issuer.jwks().to_string().into_bytes();
-                Box::pin(async { Ok(jwks) })
-            }
-            _ => self.http.fetch(url),
+        match self.issuer.as_ref().and_then(|issuer| issuer.document(url)) {
+            Some(document) => Box::pin(async move { Ok(document.to_string().into_bytes()) }),
+            None => self.http.fetch(url),
         }
     }
 }

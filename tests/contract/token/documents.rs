@@ -190,23 +190,3 @@ async fn a_server_that_is_not_there_is_described_like_one_that_is() {
         assert_eq!(described(malformed).await.status, 404, "{malformed}");
     }
 }
-
-/// Clients do not accept metadata without an authorization endpoint. A browser that comes there is not
-/// redirected.
-#[tokio::test]
-async fn nobody_is_authorized_or_redirected() {
-    let app = TestApp::start().await;
-    let asked = "response_type=code&client_id=x&redirect_uri=https%3A%2F%2Fevil.test&state=s";
-    let answer = app.get(format!("/api/v1/oauth/authorize?{asked}")).await;
-    assert_snapshot!(answer, @r#"
-    400 Bad Request
-
-    {
-      "error": "invalid_request",
-      "error_description": "Nobody signs in here: agents get tokens at the token endpoint, by client_credentials or token exchange",
-      "detail": "Nobody signs in here: agents get tokens at the token endpoint, by client_credentials or token exchange",
-      "reason": "request_invalid"
-    }
-    "#);
-    assert_eq!(answer.header("location"), None);
-}

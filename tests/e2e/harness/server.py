@@ -19,7 +19,7 @@ START_DEADLINE_SECONDS = 60
 STOP_DEADLINE_SECONDS = 20
 
 # Every line that our own crates can log. No secret may be in any of them, whatever a test does.
-CRATES = ("core", "service", "token", "delegations", "grants", "proxy", "admin", "local")
+CRATES = ("core", "service", "token", "delegations", "grants", "proxy", "admin", "console", "local")
 ALL_OF_OURS = ",".join(["info", "rmcp=warn", "deputize=trace", *(f"deputize_{c}=trace" for c in CRATES)])
 
 

@@ -32,8 +32,7 @@ impl Blocked {
     /// A host as it is in URLs, and without a port: it is blocked at every port.
     pub fn host(host: &str) -> Result<Self> {
         let same = url::Url::parse(&format!("https://{host}/")).ok();
-        let same = same.is_some_and(|url| url.as_str() == format!("https://{host}/") && url.port().is_none());
-        if same && !host.contains('@') {
+        if same.is_some_and(|url| url.host_str() == Some(host)) {
             Ok(Self::Host(host.to_owned()))
         } else {
             Err(Error::invalid("host must be a host name in lower case, such as app.example.com"))

@@ -238,7 +238,7 @@ impl CodeExchange {
         let grant = AuthorizationGrant::Code { code: &self.code, verifier: &self.verifier, redirect_uri };
         let endpoint = &registration.provider.token_endpoint;
         let resource = connecting.resource.as_deref();
-        let asked = TokenRequest { grant, resource, scope: None };
+        let asked = TokenRequest { grant, resource, scope: None, assertion: None };
         let granted = match ask_for_tokens(&*context.http, endpoint, client, asked).await {
             Ok(granted) => granted,
             Err(TokenRequestError::InvalidGrant(why)) => {

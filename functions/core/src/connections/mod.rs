@@ -41,7 +41,6 @@ pub mod registration;
 mod token_endpoint;
 mod token_response;
 
-pub(crate) use self::refresh::{Need, ensure_fresh};
 pub use self::{
     begin::{BegunConnection, begin, begin_on_the_way},
     challenge::{Challenge, is_scope},
@@ -50,6 +49,12 @@ pub use self::{
     lease::{ASK_WITHIN, REFRESH_WITHIN},
     look::{FoundAuthorization, look},
     refresh::has_ended,
+};
+pub(crate) use self::{
+    refresh::{Need, ensure_fresh},
+    registration::Client,
+    token_endpoint::{AuthorizationGrant, TokenRequest, ask_for_tokens},
+    token_response::TokenRequestError,
 };
 
 use crate::{
@@ -89,6 +94,6 @@ async fn delete_once<T: Entity>(table: &Table, key: &Key, read_at: u64) -> Resul
 }
 
 /// Another party's words for an error text: one line of at most 200 characters.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
 }

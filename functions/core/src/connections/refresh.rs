@@ -281,7 +281,12 @@ impl Refresh {
         let grant = AuthorizationGrant::Refresh { token: ready.token.expose_secret() };
         let wants_scope = known_provider(&from.issuer).is_some_and(|known| known.scope_on_refresh);
         let scope = union(&[ready.scope.as_deref(), Some(OFFLINE)]).filter(|_| wants_scope);
-        let asked = TokenRequest { grant, resource: from.resource.as_deref(), scope: scope.as_deref() };
+        let asked = TokenRequest {
+            grant,
+            resource: from.resource.as_deref(),
+            scope: scope.as_deref(),
+            assertion: None,
+        };
         let endpoint = &registration.provider.token_endpoint;
         let asked = ask_for_tokens(&*self.holder.context.http, endpoint, &ready.client, asked);
         timeout(ASK_WITHIN, asked).await.unwrap_or_else(|_| Err(TokenRequestError::silent()))

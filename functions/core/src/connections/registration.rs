@@ -60,10 +60,10 @@ impl Entity for Registration {
 
 /// A client with its secret, ready to authenticate.
 #[derive(Debug)]
-pub(super) struct Client {
-    pub(super) id: String,
-    pub(super) auth_method: AuthMethod,
-    pub(super) secret: Option<SecretString>,
+pub(crate) struct Client {
+    pub(crate) id: String,
+    pub(crate) auth_method: AuthMethod,
+    pub(crate) secret: Option<SecretString>,
 }
 
 impl Registration {

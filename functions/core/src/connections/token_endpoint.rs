@@ -19,17 +19,22 @@ use super::{
 };
 use crate::network::{Http, HttpError};
 
+/// RFC 7523 section 2.2.
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
 /// A request for tokens.
-pub(super) struct TokenRequest<'a> {
-    pub(super) grant: AuthorizationGrant<'a>,
+pub(crate) struct TokenRequest<'a> {
+    pub(crate) grant: AuthorizationGrant<'a>,
     /// RFC 8707 section 2.2, unless the authorization server refuses it.
-    pub(super) resource: Option<&'a str>,
+    pub(crate) resource: Option<&'a str>,
     /// For authorization servers that want it in a refresh.
-    pub(super) scope: Option<&'a str>,
+    pub(crate) scope: Option<&'a str>,
+    /// The client's assertion (RFC 7523 section 2.2), in place of a secret.
+    pub(crate) assertion: Option<&'a str>,
 }
 
 /// The grant of a token request.
-pub(super) enum AuthorizationGrant<'a> {
+pub(crate) enum AuthorizationGrant<'a> {
     Code { code: &'a str, verifier: &'a str, redirect_uri: &'a str },
     Refresh { token: &'a str },
 }
@@ -57,7 +62,7 @@ impl AuthorizationGrant<'_> {
 }
 
 /// Asks the token endpoint (RFC 6749 section 4.1.3 or 6).
-pub(super) async fn ask_for_tokens(
+pub(crate) async fn ask_for_tokens(
     http: &dyn Http,
     token_endpoint: &Url,
     client: &Client,
@@ -91,6 +96,10 @@ fn request(
     } else {
         form.append_pair("client_id", &client.id);
         form.extend_pairs(Some(("client_secret", secret)).filter(|(_, secret)| !secret.is_empty()));
+    }
+    if let Some(assertion) = asked.assertion {
+        form.append_pair("client_assertion_type", ASSERTION_TYPE);
+        form.append_pair("client_assertion", assertion);
     }
     request.body(form.finish().into_bytes()).map_err(|error| HttpError::Refused(error.into()))
 }

@@ -32,16 +32,18 @@ use crate::{
 
 /// The tokens that the provider gave.
 #[derive(Debug)]
-pub(super) struct IssuedTokens {
-    pub(super) access_token: SecretString,
-    pub(super) refresh_token: Option<SecretString>,
-    pub(super) expires_in: Option<Duration>,
-    pub(super) scope: Option<String>,
+pub(crate) struct IssuedTokens {
+    pub(crate) access_token: SecretString,
+    pub(crate) refresh_token: Option<SecretString>,
+    pub(crate) expires_in: Option<Duration>,
+    pub(crate) scope: Option<String>,
+    /// OpenID Connect Core section 3.1.3.3.
+    pub(crate) id_token: Option<SecretString>,
 }
 
 /// Why the token endpoint gave no tokens. A refusal has the provider's own words.
 #[derive(Debug)]
-pub(super) enum TokenRequestError {
+pub(crate) enum TokenRequestError {
     /// The code or the refresh token is not good, or no longer good (RFC 6749 section 5.2, `invalid_grant`).
     InvalidGrant(String),
     /// It does not know our client, or our client's secret (`invalid_client`).
@@ -101,6 +103,7 @@ struct Answer {
     #[serde(rename = "errorSummary")]
     error_summary: Value,
     authed_user: Option<Tokens>,
+    id_token: Option<Zeroizing<String>>,
 }
 
 /// A user's tokens.
@@ -225,7 +228,8 @@ fn is_of_a_dead_refresh_token(description: &str) -> bool {
 }
 
 fn issued(answer: Answer) -> Result<IssuedTokens, TokenRequestError> {
-    let Answer { access_token, refresh_token, token_type, expires_in, scope, authed_user, .. } = answer;
+    let Answer { access_token, refresh_token, token_type, expires_in, scope, authed_user, id_token, .. } =
+        answer;
     let of_app = Tokens { access_token, refresh_token, token_type, expires_in, scope };
     // Slack gives a user's tokens beside the app's, which then may be empty
     // (https://github.com/UsefulSoftwareCo/executor/pull/1643).
@@ -251,6 +255,7 @@ fn issued(answer: Answer) -> Result<IssuedTokens, TokenRequestError> {
             .map(|token| SecretString::from(token.as_str())),
         expires_in: lifetime(&tokens.expires_in),
         scope: scope_of(&tokens.scope),
+        id_token: id_token.filter(|token| has(Some(token))).map(|token| SecretString::from(token.as_str())),
     })
 }
 
@@ -299,7 +304,7 @@ mod tests {
     /// What an answer comes to, in a line.
     fn told(status: u16, body: &str) -> String {
         match answered(status, "application/json", body) {
-            Ok(IssuedTokens { access_token, refresh_token, expires_in, scope }) => format!(
+            Ok(IssuedTokens { access_token, refresh_token, expires_in, scope, .. }) => format!(
                 "{} {} {} {}",
                 access_token.expose_secret(),
                 refresh_token.as_ref().map_or("-", |token| token.expose_secret()),

@@ -50,7 +50,8 @@ pub async fn check(core: &Core, caller: &UserCaller, request: CheckRequest) -> R
     }
     let mut user = None;
     if let Some(key) = &user_key {
-        user = Some(found.take::<User>(key)?.ok_or(Error::NotFound(UserId::WHAT))?);
+        let stored = found.take::<User>(key)?.ok_or(Error::NotFound(UserId::WHAT))?;
+        user = Some(core.counting_claims(stored.value));
     }
     let principals = match (&account, &user) {
         (Some(agent), Some(user)) => Principals::AgentFor(agent, user),

@@ -24,7 +24,7 @@ use crate::{
     denial::{Denial, DeniedFor},
     entities::agent_account::AgentAccount,
     entities::server::Server,
-    entities::user::{Role, User},
+    entities::user::User,
     error::{Error, Result, Told},
     ids::{PolicyId, UserId},
     policies::arguments::{Arguments, Reading, Tags, Unreadable},
@@ -393,9 +393,9 @@ fn context(facts: &CallFacts<'_>, on_behalf_of: Option<UserId>) -> Result<Contex
     Context::from_pairs(pairs).map_err(Error::internal)
 }
 
-fn groups(groups: &[String]) -> Result<HashSet<EntityUid>> {
+fn groups<'a>(groups: impl IntoIterator<Item = &'a String>) -> Result<HashSet<EntityUid>> {
     let names = names()?;
-    Ok(groups.iter().map(|group| named(&names.group, group)).collect())
+    Ok(groups.into_iter().map(|group| named(&names.group, group)).collect())
 }
 
 fn text(text: &str) -> RestrictedExpression {
@@ -411,16 +411,13 @@ pub(super) fn agent_entity(agent: &AgentAccount) -> Result<Entity> {
 }
 
 pub(super) fn user_entity(user: &User) -> Result<Entity> {
-    let role = match user.role {
-        Role::Admin => "admin",
-        Role::User => "user",
-    };
+    let role = user.effective_role().name();
     let mut attributes = std::collections::HashMap::from([("role".to_owned(), text(role))]);
     if let Some(email) = &user.email {
         attributes.insert("email".to_owned(), text(email.as_str()));
     }
     let id = named(&names()?.user, user.id.to_string());
-    Entity::new(id, attributes, groups(&user.groups)?).map_err(Error::internal)
+    Entity::new(id, attributes, groups(user.effective_groups())?).map_err(Error::internal)
 }
 
 fn entities(

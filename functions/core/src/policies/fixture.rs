@@ -36,6 +36,8 @@ pub(super) fn user() -> User {
         epoch: crate::epoch::Epoch::default(),
         groups: Vec::new(),
         identities: Vec::new(),
+        claims: Vec::new(),
+        counted: crate::users::CountedClaims::default(),
         created_at: START,
         updated_at: START,
     }

@@ -223,6 +223,6 @@ impl AppToken {
         if user.epoch != authorization.user_epoch {
             return Err(revoked("The user was deactivated after they allowed the app"));
         }
-        Ok((user.value, authorization))
+        Ok((core.counting_claims(user.value), authorization))
     }
 }

@@ -593,7 +593,8 @@ impl VerifiedToken {
                 "The delegator was deactivated after the token was issued",
             )));
         }
-        Ok(TokenStanding { agent, on_behalf_of: Some((user.value, delegation.value)) })
+        let user = core.counting_claims(user.value);
+        Ok(TokenStanding { agent, on_behalf_of: Some((user, delegation.value)) })
     }
 }
 

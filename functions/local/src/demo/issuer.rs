@@ -1,7 +1,11 @@
 //! A small sign-in issuer (OpenID Connect) for the demo's user JWTs. It signs in every user who knows the demo's
-//! password. It is a stand-in for WorkOS or any other issuer, on the loopback interface only.
+//! password. It is a stand-in for WorkOS or any other issuer, on the loopback interface only. People sign in by it too
+//! (`authorize`).
+
+mod authorize;
 
 use std::{
+    collections::HashMap,
     io,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -16,20 +20,33 @@ use axum::{
     Json, Router,
     extract::{Form, State},
     http::StatusCode,
-    response::IntoResponse,
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use deputize_core::issuers::{LinkByEmail, TrustedIssuer};
+use deputize_core::{
+    Settings,
+    clock::Clock,
+    issuers::{LinkByEmail, SignIn, TrustedIssuer},
+    sign_in::redirect_uri,
+};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
+use url::{Host, Url};
 use zeroize::Zeroizing;
 
+use super::organization::PEOPLE;
 use crate::data_dir::DataDir;
 
 /// The `aud` of user JWTs.
 const AUDIENCE: &str = "deputize";
+/// Who the service is here. ID tokens are for this audience, so that none is a user JWT.
+const CLIENT_ID: &str = "deputize-console";
+/// The issuer's name in the service's addresses.
+const PROVIDER_ID: &str = "demo";
+/// How long an ID token is valid.
+const ID_TOKEN_LIFETIME: Duration = Duration::from_mins(5);
 
 /// How long a user JWT is valid. Those in `demo.env` are renewed at each start.
 const USER_TOKEN_LIFETIME: Duration = Duration::from_hours(24);
@@ -44,6 +61,13 @@ struct Inner {
     signing: EncodingKey,
     jwk: Value,
     password: Zeroizing<String>,
+    /// The service's addresses to which browsers come back, having signed in and out.
+    callback: String,
+    signed_out: String,
+    /// Whether a person signs in without a password: only this machine can reach the service.
+    one_click: bool,
+    codes: authorize::Codes,
+    clock: Clock,
 }
 
 impl std::fmt::Debug for DemoIssuer {
@@ -64,8 +88,8 @@ struct Claims {
 }
 
 impl DemoIssuer {
-    /// The issuer whose key and password are in the data directory.
-    pub fn open(data: &DataDir, base_url: &str) -> io::Result<Self> {
+    /// The issuer whose key and password are in the data directory, for the service at `service_url`.
+    pub fn open(data: &DataDir, base_url: &str, service_url: &str) -> io::Result<Self> {
         let pkcs8 = data.secret("demo-issuer.key", || {
             let document =
                 EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
@@ -93,6 +117,11 @@ impl DemoIssuer {
             }),
             kid,
             password: Zeroizing::new(password),
+            callback: redirect_uri(&Settings::at(service_url), PROVIDER_ID),
+            signed_out: format!("{service_url}{}", deputize_api::path::SIGN_OUT),
+            one_click: is_here(base_url) && is_here(service_url),
+            codes: authorize::Codes::default(),
+            clock: Clock::System,
         })))
     }
 
@@ -117,6 +146,11 @@ impl DemoIssuer {
             audiences: vec![AUDIENCE.to_owned()],
             link_by_email: LinkByEmail::New,
             provision: true,
+            sign_in: Some(SignIn {
+                id: Some(PROVIDER_ID.to_owned()),
+                name: Some("Demo organization".to_owned()),
+                ..SignIn::of(CLIENT_ID)
+            }),
             ..TrustedIssuer::default()
         }
     }
@@ -129,53 +163,105 @@ impl DemoIssuer {
         json!({ "keys": [self.0.jwk] })
     }
 
+    /// One of its documents, by its address: they are in this process.
+    pub(crate) fn document(&self, url: &str) -> Option<Value> {
+        match url.strip_prefix(self.url())? {
+            "/jwks.json" => Some(self.jwks()),
+            DISCOVERY => Some(self.metadata()),
+            _ => None,
+        }
+    }
+
+    fn metadata(&self) -> Value {
+        let url = self.url();
+        json!({
+            "issuer": url,
+            "jwks_uri": self.jwks_uri(),
+            "authorization_endpoint": format!("{url}/authorize"),
+            "token_endpoint": format!("{url}/token"),
+            "end_session_endpoint": format!("{url}/end-session"),
+            "response_types_supported": ["code"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["ES256"],
+            "code_challenge_methods_supported": ["S256"],
+            "token_endpoint_auth_methods_supported": ["none"],
+            "authorization_response_iss_parameter_supported": true,
+        })
+    }
+
     /// A user JWT.
     pub fn user_token(&self, email: &str) -> io::Result<String> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let claims = Claims {
             iss: self.0.url.clone(),
-            sub: format!("user_{}", &deputize_core::secret::sha256_hex(email.as_bytes())[..16]),
+            sub: subject(email),
             aud: AUDIENCE.to_owned(),
             email: email.to_owned(),
             email_verified: true,
             iat: now,
             exp: now + USER_TOKEN_LIFETIME.as_secs(),
         };
+        self.signed(&claims)
+    }
+
+    /// An ID token, for the service.
+    fn id_token(&self, email: &str, nonce: Option<&str>) -> io::Result<String> {
+        let now = self.0.clock.now().as_seconds();
+        let name = PEOPLE.iter().find(|(_, known)| *known == email).map(|(name, _)| *name);
+        self.signed(&json!({
+            "iss": self.url(), "sub": subject(email), "aud": CLIENT_ID, "nonce": nonce,
+            "email": email, "email_verified": true, "name": name, "auth_time": now,
+            "iat": now, "exp": now + ID_TOKEN_LIFETIME.as_secs().cast_signed(),
+        }))
+    }
+
+    fn signed(&self, claims: &impl Serialize) -> io::Result<String> {
         let header = Header { kid: Some(self.0.kid.clone()), ..Header::new(Algorithm::ES256) };
-        jsonwebtoken::encode(&header, &claims, &self.0.signing).map_err(io::Error::other)
+        jsonwebtoken::encode(&header, claims, &self.0.signing).map_err(io::Error::other)
     }
 
     /// Discovery, keys and sign-in. To be mounted at `/demo/issuer`.
     pub fn router(&self) -> Router {
         Router::new()
-            .route("/.well-known/openid-configuration", get(discovery))
+            .route(DISCOVERY, get(async |State(issuer): State<Self>| Json(issuer.metadata())))
+            .route("/authorize", get(authorize::ask).post(authorize::decide))
+            .route("/end-session", get(authorize::end_session))
             .route("/jwks.json", get(async |State(issuer): State<Self>| Json(issuer.jwks())))
-            .route("/token", post(sign_in))
+            .route("/token", post(token))
             .with_state(self.clone())
     }
 }
 
-async fn discovery(State(issuer): State<DemoIssuer>) -> Json<Value> {
-    Json(json!({
-        "issuer": issuer.url(),
-        "jwks_uri": issuer.jwks_uri(),
-        "token_endpoint": format!("{}/token", issuer.url()),
-        "response_types_supported": [],
-        "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": ["ES256"],
-    }))
+const DISCOVERY: &str = "/.well-known/openid-configuration";
+
+/// What the issuer calls the person with this address.
+fn subject(email: &str) -> String {
+    format!("user_{}", &deputize_core::secret::sha256_hex(email.as_bytes())[..16])
 }
 
-#[derive(Deserialize)]
-struct SignIn {
-    email: String,
-    password: Zeroizing<String>,
+/// Whether only this machine can reach an address.
+fn is_here(url: &str) -> bool {
+    let url = url.parse::<Url>().ok();
+    match url.as_ref().and_then(Url::host) {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+async fn token(State(issuer): State<DemoIssuer>, Form(form): Form<HashMap<String, String>>) -> Response {
+    if form.get("grant_type").is_some_and(|grant| grant == "authorization_code") {
+        return authorize::exchange(&issuer, &form);
+    }
+    sign_in(&issuer, &form).into_response()
 }
 
 /// Gives a user JWT to anyone with the demo's password.
-async fn sign_in(State(issuer): State<DemoIssuer>, Form(form): Form<SignIn>) -> impl IntoResponse {
-    let known = issuer.is_password(&form.password);
-    let email = form.email.parse::<deputize_core::users::Email>();
+fn sign_in(issuer: &DemoIssuer, form: &HashMap<String, String>) -> impl IntoResponse {
+    let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
+    let known = issuer.is_password(field("password"));
+    let email = field("email").parse::<deputize_core::users::Email>();
     let token = email.ok().filter(|_| known).and_then(|email| issuer.user_token(email.canonical()).ok());
     match token {
         Some(token) => {

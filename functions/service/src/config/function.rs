@@ -31,6 +31,10 @@ pub struct Needs {
     pub accounts: bool,
     /// It has to do with apps that act as their users, so it reads which ones the deployment takes.
     pub apps: bool,
+    /// It shows or takes browser sessions, so it reads how long they last.
+    pub browser_sessions: bool,
+    /// It signs people in, so it proves itself to the providers.
+    pub sign_in: bool,
 }
 
 impl Function {
@@ -51,24 +55,60 @@ impl Function {
 
     pub fn needs(self) -> Needs {
         match self {
-            Self::Token => {
-                Needs { vault: true, upstreams: false, streams: false, accounts: false, apps: true }
-            }
-            Self::Delegations => {
-                Needs { vault: false, upstreams: false, streams: false, accounts: false, apps: false }
-            }
-            Self::Grants => {
-                Needs { vault: true, upstreams: true, streams: false, accounts: false, apps: false }
-            }
-            Self::Proxy => {
-                Needs { vault: true, upstreams: true, streams: true, accounts: false, apps: false }
-            }
-            Self::Admin => {
-                Needs { vault: true, upstreams: false, streams: false, accounts: true, apps: false }
-            }
-            Self::Console => {
-                Needs { vault: true, upstreams: true, streams: false, accounts: false, apps: true }
-            }
+            Self::Token => Needs {
+                vault: true,
+                upstreams: false,
+                streams: false,
+                accounts: false,
+                apps: true,
+                browser_sessions: false,
+                sign_in: false,
+            },
+            Self::Delegations => Needs {
+                vault: false,
+                upstreams: false,
+                streams: false,
+                accounts: false,
+                apps: false,
+                browser_sessions: false,
+                sign_in: false,
+            },
+            Self::Grants => Needs {
+                vault: true,
+                upstreams: true,
+                streams: false,
+                accounts: false,
+                apps: false,
+                browser_sessions: false,
+                sign_in: false,
+            },
+            Self::Proxy => Needs {
+                vault: true,
+                upstreams: true,
+                streams: true,
+                accounts: false,
+                apps: false,
+                browser_sessions: false,
+                sign_in: false,
+            },
+            Self::Admin => Needs {
+                vault: true,
+                upstreams: false,
+                streams: false,
+                accounts: true,
+                apps: false,
+                browser_sessions: true,
+                sign_in: false,
+            },
+            Self::Console => Needs {
+                vault: true,
+                upstreams: true,
+                streams: false,
+                accounts: false,
+                apps: true,
+                browser_sessions: true,
+                sign_in: true,
+            },
         }
     }
 }

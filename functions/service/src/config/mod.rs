@@ -17,9 +17,10 @@ mod vault;
 use std::{cell::RefCell, env, fmt, time::Duration};
 
 use deputize_core::{
-    Settings,
+    CLAIMS_MAX_AGE as CLAIMS_LAST, Settings, SignInSecrets,
     agents::SharedGrants,
     apps::AppSettings,
+    browser_sessions::BrowserSessionTimes,
     error::chain,
     issuers::{self, TrustedIssuer},
     origins::Origin,
@@ -28,9 +29,9 @@ use deputize_core::{
 };
 
 use self::variables::{
-    ALLOW_PRIVATE_UPSTREAMS, ALLOWED_ORIGINS, APP_HOSTS, APP_SCHEMES, APPS, CA_BUNDLE, CALLER_ADDRESS,
-    PRIVATE_UPSTREAMS, REFRESH_GRACE, RETENTION, SESSION_STREAMS, SHARED_GRANTS, STREAM_RESPONSES, TABLE,
-    TRUSTED_ISSUERS, URL, Variable,
+    ALLOW_PRIVATE_UPSTREAMS, ALLOWED_ORIGINS, APP_HOSTS, APP_SCHEMES, APPS, BROWSER_SESSIONS, CA_BUNDLE,
+    CALLER_ADDRESS, CLAIMS_MAX_AGE, PRIVATE_UPSTREAMS, REFRESH_GRACE, RETENTION, SESSION_STREAMS,
+    SHARED_GRANTS, SIGN_IN_SECRETS, STREAM_RESPONSES, TABLE, TRUSTED_ISSUERS, URL, Variable,
 };
 pub use self::{
     function::{Function, Needs},
@@ -114,7 +115,8 @@ impl Config {
     /// The same, with the values that `lookup` finds.
     pub fn from_lookup(function: Function, lookup: EnvLookup<'_>) -> Result<Self, Misconfigured> {
         let reader = Reader::new(lookup);
-        let Needs { vault, upstreams, streams, accounts, apps } = function.needs();
+        let Needs { vault, upstreams, streams, accounts, apps, browser_sessions: sessions, sign_in } =
+            function.needs();
         let table = reader.required(&TABLE);
         let url = reader.required(&URL).and_then(|url| reader.keep(public_url(&url)));
         let issuers = reader.keep(issuers_from(reader.optional(&TRUSTED_ISSUERS).as_deref()));
@@ -141,12 +143,20 @@ impl Config {
         };
         let grace = (function == Function::Token).then(|| reader.optional(&REFRESH_GRACE)).flatten();
         let grace = reader.keep(refresh_grace(grace.as_deref()));
+        let claims_max_age = reader.keep(claims_max_age(reader.optional(&CLAIMS_MAX_AGE).as_deref()));
+        let sessions = sessions.then(|| reader.optional(&BROWSER_SESSIONS)).flatten();
+        let sessions = reader.keep(browser_sessions(sessions.as_deref()));
+        let secrets = sign_in.then(|| reader.optional(&SIGN_IN_SECRETS)).flatten();
+        let secrets = reader.keep(sign_in_secrets(secrets.as_deref()));
         let config = (|| {
-            let settings = Settings::at(&url?)
+            let mut settings = Settings::at(&url?)
                 .allowing(allowed_origins?)
                 .sharing_by(sharing?)
                 .with_refresh_grace(grace?)
                 .taking_apps(apps?);
+            settings.claims_max_age = claims_max_age?;
+            settings.browser_sessions = sessions?;
+            settings.sign_in_secrets = secrets?;
             Some(Self {
                 function,
                 table: table?,
@@ -320,6 +330,46 @@ pub fn refresh_grace(text: Option<&str>) -> Result<Duration, String> {
             _ => Err(format!("{REFRESH_GRACE} must be a number of seconds from 0 to {longest}")),
         },
     }
+}
+
+/// Reads [`CLAIMS_MAX_AGE`]: days.
+pub fn claims_max_age(text: Option<&str>) -> Result<Duration, String> {
+    match text.map(str::trim) {
+        None | Some("") => Ok(CLAIMS_LAST),
+        Some(text) => match text.parse() {
+            Ok(days @ 1..=3650) => Ok(Duration::from_hours(24 * days)),
+            _ => Err(format!("{CLAIMS_MAX_AGE} must be a number of days from 1 to 3650")),
+        },
+    }
+}
+
+/// Reads [`BROWSER_SESSIONS`]: names and minutes. What is left out keeps its default.
+pub fn browser_sessions(text: Option<&str>) -> Result<BrowserSessionTimes, String> {
+    const LONGEST: u64 = 30 * 24 * 60;
+    let wrong = || {
+        format!(
+            "{BROWSER_SESSIONS} must be names and minutes, such as idle=30,total=720, from 1 to {LONGEST}, and idle no more than total"
+        )
+    };
+    let mut times = BrowserSessionTimes::default();
+    let parts = text.unwrap_or_default().split(',').map(str::trim).filter(|part| !part.is_empty());
+    for part in parts {
+        let (name, minutes) = part.split_once('=').ok_or_else(wrong)?;
+        let minutes = minutes.trim().parse().ok().filter(|minutes| (1..=LONGEST).contains(minutes));
+        let time = Duration::from_mins(minutes.ok_or_else(wrong)?);
+        match name.trim() {
+            "idle" => times.idle = time,
+            "total" => times.total = time,
+            _ => return Err(wrong()),
+        }
+    }
+    if times.idle <= times.total { Ok(times) } else { Err(wrong()) }
+}
+
+/// Reads [`SIGN_IN_SECRETS`]. The error repeats no secret.
+pub fn sign_in_secrets(json: Option<&str>) -> Result<SignInSecrets, String> {
+    let read = json.map(str::trim).filter(|json| !json.is_empty()).map(str::parse).transpose();
+    Ok(read.map_err(|why: String| format!("{SIGN_IN_SECRETS} {why}"))?.unwrap_or_default())
 }
 
 /// Reads [`RETENTION`]. The defaults if it is left out or empty.
@@ -547,6 +597,38 @@ mod tests {
         let wrong = shared_grants(Function::Admin, "Managers").unwrap_err().to_string();
         assert!(wrong.ends_with("DEPUTIZE_SHARED_GRANTS must be anyone or managers"), "{wrong}");
         assert_eq!(shared_grants(Function::Token, "nobody"), Ok(SharedGrants::Anyone));
+    }
+
+    #[test]
+    fn browser_sessions_last_as_long_as_is_said_and_are_idle_for_no_longer() {
+        let minutes = |text| browser_sessions(Some(text)).map(|times| (times.idle, times.total));
+        let of = |idle, total| Ok((Duration::from_mins(idle), Duration::from_mins(total)));
+        assert_eq!(browser_sessions(None), Ok(BrowserSessionTimes::default()));
+        assert_eq!(minutes(""), of(30, 720));
+        assert_eq!(minutes(" total = 60 , idle=5"), of(5, 60));
+        for wrong in ["30", "idle", "idle=0", "idle=721", "total=29", "Idle=1", "total=43201", "idle=-1"] {
+            assert!(minutes(wrong).unwrap_err().contains("DEPUTIZE_BROWSER_SESSION_MINUTES"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn claims_count_for_the_days_that_are_said() {
+        let days = |days: u64| Ok(Duration::from_hours(24 * days));
+        assert_eq!((claims_max_age(None), claims_max_age(Some(" 7 "))), (days(30), days(7)));
+        for wrong in ["0", "3651", "week", "1.5"] {
+            assert!(
+                claims_max_age(Some(wrong)).unwrap_err().contains("DEPUTIZE_CLAIMS_MAX_AGE_DAYS"),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn secrets_for_sign_in_are_the_consoles_and_no_message_repeats_one() {
+        let set = with(("DEPUTIZE_SIGN_IN_SECRETS", r#"{"acme": hunter2}"#));
+        let text = read(Function::Console, &set).unwrap_err().to_string();
+        assert!(text.contains("DEPUTIZE_SIGN_IN_SECRETS must be a JSON object") && !text.contains("hunter2"));
+        assert!(read(Function::Admin, &set).is_ok());
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Scenario {
     fn restart(&mut self, base_url: &str) {
         self.running = None;
         let data = Arc::new(DataDir::open(&self.directory).unwrap());
-        let issuer = DemoIssuer::open(&data, base_url).unwrap();
+        let issuer = DemoIssuer::open(&data, base_url, base_url).unwrap();
         let callback = format!("{base_url}/api/v1/oauth/callback");
         let provider = Provider::open(&data, base_url, callback, &issuer, &self.clock).unwrap();
         let reader = provider.clone();
