@@ -3,7 +3,9 @@
 //!
 //! | folder | holds |
 //! | --- | --- |
+//! | `apps` | apps that act as their user: their codes and tokens |
 //! | `token` | the token endpoint, introspection, revocation, keys |
+//! | `authorize` | apps that act as their user: how they are known, and how a person allows them |
 //! | `management` | everything that users and admins manage, and what is refused |
 //! | `grants` | session grants, and whose credentials a call uses |
 //! | `connections` | connecting to OAuth-protected servers, and refreshing sessions |
@@ -26,6 +28,8 @@
 )]
 
 mod address;
+mod apps;
+mod authorize;
 mod bootstrap;
 mod connections;
 mod cost;

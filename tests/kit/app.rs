@@ -10,6 +10,7 @@ use axum::Router;
 use deputize_core::{
     Core, Settings,
     agents::SharedGrants,
+    apps::AppSettings,
     clock::{Clock, Random, Timestamp},
     issuers::{self, Fetch, Issuers, LinkByEmail, TrustedIssuer},
     network::Http,
@@ -99,6 +100,16 @@ impl TestApp {
         Self::start_as(settings(URL).sharing_by(shared_grants)).await
     }
 
+    /// The service that takes these apps.
+    pub async fn start_taking(apps: AppSettings) -> Self {
+        Self::start_as(settings(URL).taking_apps(apps)).await
+    }
+
+    /// The service with this time for refresh tokens whose successor has been used.
+    pub async fn start_with_refresh_grace(grace: Duration) -> Self {
+        Self::start_as(settings(URL).with_refresh_grace(grace)).await
+    }
+
     async fn start_as(settings: Settings) -> Self {
         let app = Self::build(Store::in_memory().unwrap(), UpstreamConfig::default(), settings).await;
         app.core.bootstrap().await.unwrap();
@@ -143,6 +154,16 @@ impl TestApp {
         let core = core_trusting(self.faults.client(), (trusted, network), time, vault, settings, outbound());
         core.bootstrap().await.unwrap();
         self.with(core)
+    }
+
+    /// Another process, whose operator has changed its settings.
+    #[must_use]
+    pub fn with_settings(&self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.core.settings.clone();
+        change(&mut settings);
+        let issuers = [(&self.login, LINKS[0]), (&self.workos, LINKS[1])];
+        let (time, vault) = ((self.core.clock.clone(), Random::System), Vault::new(root(7), Vec::new()));
+        self.with(core(self.faults.client(), issuers, time, vault, settings, outbound()))
     }
 
     /// Another process, in which people sign in by these providers: as an operator trusts them, and the network that leads

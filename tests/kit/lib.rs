@@ -4,8 +4,11 @@
 //! | file | holds |
 //! | --- | --- |
 //! | [`app`] | [`TestApp`]: the deployed routes on an embedded store, with a clock that a test moves |
+//! | [`person`] | a person who looks at pages and presses their buttons |
+//! | [`documents`] | the web as an app's metadata document is fetched from it |
 //! | [`fixtures`] | who and what is in a test: users, agent accounts, servers, delegations, policies |
 //! | [`allowed_apps`] | apps that users allowed to act as them, and their tokens |
+//! | [`apps`] | apps that act as their user: what a user allowed one, its codes and tokens |
 //! | [`client`] | a client that proves itself by signing |
 //! | [`request`] | asking, with each kind of credential |
 //! | [`response`] | the answer as a test reads it, and as a snapshot shows it |
@@ -30,14 +33,17 @@
 
 pub mod allowed_apps;
 pub mod app;
+pub mod apps;
 pub mod browser;
 pub mod client;
+pub mod documents;
 pub mod faults;
 pub mod fixtures;
 pub mod identity_provider;
 pub mod issuer;
 pub mod jwt;
 pub mod mcp;
+pub mod person;
 pub mod provider;
 pub mod request;
 pub mod response;
@@ -48,10 +54,13 @@ pub mod upstream;
 pub use self::{
     allowed_apps::AllowedApp,
     app::TestApp,
+    apps::AppClient,
     browser::Browser,
     client::SigningClient,
+    documents::Documents,
     fixtures::{Agent, Server, User},
     identity_provider::{IdentityProvider, Providers},
+    person::Person,
     provider::Provider,
     request::TestRequest,
     response::TestResponse,

@@ -118,9 +118,10 @@ impl IntoFuture for TestRequest {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let names = self.names.clone();
+            let is_for_page = self.headers.iter().any(|(name, _)| name == "origin");
             let (parts, body) = self.begin().await.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
-            TestResponse::new(parts, &body, names)
+            TestResponse::new(parts, &body, names).for_page(is_for_page)
         })
     }
 }

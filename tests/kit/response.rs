@@ -7,7 +7,7 @@ use std::{
 };
 
 use deputize_api::reason::Reason;
-use http::{HeaderMap, StatusCode, response::Parts};
+use http::{HeaderMap, HeaderValue, StatusCode, response::Parts};
 use regex::Regex;
 use serde_json::Value;
 
@@ -38,6 +38,8 @@ static RANDOM: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"eyJ[\w-]+\.[\w-]+\.[\w-]*", "[jwt]"),
         (r"\brl_[\w-]{40,}", "[API key]"),
         (r"\bdps_[\w-]{30,}", "[client secret]"),
+        (r"\bdpr_[\w-]{40,}", "[refresh token]"),
+        (r"\bdpc_[\w-]{40,}", "[code]"),
         (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "[uuid]"),
         (r#""kid":"[0-9a-f]{16}""#, r#""kid":"[kid]""#),
         (r#""(x|y)":"[\w-]{43}""#, r#""$1":"[$1]""#),
@@ -72,6 +74,8 @@ pub struct TestResponse {
     pub headers: HeaderMap,
     pub text: String,
     names: Names,
+    /// Whether a page asked.
+    is_for_page: bool,
 }
 
 impl TestResponse {
@@ -80,7 +84,25 @@ impl TestResponse {
         if parts.status.is_client_error() || parts.status.is_server_error() {
             assert_known_reason(&parts.headers, &text);
         }
-        Self { status: parts.status, headers: parts.headers, text, names }
+        Self { status: parts.status, headers: parts.headers, text, names, is_for_page: false }
+    }
+
+    pub(crate) fn for_page(self, is_for_page: bool) -> Self {
+        Self { is_for_page, ..self }
+    }
+
+    /// Whether a header is not shown: it is on every answer of its kind, and other tests look for it.
+    fn hides(&self, name: &str, value: &HeaderValue) -> bool {
+        let is_stored = self.header("cache-control").is_some_and(|value| value != "no-store");
+        match name {
+            "cache-control" => value == "no-store",
+            "vary" => value == "origin",
+            // Of what every page may read, if none asked. Documents may be cached, so there it counts.
+            "access-control-allow-origin" | "access-control-expose-headers" => {
+                !self.is_for_page && !is_stored && self.header("access-control-allow-origin") == Some("*")
+            }
+            _ => false,
+        }
     }
 
     pub fn json(&self) -> Value {
@@ -147,9 +169,7 @@ impl fmt::Display for TestResponse {
         write!(f, "{}", self.status)?;
         for name in SHOWN {
             for value in self.headers.get_all(name) {
-                // It is on every answer except the documents that may be cached and are the same for all
-                // callers.
-                if (name == "cache-control" && value == "no-store") || (name == "vary" && value == "origin") {
+                if self.hides(name, value) {
                     continue;
                 }
                 write!(f, "\n{name}: {}", self.names.show(value.to_str().unwrap()))?;

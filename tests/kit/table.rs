@@ -53,6 +53,11 @@ impl TestApp {
         self.item(key)[field]["M"]["root"]["S"].as_str().unwrap().to_owned()
     }
 
+    /// The text in an item's field.
+    pub fn text(&self, key: &Key, field: &str) -> String {
+        self.item(key)[field]["S"].as_str().unwrap().to_owned()
+    }
+
     fn item(&self, key: &Key) -> Value {
         item(&self.store, key)
     }

@@ -97,7 +97,7 @@ read! {
     ErrorBody {
         error, error_description, detail, reason, denied_for, policies, explanation, scope, safe_to_retry
     }
-    TokenResponse { access_token, issued_token_type, token_type, expires_in, scope }
+    TokenResponse { access_token, issued_token_type, token_type, expires_in, scope, refresh_token }
     Tools<JsValue> { tools }
 }
 

@@ -46,6 +46,9 @@ pub mod code {
     pub const CONFLICT: &str = "conflict";
     pub const INSUFFICIENT_SCOPE: &str = "insufficient_scope";
     pub const INVALID_CLIENT: &str = "invalid_client";
+    /// RFC 7591 section 3.2.2.
+    pub const INVALID_CLIENT_METADATA: &str = "invalid_client_metadata";
+    pub const INVALID_REDIRECT_URI: &str = "invalid_redirect_uri";
     pub const INVALID_GRANT: &str = "invalid_grant";
     pub const INVALID_REQUEST: &str = "invalid_request";
     pub const INVALID_SCOPE: &str = "invalid_scope";

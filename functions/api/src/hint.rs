@@ -31,6 +31,9 @@ impl Reason {
             Self::ActorNotEmail => "Pass an email address",
             Self::ActorTokenRefused => "Pass a fresh access token of the user's own",
             Self::SubjectTokenRefused => "Exchange a fresh token of the agent's own",
+            Self::CodeRefused | Self::RefreshTokenRefused | Self::AuthorizationEnded => {
+                "Have the user allow the app anew"
+            }
             Self::TargetUnknown => "Take the resource from the server's metadata",
             Self::OtherClientsToken => "Use the token as the client that it was issued to",
             Self::OriginNotForAccount => {

@@ -2,6 +2,12 @@
 
 pub const TOKEN: &str = "/api/v1/oauth/token";
 pub const AUTHORIZE: &str = "/api/v1/oauth/authorize";
+/// Dynamic registration of apps (RFC 7591).
+pub const REGISTER: &str = "/api/v1/oauth/register";
+/// Some hosted clients read no metadata, and take these paths of the origin: they mean the endpoints above.
+pub const TOKEN_ALIAS: &str = "/token";
+pub const AUTHORIZE_ALIAS: &str = "/authorize";
+pub const REGISTER_ALIAS: &str = "/register";
 pub const INTROSPECT: &str = "/api/v1/oauth/introspect";
 pub const REVOKE: &str = "/api/v1/oauth/revoke";
 
@@ -14,6 +20,7 @@ pub const JWKS: &str = "/.well-known/jwks.json";
 pub const RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource";
 pub const SERVER_METADATA: &str = "/.well-known/oauth-protected-resource/api/v1/proxy/{server_id}/mcp";
 pub const PROXY_METADATA: &str = "/.well-known/oauth-protected-resource/api/v1/proxy";
+pub const MANAGEMENT_METADATA: &str = "/.well-known/oauth-protected-resource/api/v1";
 
 pub const AGENT_DELEGATIONS: &str = "/api/v1/agent-accounts/{agent_account_id}/delegations";
 pub const MY_DELEGATIONS: &str = "/api/v1/delegations";
@@ -72,6 +79,19 @@ pub const CLIENT_SECRET: &str = "/api/v1/agent-accounts/{agent_account_id}/secre
 pub const CLIENT_KEYS: &str = "/api/v1/agent-accounts/{agent_account_id}/keys";
 pub const CLIENT_KEY: &str = "/api/v1/agent-accounts/{agent_account_id}/keys/{key_id}";
 
+/// What users allowed apps: the caller's own, and any user's.
+pub const AUTHORIZATIONS: &str = "/api/v1/authorizations";
+pub const AUTHORIZATION: &str = "/api/v1/authorizations/{authorization_id}";
+pub const USER_AUTHORIZATIONS: &str = "/api/v1/users/{user_id}/authorizations";
+pub const USER_AUTHORIZATION: &str = "/api/v1/users/{user_id}/authorizations/{authorization_id}";
+/// Apps that admins register.
+pub const APPS: &str = "/api/v1/apps";
+pub const APP: &str = "/api/v1/apps/{client_id}";
+pub const APP_SECRET: &str = "/api/v1/apps/{client_id}/secret";
+/// Apps, and hosts of apps, that admins block.
+pub const APP_BLOCKS: &str = "/api/v1/app-blocks";
+pub const APP_BLOCK: &str = "/api/v1/app-blocks/{block_id}";
+
 pub const SERVERS: &str = "/api/v1/servers";
 pub const SERVER: &str = "/api/v1/servers/{server_id}";
 pub const PROBE_SERVER: &str = "/api/v1/servers/probe";
@@ -119,6 +139,7 @@ mod tests {
     fn a_resources_metadata_is_at_its_path_below_the_well_known_one() {
         assert_eq!(SERVER_METADATA, format!("{RESOURCE_METADATA}{MCP}"));
         assert_eq!(PROXY_METADATA, format!("{RESOURCE_METADATA}{PROXY}"));
+        assert_eq!(MANAGEMENT_METADATA, format!("{RESOURCE_METADATA}{MANAGEMENT}"));
         for path in [ISSUER_METADATA, OPENID_METADATA, JWKS, RESOURCE_METADATA] {
             assert!(path.starts_with(WELL_KNOWN), "{path}");
         }

@@ -45,6 +45,12 @@ reasons! {
     ActorTokenRefused = "actor_token_refused",
     /// The agent's token to exchange is not good, or not this client's: get a fresh one.
     SubjectTokenRefused = "subject_token_refused",
+    /// The authorization code is not good (any more), or not with this verifier: have the user allow the app anew.
+    CodeRefused = "code_refused",
+    /// The refresh token is not good any more: have the user allow the app anew.
+    RefreshTokenRefused = "refresh_token_refused",
+    /// What the user allowed the app is revoked, has expired, or is blocked: have the user allow it anew.
+    AuthorizationEnded = "authorization_ended",
     /// There is no such grant type: send a supported one.
     GrantTypeUnsupported = "grant_type_unsupported",
     /// There is no such scope: leave it out.

@@ -1,4 +1,4 @@
-//! `POST /api/v1/oauth/token`: RFC 6749, with on-behalf-of by `actor_token`, token exchange (RFC 8693), client
+//! `POST /api/v1/oauth/token`: RFC 6749, for agents and for apps, with on-behalf-of by `actor_token`, token exchange (RFC 8693), client
 //! authentication by `client_secret_post` and `private_key_jwt` (RFC 7523), and `resource` (RFC 8707).
 
 use std::borrow::Cow;
@@ -20,9 +20,17 @@ pub mod parameter {
     pub const SUBJECT_TOKEN: &str = "subject_token";
     pub const SUBJECT_TOKEN_TYPE: &str = "subject_token_type";
     pub const REQUESTED_TOKEN_TYPE: &str = "requested_token_type";
+    pub const CODE: &str = "code";
+    pub const CODE_VERIFIER: &str = "code_verifier";
+    pub const REDIRECT_URI: &str = "redirect_uri";
+    pub const REFRESH_TOKEN: &str = "refresh_token";
 }
 
 pub const CLIENT_CREDENTIALS: &str = "client_credentials";
+/// RFC 6749 section 4.1.3.
+pub const AUTHORIZATION_CODE: &str = "authorization_code";
+/// RFC 6749 section 6.
+pub const REFRESH_TOKEN: &str = "refresh_token";
 /// RFC 8693 section 2.1.
 pub const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 /// RFC 8693 section 3.
@@ -37,29 +45,30 @@ pub const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TokenRequest<'a> {
     pub grant_type: GrantType,
-    /// The agent account's client id; or in the `Authorization` header (HTTP Basic). May be left out beside a
-    /// `client_assertion`. For a token exchange it may be sent alone.
-    #[cfg_attr(feature = "openapi", schema(nullable = false, format = Uuid))]
+    /// The agent account's client id, which is a UUID, or the app's; or in the `Authorization` header (HTTP Basic). May
+    /// be left out beside a `client_assertion`. For a token exchange, and by a public app, it may be sent alone.
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub client_id: Option<&'a str>,
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub client_secret: Option<&'a str>,
     /// Required with `client_assertion`.
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub client_assertion_type: Option<AssertionType>,
-    /// In place of a secret: a JWT that one of the account's public keys verifies (RFC 7523 section 3). `iss` and
+    /// In place of a secret: a JWT that one of the client's public keys verifies (RFC 7523 section 3). `iss` and
     /// `sub` are the client id, `aud` is the issuer, the token endpoint or the endpoint that it is sent to, `exp` is at
     /// most 5 minutes ahead, and `jti` is new in each. It is used up once it has proven the client, whatever the answer,
     /// except by a 5xx.
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub client_assertion: Option<&'a str>,
     /// Where the token is to be good (RFC 8707): `{issuer}/api/v1/proxy/{server_id}/mcp` for one server; at all
-    /// servers if left out. It may be sent several times, for up to 20 servers.
+    /// servers if left out. It may be sent several times, for up to 20 servers. An app's is for what the user allowed; it
+    /// may say so again.
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub resource: Option<&'a str>,
     /// The same as `resource`, by RFC 8693's name for it. With both, the token is good at all that they name.
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub audience: Option<&'a str>,
-    /// `tools:call`, the only scope; may be left out.
+    /// `tools:call`, the only scope of agents; may be left out. At a refresh: some of the scopes that the user allowed.
     #[cfg_attr(feature = "openapi", schema(nullable = false, example = "tools:call"))]
     pub scope: Option<&'a str>,
     /// The user to act for: a UUID, an email address, or the user's own access token. For a token exchange, the user's
@@ -79,6 +88,18 @@ pub struct TokenRequest<'a> {
     /// For a token exchange; may be left out.
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub requested_token_type: Option<AccessTokenType>,
+    /// For `authorization_code`: the code, which is good once, for 60 seconds.
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub code: Option<&'a str>,
+    /// For `authorization_code`: what the `code_challenge` was made of (RFC 7636 section 4.5).
+    #[cfg_attr(feature = "openapi", schema(nullable = false, min_length = 43, max_length = 128))]
+    pub code_verifier: Option<&'a str>,
+    /// For `authorization_code`: that of the authorization request; may be left out, as in OAuth 2.1.
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub redirect_uri: Option<&'a str>,
+    /// For `refresh_token`: the token that came last. Each answer has a new one.
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub refresh_token: Option<&'a str>,
 }
 
 /// Never shows the values: most of them are secrets.
@@ -105,6 +126,10 @@ impl<'a> TokenRequest<'a> {
             subject_token: None,
             subject_token_type: None,
             requested_token_type: None,
+            code: None,
+            code_verifier: None,
+            redirect_uri: None,
+            refresh_token: None,
         }
     }
 
@@ -125,6 +150,10 @@ impl<'a> TokenRequest<'a> {
             (parameter::SUBJECT_TOKEN, self.subject_token),
             (parameter::SUBJECT_TOKEN_TYPE, access_token(self.subject_token_type)),
             (parameter::REQUESTED_TOKEN_TYPE, access_token(self.requested_token_type)),
+            (parameter::CODE, self.code),
+            (parameter::CODE_VERIFIER, self.code_verifier),
+            (parameter::REDIRECT_URI, self.redirect_uri),
+            (parameter::REFRESH_TOKEN, self.refresh_token),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))
@@ -139,6 +168,12 @@ pub enum GrantType {
     /// RFC 8693.
     #[cfg_attr(feature = "openapi", schema(rename = "urn:ietf:params:oauth:grant-type:token-exchange"))]
     TokenExchange,
+    /// An app redeems a code.
+    #[cfg_attr(feature = "openapi", schema(rename = "authorization_code"))]
+    AuthorizationCode,
+    /// An app refreshes.
+    #[cfg_attr(feature = "openapi", schema(rename = "refresh_token"))]
+    RefreshToken,
 }
 
 impl GrantType {
@@ -146,6 +181,8 @@ impl GrantType {
         match self {
             Self::ClientCredentials => CLIENT_CREDENTIALS,
             Self::TokenExchange => TOKEN_EXCHANGE,
+            Self::AuthorizationCode => AUTHORIZATION_CODE,
+            Self::RefreshToken => REFRESH_TOKEN,
         }
     }
 }
@@ -215,6 +252,10 @@ pub struct TokenResponse {
     #[cfg_attr(feature = "openapi", schema(example = 3600))]
     pub expires_in: u64,
     pub scope: Cow<'static, str>,
+    /// For an app. It takes the place of the one that was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub refresh_token: Option<String>,
 }
 
 /// Never shows the token.
@@ -253,6 +294,8 @@ mod tests {
         let request = TokenRequest {
             client_secret: Some("hush"),
             client_assertion: Some("hush"),
+            code: Some("hush"),
+            refresh_token: Some("hush"),
             ..TokenRequest::new(GrantType::ClientCredentials)
         };
         let response = TokenResponse {
@@ -261,6 +304,7 @@ mod tests {
             token_type: "Bearer".into(),
             expires_in: 3600,
             scope: "tools:call".into(),
+            refresh_token: Some("hush".to_owned()),
         };
         assert!(!format!("{request:?} {response:?}").contains("hush"));
     }

@@ -2,6 +2,10 @@
 //!
 //! | file | holds |
 //! | --- | --- |
+//! | `alias` | `GET /authorize` |
+//! | `apps`, `authorizations` | the JSON API of apps that admins register or block, and of what users allowed |
+//! | `authorize` | `/api/v1/oauth/authorize`: an app asks a person to be allowed to act as them |
+//! | `consent` | the page of that question |
 //! | `page` | what a page looks like, and the headers that it is sent with |
 //! | `browser` | who sits at the browser, and whether a page of ours sent a form |
 //! | `home` | the first page |
@@ -9,8 +13,13 @@
 //! | `sign_out` | the end of a session |
 //! | `connect` | connecting to an MCP server |
 
+mod alias;
+mod apps;
+mod authorizations;
+mod authorize;
 mod browser;
 mod connect;
+mod consent;
 mod home;
 mod page;
 mod sign_in;
@@ -30,6 +39,10 @@ use deputize_service::{ApiError, routes::Routes};
 /// The function's routes. Put the edge around them: [`deputize_service::edge::around`].
 pub fn router(core: Arc<Core>) -> Routes {
     Routes::new()
+        .merge(alias::routes())
+        .merge(authorize::routes())
+        .merge(apps::routes())
+        .merge(authorizations::routes())
         .route(path::HOME, get(home::home))
         .route(path::SIGN_IN, get(sign_in::sign_in))
         .route(path::SIGN_IN_CALLBACK, get(sign_in::callback))

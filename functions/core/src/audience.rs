@@ -38,7 +38,7 @@ impl Resource {
                 .then(|| format!("{}{path}", settings.origin()))
         });
         let text = at_other.as_deref().unwrap_or(text);
-        // RFC 8707 section 2.
+        // RFC 8707 section 2: a resource has no fragment.
         if text.contains('#') {
             return None;
         }

@@ -29,7 +29,7 @@ use crate::{
         user::{Role, User},
     },
     error::{Error, Result, Told},
-    ids::{ApiKeyId, AppId, AuthorizationId, BrowserSessionId, UserId},
+    ids::{ApiKeyId, AppId, AuthorizationId, BrowserSessionId, TokenFamilyId, UserId},
     table::{Change, Key},
 };
 
@@ -42,6 +42,10 @@ pub enum CredentialId {
     ApiKey(ApiKeyId),
     /// An app's token, by its `jti`.
     AppToken(Uuid),
+    /// An app's authorization code, by the family of refresh tokens that comes of it.
+    AuthorizationCode(TokenFamilyId),
+    /// An app's refresh token, by its family.
+    RefreshToken(TokenFamilyId),
     BrowserSession(BrowserSessionId),
     /// A user's JWT, by its issuer.
     UserToken(String),
@@ -55,6 +59,8 @@ impl fmt::Display for CredentialId {
             Self::AgentToken(jti) => write!(f, "agent_token:{jti}"),
             Self::ApiKey(id) => write!(f, "api_key:{id}"),
             Self::AppToken(jti) => write!(f, "app_token:{jti}"),
+            Self::AuthorizationCode(family) => write!(f, "authorization_code:{family}"),
+            Self::RefreshToken(family) => write!(f, "refresh_token:{family}"),
             Self::BrowserSession(id) => write!(f, "browser_session:{id}"),
             Self::UserToken(issuer) => write!(f, "user_token:{issuer}"),
         }
@@ -178,7 +184,11 @@ impl UserCaller {
                     change.only_while(&identity.key(), &[("user_id", user_id)])?;
                 }
             }
-            CredentialId::UserToken(_) | CredentialId::Client(_) | CredentialId::AgentToken(_) => {}
+            CredentialId::UserToken(_)
+            | CredentialId::Client(_)
+            | CredentialId::AgentToken(_)
+            | CredentialId::AuthorizationCode(_)
+            | CredentialId::RefreshToken(_) => {}
         }
         Ok(change)
     }

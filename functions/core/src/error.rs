@@ -279,7 +279,7 @@ pub enum TokenError {
     #[error(transparent)]
     InvalidRequest(Told),
     #[error(
-        "Unsupported grant_type; use client_credentials or urn:ietf:params:oauth:grant-type:token-exchange"
+        "Unsupported grant_type; use authorization_code, refresh_token, client_credentials or urn:ietf:params:oauth:grant-type:token-exchange"
     )]
     UnsupportedGrantType,
     #[error("{0}")]

@@ -13,6 +13,7 @@ pub mod apps;
 pub mod audience;
 pub mod audit;
 pub mod authenticate;
+pub mod authorizations;
 pub mod bootstrap;
 pub mod browser_sessions;
 pub mod caller;
@@ -76,6 +77,7 @@ use deputize_api::path;
 
 use self::{
     agents::SharedGrants,
+    apps::{AppSettings, Documents, RegistrationKey},
     browser_sessions::BrowserSessionTimes,
     checked::Checked,
     clock::{Clock, Random},
@@ -89,7 +91,7 @@ use self::{
     prefetch_hints::PrefetchHints,
     table::{Change, CommitError, Table},
     tasks::Tasks,
-    tokens::{Keyring, OwnToken},
+    tokens::{AppKeys, Keyring, OwnToken},
     vault::Vault,
 };
 
@@ -104,10 +106,14 @@ pub struct Settings {
     allowed_origins: Vec<Origin>,
     /// Other origins at which the service is ([`Self::also_at`]).
     pub(crate) other_origins: Vec<String>,
+    /// Which apps may act as their users.
+    pub apps: AppSettings,
     /// The `shared_grants` of agent accounts that are created without it.
     pub shared_grants: SharedGrants,
     /// How long people's sessions in browsers last.
     pub browser_sessions: BrowserSessionTimes,
+    /// How long a refresh token stays good once its successor has been used.
+    pub refresh_grace: Duration,
     /// How old an issuer's word about a user's groups and role can be, and still count.
     pub claims_max_age: Duration,
     /// The secrets with which this service proves itself to the providers by which people sign in.
@@ -141,20 +147,35 @@ impl Settings {
         Self { shared_grants, ..self }
     }
 
+    /// With these apps.
+    #[must_use]
+    pub fn taking_apps(self, apps: AppSettings) -> Self {
+        Self { apps, ..self }
+    }
+
+    /// With this time for refresh tokens whose successor has been used.
+    #[must_use]
+    pub fn with_refresh_grace(self, refresh_grace: Duration) -> Self {
+        Self { refresh_grace, ..self }
+    }
+
     /// The settings of a deployment at this address.
     pub fn at(url: &str) -> Self {
         let issuer = url.trim_end_matches('/').to_owned();
         let allowed_origins = Self::own_origin(&issuer);
         let shared_grants = SharedGrants::default();
         let audience = format!("{issuer}{}", path::PROXY);
+        let (other_origins, apps) = (Vec::new(), AppSettings::default());
         let browser_sessions = BrowserSessionTimes::default();
         Self {
             audience,
             allowed_origins,
-            other_origins: Vec::new(),
+            other_origins,
             issuer,
+            apps,
             shared_grants,
             browser_sessions,
+            refresh_grace: tokens::REFRESH_GRACE,
             claims_max_age: CLAIMS_MAX_AGE,
             sign_in_secrets: SignInSecrets::default(),
         }
@@ -176,7 +197,10 @@ pub struct Core {
     keyring: Versioned<Keyring>,
     compiled: Versioned<CompiledPolicies>,
     session_keys: SessionKeys,
+    pub(crate) documents: Documents,
+    pub(crate) registration_key: RegistrationKey,
     pins: KnownPins,
+    pub(crate) app_keys: AppKeys,
     pub(crate) tasks: Tasks,
     is_bootstrapped: AtomicBool,
 }
@@ -201,7 +225,10 @@ impl Core {
             keyring: Versioned::default(),
             compiled: Versioned::default(),
             session_keys: SessionKeys::default(),
+            documents: Documents::default(),
+            registration_key: RegistrationKey::default(),
             pins: KnownPins::default(),
+            app_keys: AppKeys::default(),
             tasks: Tasks::default(),
             is_bootstrapped: AtomicBool::new(false),
         }

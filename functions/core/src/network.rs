@@ -24,6 +24,11 @@ pub trait Http: Send + Sync + fmt::Debug {
     fn check(&self, url: &Url) -> Result<(), HttpError>;
 }
 
+/// In a request's extensions: the longest answer that is wanted, in bytes, where that is less than the implementation's
+/// own limit.
+#[derive(Clone, Copy, Debug)]
+pub struct MaxBytes(pub usize);
+
 /// Why there is no answer. The texts name no URL and quote nobody, nor do the causes.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::audience::Resource;
+
 /// Calling tools through the proxy.
 pub const TOOLS_CALL: &str = "tools:call";
 /// The management API, as the user and without an admin's powers.
@@ -35,6 +37,14 @@ impl Scopes {
             manage: self.manage && other.manage,
             offline_access: self.offline_access && other.offline_access,
         }
+    }
+
+    /// Those that there are at a resource. If what was asked for is none of them, it is the resource's default: all that
+    /// an app can have there.
+    #[must_use]
+    pub fn at(self, resource: &Resource) -> Self {
+        let manages = *resource == Resource::Management;
+        Self { tools_call: !manages, manage: manages, offline_access: self.offline_access }
     }
 
     pub fn is_empty(self) -> bool {

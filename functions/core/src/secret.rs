@@ -9,6 +9,8 @@
 //! The last four bytes are a checksum. With it a mistyped or truncated secret is refused before the table is read, and
 //! secret scanners recognize a real one. It proves nothing.
 
+use std::ops::RangeInclusive;
+
 use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
 use base64::{
     Engine,
@@ -31,6 +33,8 @@ const CLIENT_SECRET_PREFIX: &str = "dps_";
 pub(crate) const BROWSER_SESSION_PREFIX: &str = "dpb_";
 /// The prefix of a refresh token.
 pub(crate) const REFRESH_TOKEN_PREFIX: &str = "dpr_";
+/// The prefix of an authorization code.
+pub(crate) const CODE_PREFIX: &str = "dpc_";
 
 const SECRET_BYTES: usize = 32;
 const CHECKSUM_BYTES: usize = 4;
@@ -69,6 +73,11 @@ pub struct NewSecret {
 pub fn new_client_secret(random: &Random) -> Result<NewSecret> {
     let secret = Zeroizing::new(random.bytes::<SECRET_BYTES>()?);
     Ok(NewSecret { text: encode(CLIENT_SECRET_PREFIX, &*secret), hash: SecretHash::of(&*secret) })
+}
+
+/// A client secret that is derived and not drawn, so that it need not be stored.
+pub(crate) fn derived_client_secret(secret: &[u8]) -> NewSecret {
+    NewSecret { text: encode(CLIENT_SECRET_PREFIX, secret), hash: SecretHash::of(secret) }
 }
 
 /// 256 random bits as text, for single use: a `state`, a PKCE verifier.
@@ -146,7 +155,7 @@ impl PresentedApiKey {
     }
 }
 
-fn encode(prefix: &str, secret: &[u8]) -> SecretString {
+pub(crate) fn encode(prefix: &str, secret: &[u8]) -> SecretString {
     let mut bytes = Zeroizing::new(Vec::with_capacity(secret.len() + CHECKSUM_BYTES));
     bytes.extend_from_slice(secret);
     bytes.extend_from_slice(&checksum(prefix, secret));
@@ -157,19 +166,28 @@ fn encode(prefix: &str, secret: &[u8]) -> SecretString {
 }
 
 fn decode<const N: usize>(prefix: &str, text: &str) -> Option<Zeroizing<[u8; N]>> {
-    let encoded = text.strip_prefix(prefix)?;
-    if encoded.len() > (N + CHECKSUM_BYTES).div_ceil(3) * 4 {
-        return None;
-    }
-    let bytes = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.decode(encoded).ok()?);
-    if bytes.len() != N + CHECKSUM_BYTES {
-        return None;
-    }
-    let (secret, sum) = bytes.split_at(N);
-    verify_slices_are_equal(&checksum(prefix, secret), sum).ok()?;
+    let secret = decode_within(prefix, text, N..=N)?;
     let mut found = Zeroizing::new([0; N]);
-    found.copy_from_slice(secret);
+    found.copy_from_slice(&secret);
     Some(found)
+}
+
+/// What [`encode`] made a text of, if it has so many bytes.
+pub(crate) fn decode_within(
+    prefix: &str,
+    text: &str,
+    lengths: RangeInclusive<usize>,
+) -> Option<Zeroizing<Vec<u8>>> {
+    let encoded = text.strip_prefix(prefix)?;
+    if encoded.len() > (lengths.end() + CHECKSUM_BYTES).div_ceil(3) * 4 {
+        return None;
+    }
+    let mut bytes = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.decode(encoded).ok()?);
+    let length = bytes.len().checked_sub(CHECKSUM_BYTES).filter(|length| lengths.contains(length))?;
+    let (secret, sum) = bytes.split_at(length);
+    verify_slices_are_equal(&checksum(prefix, secret), sum).ok()?;
+    bytes.truncate(length);
+    Some(bytes)
 }
 
 fn checksum(prefix: &str, secret: &[u8]) -> [u8; CHECKSUM_BYTES] {

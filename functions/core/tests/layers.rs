@@ -57,7 +57,19 @@ const LAYERS: [(&str, &[&str]); 6] = [
         ],
     ),
     ("credentials", &["tasks", "sessions", "connections", "session_grants", "mcp_sessions", "sign_in"]),
-    ("decisions", &["policies", "tokens", "authenticate", "access", "prefetch_hints", "bootstrap", "seed"]),
+    (
+        "decisions",
+        &[
+            "policies",
+            "tokens",
+            "authorizations",
+            "authenticate",
+            "access",
+            "prefetch_hints",
+            "bootstrap",
+            "seed",
+        ],
+    ),
 ];
 
 /// Folders whose files import each other in no circle either. A folder's `mod.rs` puts them together.

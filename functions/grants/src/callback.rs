@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Request as HttpRequest, State},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
 };
 use cookie::Cookie;
 use deputize_api::path;
@@ -129,7 +129,13 @@ async fn finish(
         error_description: error_description.as_deref(),
     };
     Ok(match connections::finish(core, request, answer, proof).await? {
-        ConnectionOutcome::Connected { server, account } => page::connected(&server, &account),
+        // Whoever was on the way somewhere goes on.
+        ConnectionOutcome::Connected { return_to: Some(path), .. } => {
+            Redirect::to(&format!("{}{path}", core.settings.issuer)).into_response()
+        }
+        ConnectionOutcome::Connected { server, account, return_to: None } => {
+            page::connected(&server, &account)
+        }
         ConnectionOutcome::ToConfirm { server, account, provider } => {
             let hidden = [("state", state), ("code", code), ("iss", iss)];
             let hidden = hidden.map(|(name, value)| (name, value.as_deref()));

@@ -54,7 +54,7 @@ async fn connect(
 ) -> Result<([(HeaderName, String); 1], Json<Connecting>)> {
     let scope = body.and_then(|Json(body)| body.scope);
     let begun = connections::begin(&core, &caller, &server, scope.as_deref()).await?;
-    let cookie = connecting::cookie(&core, &begun);
+    let cookie = connecting::cookie(&core.settings, &begun);
     let connecting =
         Connecting { authorization_url: begun.authorization_url, expires_in: BEGUN_FOR.as_secs() };
     Ok(([(SET_COOKIE, cookie)], Json(connecting)))

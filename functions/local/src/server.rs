@@ -33,11 +33,11 @@ use deputize_service::{
     address::AddressPolicy,
     authorities::Authorities,
     config::{
-        authorities, browser_sessions, claims_max_age, origins, private_upstreams, retention as retention_of,
-        shared_grants, sign_in_secrets, trusted_issuers,
+        app_settings, authorities, browser_sessions, claims_max_age, origins, private_upstreams,
+        refresh_grace, retention as retention_of, shared_grants, sign_in_secrets, trusted_issuers,
         variables::{
-            ALLOWED_ORIGINS, BROWSER_SESSIONS, CA_BUNDLE, CLAIMS_MAX_AGE, RETENTION, SHARED_GRANTS,
-            SIGN_IN_SECRETS, TRUSTED_ISSUERS, Variable,
+            ALLOWED_ORIGINS, BROWSER_SESSIONS, CA_BUNDLE, CLAIMS_MAX_AGE, REFRESH_GRACE, RETENTION,
+            SHARED_GRANTS, SIGN_IN_SECRETS, TRUSTED_ISSUERS, Variable,
         },
     },
     edge::{self, SourceIp},
@@ -273,10 +273,17 @@ fn core(
     let allowed_origins = origins(&allowed_origins).map_err(StartError::new)?;
     let sharing = std::env::var(SHARED_GRANTS.name).ok();
     let sharing = shared_grants(sharing.as_deref()).map_err(StartError::new)?;
+    let apps = app_settings(&|variable: &Variable| {
+        std::env::var(variable.name).ok().filter(|text| !text.trim().is_empty())
+    });
+    let grace = std::env::var(REFRESH_GRACE.name).ok();
+    let grace = refresh_grace(grace.as_deref()).map_err(StartError::new)?;
     let mut settings = Settings::at(base_url)
+        .taking_apps(apps.map_err(StartError::new)?)
         .allowing(allowed_origins)
         .also_at(names_of_this_machine(base_url))
-        .sharing_by(sharing);
+        .sharing_by(sharing)
+        .with_refresh_grace(grace);
     let set = |variable: &Variable| std::env::var(variable.name).ok();
     settings.claims_max_age = claims_max_age(set(&CLAIMS_MAX_AGE).as_deref()).map_err(StartError::new)?;
     settings.browser_sessions =

@@ -1,7 +1,8 @@
 //! Which web pages may read our answers (CORS: Fetch standard, section 3.3).
 //!
 //! [`Settings::allows_origin`](deputize_core::Settings::allows_origin) decides which pages may call, as it does at the
-//! MCP endpoint. For those pages, `tower-http` writes the headers to every answer, also to errors and panics. An origin
+//! MCP endpoint. Documents that are everybody's, and the endpoints where apps get tokens, may be read by every page: an
+//! app can be a page from anywhere. For those pages, `tower-http` writes the headers to every answer, also to errors and panics. An origin
 //! that is not allowed gets no headers.
 //!
 //! Preflights are answered here, before any route or handler. So they cost no read of the table, and do not tell which
@@ -87,6 +88,9 @@ enum Readers {
     Everybody,
     /// Every page, with a credential: the MCP endpoint.
     AnyPage,
+    /// Every page, of what an app needs that runs in it: the endpoints that give out tokens. What such a page holds is its
+    /// own, and a browser adds nothing to it. An agent account still decides for itself which pages may use it.
+    Apps,
     /// Pages of allowed origins.
     Allowed,
     /// No page's scripts.
@@ -99,7 +103,11 @@ impl Readers {
             path::CALLBACK | path::SIGN_OUT => Self::Nobody,
             page if page.starts_with(path::SIGN_IN) || page.starts_with(CONNECT_PAGES) => Self::Nobody,
             path::OPENAPI | path::CLIENT_METADATA => Self::Everybody,
-            document if document.starts_with(path::WELL_KNOWN) => Self::Everybody,
+            path::TOKEN | path::TOKEN_ALIAS | path::REGISTER | path::REGISTER_ALIAS | path::REVOKE => {
+                Self::Apps
+            }
+            // Below a path too: clients also look there for what is not there.
+            document if document.contains(path::WELL_KNOWN) => Self::Everybody,
             endpoint if is_mcp(endpoint) => Self::AnyPage,
             _ => Self::Allowed,
         }
@@ -120,6 +128,7 @@ fn is_mcp(path: &str) -> bool {
 pub(crate) struct Cors {
     core: Arc<Core>,
     everybody: CorsLayer,
+    apps: CorsLayer,
     allowed: CorsLayer,
 }
 
@@ -128,10 +137,12 @@ impl Cors {
         let base = CorsLayer::new().expose_headers(RESPONSE_HEADERS).max_age(MAX_AGE);
         let everybody = base.clone().allow_origin(Any).allow_methods([Method::GET]);
         let everybody = everybody.allow_headers([CONTENT_TYPE, MCP_PROTOCOL_VERSION, TRACEPARENT]);
+        let apps = base.clone().allow_origin(Any).allow_methods([Method::GET, Method::POST]);
+        let apps = apps.allow_headers([AUTHORIZATION, CONTENT_TYPE, MCP_PROTOCOL_VERSION, TRACEPARENT]);
         let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
         // Only used for an allowed origin.
         let allowed = base.allow_origin(AllowOrigin::mirror_request()).allow_methods(methods);
-        Arc::new(Self { core, everybody, allowed })
+        Arc::new(Self { core, everybody, apps, allowed })
     }
 
     /// The layer for an allowed origin.
@@ -171,6 +182,7 @@ pub(crate) async fn cors(State(cors): State<Arc<Cors>>, request: Request, next: 
         }
         (Readers::Everybody, _) => cors.everybody.clone(),
         (Readers::AnyPage, Some(RequestOrigin::Page(_))) => cors.allowed(&request),
+        (Readers::Apps, _) => cors.apps.clone(),
         (Readers::Allowed, Some(from))
             if *from != RequestOrigin::NoPage && cors.core.settings.allows_origin(from) =>
         {

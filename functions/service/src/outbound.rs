@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use deputize_core::{
     connections::ASK_WITHIN,
-    network::{Http, HttpError, ResponseFuture},
+    network::{Http, HttpError, MaxBytes, ResponseFuture},
 };
 use http::{Request, Response};
 use url::Url;
@@ -54,6 +54,7 @@ impl Outbound {
     }
 
     async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError> {
+        let max_bytes = request.extensions().get().map_or(MAX_BYTES, |MaxBytes(wanted)| *wanted);
         let url: Url = request.uri().to_string().parse().map_err(|_| refused("it is no URL"))?;
         self.check(&url)?;
         let request = request.try_into().map_err(|_| refused("it is no URL"))?;
@@ -61,8 +62,8 @@ impl Outbound {
         let mut answer = client.execute(request).await.map_err(failed)?;
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > MAX_BYTES {
-                return Err(HttpError::TooLarge(MAX_BYTES));
+            if body.len() + chunk.len() > max_bytes {
+                return Err(HttpError::TooLarge(max_bytes));
             }
             body.extend_from_slice(&chunk);
         }

@@ -39,7 +39,7 @@ pub(crate) fn client_auth(headers: &HeaderMap, form: &Form) -> Result<Option<Cli
     Ok(Some(auth(&basic_id, Some(&*secret).filter(|secret| !secret.is_empty()).map(String::as_str))))
 }
 
-/// Whether two client ids are one. They are UUIDs, whose letter case does not count (RFC 9562 section 4).
+/// Whether two client ids are one. Agents' are UUIDs, whose letter case does not count (RFC 9562 section 4).
 fn are_one_client(one: &str, other: &str) -> bool {
     let parse = |id: &str| id.parse::<AgentAccountId>().ok();
     one == other || parse(one).is_some_and(|id| parse(other) == Some(id))
@@ -71,7 +71,8 @@ fn basic(header: &str) -> Option<(Zeroizing<String>, Zeroizing<String>)> {
         return None;
     }
     let bytes = Zeroizing::new(BASE64_STANDARD.decode(encoded.trim()).ok()?);
-    let (id, secret) = std::str::from_utf8(&bytes).ok()?.split_once(':')?;
+    // From the right: some clients do not encode an id that is an address, and our secrets have no colon.
+    let (id, secret) = std::str::from_utf8(&bytes).ok()?.rsplit_once(':')?;
     let decode = |text: &str| {
         let pair = format!("v={text}");
         form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| Zeroizing::new(value.into_owned()))

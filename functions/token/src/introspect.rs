@@ -6,7 +6,7 @@ use axum::extract::State;
 use deputize_api::{path, token::AssertionType};
 use deputize_core::{
     Core, TokenError,
-    tokens::{self, VerifiedToken},
+    tokens::{self, AppToken, OwnToken, VerifiedToken},
 };
 use deputize_service::{
     ErrorBody, Result,
@@ -28,15 +28,16 @@ pub(crate) fn routes() -> Routes<Arc<Core>> {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only its OpenAPI description is used")]
 pub(crate) struct TokenToLookAt {
-    /// An agent token.
+    /// An access token; to be revoked, also an app's refresh token.
     #[schema(min_length = 1)]
     token: String,
-    /// Ignored: there is one kind.
+    /// Ignored: a token shows its kind.
     #[schema(nullable = false)]
     token_type_hint: Option<String>,
-    /// Required, as is the secret; or both in the `Authorization` header (HTTP Basic); or an assertion.
+    /// Required, as is the secret; or both in the `Authorization` header (HTTP Basic); or an assertion. A public app sends
+    /// only its id, and only to revoke.
     #[schema(nullable = false)]
-    client_id: Option<Uuid>,
+    client_id: Option<String>,
     #[schema(nullable = false)]
     client_secret: Option<String>,
     /// Required with `client_assertion`.
@@ -53,8 +54,9 @@ pub(crate) struct Introspection {
     active: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
+    /// An agent account's is a UUID. An app's that is longer than 255 bytes is `sha256:` and its digest.
     #[serde(skip_serializing_if = "Option::is_none")]
-    client_id: Option<Uuid>,
+    client_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_type: Option<&'static str>,
     /// In seconds since the Unix epoch, as is `iat`. No later than what the token rests on ends.
@@ -99,12 +101,35 @@ struct Actor {
 }
 
 impl Introspection {
-    fn of(core: &Core, token: VerifiedToken) -> Self {
+    fn of(core: &Core, token: OwnToken) -> Self {
+        match token {
+            OwnToken::Agent(token) => Self::of_agent(core, token),
+            OwnToken::App(token) => Self::of_app(core, &token),
+        }
+    }
+
+    fn of_app(core: &Core, token: &AppToken) -> Self {
+        Self {
+            active: true,
+            scope: Some(token.scopes.to_string()),
+            client_id: Some(token.app.to_string()),
+            token_type: Some("Bearer"),
+            exp: Some(token.expires_at),
+            iat: Some(token.issued_at),
+            sub: Some(token.user.0),
+            aud: Some(OneOrMany::One(token.resource.name(&core.settings))),
+            iss: Some(core.settings.issuer.clone()),
+            jti: Some(token.jti),
+            act: None,
+        }
+    }
+
+    fn of_agent(core: &Core, token: VerifiedToken) -> Self {
         let user = token.on_behalf_of.map(|(user, _)| user.0);
         Self {
             active: true,
             scope: Some(token.scope),
-            client_id: Some(token.agent.0),
+            client_id: Some(token.agent.to_string()),
             token_type: Some("Bearer"),
             exp: Some(token.expires_at),
             iat: Some(token.issued_at),
@@ -119,7 +144,8 @@ impl Introspection {
 
 /// Whether a token of the client's own is good right now
 ///
-/// Live: a revoked delegation, secret or account makes the tokens that rest on it inactive at once.
+/// Live: a revoked delegation, secret, account or authorization makes the tokens that rest on it inactive at once. A
+/// public app cannot prove that a token is its own, so it gets `invalid_client`.
 #[utoipa::path(
     post,
     path = path::INTROSPECT,

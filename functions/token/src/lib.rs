@@ -2,17 +2,17 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `token` | `POST /api/v1/oauth/token` |
+//! | `token` | `POST /api/v1/oauth/token`, and its alias `/token` |
 //! | `introspect` | `POST /api/v1/oauth/introspect` (RFC 7662) |
 //! | `revoke` | `POST /api/v1/oauth/revoke` (RFC 7009) |
-//! | `authorize` | `GET /api/v1/oauth/authorize`, which is there to be named |
+//! | `register` | `POST /api/v1/oauth/register` (RFC 7591) |
 //! | `metadata` | the metadata of the authorization server (RFC 8414) and of its resources (RFC 9728), keys (RFC 7517) |
 //! | `client_auth` | client authentication, shared by the first three |
 
-mod authorize;
 mod client_auth;
 mod introspect;
 mod metadata;
+mod register;
 mod revoke;
 mod token;
 
@@ -27,7 +27,7 @@ pub fn router(core: Arc<Core>) -> Routes {
         .merge(token::routes())
         .merge(introspect::routes())
         .merge(revoke::routes())
-        .merge(authorize::routes())
+        .merge(register::routes())
         .merge(metadata::routes())
         .with_state(core)
 }

@@ -8,12 +8,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use deputize_api::path;
+use deputize_api::{
+    path,
+    token::{AUTHORIZATION_CODE, CLIENT_CREDENTIALS, REFRESH_TOKEN, TOKEN_EXCHANGE},
+};
 use deputize_core::{
     Core, Error,
     ids::ServerId,
     jwt::ALGORITHM_NAMES,
-    tokens::{PublicKey, Resource, SCOPE},
+    scope,
+    tokens::{PublicKey, Resource},
 };
 use deputize_service::{
     ErrorBody, Result,
@@ -31,6 +35,8 @@ pub(crate) fn routes() -> Routes<Arc<Core>> {
         .mount(handlers!(openid_configuration(..)))
         .mount(handlers!(server(..)))
         .mount(handlers!(proxy(..)))
+        .mount(handlers!(management(..)))
+        .route(path::RESOURCE_METADATA, get(root))
         .mount(handlers!(jwks(..)))
         .route(&below(path::ISSUER_METADATA), get(of_issuer))
         .route(&below(path::OPENID_METADATA), get(of_openid_issuer))
@@ -50,21 +56,28 @@ const CACHE: &str = "public, max-age=300";
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AuthorizationServer {
     issuer: String,
-    /// This endpoint refuses every request. It is listed for clients that do not accept metadata without it.
     authorization_endpoint: String,
     token_endpoint: String,
+    /// RFC 7591.
+    registration_endpoint: String,
     introspection_endpoint: String,
     revocation_endpoint: String,
     jwks_uri: String,
-    scopes_supported: [&'static str; 1],
-    /// None, since users do not log in here.
-    response_types_supported: [&'static str; 0],
-    grant_types_supported: [&'static str; 2],
-    token_endpoint_auth_methods_supported: [&'static str; 3],
+    scopes_supported: [&'static str; 3],
+    response_types_supported: [&'static str; 1],
+    response_modes_supported: [&'static str; 1],
+    grant_types_supported: [&'static str; 4],
+    /// RFC 7636 section 6.2.
+    code_challenge_methods_supported: [&'static str; 1],
+    /// RFC 9207 section 3.
+    authorization_response_iss_parameter_supported: bool,
+    /// draft-ietf-oauth-client-id-metadata-document section 5.
+    client_id_metadata_document_supported: bool,
+    token_endpoint_auth_methods_supported: [&'static str; 4],
     token_endpoint_auth_signing_alg_values_supported: [&'static str; 10],
     introspection_endpoint_auth_methods_supported: [&'static str; 3],
     introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 10],
-    revocation_endpoint_auth_methods_supported: [&'static str; 3],
+    revocation_endpoint_auth_methods_supported: [&'static str; 4],
     revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 10],
 }
 
@@ -83,7 +96,7 @@ async fn authorization_server(State(core): State<Arc<Core>>) -> impl IntoRespons
 /// The authorization server's metadata, at the address of OpenID Connect
 ///
 /// For clients that look for an authorization server below a path, such as a stage of API Gateway. There the MCP
-/// specification makes clients look at this address, and at none of RFC 8414. The server is not an OpenID provider. The
+/// specification makes clients look at this address, and at none of RFC 8414. The server is no OpenID provider. The
 /// two fields that OpenID Connect Discovery requires beside RFC 8414's are included for its readers.
 #[utoipa::path(
     get,
@@ -137,12 +150,12 @@ async fn of_resource(State(core): State<Arc<Core>>, Path(path): Path<String>) ->
         // Only under this name, since the reader compares it; or under the one that ends with a slash, with which a
         // client may have been given the endpoint's address.
         Some(resource) if resource.name(&core.settings) == named => {
-            Ok(protected_resource(&core, named).into_response())
+            Ok(protected_resource(&core, &resource, named).into_response())
         }
         Some(resource @ Resource::Server(_))
             if named.strip_suffix('/') == Some(&resource.name(&core.settings)) =>
         {
-            Ok(protected_resource(&core, named).into_response())
+            Ok(protected_resource(&core, &resource, named).into_response())
         }
         _ => Err(Error::NotFound("endpoint").into()),
     }
@@ -150,23 +163,30 @@ async fn of_resource(State(core): State<Arc<Core>>, Path(path): Path<String>) ->
 
 fn described(core: &Core) -> AuthorizationServer {
     const METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
+    // With the method of public clients, which are apps.
+    const AND_NONE: [&str; 4] = [METHODS[0], METHODS[1], METHODS[2], "none"];
     let issuer = core.settings.issuer.clone();
     let at = |path: &str| format!("{issuer}{path}");
     AuthorizationServer {
         authorization_endpoint: at(path::AUTHORIZE),
         token_endpoint: at(path::TOKEN),
+        registration_endpoint: at(path::REGISTER),
         introspection_endpoint: at(path::INTROSPECT),
         revocation_endpoint: at(path::REVOKE),
         jwks_uri: at(path::JWKS),
         issuer,
-        scopes_supported: [SCOPE],
-        response_types_supported: [],
-        grant_types_supported: ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"],
-        token_endpoint_auth_methods_supported: METHODS,
+        scopes_supported: [scope::TOOLS_CALL, scope::MANAGE, scope::OFFLINE_ACCESS],
+        response_types_supported: ["code"],
+        response_modes_supported: ["query"],
+        grant_types_supported: [AUTHORIZATION_CODE, REFRESH_TOKEN, CLIENT_CREDENTIALS, TOKEN_EXCHANGE],
+        code_challenge_methods_supported: ["S256"],
+        authorization_response_iss_parameter_supported: true,
+        client_id_metadata_document_supported: true,
+        token_endpoint_auth_methods_supported: AND_NONE,
         token_endpoint_auth_signing_alg_values_supported: ALGORITHM_NAMES,
         introspection_endpoint_auth_methods_supported: METHODS,
         introspection_endpoint_auth_signing_alg_values_supported: ALGORITHM_NAMES,
-        revocation_endpoint_auth_methods_supported: METHODS,
+        revocation_endpoint_auth_methods_supported: AND_NONE,
         revocation_endpoint_auth_signing_alg_values_supported: ALGORITHM_NAMES,
     }
 }
@@ -180,11 +200,17 @@ pub(crate) struct ProtectedResource {
     bearer_methods_supported: [&'static str; 1],
 }
 
-fn protected_resource(core: &Core, resource: String) -> impl IntoResponse + use<> {
+/// The metadata of a resource under the name that its reader knows it by. Clients ask for all of its scopes, so
+/// `offline_access` is not among them: that is for the authorization server to offer.
+fn protected_resource(core: &Core, resource: &Resource, name: String) -> impl IntoResponse + use<> {
+    let scope = match resource {
+        Resource::Proxy | Resource::Server(_) => scope::TOOLS_CALL,
+        Resource::Management => scope::MANAGE,
+    };
     let metadata = ProtectedResource {
-        resource,
+        resource: name,
         authorization_servers: [core.settings.issuer.clone()],
-        scopes_supported: [SCOPE],
+        scopes_supported: [scope],
         bearer_methods_supported: ["header"],
     };
     ([(header::CACHE_CONTROL, CACHE)], Json(metadata))
@@ -207,7 +233,7 @@ fn protected_resource(core: &Core, resource: String) -> impl IntoResponse + use<
     security(()),
 )]
 async fn server(State(core): State<Arc<Core>>, Path(server): Path<ServerId>) -> impl IntoResponse {
-    protected_resource(&core, Resource::Server(server).name(&core.settings))
+    named(&core, &Resource::Server(server))
 }
 
 /// The whole proxy's metadata as a protected resource
@@ -220,7 +246,31 @@ async fn server(State(core): State<Arc<Core>>, Path(server): Path<ServerId>) -> 
     security(()),
 )]
 async fn proxy(State(core): State<Arc<Core>>) -> impl IntoResponse {
-    protected_resource(&core, Resource::Proxy.name(&core.settings))
+    named(&core, &Resource::Proxy)
+}
+
+/// The management API's metadata as a protected resource
+#[utoipa::path(
+    get,
+    path = path::MANAGEMENT_METADATA,
+    operation_id = "get_management_metadata",
+    tag = "discovery",
+    responses((status = 200, body = ProtectedResource)),
+    security(()),
+)]
+async fn management(State(core): State<Arc<Core>>) -> impl IntoResponse {
+    named(&core, &Resource::Management)
+}
+
+/// The metadata of the origin, which is the whole proxy for clients that know no path of it. Some ask here for whatever
+/// they have been given.
+async fn root(State(core): State<Arc<Core>>) -> impl IntoResponse {
+    protected_resource(&core, &Resource::Proxy, core.settings.issuer.clone())
+}
+
+/// A resource's metadata under its own name.
+fn named(core: &Core, resource: &Resource) -> impl IntoResponse + use<> {
+    protected_resource(core, resource, resource.name(&core.settings))
 }
 
 /// A JWK Set (RFC 7517 section 5).

@@ -21,7 +21,8 @@ pub(crate) fn routes() -> Routes<Arc<Core>> {
 
 /// Revoke a token
 ///
-/// It is refused from the next call on, as is what it was exchanged for. A token that is no good anyhow is no error (RFC 7009 section 2.2).
+/// It is refused from the next call on, as is what it was exchanged for. An app's refresh token ends with all tokens that
+/// came of the same authorization code. A token that is no good anyhow is no error (RFC 7009 section 2.2).
 #[utoipa::path(
     post,
     path = path::REVOKE,

@@ -126,8 +126,9 @@ async fn documents_for_everybody_are_read_by_any_page() {
 #[tokio::test]
 async fn nothing_that_takes_a_credential_is_for_everybody() {
     let Scenario { app, bob, .. } = Scenario::start().await;
+    // The endpoints where apps get tokens are: `apps::tokens_pages`.
     let paths =
-        ["/api/v1/me", "/api/v1/oauth/token", "/api/v1/proxy/demo/tools", "/api/v1/servers", "/healthz"];
+        ["/api/v1/me", "/api/v1/oauth/introspect", "/api/v1/proxy/demo/tools", "/api/v1/servers", "/healthz"];
     for path in paths {
         let answer = from("https://anybody.example", app.get(path).as_user(&bob)).await;
         assert_eq!(cors_headers(&answer), Vec::<&str>::new(), "{path}");

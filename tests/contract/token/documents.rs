@@ -16,21 +16,37 @@ async fn the_authorization_servers_metadata_names_its_endpoints() {
       "issuer": "https://deputize.test",
       "authorization_endpoint": "https://deputize.test/api/v1/oauth/authorize",
       "token_endpoint": "https://deputize.test/api/v1/oauth/token",
+      "registration_endpoint": "https://deputize.test/api/v1/oauth/register",
       "introspection_endpoint": "https://deputize.test/api/v1/oauth/introspect",
       "revocation_endpoint": "https://deputize.test/api/v1/oauth/revoke",
       "jwks_uri": "https://deputize.test/.well-known/jwks.json",
       "scopes_supported": [
-        "tools:call"
+        "tools:call",
+        "manage",
+        "offline_access"
       ],
-      "response_types_supported": [],
+      "response_types_supported": [
+        "code"
+      ],
+      "response_modes_supported": [
+        "query"
+      ],
       "grant_types_supported": [
+        "authorization_code",
+        "refresh_token",
         "client_credentials",
         "urn:ietf:params:oauth:grant-type:token-exchange"
       ],
+      "code_challenge_methods_supported": [
+        "S256"
+      ],
+      "authorization_response_iss_parameter_supported": true,
+      "client_id_metadata_document_supported": true,
       "token_endpoint_auth_methods_supported": [
         "client_secret_basic",
         "client_secret_post",
-        "private_key_jwt"
+        "private_key_jwt",
+        "none"
       ],
       "token_endpoint_auth_signing_alg_values_supported": [
         "RS256",
@@ -64,7 +80,8 @@ async fn the_authorization_servers_metadata_names_its_endpoints() {
       "revocation_endpoint_auth_methods_supported": [
         "client_secret_basic",
         "client_secret_post",
-        "private_key_jwt"
+        "private_key_jwt",
+        "none"
       ],
       "revocation_endpoint_auth_signing_alg_values_supported": [
         "RS256",
@@ -172,24 +189,4 @@ async fn a_server_that_is_not_there_is_described_like_one_that_is() {
     for malformed in ["Demo", "a.b", "%22"] {
         assert_eq!(described(malformed).await.status, 404, "{malformed}");
     }
-}
-
-/// Clients do not accept metadata without an authorization endpoint. A browser that comes there is not
-/// redirected.
-#[tokio::test]
-async fn nobody_is_authorized_or_redirected() {
-    let app = TestApp::start().await;
-    let asked = "response_type=code&client_id=x&redirect_uri=https%3A%2F%2Fevil.test&state=s";
-    let answer = app.get(format!("/api/v1/oauth/authorize?{asked}")).await;
-    assert_snapshot!(answer, @r#"
-    400 Bad Request
-
-    {
-      "error": "invalid_request",
-      "error_description": "Nobody signs in here: agents get tokens at the token endpoint, by client_credentials or token exchange",
-      "detail": "Nobody signs in here: agents get tokens at the token endpoint, by client_credentials or token exchange",
-      "reason": "request_invalid"
-    }
-    "#);
-    assert_eq!(answer.header("location"), None);
 }

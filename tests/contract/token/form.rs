@@ -28,8 +28,8 @@ async fn an_unknown_grant_type_is_unsupported() {
 
     {
       "error": "unsupported_grant_type",
-      "error_description": "Unsupported grant_type; use client_credentials or urn:ietf:params:oauth:grant-type:token-exchange",
-      "detail": "unsupported_grant_type: Unsupported grant_type; use client_credentials or urn:ietf:params:oauth:grant-type:token-exchange",
+      "error_description": "Unsupported grant_type; use authorization_code, refresh_token, client_credentials or urn:ietf:params:oauth:grant-type:token-exchange",
+      "detail": "unsupported_grant_type: Unsupported grant_type; use authorization_code, refresh_token, client_credentials or urn:ietf:params:oauth:grant-type:token-exchange",
       "reason": "grant_type_unsupported"
     }
     "#);
@@ -192,7 +192,7 @@ async fn a_request_that_does_not_say_what_it_asks_for_is_in_the_audit_trail() {
     let answer = app.token(&[("grant_type", "password")]).await;
     assert_snapshot!(app.event_of(&answer), @r#"
     action: "token.issue"
-    detail: "unsupported_grant_type: Unsupported grant_type; use client_credentials or urn:ietf:params:oauth:grant-type:token-exchange"
+    detail: "unsupported_grant_type: Unsupported grant_type; use authorization_code, refresh_token, client_credentials or urn:ietf:params:oauth:grant-type:token-exchange"
     outcome: "denied"
     "#);
     let twice =

@@ -177,7 +177,7 @@ async fn no_refusal_of_the_form_uses_it_up() {
     }
     assert_snapshot!(refusals.join("\n"), @"
     400 invalid_request: The parameter grant_type is missing
-    400 unsupported_grant_type: Unsupported grant_type; use client_credentials or urn:ietf:params:oauth:grant-type:token-exchange
+    400 unsupported_grant_type: Unsupported grant_type; use authorization_code, refresh_token, client_credentials or urn:ietf:params:oauth:grant-type:token-exchange
     400 invalid_request: The parameter grant_type occurs twice
     400 invalid_request: The parameter actor_token_type is missing
     400 invalid_request: Send either a client_assertion or a client secret, not both

@@ -114,7 +114,7 @@ async fn a_resource_that_is_not_here_is_no_target() {
     }
     "#);
     for resource in [
-        "https://deputize.test",
+        "https://deputize.test/api/v1",
         "https://deputize.test/api/v1/proxy/unknown/mcp",
         "https://deputize.test/api/v1/proxy/demo/tools",
         "https://deputize.test/api/v1/proxy/demo/mcp#x",

@@ -73,6 +73,9 @@ pub(super) struct PendingConnection {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) scope: Option<String>,
     pub(super) binding: SecretHash,
+    /// The path and query of ours at which the user goes on then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) return_to: Option<String>,
     pub(super) expires_at: Timestamp,
 }
 
@@ -91,7 +94,27 @@ pub async fn begin(
     if scope.is_some_and(|scope| !is_scope(scope)) {
         return Err(Error::invalid("scope must be scope values separated by spaces (RFC 6749 section 3.3)"));
     }
-    let begun = tokio::time::timeout(WITHIN, begin_in_time(core, caller, server, scope)).await;
+    begin_for(core, caller, server, scope, None).await
+}
+
+/// [`begin`], for a user who then goes on at `return_to`, a path and query of ours.
+pub async fn begin_on_the_way(
+    core: &Core,
+    caller: &UserCaller,
+    server: &ServerId,
+    return_to: &str,
+) -> Result<BegunConnection> {
+    begin_for(core, caller, server, None, Some(return_to)).await
+}
+
+async fn begin_for(
+    core: &Core,
+    caller: &UserCaller,
+    server: &ServerId,
+    scope: Option<&str>,
+    return_to: Option<&str>,
+) -> Result<BegunConnection> {
+    let begun = tokio::time::timeout(WITHIN, begin_in_time(core, caller, server, scope, return_to)).await;
     begun.unwrap_or_else(|_| {
         let detail = "The MCP server and its authorization server took too long".to_owned();
         Err(Error::Upstream {
@@ -108,6 +131,7 @@ async fn begin_in_time(
     caller: &UserCaller,
     server_id: &ServerId,
     scope: Option<&str>,
+    return_to: Option<&str>,
 ) -> Result<BegunConnection> {
     let session_key = Key::session(caller.user.id, server_id);
     let mut found = core.table.read(vec![Key::server(server_id), session_key.clone()]).await?;
@@ -160,6 +184,7 @@ async fn begin_in_time(
         verifier: core.vault.seal(&key, verifier.as_bytes()).await?,
         scope,
         binding: SecretHash::of(binding.as_bytes()),
+        return_to: return_to.map(str::to_owned),
         expires_at: core.clock.now().plus(BEGUN_FOR),
     };
     let id = connection_id(&key);

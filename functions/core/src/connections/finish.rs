@@ -70,13 +70,11 @@ pub enum ConnectionOutcome {
     Connected {
         server: String,
         account: String,
+        /// The path and query of ours at which the user goes on, if the beginning named one.
+        return_to: Option<String>,
     },
     /// Ask the user who looks at the page whether this connection is theirs.
-    ToConfirm {
-        server: String,
-        account: String,
-        provider: String,
-    },
+    ToConfirm { server: String, account: String, provider: String },
 }
 
 /// The longest `state`, `iss` or `code` that is accepted, in bytes.
@@ -176,9 +174,10 @@ pub async fn finish(
         server,
     };
     let server = exchange.server.name.clone();
+    let return_to = exchange.connecting.return_to.clone();
     // The browser may disconnect, but the provider accepts a code only once.
     core.tasks.run("finishing a connection", exchange.run()).await?;
-    Ok(ConnectionOutcome::Connected { server, account: account(&user) })
+    Ok(ConnectionOutcome::Connected { server, account: account(&user), return_to })
 }
 
 fn account(user: &User) -> String {

@@ -42,7 +42,7 @@ mod token_endpoint;
 mod token_response;
 
 pub use self::{
-    begin::{BegunConnection, begin},
+    begin::{BegunConnection, begin, begin_on_the_way},
     challenge::{Challenge, is_scope},
     finish::{AuthorizationResponse, ConnectionOutcome, Proof, finish},
     known_providers::{AuthMethod, KnownProvider, known_provider},

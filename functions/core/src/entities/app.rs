@@ -9,8 +9,9 @@ use crate::{
     clock::Timestamp,
     epoch::Epoch,
     ids::{AppId, AuthorizationId, UserId},
+    jwk::PublicJwk,
     scope::Scopes,
-    secret::sha256_base64url,
+    secret::{SecretHash, sha256_base64url},
     table::{Entity, Key},
 };
 
@@ -38,10 +39,42 @@ pub enum AppKind {
     Registered,
 }
 
+/// How an app proves at the token endpoint that it is the app. What it was when the user allowed the app is kept in the
+/// authorization code and in the family of refresh tokens, so that neither asks the app's host again. Of an app that an
+/// admin registered, the one in its item [`App`] counts, which those requests read anyway.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AppAuth {
+    /// A public client: by nothing.
+    None,
+    /// By a client secret of this hash ([`hash_client_secret`](crate::secret::hash_client_secret)).
+    Secret { hash: SecretHash },
+    /// `private_key_jwt`, by one of these keys, or of those at an address. Either is empty if there is the other.
+    Keys {
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        keys: Vec<AppKey>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        jwks_uri: Option<String>,
+    },
+}
+
+/// A public key of an app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppKey {
+    pub kid: String,
+    pub key: PublicJwk,
+    /// The one algorithm that it is for, if it is for one only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alg: Option<String>,
+}
+
 /// What admins have said of an app: that they registered it, or that it is blocked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct App {
     pub id: AppId,
+    /// What an admin registered. Without it the app is only blocked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<AppRegistration>,
     /// Tokens of a blocked app are refused from the next call on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_at: Option<Timestamp>,
@@ -50,6 +83,41 @@ pub struct App {
 
 impl Entity for App {
     const KIND: &'static str = "app";
+}
+
+/// What an admin registered of an app.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AppRegistration {
+    pub name: String,
+    pub redirect_uris: Vec<String>,
+    pub auth: AppAuth,
+    /// Whether an admin vouches for it: users who allowed it once are not asked again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trusted: bool,
+}
+
+/// An entry in the list of apps that admins registered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct AppEntry {
+    pub id: AppId,
+}
+
+impl Entity for AppEntry {
+    const KIND: &'static str = "app entry";
+}
+
+/// An entry in the list of what admins blocked: an app or a host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Block {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<AppId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    pub blocked_at: Timestamp,
+}
+
+impl Entity for Block {
+    const KIND: &'static str = "block of apps";
 }
 
 /// A host of which an admin blocked all apps.

@@ -8,7 +8,7 @@
 //! | … agent accounts owned (entry) | `USER#{user}` | `AGENT#{agent}` | one for each account |
 //! | … session in a browser | `USER#{user}` | `BROWSER#{session}` | 50; goes at its end |
 //! | … what they allowed an app | `USER#{user}` | `AUTHORIZATION#{authorization}` | 200; goes at its end |
-//! | … refresh tokens of an app | `USER#{user}` | `FAMILY#{family}` | goes with the authorization |
+//! | … refresh tokens of an app | `USER#{user}` | `FAMILY#{family}` | one for each code; a year after the user allowed the app |
 //! | … delegations made (entry) | `USER#{user}` | `DELEGATION#{agent}` | one for each account; goes with the delegation |
 //! | user by email (pointer) | `EMAIL#{canonical form}` | `USER` | one for each user |
 //! | user by issuer and subject (pointer) | `IDENTITY#{sha256}` | `USER` | 10 for each user |
@@ -26,8 +26,9 @@
 //! | … its approved tools | `SERVER#{server}` | `PINS#{version}` | one, with 2,000 tools |
 //! | … our OAuth client at an issuer | `SERVER#{server}` | `CLIENT#{sha256}` | 20 |
 //! | app that an admin registered or blocked | `APP#{sha256}` | `APP` | as many as admins make |
+//! | key of dynamic registrations | `APP_KEYS` | `REGISTRATION` | one |
 //! | host that an admin blocked apps of | `APP_HOST#{host}` | `APP_HOST` | as many as admins make |
-//! | authorization code | `CODE#{sha256}` | `CODE` | 60 seconds, and as long as what it gave could live |
+//! | authorization code | `CODE#{sha256}` | `CODE` | 60 seconds; a redeemed one as long as what it gave could live |
 //! | OAuth connection under way | `CONNECTING#{sha256}` | `CONNECTING` | 10 minutes |
 //! | policy | `POLICIES` | `POLICY#{id}` | 2,000 |
 //! | control versions (copies) | `CONTROL#{n}` | `CONTROL` | 16 |
@@ -35,9 +36,10 @@
 //! | token signing key | `SIGNING_KEYS` | `KEY#{kid}` | 10, and those that a rotation drops |
 //! | MCP session key | `MCP_SESSION_KEYS` | `{week}` | three weeks |
 //! | revoked token | `REVOKED#{jti}` | `REVOKED` | as long as what it ends could live |
-//! | used client assertion | `ASSERTION#{agent}#{sha256}` | `ASSERTION` | as long as it would be believed |
+//! | used client assertion | `ASSERTION#{agent, or sha256 of an app}#{sha256}` | `ASSERTION` | as long as it would be believed |
 //! | audit event | `AUDIT#{day}#{shard}` | `{event}` | goes after a while |
 //! | lists of all users, agents, servers (entries) | `USERS`, `AGENTS`, `SERVERS` | `{id}` | one for each |
+//! | lists of registered apps, of blocks (entries) | `APPS`, `APP_BLOCKS` | `{sha256}`, or the host | one for each |
 //!
 //! What goes, and when, is told in [`crate::retention`].
 //!
@@ -116,6 +118,20 @@ impl Key {
     /// By the host that an app is from.
     pub fn app_host(host: &str) -> Self {
         Self::new(format!("APP_HOST#{host}"), "APP_HOST")
+    }
+
+    /// By the hash of the app's id.
+    pub fn app_entry(app: &AppId) -> Self {
+        Self::new("APPS", sha256_hex(app.as_str().as_bytes()))
+    }
+
+    /// By the hash of the app's id, or by the host.
+    pub fn app_block(id: &str) -> Self {
+        Self::new("APP_BLOCKS", id)
+    }
+
+    pub fn registration_key() -> Self {
+        Self::new("APP_KEYS", "REGISTRATION")
     }
 
     /// By the hash of the code, so that a reader of the table cannot redeem it.
@@ -227,6 +243,12 @@ impl Key {
         Self::new(format!("ASSERTION#{client}#{}", sha256_hex(jti.as_bytes())), "ASSERTION")
     }
 
+    /// The same of an app, whose id is text from outside.
+    pub fn used_assertion_of_app(app: &AppId, jti: &str) -> Self {
+        let app = sha256_hex(app.as_str().as_bytes());
+        Self::new(format!("ASSERTION#{app}#{}", sha256_hex(jti.as_bytes())), "ASSERTION")
+    }
+
     pub fn user_entry(user: UserId) -> Self {
         Self::new("USERS", user.to_string())
     }
@@ -276,6 +298,14 @@ impl Partition {
 
     pub fn servers() -> Self {
         Self::new("SERVERS", "")
+    }
+
+    pub fn apps() -> Self {
+        Self::new("APPS", "")
+    }
+
+    pub fn app_blocks() -> Self {
+        Self::new("APP_BLOCKS", "")
     }
 
     pub fn policies() -> Self {

@@ -11,6 +11,7 @@
 //! | the version, and the policies or keys read for it | old ones would be kept as the new version | the digest in the control item ([`crate::control`]) |
 //! | a grant and its pair | a grant ahead of its pair, or shared and not in force: its owner would act with another sharer's account, or be told that there is no grant | no change leaves them so, so both are read again ([`crate::session_grants`]) |
 //! | a grant and its pair, otherwise | one of the two as before, one as after: the same credentials as before or after | none is needed |
+//! | a redeemed code and the family that came of it | the family would outlive the code's reuse | it is read again, and removed whatever is there ([`crate::tokens`]) |
 //! | a pointer and its user, a server and its approved tools | the pointer leads to no user yet, or the tools are not there yet | 401 or 503; no caller is admitted |
 //! | items that a change has read and writes | | its conditions fail, and it is decided again |
 //!

@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::{
     LIFETIME,
-    claims::{AgentTokenError, check_times},
     keyring::Keyring,
+    refused::{AgentTokenError, check_times},
 };
 use crate::{
     Core, Settings, app_standing,
@@ -103,6 +103,7 @@ pub struct SignedAppToken {
     pub jti: Uuid,
     /// In seconds.
     pub expires_in: u64,
+    pub expires_at: Timestamp,
 }
 
 /// Signs a token that rests on an authorization, for some of its scopes.
@@ -129,6 +130,7 @@ pub async fn sign(
         token: keyring.sign(core, &claims).await?,
         jti: claims.jti,
         expires_in: u64::try_from(claims.exp - claims.iat).unwrap_or_default(),
+        expires_at: Timestamp::from_seconds(claims.exp),
     })
 }
 

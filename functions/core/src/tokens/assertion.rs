@@ -26,10 +26,12 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Core, Settings,
     agents::AgentAccount,
+    apps::AppKey,
     audit::Event,
     clock::Timestamp,
     error::{Cause, Result, TokenError},
-    ids::{AgentAccountId, ClientKeyId},
+    ids::{AgentAccountId, AppId, ClientKeyId},
+    jwk::{PublicJwk, PublishedJwk},
     jwt::{self, Header, JwtError, LEEWAY, Times},
     table::{Change, CommitError, Entity, Key, retry_on_conflict},
 };
@@ -42,10 +44,10 @@ const TYPES: [&str; 2] = ["jwt", "client-authentication+jwt"];
 /// The longest `jti`, in bytes.
 const MAX_JTI: usize = 255;
 
-/// An assertion whose claims are right for this service. Nothing is proven yet.
+/// An assertion whose claims are right for this service, of a client with such an id. Nothing is proven yet.
 #[derive(Debug)]
-pub(super) struct Assertion {
-    pub client: AgentAccountId,
+pub(super) struct Assertion<Id = AgentAccountId> {
+    pub client: Id,
     header: Header,
     jti: String,
     expires_at: i64,
@@ -68,23 +70,24 @@ fn refused(why: impl Into<Cause>) -> TokenError {
     TokenError::InvalidAssertion(why.into())
 }
 
-impl Assertion {
-    /// Checks everything that needs no table and no key. It can only refuse. The claims count once
-    /// [`Self::proven_key`] has found the key that signed them. `endpoint` is the path that it was sent to.
+impl<Id: PartialEq> Assertion<Id> {
+    /// Checks everything that needs no table and no key. It can only refuse. The claims count once the key is found that
+    /// signed them. `endpoint` is the path that it was sent to; `parse` reads a client's id.
     pub(super) fn read(
         settings: &Settings,
         now: Timestamp,
         endpoint: &str,
         client_id: Option<&str>,
         text: SecretString,
+        parse: impl Fn(&str) -> Option<Id>,
     ) -> Result<Self, TokenError> {
         let claims: Claims = jwt::unproven_claims(text.expose_secret()).map_err(refused)?;
         let header = jwt::header(text.expose_secret()).map_err(refused)?;
         header.require_type(&TYPES).map_err(refused)?;
-        let client = claims.sub.parse::<AgentAccountId>().ok().filter(|_| claims.iss == claims.sub);
+        let client = parse(&claims.sub).filter(|_| claims.iss == claims.sub);
         let client = client.ok_or_else(|| refused("its iss and sub must both be the client's id"))?;
         // RFC 7521 section 4.2.
-        if client_id.is_some_and(|id| id.parse() != Ok(client)) {
+        if client_id.is_some_and(|id| parse(id).as_ref() != Some(&client)) {
             return Err(refused("its sub is not the client_id that was sent"));
         }
         if claims.aud.is_empty() || !claims.aud.iter().all(|audience| is_us(settings, endpoint, audience)) {
@@ -99,18 +102,22 @@ impl Assertion {
         Ok(Self { client, header, jti, expires_at: claims.times.exp, text })
     }
 
-    /// The account's live key that has signed this. Many MCP clients name no key, so all fitting keys are
-    /// tried.
-    pub(super) fn proven_key(&self, account: &AgentAccount, now: Timestamp) -> Result<Option<ClientKeyId>> {
+    /// Whether this key, of this name and for this algorithm only, has signed it. Many MCP clients name no key, so all
+    /// fitting keys are tried.
+    fn is_signed_by(&self, key: &PublicJwk, of: &str, alg: Option<&str>) -> Result<bool> {
         let Header { algorithm, kid, .. } = &self.header;
+        let is_meant = kid.as_ref().is_none_or(|kid| *kid == of)
+            && alg.is_none_or(|alg| jwt::named(alg) == Some(*algorithm))
+            && key.algorithms().contains(algorithm);
+        Ok(is_meant && jwt::is_signed_by(self.text.expose_secret(), &key.decoding_key()?, *algorithm))
+    }
+}
+
+impl Assertion {
+    /// The account's live key that has signed this.
+    pub(super) fn proven_key(&self, account: &AgentAccount, now: Timestamp) -> Result<Option<ClientKeyId>> {
         for key in account.keys.iter().filter(|key| key.is_live(now)) {
-            let is_meant = kid.as_ref().is_none_or(|kid| *kid == key.kid)
-                && key.alg.as_deref().is_none_or(|alg| jwt::named(alg) == Some(*algorithm))
-                && key.key.algorithms().contains(algorithm);
-            if !is_meant {
-                continue;
-            }
-            if jwt::is_signed_by(self.text.expose_secret(), &key.key.decoding_key()?, *algorithm) {
+            if self.is_signed_by(&key.key, &key.kid, key.alg.as_deref())? {
                 return Ok(Some(key.id));
             }
         }
@@ -119,9 +126,35 @@ impl Assertion {
 
     /// What makes sure that it is used only once.
     pub(super) fn assertion_use(&self) -> AssertionUse {
-        // Longer than any of our machines accepts it, by its own clock.
-        let until = Timestamp::from_seconds(self.expires_at.saturating_add(2 * LEEWAY));
-        AssertionUse { key: Key::used_assertion(self.client, &self.jti), until }
+        AssertionUse::of(Key::used_assertion(self.client, &self.jti), self.expires_at)
+    }
+}
+
+/// How many published keys are tried on one assertion.
+const MAX_TRIED: usize = 8;
+
+impl Assertion<String> {
+    /// Whether one of these keys of an app has signed this.
+    pub(super) fn is_by(&self, keys: &[AppKey]) -> Result<bool> {
+        for AppKey { kid, key, alg } in keys {
+            if self.is_signed_by(key, kid, alg.as_deref())? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether one of these keys, which an app publishes, has signed this.
+    pub(super) fn is_by_published(&self, keys: &[PublishedJwk]) -> bool {
+        let Header { algorithm, kid, .. } = &self.header;
+        let is_meant = |key: &&PublishedJwk| kid.is_none() || key.kid.is_none() || key.kid == *kid;
+        let meant = keys.iter().filter(is_meant).filter(|key| key.is_for(*algorithm)).take(MAX_TRIED);
+        meant.into_iter().any(|key| key.has_signed(self.text.expose_secret(), *algorithm))
+    }
+
+    /// What makes sure that it is used only once.
+    pub(super) fn assertion_use(&self, app: &AppId) -> AssertionUse {
+        AssertionUse::of(Key::used_assertion_of_app(app, &self.jti), self.expires_at)
     }
 }
 
@@ -132,7 +165,9 @@ impl Assertion {
 fn is_us(settings: &Settings, endpoint: &str, audience: &str) -> bool {
     let issuer = &*settings.issuer;
     audience.strip_suffix('/').unwrap_or(audience) == issuer
-        || audience.strip_prefix(issuer).is_some_and(|rest| [path::TOKEN, endpoint].contains(&rest))
+        || audience
+            .strip_prefix(issuer)
+            .is_some_and(|rest| [path::TOKEN, path::TOKEN_ALIAS, endpoint].contains(&rest))
 }
 
 /// Says that an assertion has been used, for as long as it could be accepted.
@@ -153,10 +188,27 @@ pub(super) struct AssertionUse {
 }
 
 impl AssertionUse {
-    async fn is_used(&self, core: &Core) -> Result<bool> {
+    /// Of an assertion that ends then, in seconds since the Unix epoch.
+    fn of(key: Key, expires_at: i64) -> Self {
+        // Longer than any of our machines accepts it, by its own clock.
+        Self { key, until: Timestamp::from_seconds(expires_at.saturating_add(2 * LEEWAY)) }
+    }
+
+    /// Lets a change be made only if the assertion was not used, and notes it as used.
+    pub(super) fn note(&self, change: &mut Change, now: Timestamp) -> Result<()> {
+        let note = UsedAssertion { expires_at: self.until };
+        change.create_anew(self.key.clone(), &note, self.until, now)?;
+        Ok(())
+    }
+
+    pub(super) async fn is_used(&self, core: &Core) -> Result<bool> {
         let used = core.table.read_one::<UsedAssertion>(self.key.clone()).await?;
         Ok(used.is_some_and(|used| core.clock.now() < used.expires_at))
     }
+}
+
+pub(super) fn used_already() -> TokenError {
+    refused("it has been used already; sign a new one for each request")
 }
 
 /// Stores the event; with an assertion, in the transaction that notes it as used.
@@ -181,9 +233,8 @@ pub(super) async fn commit(
     retry_on_conflict(|| async {
         let mut change = Change::new();
         fill(&mut change)?;
-        if let Some(AssertionUse { key, until }) = assertion_use {
-            let note = UsedAssertion { expires_at: *until };
-            change.create_anew(key.clone(), &note, *until, core.clock.now())?;
+        if let Some(assertion_use) = assertion_use {
+            assertion_use.note(&mut change, core.clock.now())?;
         }
         if change.is_empty() {
             return Ok(());
@@ -193,7 +244,7 @@ pub(super) async fn commit(
             (Err(CommitError::ConditionFailed), Some(assertion_use))
                 if assertion_use.is_used(core).await? =>
             {
-                Err(refused("it has been used already; sign a new one for each request").into())
+                Err(used_already().into())
             }
             (done, _) => done,
         }

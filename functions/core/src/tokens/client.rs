@@ -2,6 +2,7 @@
 //! client's own tokens.
 
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 
 use super::{
     VerifiedToken,
@@ -14,6 +15,7 @@ use crate::{
     caller::CredentialId,
     error::{Result, TokenError},
     ids::AgentAccountId,
+    jwt,
     secret::{SecretHash, hash_client_secret},
     table::Key,
 };
@@ -35,6 +37,26 @@ pub enum ClientAuth {
     Named {
         client_id: String,
     },
+}
+
+impl ClientAuth {
+    /// Whether it claims to be an app's. An agent account's id is a UUID, and an app's is none.
+    pub(super) fn is_apps(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Subject {
+            sub: String,
+        }
+        let is_apps = |id: &str| id.parse::<AgentAccountId>().is_err();
+        match self {
+            Self::Secret { client_id, .. }
+            | Self::Named { client_id }
+            | Self::Assertion { client_id: Some(client_id), .. } => is_apps(client_id),
+            Self::Assertion { client_id: None, assertion } => {
+                jwt::unproven_claims::<Subject>(assertion.expose_secret())
+                    .is_ok_and(|claims| is_apps(&claims.sub))
+            }
+        }
+    }
 }
 
 /// The client that the request claims to be from, before anything is proven.
@@ -70,7 +92,9 @@ impl PresentedClient {
             ClientAuth::Assertion { client_id, assertion } => {
                 let now = core.clock.now();
                 let client_id = client_id.as_deref();
-                Assertion::read(&core.settings, now, endpoint, client_id, assertion).map(Self::Assertion)
+                let parse = |id: &str| id.parse::<AgentAccountId>().ok();
+                Assertion::read(&core.settings, now, endpoint, client_id, assertion, parse)
+                    .map(Self::Assertion)
             }
             ClientAuth::Named { .. } => Err(TokenError::InvalidClient),
         }

@@ -29,7 +29,8 @@ use deputize_api::{path, reason::Reason, token::parameter};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    ClientAuth, LIFETIME, SCOPE,
+    ClientAuth, LIFETIME, RequestedResource, SCOPE,
+    app_own::introspect_own,
     app_token::AppToken,
     assertion::{AssertionUse, commit, denied, store},
     claims::{ActorClaim, ClaimedKind, Claims, VerifiedToken, claims_to_be},
@@ -53,6 +54,7 @@ use crate::{
     identities::{self, UserRefusal},
     ids::{AgentAccountId, DelegationId, UserId},
     lookup::UserLookup,
+    secret::presented,
     servers::Server,
     table::{Found, Key, Stored},
     users::{Email, User},
@@ -67,15 +69,6 @@ pub struct TokenRequest<'a> {
     pub scope: Option<&'a str>,
     /// Where the token should be good. Empty for all servers.
     pub targets: Vec<RequestedResource<'a>>,
-}
-
-/// A resource from the parameter `resource` (RFC 8707 section 2) or `audience` (RFC 8693 section 2.1), which
-/// mean the same here. Each parameter may be repeated, and both may be used: the token is for all that they
-/// name.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestedResource<'a> {
-    pub parameter: &'static str,
-    pub name: &'a str,
 }
 
 #[derive(Debug)]
@@ -711,13 +704,17 @@ pub async fn introspect(
     request: &RequestContext,
     auth: ClientAuth,
     token: &str,
-) -> Result<Option<VerifiedToken>> {
+) -> Result<Option<OwnToken>> {
+    if auth.is_apps() {
+        let token = Box::pin(introspect_own(core, auth, &presented(token))).await?;
+        return Ok(token.map(OwnToken::App));
+    }
     let (client, ProvenClient { assertion_use, .. }) =
         client::authenticate(core, request, Action::TokenIntrospect, path::INTROSPECT, auth).await?;
     let known = active_token(core, client, token).await?;
     // Comes last: an earlier failure has not used up the assertion, as its answer says.
     commit(core, assertion_use.as_ref(), |_| Ok(())).await?;
-    Ok(known)
+    Ok(known.map(OwnToken::Agent))
 }
 
 async fn active_token(core: &Core, client: AgentAccountId, token: &str) -> Result<Option<VerifiedToken>> {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::{
     app_token::{self, AppToken},
-    claims::{self, AgentTokenError, VerifiedToken},
+    claims::{self, VerifiedToken},
     keyring::Keyring,
+    refused::AgentTokenError,
 };
 use crate::{Settings, clock::Timestamp};
 

@@ -1,12 +1,13 @@
 //! Revoking one token (RFC 7009), by its `jti`.
 
 use deputize_api::{path, reason::Reason};
-use serde::{Deserialize, Serialize};
 
 use super::{
     ClientAuth, LIFETIME, OwnToken, VerifiedToken,
+    app_own::revoke_own,
     assertion::commit,
     client::{ProvenClient, authenticate},
+    revoked::add_revocation,
 };
 use crate::{
     Core,
@@ -14,22 +15,15 @@ use crate::{
     caller::CredentialId,
     clock::Timestamp,
     error::{Result, TokenError, Told},
-    table::{Entity, Key},
+    secret::presented,
 };
-
-/// Says that a token is revoked, for as long as it, or a token that it was exchanged for, could live.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct RevokedToken {
-    pub expires_at: Timestamp,
-}
-
-impl Entity for RevokedToken {
-    const KIND: &'static str = "revoked token";
-}
 
 /// Revokes one of the client's own tokens, and the tokens that it was exchanged for. A token that is not
 /// valid anyway is not an error (RFC 7009 section 2.2). Another client's token is not touched.
 pub async fn revoke(core: &Core, request: &RequestContext, auth: ClientAuth, token: &str) -> Result<()> {
+    if auth.is_apps() {
+        return Box::pin(revoke_own(core, request, auth, &presented(token))).await;
+    }
     let (client, ProvenClient { credential, assertion_use }) =
         authenticate(core, request, Action::TokenRevoke, path::REVOKE, auth).await?;
     // One that has expired may have been exchanged, in its last second, for one that has not.
@@ -51,8 +45,8 @@ pub async fn revoke(core: &Core, request: &RequestContext, auth: ClientAuth, tok
     event.credential = Some(CredentialId::Client(credential).to_string());
     event.token_id = Some(*jti);
     commit(core, assertion_use.as_ref(), |change| {
-        let note = RevokedToken { expires_at };
-        change.put_expiring(Key::revoked_token(*jti), &note, expires_at)?.record(&event)?;
+        add_revocation(change, *jti, expires_at)?;
+        change.record(&event)?;
         Ok(())
     })
     .await

@@ -10,6 +10,7 @@
 //! | `local` | [`LocalRoot`]: a root key in this process's memory |
 //! | `cached` | [`Cached`]: a root that is asked over the network, and remembered for a while |
 //! | `cipher` | AES-256-GCM, bound to an item |
+//! | `derived` | values under a secret that somebody else holds: no root key opens them |
 //!
 //! A root answers two questions: *make a data key for this item*, and *unwrap this one*.
 //!
@@ -30,6 +31,7 @@
 
 mod cached;
 mod cipher;
+mod derived;
 mod local;
 
 use std::{fmt, iter, pin::Pin, sync::Arc};
@@ -37,6 +39,7 @@ use std::{fmt, iter, pin::Pin, sync::Arc};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+pub(crate) use self::derived::{open_under, seal_under};
 pub use self::{cached::Cached, local::LocalRoot};
 use crate::{
     clock::Random,

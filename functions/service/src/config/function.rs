@@ -29,6 +29,8 @@ pub struct Needs {
     pub streams: bool,
     /// It creates agent accounts, so it reads the deployment's defaults for them.
     pub accounts: bool,
+    /// It has to do with apps that act as their users, so it reads which ones the deployment takes.
+    pub apps: bool,
     /// It shows or takes browser sessions, so it reads how long they last.
     pub browser_sessions: bool,
     /// It signs people in, so it proves itself to the providers.
@@ -58,6 +60,7 @@ impl Function {
                 upstreams: false,
                 streams: false,
                 accounts: false,
+                apps: true,
                 browser_sessions: false,
                 sign_in: false,
             },
@@ -66,6 +69,7 @@ impl Function {
                 upstreams: false,
                 streams: false,
                 accounts: false,
+                apps: false,
                 browser_sessions: false,
                 sign_in: false,
             },
@@ -74,6 +78,7 @@ impl Function {
                 upstreams: true,
                 streams: false,
                 accounts: false,
+                apps: false,
                 browser_sessions: false,
                 sign_in: false,
             },
@@ -82,6 +87,7 @@ impl Function {
                 upstreams: true,
                 streams: true,
                 accounts: false,
+                apps: false,
                 browser_sessions: false,
                 sign_in: false,
             },
@@ -90,6 +96,7 @@ impl Function {
                 upstreams: false,
                 streams: false,
                 accounts: true,
+                apps: false,
                 browser_sessions: true,
                 sign_in: false,
             },
@@ -98,6 +105,7 @@ impl Function {
                 upstreams: true,
                 streams: false,
                 accounts: false,
+                apps: true,
                 browser_sessions: true,
                 sign_in: true,
             },

@@ -19,17 +19,19 @@ use std::{cell::RefCell, env, fmt, time::Duration};
 use deputize_core::{
     CLAIMS_MAX_AGE as CLAIMS_LAST, Settings, SignInSecrets,
     agents::SharedGrants,
+    apps::AppSettings,
     browser_sessions::BrowserSessionTimes,
     error::chain,
     issuers::{self, TrustedIssuer},
     origins::Origin,
     retention::Retention,
+    tokens,
 };
 
 use self::variables::{
-    ALLOW_PRIVATE_UPSTREAMS, ALLOWED_ORIGINS, BROWSER_SESSIONS, CA_BUNDLE, CALLER_ADDRESS, CLAIMS_MAX_AGE,
-    PRIVATE_UPSTREAMS, RETENTION, SESSION_STREAMS, SHARED_GRANTS, SIGN_IN_SECRETS, STREAM_RESPONSES, TABLE,
-    TRUSTED_ISSUERS, URL, Variable,
+    ALLOW_PRIVATE_UPSTREAMS, ALLOWED_ORIGINS, APP_HOSTS, APP_SCHEMES, APPS, BROWSER_SESSIONS, CA_BUNDLE,
+    CALLER_ADDRESS, CLAIMS_MAX_AGE, PRIVATE_UPSTREAMS, REFRESH_GRACE, RETENTION, SESSION_STREAMS,
+    SHARED_GRANTS, SIGN_IN_SECRETS, STREAM_RESPONSES, TABLE, TRUSTED_ISSUERS, URL, Variable,
 };
 pub use self::{
     function::{Function, Needs},
@@ -113,7 +115,7 @@ impl Config {
     /// The same, with the values that `lookup` finds.
     pub fn from_lookup(function: Function, lookup: EnvLookup<'_>) -> Result<Self, Misconfigured> {
         let reader = Reader::new(lookup);
-        let Needs { vault, upstreams, streams, accounts, browser_sessions: sessions, sign_in } =
+        let Needs { vault, upstreams, streams, accounts, apps, browser_sessions: sessions, sign_in } =
             function.needs();
         let table = reader.required(&TABLE);
         let url = reader.required(&URL).and_then(|url| reader.keep(public_url(&url)));
@@ -135,13 +137,23 @@ impl Config {
         let streams = if streams { reader.flag(&STREAM_RESPONSES, true) } else { Some(false) };
         let sharing = accounts.then(|| reader.optional(&SHARED_GRANTS)).flatten();
         let sharing = reader.keep(shared_grants(sharing.as_deref()));
+        let apps = match apps {
+            true => reader.keep(app_settings(&|variable| reader.optional(variable))),
+            false => Some(AppSettings::default()),
+        };
+        let grace = (function == Function::Token).then(|| reader.optional(&REFRESH_GRACE)).flatten();
+        let grace = reader.keep(refresh_grace(grace.as_deref()));
         let claims_max_age = reader.keep(claims_max_age(reader.optional(&CLAIMS_MAX_AGE).as_deref()));
         let sessions = sessions.then(|| reader.optional(&BROWSER_SESSIONS)).flatten();
         let sessions = reader.keep(browser_sessions(sessions.as_deref()));
         let secrets = sign_in.then(|| reader.optional(&SIGN_IN_SECRETS)).flatten();
         let secrets = reader.keep(sign_in_secrets(secrets.as_deref()));
         let config = (|| {
-            let mut settings = Settings::at(&url?).allowing(allowed_origins?).sharing_by(sharing?);
+            let mut settings = Settings::at(&url?)
+                .allowing(allowed_origins?)
+                .sharing_by(sharing?)
+                .with_refresh_grace(grace?)
+                .taking_apps(apps?);
             settings.claims_max_age = claims_max_age?;
             settings.browser_sessions = sessions?;
             settings.sign_in_secrets = secrets?;
@@ -290,6 +302,33 @@ pub fn shared_grants(text: Option<&str>) -> Result<SharedGrants, String> {
     match text.map(str::trim) {
         None | Some("") => Ok(SharedGrants::default()),
         Some(text) => text.parse().map_err(|why| format!("{SHARED_GRANTS} {why}")),
+    }
+}
+
+/// Reads which apps may act as their users, by what finds a variable that is set.
+pub fn app_settings(set: &dyn Fn(&Variable) -> Option<String>) -> Result<AppSettings, String> {
+    let with = |settings: AppSettings,
+                variable: &Variable,
+                read: fn(AppSettings, &str) -> Result<AppSettings, String>| {
+        match set(variable) {
+            None => Ok(settings),
+            Some(text) => read(settings, &text).map_err(|why| format!("{variable} {why}")),
+        }
+    };
+    let settings = with(AppSettings::default(), &APPS, AppSettings::taking)?;
+    let settings = with(settings, &APP_HOSTS, AppSettings::from_hosts)?;
+    with(settings, &APP_SCHEMES, AppSettings::with_schemes)
+}
+
+/// Reads [`REFRESH_GRACE`]: seconds. The default if it is left out or empty.
+pub fn refresh_grace(text: Option<&str>) -> Result<Duration, String> {
+    let longest = tokens::MAX_REFRESH_GRACE.as_secs();
+    match text.map(str::trim) {
+        None | Some("") => Ok(tokens::REFRESH_GRACE),
+        Some(text) => match text.parse::<u64>() {
+            Ok(seconds) if seconds <= longest => Ok(Duration::from_secs(seconds)),
+            _ => Err(format!("{REFRESH_GRACE} must be a number of seconds from 0 to {longest}")),
+        },
     }
 }
 
@@ -650,6 +689,23 @@ mod tests {
             let listed = variables::ALL.into_iter().filter(|variable| variable.read_by.contains(&function));
             assert_eq!(asked_for(function), listed.map(|variable| variable.name.to_owned()).collect());
         }
+    }
+
+    #[test]
+    fn the_grace_of_refresh_tokens_is_0_to_3600_seconds_and_60_if_it_is_left_out() {
+        let read = |function, text| {
+            let config = read(function, &with(("DEPUTIZE_REFRESH_GRACE", text)));
+            config.map(|config| config.settings.refresh_grace.as_secs())
+        };
+        for (text, seconds) in [("", 60), ("0", 0), (" 60 ", 60), ("3600", 3600)] {
+            assert_eq!(read(Function::Token, text), Ok(seconds), "{text}");
+        }
+        for wrong in ["3601", "-1", "1.5", "60s", "off"] {
+            let refusal = read(Function::Token, wrong).unwrap_err();
+            let says = "DEPUTIZE_REFRESH_GRACE must be a number of seconds from 0 to 3600";
+            assert_eq!(refusal, Misconfigured(vec![says.to_owned()]), "{wrong}");
+        }
+        assert_eq!(read(Function::Proxy, "3601"), Ok(60));
     }
 
     /// The table of variables in the documentation, with the functions that it names.

@@ -53,6 +53,15 @@ pub const STREAM_RESPONSES: Variable =
     Variable { name: "DEPUTIZE_STREAM_RESPONSES", read_by: &[Function::Proxy] };
 pub const SESSION_STREAMS: Variable =
     Variable { name: "DEPUTIZE_SESSION_STREAMS", read_by: &[Function::Proxy] };
+pub const REFRESH_GRACE: Variable = Variable { name: "DEPUTIZE_REFRESH_GRACE", read_by: &[Function::Token] };
+
+const fn of_those_with_apps(name: &'static str) -> Variable {
+    Variable { name, read_by: &[Function::Token, Function::Console] }
+}
+
+pub const APPS: Variable = of_those_with_apps("DEPUTIZE_APPS");
+pub const APP_HOSTS: Variable = of_those_with_apps("DEPUTIZE_APP_HOSTS");
+pub const APP_SCHEMES: Variable = of_those_with_apps("DEPUTIZE_APP_SCHEMES");
 
 pub const CLAIMS_MAX_AGE: Variable = of_all("DEPUTIZE_CLAIMS_MAX_AGE_DAYS");
 pub const BROWSER_SESSIONS: Variable =
@@ -61,7 +70,7 @@ pub const SIGN_IN_SECRETS: Variable =
     Variable { name: "DEPUTIZE_SIGN_IN_SECRETS", read_by: &[Function::Console] };
 
 /// All variables.
-pub const ALL: [&Variable; 19] = [
+pub const ALL: [&Variable; 23] = [
     &TABLE,
     &URL,
     &CALLER_ADDRESS,
@@ -76,9 +85,13 @@ pub const ALL: [&Variable; 19] = [
     &PRIVATE_UPSTREAMS,
     &ALLOW_PRIVATE_UPSTREAMS,
     &SHARED_GRANTS,
+    &APPS,
+    &APP_HOSTS,
+    &APP_SCHEMES,
     &CLAIMS_MAX_AGE,
     &BROWSER_SESSIONS,
     &SIGN_IN_SECRETS,
     &STREAM_RESPONSES,
     &SESSION_STREAMS,
+    &REFRESH_GRACE,
 ];
