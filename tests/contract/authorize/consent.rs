@@ -130,8 +130,9 @@ async fn what_is_asked_is_named() {
         let can = can.split("Allow it only").next().unwrap();
         browser.press(&page, "allow").await.sent_to();
         let listed = desk.app.get("/api/v1/authorizations").as_user(&desk.bob).await.ok().json();
-        let scopes: Vec<String> =
+        let mut scopes: Vec<String> =
             listed.as_array().unwrap().iter().map(|one| one["scope"].to_string()).collect();
+        scopes.sort();
         table += &format!("{}\n  can{can}\n  {}\n", page.title(), scopes.join(" "));
     }
     assert_snapshot!(table, @r#"
@@ -140,22 +141,22 @@ async fn what_is_asked_is_named() {
       "tools:call"
     Let app.example.com use every server as you?
       can call all tools as you go on until you end it, at most to 15 Jan 2027 It will not be able to see your password or your credentials change your delegations or keys 
-      "tools:call" "tools:call offline_access"
+      "tools:call offline_access" "tools:call"
     Let app.example.com use github as you?
       can call github tools as you go on until you end it, at most to 15 Jan 2027 It will not be able to see your password or your github credentials change your delegations or keys 
-      "tools:call" "tools:call" "tools:call offline_access"
+      "tools:call offline_access" "tools:call" "tools:call"
     Let app.example.com use github as you?
       can what was allowed before
-      "tools:call" "tools:call" "tools:call offline_access"
+      "tools:call offline_access" "tools:call" "tools:call"
     Let app.example.com use every server as you?
       can what was allowed before
-      "tools:call" "tools:call" "tools:call offline_access"
+      "tools:call offline_access" "tools:call" "tools:call"
     Let app.example.com manage your agents as you?
-      can see and change your delegations, connections and grants go on until you end it, at most to 15 Jan 2027 It will not be able to see your password or your credentials make keys or secrets, change your email, or use an admin’s powers 
-      "tools:call" "manage offline_access" "tools:call" "tools:call offline_access"
+      can change your delegations and connections go on until you end it, at most to 15 Jan 2027 It will not be able to see your password or your credentials make keys, change your email, or be an admin 
+      "manage offline_access" "tools:call offline_access" "tools:call" "tools:call"
     Let app.example.com manage your agents as you?
-      can see and change your delegations, connections and grants go on until you end it, at most to 15 Jan 2027 It will not be able to see your password or your credentials make keys or secrets, change your email, or use an admin’s powers 
-      "tools:call" "manage offline_access" "tools:call" "manage" "tools:call offline_access"
+      can change your delegations and connections go on until you end it, at most to 15 Jan 2027 It will not be able to see your password or your credentials make keys, change your email, or be an admin 
+      "manage offline_access" "manage" "tools:call offline_access" "tools:call" "tools:call"
     "#);
 }
 

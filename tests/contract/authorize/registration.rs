@@ -30,8 +30,6 @@ async fn a_registration_is_answered_with_what_was_registered_and_narrows() {
     app.call_it("client_id", answer.field("client_id"));
     assert_snapshot!(answer, @r#"
     201 Created
-    access-control-allow-origin: *
-    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,mcp-session-id,mcp-protocol-version
 
     {
       "client_id": "[client_id]",
