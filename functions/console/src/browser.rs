@@ -147,10 +147,9 @@ fn is_from_our_page(settings: &Settings, headers: &HeaderMap) -> bool {
         (values.next().map(http::HeaderValue::as_bytes), values.next().is_some())
     };
     match (one(SEC_FETCH_SITE), one(ORIGIN.as_str())) {
-        ((_, true), _) | (_, (_, true)) => false,
+        ((_, true), _) | (_, (_, true)) | ((None, _), (None, _)) => false,
         ((Some(site), _), (origin, _)) => site == b"same-origin" && origin != Some(b"null".as_slice()),
         ((None, _), (Some(origin), _)) => settings.is_own_origin(origin),
-        ((None, _), (None, _)) => false,
     }
 }
 

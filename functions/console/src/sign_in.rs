@@ -17,6 +17,7 @@ use deputize_core::{
     Core, Error, Settings,
     audit::RequestContext,
     browser_sessions::cookie_value,
+    issuers::TrustedIssuer,
     secret::sha256_hex,
     sign_in::{self, ATTEMPT_LASTS, BegunSignIn, LocalPath, ProviderAnswer, attempt_id},
 };
@@ -86,7 +87,7 @@ async fn choose_or_begin(
     if provider.is_none() && !wants_other && signed_in(core, headers, request).await?.is_some() {
         return Ok(onwards(&core.settings, &return_to).into_response());
     }
-    let mut ids = core.issuers.providers().filter_map(|issuer| issuer.provider_id());
+    let mut ids = core.issuers.providers().filter_map(TrustedIssuer::provider_id);
     let only = ids.next().filter(|_| ids.next().is_none());
     let Some(provider) = provider.or(only) else {
         return Ok(choice(core, &return_to, wants_other));

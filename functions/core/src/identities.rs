@@ -57,6 +57,7 @@ pub(crate) enum UserRefusal {
 /// What a good token has come to.
 #[derive(Debug)]
 #[must_use]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, on its way to the caller")]
 pub(crate) enum Admission {
     Admitted(User),
     Refused(UserRefusal),
@@ -115,7 +116,7 @@ async fn learn(
     admission: Admission,
 ) -> Result<Admission> {
     let Admission::Admitted(user) = admission else { return Ok(admission) };
-    let said = token.claims.as_ref().filter(|said| user.clone().learn(said));
+    let said = token.claims.as_deref().filter(|said| user.clone().learn(said));
     let Some(said) = said else { return Ok(Admission::Admitted(core.counting_claims(user))) };
     let id = user.id;
     retry_on_conflict(|| async {

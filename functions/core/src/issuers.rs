@@ -245,7 +245,7 @@ pub struct UserToken {
     pub(crate) links: LinkByEmail,
     pub(crate) provision: bool,
     /// Groups and role, if this issuer gives any.
-    pub(crate) claims: Option<IssuerClaims>,
+    pub(crate) claims: Option<Box<IssuerClaims>>,
 }
 
 impl UserToken {
@@ -506,7 +506,7 @@ impl TrustedIssuer {
     /// Whom a token proves whose signature is right.
     fn accept(&self, token: &Presented<'_>, now: Timestamp) -> Result<UserToken, JwtError> {
         let claims: Claims = jwt::unproven_claims(token.text)?;
-        self.require_own(token, &claims)?;
+        Self::require_own(token, &claims)?;
         if !self.is_meant_for_us(&claims) {
             return Err(JwtError::WrongAudience);
         }
@@ -514,7 +514,7 @@ impl TrustedIssuer {
     }
 
     /// Refuses a token that is not what this issuer says of a user.
-    fn require_own(&self, token: &Presented<'_>, claims: &Claims) -> Result<(), JwtError> {
+    fn require_own(token: &Presented<'_>, claims: &Claims) -> Result<(), JwtError> {
         if claims.iss != token.named {
             return Err(JwtError::UntrustedIssuer);
         }
@@ -537,7 +537,7 @@ impl TrustedIssuer {
         let claimed_email = self.email_claim.address(&claims);
         let given = self.given(token, claims.times)?;
         Ok(UserToken {
-            claims: given,
+            claims: given.map(Box::new),
             issuer: token.issuer.name.clone(),
             email: claimed_email.clone().filter(|email| self.is_verified(email, &claims)),
             claimed_email,

@@ -9,8 +9,8 @@
 //! paths exist. This layer is outside of axum's routes, since these would add the methods of the path.
 //!
 //! There is no `Access-Control-Allow-Credentials`. Callers authenticate with a header that the page's script sets. What
-//! a browser adds by itself (cookies, client certificates) authenticates no caller here. The one cookie belongs to the
-//! callback of a connection. Browsers are sent to the callback, and no script calls it.
+//! a browser adds by itself (cookies, client certificates) authenticates no caller of the API. The cookies belong to the
+//! callback of a connection, and to the console's pages. Browsers are sent there, and no script calls them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -95,7 +95,7 @@ enum Readers {
 impl Readers {
     fn of(path: &str) -> Self {
         match path {
-            path::CALLBACK | path::HOME | path::SIGN_OUT => Self::Nobody,
+            path::CALLBACK | path::SIGN_OUT => Self::Nobody,
             page if page.starts_with(path::SIGN_IN) => Self::Nobody,
             path::OPENAPI | path::CLIENT_METADATA => Self::Everybody,
             path::TOKEN | path::TOKEN_ALIAS | path::REGISTER | path::REGISTER_ALIAS | path::REVOKE => {

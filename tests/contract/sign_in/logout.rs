@@ -133,6 +133,8 @@ async fn a_logout_token_counts_once_and_not_for_long() {
     assert!(browser.is_signed_in().await);
 }
 
+type Edit = fn(&mut Value);
+
 #[tokio::test]
 async fn what_is_no_logout_token_ends_nothing() {
     const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
@@ -140,7 +142,6 @@ async fn what_is_no_logout_token_ends_nothing() {
     let mut browser = app.browser();
     browser.sign_in(&acme, "alice").await;
     let of_another_kind = "400 logout_token: the token is of another kind, by its typ or its claims";
-    type Edit = fn(&mut Value);
     let edits: Vec<(Edit, &str)> = vec![
         (|claims| drop(claims.as_object_mut().unwrap().remove("events")), of_another_kind),
         (|claims| claims["events"] = json!({}), of_another_kind),

@@ -61,6 +61,10 @@ fn settings_of_a_provider_that_cannot_be_meant_are_refused_without_a_secret() {
         let told = format!("{of}id must have 1 to 64 characters of a-z, 0-9 and '-'");
         assert_eq!(sign_in(json!({ "client_id": "c", "id": id })), told, "{id}");
     }
+    assert_eq!(
+        sign_in(json!({ "client_id": "c", "token_endpoint_auth_method": "none" })),
+        format!("{of}token_endpoint_auth_method must be client_secret_basic or client_secret_post")
+    );
     assert_eq!(sign_in(json!({ "client_id": "" })), format!("{of}each text must have 1 to 512 bytes"));
     assert!(sign_in(json!({ "client_id": "c", "secret": "hunter2" })).starts_with("unknown field `secret`"));
     let twice = json!([

@@ -110,7 +110,7 @@ async fn the_service_proves_itself_by_a_secret_or_a_key_and_shows_neither() {
     let with = async |secret: &str| {
         let secrets = json!({ "id-example-com": secret }).to_string();
         base.signing_in_with(&trusted, &network, |settings| {
-            settings.sign_in_secrets = secrets.parse().unwrap()
+            settings.sign_in_secrets = secrets.parse().unwrap();
         })
         .await
     };
@@ -133,6 +133,18 @@ async fn the_service_proves_itself_by_a_secret_or_a_key_and_shows_neither() {
     assert_eq!(comes_to(&app, &acme).await, "signed in");
     let (form, authorization) = acme.received().pop().unwrap();
     assert_eq!((form["client_secret"].as_str(), authorization), ("hunter2", None));
+
+    acme.script().metadata.remove("token_endpoint_auth_methods_supported");
+    let set = json!({ "client_id": acme.client_id(), "token_endpoint_auth_method": "client_secret_post" });
+    let trusted_so = json!([acme.trusted(&json!({ "sign_in": set }))]);
+    let secrets = json!({ "id-example-com": "hunter2" }).to_string();
+    let app = base
+        .signing_in_with(&trusted_so, &network, |settings| {
+            settings.sign_in_secrets = secrets.parse().unwrap();
+        })
+        .await;
+    assert_eq!(comes_to(&app, &acme).await, "signed in");
+    assert_eq!(acme.received().pop().unwrap().0["client_secret"], "hunter2");
 
     acme.script().secret = None;
     let pem = "-----BEGIN PRIVATE KEY-----\n\

@@ -29,6 +29,9 @@ pub struct SignIn {
     /// What the provider calls our private key (`kid`), if we have one.
     #[serde(default)]
     pub key_id: Option<String>,
+    /// How our secret is sent, `client_secret_basic` or `client_secret_post`, where the provider's metadata does not say.
+    #[serde(default)]
+    pub token_endpoint_auth_method: Option<String>,
     /// Always refused: a secret is not configuration.
     #[serde(default)]
     #[doc(hidden)]
@@ -73,6 +76,10 @@ impl SignIn {
             && !scope.split(' ').any(|scope| scope == "openid")
         {
             return Err("sign_in: scope must have openid among its values".to_owned());
+        }
+        let methods = ["client_secret_basic", "client_secret_post"];
+        if self.token_endpoint_auth_method.as_ref().is_some_and(|method| !methods.contains(&&**method)) {
+            return Err(format!("sign_in: token_endpoint_auth_method must be {}", methods.join(" or ")));
         }
         if self.id.as_ref().is_some_and(|id| !is_id(id)) {
             return Err("sign_in: id must have 1 to 64 characters of a-z, 0-9 and '-'".to_owned());

@@ -131,7 +131,7 @@ fn accept(
 ) -> Result<IdToken, JwtError> {
     let claims: Claims = jwt::unproven_claims(token.text)?;
     let own: OfIdToken = jwt::unproven_claims(token.text)?;
-    provider.require_own(token, &claims)?;
+    TrustedIssuer::require_own(token, &claims)?;
     // Of several audiences, the token must say for whom it is (step 4). Where it says so, it must be us (step 5).
     let is_for_us = !client.is_empty()
         && claims.aud.iter().any(|audience| audience == client)
@@ -159,7 +159,7 @@ fn logout(client: &str, token: &Presented<'_>, now: Timestamp) -> Result<LogoutT
     if client.is_empty() || !claims.aud.iter().any(|audience| audience == client) {
         return Err(JwtError::WrongAudience);
     }
-    let (now, seconds) = (now.as_seconds(), |value: &Value| value.as_f64().map(|seconds| seconds.floor()));
+    let (now, seconds) = (now.as_seconds(), |value: &Value| value.as_f64().map(f64::floor));
     #[expect(clippy::cast_precision_loss, reason = "seconds of this age")]
     let (early, late) = ((now - LOGOUT_TOKEN_LASTS) as f64, (now + LEEWAY) as f64);
     let issued_at = seconds(&claims.iat).ok_or(JwtError::Malformed)?;

@@ -92,22 +92,22 @@ pub async fn finish(
              tell your administrator if this happens again",
         ));
     }
-    let Some(code) = code.filter(|code| answer.error.is_none() && !code.is_empty()) else {
+    let Some(granted) = code.filter(|code| answer.error.is_none() && !code.is_empty()) else {
         return Err(declined(&answer));
     };
     let default = SignIn::default();
     let sign_in = provider.sign_in.as_ref().unwrap_or(&default);
     let (client, assertion) = secrets::client(core, provider_id, sign_in, &metadata)?;
     let (verifier, redirect_uri) = (attempt.verifier(), redirect_uri(&core.settings, provider_id));
-    let grant = AuthorizationGrant::Code { code, verifier: &verifier, redirect_uri: &redirect_uri };
-    let assertion = assertion.as_ref().map(|assertion| assertion.expose_secret());
+    let grant = AuthorizationGrant::Code { code: granted, verifier: &verifier, redirect_uri: &redirect_uri };
+    let assertion = assertion.as_ref().map(ExposeSecret::expose_secret);
     let asked = TokenRequest { grant, resource: None, scope: None, assertion };
     let asked = Box::pin(ask_for_tokens(&*core.http, &metadata.token_endpoint, &client, asked));
     let id_token = asked.await.map_err(no_tokens)?.id_token;
     let id_token = id_token.ok_or_else(|| refused_answer("it has no ID token"))?;
     let nonce = attempt.nonce();
-    let verified = core.issuers.verify_id_token(core, provider, id_token.expose_secret(), &nonce);
-    let proven = verified.await?.require(|why| refused_answer(&why.to_string()))?;
+    let checking = core.issuers.verify_id_token(core, provider, id_token.expose_secret(), &nonce);
+    let proven = checking.await?.require(|why| refused_answer(&why.to_string()))?;
     let user = admitted(core, request, &proven).await?;
     let previous = previous(core, answer.session).await?;
     let signed_in = SignedInBy { core, request, provider, proven: &proven, id_token: &id_token };

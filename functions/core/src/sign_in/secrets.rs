@@ -88,7 +88,10 @@ pub(super) fn client(
     };
     if !is_key(secret.expose_secret()) {
         let knows = |method: AuthMethod| metadata.auth_methods.iter().any(|known| known == method.name());
-        let basic = knows(AuthMethod::ClientSecretBasic) || !knows(AuthMethod::ClientSecretPost);
+        let basic = match sign_in.token_endpoint_auth_method.as_deref() {
+            Some(set) => set == AuthMethod::ClientSecretBasic.name(),
+            None => knows(AuthMethod::ClientSecretBasic) || !knows(AuthMethod::ClientSecretPost),
+        };
         let auth_method = if basic { AuthMethod::ClientSecretBasic } else { AuthMethod::ClientSecretPost };
         return Ok((Client { id, auth_method, secret: Some(secret.clone()) }, None));
     }
