@@ -156,6 +156,16 @@ impl TestApp {
         self.with(core)
     }
 
+    /// Another process, whose operator has changed its settings.
+    #[must_use]
+    pub fn with_settings(&self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.core.settings.clone();
+        change(&mut settings);
+        let issuers = [(&self.login, LINKS[0]), (&self.workos, LINKS[1])];
+        let (time, vault) = ((self.core.clock.clone(), Random::System), Vault::new(root(7), Vec::new()));
+        self.with(core(self.faults.client(), issuers, time, vault, settings, outbound()))
+    }
+
     /// Another process, in which people sign in by these providers: as an operator trusts them, and the network that leads
     /// to them.
     pub async fn signing_in_by(&self, trusted: &Value, providers: &Providers) -> Self {

@@ -30,6 +30,7 @@ pub const REDIRECT_URI: &str = "http://127.0.0.1:3334/oauth/callback";
 
 /// An app, as it is when a user allows it.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct AppClient {
     pub client_id: String,
     pub auth: AppAuth,

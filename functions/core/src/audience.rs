@@ -38,6 +38,10 @@ impl Resource {
                 .then(|| format!("{}{path}", settings.origin()))
         });
         let text = at_other.as_deref().unwrap_or(text);
+        // RFC 8707 section 2: a resource has no fragment.
+        if text.contains('#') {
+            return None;
+        }
         let text = text.split_once('?').map_or(text, |(before, _)| before);
         let proxy = &*settings.audience;
         let host = proxy.find("://")? + 3;

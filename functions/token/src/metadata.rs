@@ -54,7 +54,6 @@ const CACHE: &str = "public, max-age=300";
 
 /// RFC 8414 section 2.
 #[derive(Serialize, ToSchema)]
-#[expect(clippy::struct_excessive_bools, reason = "the names are the standards'")]
 pub(crate) struct AuthorizationServer {
     issuer: String,
     authorization_endpoint: String,

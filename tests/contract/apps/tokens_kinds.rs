@@ -103,6 +103,28 @@ async fn of_an_app_that_an_admin_registered_the_registration_counts_as_it_is_now
 }
 
 #[tokio::test]
+async fn what_a_deployment_takes_no_more_gets_no_more_tokens() {
+    let Signed { app, client, allowed, .. } = Signed::up().await;
+    let tokens = app.sign_in(&allowed).await;
+    let code = app.code(&allowed).await;
+    let taking = |kinds: &str| {
+        app.with_settings(|settings| settings.apps = settings.apps.clone().taking(kinds).unwrap())
+    };
+    let from = |hosts: &str| {
+        app.with_settings(|settings| settings.apps = settings.apps.clone().from_hosts(hosts).unwrap())
+    };
+    let ended = "400 invalid_grant: This deployment takes no such apps any more";
+    for narrower in [taking("registration,admin"), taking("none"), from("other.example,.example.app")] {
+        assert_eq!(narrower.refresh(&client, &tokens.refresh, &[]).await.refusal(), ended);
+        assert_eq!(narrower.redeem(&client, &code, &[]).await.refusal(), ended);
+    }
+    for wide in [taking("documents"), from("app.example"), from(".example")] {
+        wide.refresh(&client, &tokens.refresh, &[]).await.ok();
+    }
+    app.redeem(&client, &code, &[]).await.ok();
+}
+
+#[tokio::test]
 async fn an_app_revokes_its_own_access_token_and_no_other() {
     for method in ["none", "client_secret_post"] {
         let Signed { app, client, allowed, .. } = registered(method).await;

@@ -40,8 +40,8 @@ async fn a_code_and_a_refresh_are_one_read_and_one_transaction_each() {
         app.pass(Duration::from_mins(1));
         let (reused, cost) = app.round_trips(app.refresh(&client, &first.refresh, &[]).into_future()).await;
         assert_eq!((reused.status.as_u16(), &*cost), (400, READ_AND_TRANSACTION), "one that ends the family");
-        let (refused, cost) = app.round_trips(app.refresh(&client, "dpr_none", &[]).into_future()).await;
-        assert_eq!((refused.status.as_u16(), &*cost), (400, READ_AND_EVENT), "one that is none");
+        let (strange, cost) = app.round_trips(app.refresh(&client, "dpr_none", &[]).into_future()).await;
+        assert_eq!((strange.status.as_u16(), &*cost), (400, READ_AND_EVENT), "one that is none");
     }
 }
 

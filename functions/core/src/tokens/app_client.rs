@@ -73,12 +73,6 @@ impl PresentedApp {
         }
     }
 
-    /// How this app proves itself now: if an admin registered it, as the registration says, else as it was when the user
-    /// allowed it.
-    pub(super) fn auth_now<'a>(&self, known: Option<&'a App>, kept: &'a AppAuth) -> &'a AppAuth {
-        known.and_then(|app| app.registration.as_ref()).map_or(kept, |registration| &registration.auth)
-    }
-
     /// The refusal of a code or a token that is none of this app's: an app that cannot be one is told that, since it can
     /// register anew then. Nobody's host is asked for it.
     pub(super) async fn stranger(&self, core: &Core, known: Option<&App>, refusal: TokenError) -> Error {
@@ -94,4 +88,10 @@ impl PresentedApp {
         apps::prepare(core, &self.client_id).await?;
         Ok(apps::may_be(core, &self.client_id, known))
     }
+}
+
+/// How an app proves itself now: if an admin registered it, as the registration says, else as it was when the user
+/// allowed it.
+pub(super) fn auth_now<'a>(known: Option<&'a App>, kept: &'a AppAuth) -> &'a AppAuth {
+    known.and_then(|app| app.registration.as_ref()).map_or(kept, |registration| &registration.auth)
 }

@@ -14,7 +14,7 @@
 //! An answer that was lost is no reuse: of a refresh token, see [`super::family`]. If the store took a change and its
 //! answer was lost, the process that made it recognizes its own work.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use deputize_api::{path, reason::Reason};
 use secrecy::{ExposeSecret, SecretString};
@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::{
     ClientAuth, LIFETIME, RequestedResource,
-    app_client::PresentedApp,
+    app_client::{PresentedApp, auth_now},
     app_secret::{AppSecret, RestsOn},
     app_token::{self, app_keys, refusal_of},
     assertion::{AssertionUse, denied, store, used_already},
@@ -139,13 +139,8 @@ enum Decided {
 struct Known {
     found: Found,
     app: Option<Stored<App>>,
-    keyring: std::sync::Arc<Keyring>,
+    keyring: Arc<Keyring>,
     now: Timestamp,
-}
-
-/// What a token rests on, all of which is good.
-struct Basis {
-    authorization: Stored<Authorization>,
 }
 
 /// How an attempt is recorded.
@@ -269,39 +264,40 @@ impl Redemption<'_> {
     ) -> Result<Decided> {
         let (core, now) = (self.core, known.now);
         let key = Key::authorization_code(text.expose_secret());
-        let code = known.found.take::<AuthorizationCode>(&key)?.filter(|code| code.app == self.client.id);
-        let Some(code) = code else { return Err(self.stranger(&known, code_refused(UNKNOWN_CODE)).await) };
+        let kept = known.found.take::<AuthorizationCode>(&key)?.filter(|kept| kept.app == self.client.id);
+        let Some(mut kept) = kept else {
+            return Err(self.stranger(&known, code_refused(UNKNOWN_CODE)).await);
+        };
         let rests_on = &presented.rests_on;
-        self.prove(&known, notes, &code.auth).await?;
-        self.note(notes, rests_on, CredentialId::AuthorizationCode(rests_on.family));
-        if !code.is_verified_by(verifier) {
+        self.prove(&known, notes, &kept.auth).await?;
+        self.note(notes, rests_on, &CredentialId::AuthorizationCode(rests_on.family));
+        if !kept.is_verified_by(verifier) {
             return Err(code_refused("The code_verifier is not the one of the code_challenge").into());
         }
-        if let Some(gave) = code.gave {
+        if let Some(gave) = kept.gave {
             if let Some(done) = self.made_as(|jti| jti == gave.jti) {
                 return Ok(done);
             }
             return end_of_reused_code(core, &mut known, rests_on, gave).await;
         }
-        if now >= code.expires_at {
+        if now >= kept.expires_at {
             return Err(code_refused(UNKNOWN_CODE).into());
         }
         // A client of OAuth 2.1 sends none (draft-ietf-oauth-v2-1 section 10.2). PKCE binds the code all the same.
-        if redirect_uri.is_some_and(|uri| code.redirect_uri.as_deref() != Some(uri)) {
+        if redirect_uri.is_some_and(|uri| kept.redirect_uri.as_deref() != Some(uri)) {
             return Err(code_refused("The redirect_uri is not that of the authorization request").into());
         }
-        let Basis { authorization } = self.basis(&mut known, rests_on).await?;
+        let authorization = self.basis(&mut known, rests_on).await?;
         note_server(&mut notes.event, &authorization.resource);
 
-        let mut code = code;
-        let scope = code.scope.and(Scopes { offline_access: true, ..authorization.scope });
+        let scope = kept.scope.and(Scopes { offline_access: true, ..authorization.scope });
         let mut issued = Issuing::begin(core, &known, authorization, scope).await?;
         let Made { jti, tokens } = &mut issued.made;
         let is_for_mcp = issued.authorization.resource != Resource::Management;
         let mut kept_until = issued.token_ends.plus(LIFETIME);
         if scope.offline_access || is_for_mcp {
             let rests_on = RestsOn::of(&issued.authorization, rests_on.family);
-            let (app, auth) = (code.app.clone(), code.auth.clone());
+            let (app, auth) = (kept.app.clone(), kept.auth.clone());
             let (mut family, token) = TokenFamily::begin(core, app, auth, scope, rests_on)?;
             family.note_use(now, &issued.authorization, *jti, issued.token_ends);
             let key = Key::token_family(presented.rests_on.user, presented.rests_on.family);
@@ -311,8 +307,8 @@ impl Redemption<'_> {
         }
         let jti = issued.made.jti;
         let family = issued.made.tokens.refresh_token.is_some();
-        code.value.gave = Some(Gave { jti, expires_at: issued.token_ends, family });
-        issued.change.replace_expiring(key, &code.value, code.rev, kept_until)?;
+        kept.value.gave = Some(Gave { jti, expires_at: issued.token_ends, family });
+        issued.change.replace_expiring(key, &kept.value, kept.rev, kept_until)?;
         Ok(Decided::Issued(Box::new(issued.change), issued.made))
     }
 
@@ -330,7 +326,7 @@ impl Redemption<'_> {
             return Err(self.stranger(&known, unknown()).await);
         }
         self.prove(&known, notes, &family.auth).await?;
-        self.note(notes, rests_on, CredentialId::RefreshToken(rests_on.family));
+        self.note(notes, rests_on, &CredentialId::RefreshToken(rests_on.family));
         if let Some(done) = self.made_as(|jti| family.gave(jti)) {
             return Ok(done);
         }
@@ -340,7 +336,7 @@ impl Redemption<'_> {
             let why = "The refresh token was used before, and its successor too: all tokens of this sign-in have ended";
             return Ok(Decided::Ended(Box::new(change), refresh_token_refused(why)));
         }
-        let Basis { authorization } = self.basis(&mut known, rests_on).await?;
+        let authorization = self.basis(&mut known, rests_on).await?;
         note_server(&mut notes.event, &authorization.resource);
 
         let allowed = family.scope.and(Scopes { offline_access: true, ..authorization.scope });
@@ -365,13 +361,13 @@ impl Redemption<'_> {
 
     /// Proves the app by what it had to prove when the user allowed it.
     async fn prove(&self, known: &Known, notes: &mut Notes, kept: &AppAuth) -> Result<()> {
-        let auth = self.client.auth_now(known.app.as_deref(), kept);
+        let auth = auth_now(known.app.as_deref(), kept);
         notes.assertion_use = self.client.prove(self.core, auth).await?;
         Ok(())
     }
 
     /// Records whose it is that was presented.
-    fn note(&self, notes: &mut Notes, rests_on: &RestsOn, credential: CredentialId) {
+    fn note(&self, notes: &mut Notes, rests_on: &RestsOn, credential: &CredentialId) {
         let event = &mut notes.event;
         event.user_id = Some(rests_on.user);
         event.client_id = Some(self.client.id.clone());
@@ -379,8 +375,8 @@ impl Redemption<'_> {
         event.subject = Some(format!("authorization:{}", rests_on.authorization));
     }
 
-    /// Requires that all is good that the tokens will rest on, and that they are asked for what the user allowed.
-    async fn basis(&self, known: &mut Known, rests_on: &RestsOn) -> Result<Basis> {
+    /// The authorization, if all is good that the tokens will rest on, and they are asked for what the user allowed.
+    async fn basis(&self, known: &mut Known, rests_on: &RestsOn) -> Result<Stored<Authorization>> {
         let ended = |why: &'static str| Error::from(invalid_grant(Reason::AuthorizationEnded, why));
         let key = Key::authorization(rests_on.user, rests_on.authorization);
         let authorization = known.found.take::<Authorization>(&key)?;
@@ -414,7 +410,7 @@ impl Redemption<'_> {
         if user.epoch != authorization.user_epoch {
             return Err(ended("The user was deactivated after they allowed the app"));
         }
-        Ok(Basis { authorization })
+        Ok(authorization)
     }
 
     /// RFC 8707 section 2.2: a token is for what the user allowed, and nothing else.

@@ -3,14 +3,16 @@
 //! A token leads to the app that it was issued to. Only if that is the app that asks is anything else looked at, such as
 //! how it proves itself: so a made-up token costs one read at most, and nobody's host is asked.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use deputize_api::{path, reason::Reason};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     AppToken, ClientAuth, LIFETIME, OwnToken,
-    app_client::PresentedApp,
+    app_client::{PresentedApp, auth_now},
     app_secret::AppSecret,
-    assertion::{AssertionUse, used_already},
+    assertion::{AssertionUse, commit, used_already},
     family::{self, Standing, TokenFamily},
     revoked::add_revocation,
 };
@@ -37,9 +39,9 @@ pub(super) async fn revoke_own(
 ) -> Result<()> {
     let client = PresentedApp::identify(core, path::REVOKE, auth)?;
     if let Some(presented) = AppSecret::parse(REFRESH_TOKEN_PREFIX, token) {
-        let is_again = std::sync::atomic::AtomicBool::new(false);
+        let is_again = AtomicBool::new(false);
         return retry_on_conflict(|| async {
-            let again = is_again.swap(true, std::sync::atomic::Ordering::Relaxed);
+            let again = is_again.swap(true, Ordering::Relaxed);
             Box::pin(revoke_family(core, request, &client, &presented, again)).await
         })
         .await;
@@ -55,7 +57,7 @@ pub(super) async fn revoke_own(
     event.client_id = Some(token.app.clone());
     event.token_id = Some(token.jti);
     let expires_at = Timestamp::from_seconds(token.expires_at).plus(LIFETIME);
-    super::assertion::commit(core, assertion_use.as_ref(), |change| {
+    commit(core, assertion_use.as_ref(), |change| {
         add_revocation(change, token.jti, expires_at)?;
         change.record(&event)?;
         Ok(())
@@ -82,7 +84,7 @@ async fn revoke_family(
     if family.app != client.id {
         return Err(other_clients().into());
     }
-    let assertion_use = client.prove(core, client.auth_now(known.as_deref(), &family.auth)).await?;
+    let assertion_use = client.prove(core, auth_now(known.as_deref(), &family.auth)).await?;
     let mut event = Event::new(core, request, Action::TokenRevoke)?;
     event.user_id = Some(rests_on.user);
     event.client_id = Some(client.id.clone());
@@ -136,7 +138,7 @@ pub(super) async fn introspect_own(
         Err(Error::Unauthenticated(_) | Error::Forbidden(_)) => None,
         Err(error) => return Err(error),
     };
-    super::assertion::commit(core, assertion_use.as_ref(), |_| Ok(())).await?;
+    commit(core, assertion_use.as_ref(), |_| Ok(())).await?;
     Ok(standing.filter(|_| token.expires_at > core.clock.now().as_seconds()).map(|authorization| {
         token.expires_at = token.expires_at.min(authorization.expires_at().as_seconds());
         token

@@ -67,7 +67,9 @@ impl ProofKey {
 
     fn proof(&self, parts: [&[u8]; 2]) -> hmac::Tag {
         let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, self.0.as_bytes()));
-        parts.into_iter().for_each(|part| context.update(part));
+        for part in parts {
+            context.update(part);
+        }
         context.sign()
     }
 }

@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::{
     LIFETIME,
-    claims::{AgentTokenError, check_times},
     keyring::Keyring,
+    refused::{AgentTokenError, check_times},
 };
 use crate::{
     Core, Settings,

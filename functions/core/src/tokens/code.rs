@@ -87,7 +87,7 @@ pub fn add_code(core: &Core, change: &mut Change, new: &NewCode<'_>) -> Result<S
     let rests_on = RestsOn::of(new.authorization, family);
     let text = AppSecret::new(&core.random, rests_on, None)?.text(CODE_PREFIX);
     let expires_at = core.clock.now().plus(CODE_LIVES);
-    let code = AuthorizationCode {
+    let item = AuthorizationCode {
         app: new.authorization.app.clone(),
         auth: new.auth.clone(),
         redirect_uri: new.redirect_uri.map(str::to_owned),
@@ -96,6 +96,6 @@ pub fn add_code(core: &Core, change: &mut Change, new: &NewCode<'_>) -> Result<S
         expires_at,
         gave: None,
     };
-    change.create_expiring(Key::authorization_code(text.expose_secret()), &code, expires_at)?;
+    change.create_expiring(Key::authorization_code(text.expose_secret()), &item, expires_at)?;
     Ok(text)
 }

@@ -5,7 +5,7 @@
 //! | `client` | client authentication: by a secret, by a signed assertion, or by a token to exchange |
 //! | `assertion` | clients that sign (`private_key_jwt`), each assertion once |
 //! | `issue` | a token request from its parts to its token, and whether a token is still good |
-//! | `claims` | what an agent's token says |
+//! | `claims`, `refused` | what an agent's token says; why a token is refused without the table |
 //! | `app_token` | the token of an app, which acts as its user |
 //! | `app_client`, `app_keys` | authentication of apps; the keys that they publish |
 //! | `app_secret`, `code`, `family` | what an app redeems: authorization codes, and families of refresh tokens |
@@ -34,18 +34,20 @@ mod code;
 mod family;
 mod issue;
 mod keyring;
+mod refused;
 mod revoke;
 mod revoked;
 
 pub use self::{
     app_issue::{AppGrant, AppTokenRequest, AppTokens, issue_to_app, refuse as refuse_app},
     app_token::AppToken,
-    claims::{AgentTokenError, OwnToken, VerifiedToken},
+    claims::{OwnToken, VerifiedToken},
     client::ClientAuth,
     code::{CODE_LIVES, NewCode, add_code},
     family::{MAX_REFRESH_GRACE, REFRESH_GRACE},
     issue::{ActorToken, IssuedToken, TokenGrant, TokenRequest, introspect, issue, refuse},
     keyring::{Keyring, PublicKey, revoke_key, rotate},
+    refused::AgentTokenError,
     revoke::revoke,
 };
 pub(crate) use self::{
