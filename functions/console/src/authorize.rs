@@ -453,9 +453,9 @@ async fn finished(
     by: AllowedBy,
 ) -> Result<Response, Refused> {
     let consent = ready.consent(asked);
-    let code = authorizations::allow(core, &person.caller, request, &consent, by, Gives::Code).await?;
-    let code = code.ok_or_else(|| Error::internal("no code"))?;
-    Ok(to_app(core, &ready.client.redirect_uri, asked, &[("code", code.expose_secret())]))
+    let made = authorizations::allow(core, &person.caller, request, &consent, by, Gives::Code).await?;
+    let made = made.ok_or_else(|| Error::internal("no code"))?;
+    Ok(to_app(core, &ready.client.redirect_uri, asked, &[("code", made.expose_secret())]))
 }
 
 /// The person's answer

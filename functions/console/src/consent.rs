@@ -170,7 +170,7 @@ impl Shown<'_> {
                             li { "call " @match &server { Some(server) => (server), None => "all" } " tools as you" }
                         }
                         @if self.scopes.manage {
-                            li { "see and change your delegations, connections and grants" }
+                            li { "change your delegations and connections" }
                         }
                         li { "go on until you end it, at most to " (date(until)) }
                     }
@@ -184,7 +184,7 @@ impl Shown<'_> {
                             "credentials"
                         }
                         @if self.scopes.manage {
-                            li { "make keys or secrets, change your email, or use an admin’s powers" }
+                            li { "make keys, change your email, or be an admin" }
                         } @else {
                             li { "change your delegations or keys" }
                         }

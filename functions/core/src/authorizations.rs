@@ -134,7 +134,7 @@ pub async fn allow(
             None => change.create_expiring(key, &authorization, expires)?,
         };
         make_room(&mut change, all, now)?;
-        let code = match gives {
+        let made = match gives {
             Gives::Nothing => None,
             Gives::Code => Some(add_code(
                 core,
@@ -152,7 +152,7 @@ pub async fn allow(
         let event = consent.event(core, caller, request)?.about("authorization", authorization.id);
         change.record(&event)?;
         core.table.commit(change).await?;
-        Ok(code)
+        Ok(made)
     })
     .await
 }

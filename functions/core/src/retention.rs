@@ -15,8 +15,8 @@
 //! What is over by itself goes then, whatever is configured: a connection under way (10 minutes), a note of a revoked
 //! token (as long as what it ends could live), of a used assertion (as long as it would be believed), an MCP session
 //! key (three weeks), a browser session (at its end), a note of a finished sign-in or a used logout token (15 minutes), an
-//! authorization code (a minute; a redeemed one as long as what it gave could live), an app's refresh tokens (a year after
-//! the user last allowed the app).
+//! authorization code (a minute; a redeemed one as long as what it gave could live), what a user allowed an app, and its
+//! refresh tokens (at most a year after the user last allowed it).
 //!
 //! What has no `ttl` has another bound, which the table in `table/key.rs` names. A *pair* never has one: its generation
 //! must not begin anew while there are grants of an older one. A grant that somebody else's sharing has ended is not

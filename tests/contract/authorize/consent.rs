@@ -1,8 +1,7 @@
 //! The page that asks a person, and what their answer does.
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
-use deputize_core::connections::begin::BEGUN_FOR;
 use deputize_tests::{
     Provider, TestApp,
     documents::{DOCUMENT, metadata},
@@ -83,7 +82,7 @@ async fn who_asks_is_named_by_what_is_proven() {
         let words = page.words();
         let proof: Vec<&str> = words.lines().skip(1).take_while(|line| !line.starts_with("You, ")).collect();
         let filled = page.text.contains("button primary");
-        table += &format!("{}\n  {}\n  filled: {filled}\n", page.title(), proof.join(" "));
+        write!(table, "{}\n  {}\n  filled: {filled}\n", page.title(), proof.join(" ")).unwrap();
     }
     assert_snapshot!(table, @"
     Let a program on this computer use github as you?
@@ -130,9 +129,10 @@ async fn what_is_asked_is_named() {
         let can = can.split("Allow it only").next().unwrap();
         browser.press(&page, "allow").await.sent_to();
         let listed = desk.app.get("/api/v1/authorizations").as_user(&desk.bob).await.ok().json();
-        let scopes: Vec<String> =
+        let mut scopes: Vec<String> =
             listed.as_array().unwrap().iter().map(|one| one["scope"].to_string()).collect();
-        table += &format!("{}\n  can{can}\n  {}\n", page.title(), scopes.join(" "));
+        scopes.sort();
+        write!(table, "{}\n  can{can}\n  {}\n", page.title(), scopes.join(" ")).unwrap();
     }
     assert_snapshot!(table, @r#"
     Let app.example.com use every server as you?
@@ -140,22 +140,22 @@ async fn what_is_asked_is_named() {
       "tools:call"
     Let app.example.com use every server as you?
       can call all tools as you go on until you end it, at most to 15 Jan 2027 It will not be able to see your password or your credentials change your delegations or keys 
-      "tools:call" "tools:call offline_access"
+      "tools:call offline_access" "tools:call"
     Let app.example.com use github as you?
       can call github tools as you go on until you end it, at most to 15 Jan 2027 It will not be able to see your password or your github credentials change your delegations or keys 
-      "tools:call" "tools:call" "tools:call offline_access"
+      "tools:call offline_access" "tools:call" "tools:call"
     Let app.example.com use github as you?
       can what was allowed before
-      "tools:call" "tools:call" "tools:call offline_access"
+      "tools:call offline_access" "tools:call" "tools:call"
     Let app.example.com use every server as you?
       can what was allowed before
-      "tools:call" "tools:call" "tools:call offline_access"
+      "tools:call offline_access" "tools:call" "tools:call"
     Let app.example.com manage your agents as you?
-      can see and change your delegations, connections and grants go on until you end it, at most to 15 Jan 2027 It will not be able to see your password or your credentials make keys or secrets, change your email, or use an admin’s powers 
-      "tools:call" "manage offline_access" "tools:call" "tools:call offline_access"
+      can change your delegations and connections go on until you end it, at most to 15 Jan 2027 It will not be able to see your password or your credentials make keys, change your email, or be an admin 
+      "manage offline_access" "tools:call offline_access" "tools:call" "tools:call"
     Let app.example.com manage your agents as you?
-      can see and change your delegations, connections and grants go on until you end it, at most to 15 Jan 2027 It will not be able to see your password or your credentials make keys or secrets, change your email, or use an admin’s powers 
-      "tools:call" "manage offline_access" "tools:call" "manage" "tools:call offline_access"
+      can change your delegations and connections go on until you end it, at most to 15 Jan 2027 It will not be able to see your password or your credentials make keys, change your email, or be an admin 
+      "manage offline_access" "manage" "tools:call offline_access" "tools:call" "tools:call"
     "#);
 }
 
@@ -471,7 +471,7 @@ mod connecting {
         let on = browser.press(&page, "connect").await;
         let cookie = on.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
         let back = provider.consent(on.sent_to().as_str(), "bob");
-        app.pass(BEGUN_FOR - Duration::from_secs(1));
+        app.pass(Duration::from_secs(599));
         let on = app.get(back).header("cookie", &cookie).await;
         let page = browser.open(on.header("location").unwrap()).await.ok();
         assert!(page.words().starts_with("Connected\nslack is connected."), "{}", page.words());

@@ -1,5 +1,7 @@
 //! What is wrong with an authorization request, and where that is said.
 
+use std::fmt::Write;
+
 use deputize_tests::{TestResponse, documents::DOCUMENT};
 use insta::assert_snapshot;
 use serde_json::json;
@@ -45,7 +47,7 @@ async fn an_error_is_a_page_with_a_way_back_that_the_person_may_take() {
         let page = browser.authorize(&request(DOCUMENT, CALLBACK, more)).await;
         let shown: Vec<String> =
             more.iter().map(|(name, value)| format!("{name}={}", &value[..value.len().min(60)])).collect();
-        table += &format!("{}\n  {}\n", shown.join("&"), line(&page).replace(&long, "[long]"));
+        write!(table, "{}\n  {}\n", shown.join("&"), line(&page).replace(&long, "[long]")).unwrap();
     }
     assert_snapshot!(table, @"
     response_type=
@@ -117,7 +119,7 @@ async fn there_is_no_way_back_while_the_app_or_its_address_is_not_known() {
             (400, None, None),
             "{uri}"
         );
-        table += &format!("{uri}\n  {}\n", line(&page));
+        write!(table, "{uri}\n  {}\n", line(&page)).unwrap();
     }
     assert_snapshot!(table, @"
     https://app.example.com/callback

@@ -1,5 +1,7 @@
 //! What admins register and block, and what users see and revoke of what they allowed.
 
+use std::fmt::Write;
+
 use deputize_tests::{TestApp, User, documents::DOCUMENT};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -99,7 +101,7 @@ async fn what_an_admin_cannot_register_is_refused_with_the_reason() {
         let mut new = json!({ "name": "Payroll", "redirect_uris": [CALLBACK] });
         new.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         let sent = change.to_string().replace('\u{202e}', "[turned]");
-        table += &format!("{sent}\n  {}\n", app.post(APPS).as_user(&alice).json(&new).await.refusal());
+        write!(table, "{sent}\n  {}\n", app.post(APPS).as_user(&alice).json(&new).await.refusal()).unwrap();
     }
     assert_snapshot!(table, @r#"
     {"name":""}
@@ -185,7 +187,7 @@ async fn a_blocked_app_or_host_is_refused_with_the_next_call_until_the_block_end
         for (token, (id, uri)) in tokens.iter().zip(apps) {
             let call = desk.app.get("/api/v1/me").bearer(token).await.status.as_u16();
             let page = desk.browser().await.authorize(&request(id, uri, &[])).await.status.as_u16();
-            standing += &format!("{call}/{page} ");
+            write!(standing, "{call}/{page} ").unwrap();
         }
         standing
     };

@@ -127,10 +127,9 @@ fn read(settings: &Settings, url: &Url, body: &[u8]) -> Result<AppMetadata, Stri
         return Err("its client_id is not its address".to_owned());
     }
     let auth = match sent.token_endpoint_auth_method.as_deref() {
-        Some("none") => AppAuth::None,
         Some("private_key_jwt") => sent.keys()?,
         None if sent.has_keys() => sent.keys()?,
-        None => AppAuth::None,
+        Some("none") | None => AppAuth::None,
         // Section 4.1 of the draft: there is no way to share a secret.
         Some(_) => return Err("its token_endpoint_auth_method must be none or private_key_jwt".to_owned()),
     };

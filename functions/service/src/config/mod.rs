@@ -137,9 +137,10 @@ impl Config {
         let streams = if streams { reader.flag(&STREAM_RESPONSES, true) } else { Some(false) };
         let sharing = accounts.then(|| reader.optional(&SHARED_GRANTS)).flatten();
         let sharing = reader.keep(shared_grants(sharing.as_deref()));
-        let apps = match apps {
-            true => reader.keep(app_settings(&|variable| reader.optional(variable))),
-            false => Some(AppSettings::default()),
+        let apps = if apps {
+            reader.keep(app_settings(&|variable| reader.optional(variable)))
+        } else {
+            Some(AppSettings::default())
         };
         let grace = (function == Function::Token).then(|| reader.optional(&REFRESH_GRACE)).flatten();
         let grace = reader.keep(refresh_grace(grace.as_deref()));
