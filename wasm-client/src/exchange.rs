@@ -5,7 +5,7 @@
 
 use deputize_api::{API_KEY_HEADER, REQUEST_ID_HEADER, error::ErrorBody};
 use gloo_net::http::{Method, RequestBuilder, Response};
-use js_sys::{JSON, Promise, Reflect, Uint8Array};
+use js_sys::{ArrayBuffer, JSON, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, ReadableStreamDefaultReader, RequestRedirect, ResponseType, UrlSearchParams};
@@ -25,6 +25,8 @@ const MAX_ERROR: usize = 256 * 1024;
 /// The challenge of a 401, by its own name and by API Gateway's name for it (API Gateway Developer Guide,
 /// "Amazon API Gateway important notes"), which stays unless something in front of it restores the own name.
 const CHALLENGES: [&str; 2] = ["www-authenticate", "x-amzn-remapped-www-authenticate"];
+
+const FORM: &str = "application/x-www-form-urlencoded";
 
 #[wasm_bindgen]
 extern "C" {
@@ -177,6 +179,7 @@ impl Request {
             failure("invalid_request", why, "Check the credentials", Some(JsError::from(error).into()))
         })?;
         let response = JsFuture::from(fetch(&request.into())).await.map_err(ExchangeError::NoAnswer)?;
+        let source = response.clone().unchecked_into::<Source>();
         let response = Response::from(response.unchecked_into::<web_sys::Response>());
         let status = response.status();
         if response.type_() == ResponseType::Opaqueredirect || (300..400).contains(&status) {
@@ -187,7 +190,7 @@ impl Request {
         }
         let headers = response.headers();
         if response.ok() {
-            let body = match read(&response, MAX_ANSWER).await? {
+            let body = match read(&source, MAX_ANSWER).await? {
                 Some(body) if body.is_empty() => JsValue::UNDEFINED,
                 Some(body) => parse(&body).ok_or_else(|| malformed("The answer is no JSON"))?,
                 None => return Err(malformed("The answer is larger than 16 MiB").into()),
@@ -195,7 +198,7 @@ impl Request {
             return Ok(Answer { body, link: headers.get("link") });
         }
         // If the body of an error breaks off, its status still counts.
-        let body = read(&response, MAX_ERROR).await.ok().flatten();
+        let body = read(&source, MAX_ERROR).await.ok().flatten();
         let body = body.and_then(|body| ErrorBody::read(&parse(&body)?).ok());
         let retry_after = headers.get("retry-after");
         Err(ExchangeError::Refused(Box::new(Refusal {
@@ -230,7 +233,10 @@ impl Request {
         match &self.content {
             Content::None => builder.build(),
             Content::Json(text) => builder.header("content-type", "application/json").body(text.clone()),
-            Content::Form(form) => builder.body(JsValue::from(form)),
+            // As a text, with its type: to the `Request` of one realm, the form of another is any object.
+            Content::Form(form) => {
+                builder.header("content-type", FORM).body(JsValue::from(String::from(form.to_string())))
+            }
         }
     }
 }
@@ -239,22 +245,68 @@ fn parse(body: &[u8]) -> Option<JsValue> {
     JSON::parse(std::str::from_utf8(body).ok()?).ok()
 }
 
+/// Of a response's body. By their names and not by their classes: frames, workers, test environments and polyfills of
+/// `fetch` have classes of their own.
+#[wasm_bindgen]
+extern "C" {
+    type Source;
+
+    #[wasm_bindgen(method, getter)]
+    fn body(this: &Source) -> JsValue;
+
+    #[wasm_bindgen(method, getter, js_name = getReader)]
+    fn reader_function(this: &Source) -> JsValue;
+
+    #[wasm_bindgen(method, catch, js_name = getReader)]
+    fn reader(this: &Source) -> Result<ReadableStreamDefaultReader, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = arrayBuffer)]
+    fn array_buffer(this: &Source) -> Result<Promise, JsValue>;
+}
+
 /// The body. `None` if it is longer than `limit`. Its stated length is not trusted.
-async fn read(response: &Response, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, ExchangeError> {
+async fn read(response: &Source, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, ExchangeError> {
     let mut body = Zeroizing::new(Vec::new());
-    let Some(stream) = response.body() else { return Ok(Some(body)) };
-    let reader = ReadableStreamDefaultReader::new(&stream).map_err(ExchangeError::NoAnswer)?;
+    let stream = response.body();
+    if stream.is_null() {
+        return Ok(Some(body));
+    }
+    let stream: Source = stream.unchecked_into();
+    if stream.is_undefined() || !stream.reader_function().is_function() {
+        // A `fetch` without streams, such as React Native's.
+        let whole = response.array_buffer().map_err(ExchangeError::NoAnswer)?;
+        let whole = JsFuture::from(whole).await.map_err(ExchangeError::NoAnswer)?;
+        return Ok(append(&mut body, &Uint8Array::new(&whole), limit).then_some(body));
+    }
+    let reader = stream.reader().map_err(ExchangeError::NoAnswer)?;
     loop {
         let chunk = JsFuture::from(reader.read()).await.map_err(ExchangeError::NoAnswer)?;
-        let Some(bytes) = Reflect::get(&chunk, &"value".into())?.dyn_into::<Uint8Array>().ok() else {
+        if Reflect::get(&chunk, &"done".into())?.is_truthy() {
             return Ok(Some(body));
-        };
-        let (begin, length) = (body.len(), bytes.length() as usize);
-        if length > limit - begin {
+        }
+        let view = Reflect::get(&chunk, &"value".into())?;
+        if !ArrayBuffer::is_view(&view) {
+            let _ = reader.cancel();
+            return Err(malformed("The answer's body is not made of bytes").into());
+        }
+        // Another kind of view has these three too.
+        let view: Uint8Array = view.unchecked_into();
+        let (begin, length) = (view.byte_offset(), view.byte_length());
+        let bytes = Uint8Array::new_with_byte_offset_and_length(&view.buffer(), begin, length);
+        if !append(&mut body, &bytes, limit) {
             let _ = reader.cancel();
             return Ok(None);
         }
-        body.resize(begin + length, 0);
-        bytes.copy_to(body.get_mut(begin..).unwrap_or_default());
     }
+}
+
+/// Whether it fits.
+fn append(body: &mut Vec<u8>, bytes: &Uint8Array, limit: usize) -> bool {
+    let (begin, length) = (body.len(), bytes.length() as usize);
+    if length > limit - begin {
+        return false;
+    }
+    body.resize(begin + length, 0);
+    bytes.copy_to(body.get_mut(begin..).unwrap_or_default());
+    true
 }
