@@ -4,9 +4,8 @@
 import { DeputizeError } from "./error.js";
 import { List } from "./list.js";
 import { address, inside, onBehalfOf, text } from "./options.js";
+import { lazily, start } from "./start.js";
 import { within } from "./within.js";
-
-export { DeputizeError };
 
 // Longer than the service itself needs for a call: 2 minutes for the tool, 24 s for a refresh.
 const TOOL_MS = 150_000;
@@ -15,31 +14,6 @@ const OTHER_MS = 30_000;
 const MAY_HAVE_RUN = "The tool may have run: look before you repeat the call";
 const MAY_BE_DONE = "The request may have been carried out: look before you repeat it";
 const TRY_AGAIN = "Try again, or give it longer by timeoutMs";
-
-/** Set by the runtime's entry. Answers the exports of the started WebAssembly. */
-let start;
-
-export function startBy(module) {
-  start = lazily(async () => {
-    try {
-      return await module();
-    } catch (cause) {
-      const detail = "The WebAssembly of this package could not be loaded";
-      const hint = "In a page, deputize_bg.wasm must be served beside the package's scripts, and allowed by its policy";
-      throw new DeputizeError({ code: "not_loaded", detail, hint, cause });
-    }
-  });
-}
-
-/** Makes it when it is first needed. If that fails, the next use tries again. */
-function lazily(make) {
-  let made;
-  return () =>
-    (made ??= make().catch((error) => {
-      made = undefined;
-      throw error;
-    }));
-}
 
 /** A function of the application, called with a signal that ends it. */
 function bounded(run) {

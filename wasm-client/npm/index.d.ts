@@ -449,3 +449,15 @@ export class DeputizeError extends Error {
   /** For `insufficient_scope`: what the OAuth session lacks, to be given to `connect`. */
   readonly scope?: string;
 }
+
+/** A WebAssembly module, its bytes, its address, or a response with it. */
+export type ModuleSource = WebAssembly.Module | BufferSource | string | URL | Response;
+
+/**
+ * Gives the package's WebAssembly (`deputize/deputize_bg.wasm`), where neither `deputize` finds it by itself nor
+ * `deputize/inline` is wanted: a file at an address of your own, or a module that your bundler imports. It is used by the
+ * first call of any client; later it has no effect, unless that call failed with `not_loaded`.
+ *
+ * @param source - the module, a promise of it, or a function that answers either and is called when it is needed
+ */
+export function setModule(source: ModuleSource | Promise<ModuleSource> | (() => ModuleSource | Promise<ModuleSource>)): void;
