@@ -3,8 +3,8 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { brotliCompressSync } from "node:zlib";
 import assert from "node:assert/strict";
+import { loaded } from "../../wasm-client/loaded.js";
 import { here, test } from "./runtimes.js";
 
 /** The most bytes that a page may load, by brotli. */
@@ -25,12 +25,13 @@ export async function packaging(app, tarball, report) {
     "the tarball holds what it needs and nothing else": () => {
       const files = readdirSync(installed).sort();
       assert.deepEqual(files, [
-        "LICENSE", "README.md", "browser.js", "client.js", "deputize.js", "deputize_bg.wasm", "error.js", "index.d.ts",
-        "list.js", "node.js", "options.js", "package.json", "within.js", "workerd.js",
+        "LICENSE", "README.md", "browser.js", "bytes.js", "client.js", "deputize.js", "deputize_bg.wasm",
+        "deputize_bg.wasm.d.ts", "edge-light.js", "error.js", "index.d.cts", "index.d.ts", "inline.cjs", "inline.d.cts",
+        "inline.d.ts", "inline.js", "list.js", "options.js", "package.json", "start.js", "within.js", "workerd.js",
       ]);
-      for (const file of files.filter((file) => file.endsWith(".js"))) {
+      for (const file of files.filter((file) => /\.c?js$/.test(file))) {
         assert.ok(!read(file).includes("sourceMappingURL"), `${file} names a source map`);
-        for (const [, imported] of read(file).matchAll(/from ?"\.\/(.*?)"/g)) assert.ok(existsSync(join(installed, imported)));
+        for (const [, imported] of read(file).matchAll(/from ?"\.\/([\w.-]+)/g)) assert.ok(existsSync(join(installed, imported)));
       }
       const { dependencies, scripts, version } = JSON.parse(read("package.json"));
       assert.deepEqual([dependencies, scripts], [undefined, undefined]);
@@ -40,7 +41,29 @@ export async function packaging(app, tarball, report) {
 
     "publint finds nothing": () => void execute("publint", "--strict", installed),
 
-    "the types are found however they are looked for": () => void execute("attw", tarball, "--profile", "esm-only", "--no-emoji"),
+    // The module's own types are for bundlers only.
+    "the types are found however they are looked for": () =>
+      void execute("attw", tarball, "--no-emoji", "--exclude-entrypoints", "./deputize_bg.wasm"),
+
+    "each entry has its types, in modules, in CommonJS and for bundlers": () => {
+      const use = (deputize) => `
+        const { AgentClient, DeputizeError } = ${deputize};
+        const client: InstanceType<typeof AgentClient> = new AgentClient({ url: "https://deputize.example", credentials: { apiKey: "rl_" } });
+        const tools: Promise<${deputize}.Tool[]> = Promise.resolve(client.listTools("demo"));
+        const isOurs = (error: unknown): boolean => error instanceof DeputizeError;
+        ${deputize}.setModule(new Uint8Array());
+        ${deputize}.setModule(async () => fetch("https://deputize.example/deputize_bg.wasm"));
+        // @ts-expect-error a module is needed
+        ${deputize}.setModule();`;
+      const modules = `import * as a from "deputize";\nimport * as b from "deputize/inline";\n{${use("a")}}{${use("b")}}`;
+      const commonJs = `import a = require("deputize");\nimport b = require("deputize/inline");\n{${use("a")}}{${use("b")}}`;
+      writeFileSync(join(app, "entries.mts"), modules);
+      writeFileSync(join(app, "entries.cts"), commonJs);
+      writeFileSync(join(app, "entries.ts"), `${modules}\nimport module from "deputize/deputize_bg.wasm";\na.setModule(module);`);
+      const strict = ["--noEmit", "--strict", "--target", "es2022", "--lib", "es2023,dom,dom.asynciterable", "--types", ""];
+      execute("tsc", ...strict, "--module", "nodenext", "entries.mts", "entries.cts");
+      execute("tsc", ...strict, "--module", "esnext", "--moduleResolution", "bundler", "entries.ts");
+    },
 
     "an application type-checks against it, and mistakes do not": () => {
       writeFileSync(join(app, "application.ts"), readFileSync(join(here, "application.ts")));
@@ -55,8 +78,7 @@ export async function packaging(app, tarball, report) {
     },
 
     "a page loads at most 60 KB of it": () => {
-      const loaded = readdirSync(installed).filter((file) => /\.(js|wasm)$/.test(file) && !/^(node|workerd)\.js$/.test(file));
-      const sizes = loaded.map((file) => [file, brotliCompressSync(readFileSync(join(installed, file))).length]);
+      const sizes = [...loaded(installed)];
       const total = sizes.reduce((sum, [, size]) => sum + size, 0);
       console.log(`        ${total} bytes: ${sizes.map(([file, size]) => `${file} ${size}`).join(", ")}`);
       assert.ok(total <= LARGEST, `${total} bytes`);

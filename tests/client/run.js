@@ -1,6 +1,6 @@
 // Packs the package, installs it like a user, and runs the suite in each runtime against a separate service.
 //
-//   node run.js [packaging|node|chromium|workerd|examples]…
+//   node run.js [packaging|realms|node|chromium|workerd|toolchains|examples]…
 //
 // DEPUTIZE_BIN is the service, CHROMIUM the browser. The last line is `N passed, N failed`.
 
@@ -12,9 +12,11 @@ import { createInterface } from "node:readline";
 import { between } from "./between.js";
 import { examples } from "./examples.js";
 import { packaging } from "./packaging.js";
+import { realms } from "./realms.js";
 import { chromium, here, node, pageServer, workerd } from "./runtimes.js";
+import { toolchains } from "./toolchains/run.js";
 
-const PARTS = ["packaging", "node", "chromium", "workerd", "examples"];
+const PARTS = ["packaging", "realms", "node", "chromium", "workerd", "toolchains", "examples"];
 const parts = process.argv.length > 2 ? process.argv.slice(2) : PARTS;
 const binary = process.env.DEPUTIZE_BIN ?? resolve(here, "../../target/debug/deputize");
 const built = resolve(here, "../../wasm-client/pkg");
@@ -95,6 +97,14 @@ for (const part of parts) {
   console.log(`\n${part}`);
   if (part === "packaging") {
     await packaging(app, tarball, report);
+    continue;
+  }
+  if (part === "realms") {
+    await realms(app, report);
+    continue;
+  }
+  if (part === "toolchains") {
+    await toolchains(tarball, (origins) => service(part, origins), report, process.env.TOOLCHAIN);
     continue;
   }
   if (part === "examples") {

@@ -48,7 +48,7 @@ const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm" };
 /** Pages without a bundler: an import map, and the package's folder unchanged. */
 export async function pageServer(app) {
   const manifest = JSON.parse(await readFile(join(app, "node_modules/deputize/package.json"), "utf8"));
-  const entry = manifest.exports["."].browser.replace("./", "/node_modules/deputize/");
+  const entry = manifest.exports["."].import.browser.replace("./", "/node_modules/deputize/");
   const imports = { deputize: entry, qunit: "/node_modules/qunit/qunit/esm/qunit.module.js" };
   const page = `<!doctype html><meta charset="utf-8"><title>deputize</title>
     <meta http-equiv="content-security-policy" content="script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'">
