@@ -1,6 +1,6 @@
 // `node names.js WASM`: makes the names of functions short, in place. Without names, a stack trace says
-// `wasm-function[123]`; as the compiler writes them, they are 10 KB more in a page (by brotli). What is kept is where in
-// this package's own source it happened: 0.7 KB. (WebAssembly Core Specification, appendix "Name Section".)
+// `wasm-function[123]`; as the compiler writes them, they are 10 KB more in a page (by brotli). What is kept is
+// where in this package's own source it happened: 0.7 KB. (WebAssembly Core Specification, appendix "Name Section".)
 
 import { readFileSync, writeFileSync } from "node:fs";
 

@@ -5,7 +5,8 @@ import { AgentClient as Client } from "./client.js";
 import module from "./deputize_bg.wasm?module";
 import { startBy } from "./start.js";
 
-const hint = () => "The bundler must make deputize_bg.wasm?module a WebAssembly.Module, as Next.js does; or give one to setModule";
+const hint = () =>
+  "The bundler must make deputize_bg.wasm?module a WebAssembly.Module, as Next.js does; or give one to setModule";
 
 export const AgentClient = /* @__PURE__ */ startBy(Client, () => module, hint);
 export { DeputizeError } from "./error.js";

@@ -17,7 +17,8 @@ const load = () => (isInPage() ? decoded() : new WebAssembly.Module(decoded()));
 const hint = () =>
   isInPage()
     ? "The page's Content-Security-Policy must allow WebAssembly: script-src 'wasm-unsafe-eval'"
-    : "This runtime compiles no bytes: import from deputize, which imports a module where it must, or give one to setModule";
+    : "This runtime compiles no bytes: import from deputize, whose entry for edge runtimes imports a module, or give one " +
+      "to setModule";
 
 export const AgentClient = /* @__PURE__ */ startFromWithin(Client, load, hint);
 export { DeputizeError } from "./error.js";

@@ -30,7 +30,10 @@ export function setModule(source) {
   if (source === undefined || source === null) {
     throw new TypeError("setModule takes a WebAssembly.Module, its bytes, its address, or a response with it");
   }
-  given = { load: () => (typeof source === "function" ? source() : source), hint: () => "Look at what setModule was given" };
+  given = {
+    load: () => (typeof source === "function" ? source() : source),
+    hint: () => "Look at what setModule was given",
+  };
 }
 
 /** The exports of the started WebAssembly. */
@@ -52,14 +55,15 @@ export const start = /* @__PURE__ */ lazily(async () => {
   }
 });
 
-/** A module or bytes. Bundlers, frames and test environments have classes of their own: `instanceof` decides nothing. */
+/** A module or bytes. Bundlers, frames and test environments have classes of their own. */
 async function loaded(source) {
   const response = typeof source === "string" || typeof source.href === "string" ? await fetch(`${source}`) : source;
   if (typeof response.arrayBuffer !== "function") return response;
   if (!response.ok) throw new Error(`HTTP ${response.status} for ${response.url}`);
   const isNative = typeof Response === "function" && response instanceof Response;
   const isWasm = response.headers.get("content-type")?.startsWith("application/wasm");
-  return isNative && isWasm && WebAssembly.compileStreaming ? WebAssembly.compileStreaming(response) : response.arrayBuffer();
+  const canStream = isNative && isWasm && WebAssembly.compileStreaming;
+  return canStream ? WebAssembly.compileStreaming(response) : response.arrayBuffer();
 }
 
 /** Makes it when it is first needed. If that fails, the next use tries again. */

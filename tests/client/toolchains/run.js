@@ -1,11 +1,15 @@
 // The package in what applications are built, bundled and tested with: each builds a small application and runs it
-// against the service. `rows` are the tests; the files around this one are the applications.
+// against the service. `rows` are the tests; the files around this one are the applications. To run some of them:
+//
+//   TOOLCHAIN=Vite node ../run.js toolchains
 
 import assert from "node:assert/strict";
 import { execFile, execFileSync, spawn } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync,
+} from "node:fs";
 import { createServer } from "node:http";
-import { extname, join, resolve } from "node:path";
+import { basename, extname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { launch, test } from "../runtimes.js";
@@ -42,10 +46,16 @@ const rows = {
     assert.match(failed, /import from deputize\/inline$/);
     assert.match(cause, /HTTP 404 for /);
   },
+  "esbuild > a page whose policy forbids WebAssembly is told of the policy": async (kit) => {
+    await kit.esbuild({ entryPoints: ["page/inline.js"], format: "esm", outfile: kit.out("main.js") });
+    const { code, failed } = await kit.pageSays(kit.address("?strict"));
+    assert.equal(code, "not_loaded");
+    assert.match(failed, /The page's Content-Security-Policy must allow WebAssembly: script-src 'wasm-unsafe-eval'$/);
+  },
   "esbuild > a page gives the module itself, as bytes or as an address": async (kit) => {
     for (const loader of ["binary", "file"]) {
-      const loaders = { ".wasm": loader };
-      await kit.esbuild({ entryPoints: ["page/given.js"], format: "esm", loader: loaders, outfile: kit.out("main.js") });
+      const options = { format: "esm", loader: { ".wasm": loader }, outfile: kit.out("main.js") };
+      await kit.esbuild({ entryPoints: ["page/given.js"], ...options });
       await kit.page();
     }
   },
@@ -84,12 +94,17 @@ const rows = {
 
   "webpack > a page gets the WebAssembly as a file": async (kit) => {
     await kit.webpack({ entry: "./page/main.js" });
-    assert.ok(kit.files().some((file) => file.endsWith(".wasm")));
+    kit.holdsItAsAFile();
     await kit.page();
   },
   "webpack > a page with deputize/inline is one script": async (kit) => {
     await kit.webpack({ entry: "./page/inline.js" });
     assert.deepEqual(kit.files(), ["main.js"]);
+    await kit.page();
+  },
+  "webpack > a page that requires it": async (kit) => {
+    copyFileSync(join(here, "page/required.cjs"), kit.out("page.cjs"));
+    await kit.webpack({ entry: kit.out("page.cjs") });
     await kit.page();
   },
   "webpack > a script for Node": async (kit) => {
@@ -104,12 +119,13 @@ const rows = {
 
   "Vite > a page, built": async (kit) => {
     await kit.vite();
-    assert.ok(kit.files().some((file) => file.endsWith(".wasm")));
+    kit.holdsItAsAFile();
     await kit.page();
   },
   "Vite > a page of the development server": async (kit) => {
     const { createServer } = await import("vite");
-    const server = await createServer({ ...kit.viteConfig, server: { port: kit.ports.vite, strictPort: true, hmr: false } });
+    const options = { port: kit.ports.vite, strictPort: true, hmr: false };
+    const server = await createServer({ ...kit.viteConfig, server: options });
     await server.listen();
     try {
       await kit.page(`http://127.0.0.1:${kit.ports.vite}/`);
@@ -123,7 +139,10 @@ const rows = {
   },
 
   ...nextRows("Turbopack", ["build"], {
-    "a client component": (kit, url) => kit.page(url),
+    "a client component": async (kit, url) => {
+      kit.holdsItAsAFile(join(here, "next/.Turbopack/static"));
+      await kit.page(url);
+    },
     "a Server Component": (kit, url) => kit.renders(`${url}/server`),
     "a Server Component in the edge runtime": (kit, url) => kit.renders(`${url}/edge`),
     "a route handler": (kit, url) => kit.answers(`${url}/api/node`),
@@ -131,7 +150,10 @@ const rows = {
     "an API route in the edge runtime": (kit, url) => kit.answers(`${url}/api/route`),
   }),
   ...nextRows("webpack", ["build", "--webpack"], {
-    "a client component": (kit, url) => kit.page(url),
+    "a client component": async (kit, url) => {
+      kit.holdsItAsAFile(join(here, "next/.webpack/static"));
+      await kit.page(url);
+    },
     "a Server Component": (kit, url) => kit.renders(`${url}/server`),
     "a Server Component in the edge runtime": (kit, url) => kit.renders(`${url}/edge`),
     "a route handler": (kit, url) => kit.answers(`${url}/api/node`),
@@ -165,7 +187,15 @@ const rows = {
     writeFileSync(kit.out("package.json"), "{}");
     copyFileSync(join(here, "jest/job.test.cjs"), kit.out("job.test.cjs"));
     await kit.jobAsCommonJs();
-    await kit.run([command("jest"), "--config", "jest/jest.config.cjs", "--ci"], { env: { ...kit.env, ROOT: kit.out() } });
+    const env = { ...kit.env, ROOT: kit.out() };
+    await kit.run([command("jest"), "--config", "jest/jest.config.cjs", "--ci"], { env });
+  },
+
+  "The README says for each of these which entry to use": () => {
+    const readme = readFileSync(join(modules, "deputize/README.md"), "utf8");
+    const [table] = readme.match(/^\| what you build [^]*?\n\n/m);
+    const tools = Object.keys(rows).filter((name) => name.includes(" > ")).map((name) => name.split(/,| > /)[0]);
+    assert.deepEqual([...new Set(tools)].filter((tool) => !table.includes(tool)), []);
   },
 
   "CommonJS > a script requires it": async (kit) => {
@@ -187,7 +217,8 @@ function nextRows(bundler, args, parts) {
     const url = await (isFirst ? built : built.catch(() => assert.fail("it was not built")));
     await part(kit, url);
   };
-  return Object.fromEntries(Object.entries(parts).map(([what, part]) => [`Next.js, built by ${bundler} > ${what}`, row(part)]));
+  const name = (what) => `Next.js, built by ${bundler} > ${what}`;
+  return Object.fromEntries(Object.entries(parts).map(([what, part]) => [name(what), row(part)]));
 }
 
 // --- How they are run --------------------------------------------------------------------------------------
@@ -205,8 +236,8 @@ class Kit {
   out(...file) {
     return join(this.folder, ...file);
   }
-  files() {
-    return readdirSync(this.folder, { recursive: true }).filter((file) => statSync(this.out(file)).isFile()).sort();
+  files(folder = this.folder) {
+    return readdirSync(folder, { recursive: true }).filter((file) => statSync(join(folder, file)).isFile()).sort();
   }
 
   /** A program, whose output is answered. */
@@ -253,11 +284,15 @@ class Kit {
         setTimeout(reject, 30_000, new Error("the page said nothing"));
       });
       await page.exposeFunction("told", () => this.told);
-      await page.goto(url ?? `${this.pages}/${this.folder.slice(join(here, "out").length + 1)}/`);
+      await page.goto(url ?? this.address());
       return await said;
     } finally {
       await context.close();
     }
+  }
+
+  address(query = "") {
+    return `${this.pages}/${basename(this.folder)}/${query}`;
   }
 
   async esbuild(options) {
@@ -276,7 +311,8 @@ class Kit {
   async webpack(config) {
     const { default: webpack } = await import("webpack");
     const output = { path: this.folder, filename: "main.js" };
-    const stats = await promisify(webpack)({ mode: "production", context: here, output, performance: false, ...config });
+    const options = { mode: "production", context: here, output, performance: false, ...config };
+    const stats = await promisify(webpack)(options);
     const { errors, warnings } = stats.toJson({ all: false, errors: true, warnings: true });
     assert.deepEqual([...errors, ...warnings], []);
   }
@@ -294,11 +330,8 @@ class Kit {
     const cwd = join(here, "next");
     await this.run([command("next"), ...args], { cwd, env });
     const port = String(this.ports[bundler]);
-    const child = spawn(process.execPath, [join(modules, "next/dist/bin/next"), "start", "-H", "127.0.0.1", "-p", port], {
-      cwd,
-      env,
-      stdio: ["ignore", "ignore", "inherit"],
-    });
+    const start = [join(modules, "next/dist/bin/next"), "start", "-H", "127.0.0.1", "-p", port];
+    const child = spawn(process.execPath, start, { cwd, env, stdio: ["ignore", "ignore", "inherit"] });
     this.stops.push(() => child.kill());
     const url = `http://127.0.0.1:${port}`;
     for (const deadline = Date.now() + 30_000; ; await new Promise((resolve) => setTimeout(resolve, 100))) {
@@ -312,6 +345,14 @@ class Kit {
     await this.esbuild({ entryPoints: ["job.js"], format: "cjs", outfile: this.out("job.cjs") });
   }
 
+  /** The WebAssembly, and not in a script. */
+  holdsItAsAFile(folder = this.folder) {
+    const files = this.files(folder);
+    assert.equal(files.filter((file) => file.endsWith(".wasm")).length, 1, files.join());
+    // How each module begins, in base64.
+    const holdsIt = (file) => readFileSync(join(folder, file)).includes("AGFzbQEAAAA");
+    assert.deepEqual(files.filter((file) => file.endsWith(".js") && holdsIt(file)), []);
+  }
   holdsOnlyTheError() {
     const written = this.files().filter((file) => file !== "index.html");
     assert.deepEqual(written, ["main.js"]);
@@ -325,12 +366,14 @@ const TYPES = { ".html": "text/html", ".js": "text/javascript", ".wasm": "applic
 /** What the pages are served by, under the policy that the README asks for. */
 async function servePages(port, service) {
   const policy = `default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' ${service}`;
+  const strict = policy.replace(" 'wasm-unsafe-eval'", "");
   const server = createServer((request, response) => {
-    const path = new URL(request.url, "http://localhost").pathname.replace(/\/$/, "/index.html");
+    const { pathname, search } = new URL(request.url, "http://localhost");
+    const path = pathname.replace(/\/$/, "/index.html");
     try {
       const content = readFileSync(join(here, "out", path));
-      const headers = { "content-type": TYPES[extname(path)] ?? "text/plain", "content-security-policy": policy };
-      response.writeHead(200, headers).end(content);
+      response.setHeader("content-security-policy", search === "?strict" ? strict : policy);
+      response.writeHead(200, { "content-type": TYPES[extname(path)] ?? "text/plain" }).end(content);
     } catch {
       response.writeHead(404).end();
     }
@@ -338,7 +381,9 @@ async function servePages(port, service) {
   return listening(server, port);
 }
 
-const listening = (server, port = 0) => new Promise((resolve) => server.listen(port, "127.0.0.1", () => resolve(server)));
+function listening(server, port = 0) {
+  return new Promise((resolve) => server.listen(port, "127.0.0.1", () => resolve(server)));
+}
 
 async function freePorts(...names) {
   const servers = await Promise.all(names.map(() => listening(createServer())));
