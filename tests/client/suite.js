@@ -951,8 +951,8 @@ export function suite({ demo, between, runtime }) {
       assert.false(all.some((value) => value === demo.CLIENT_SECRET));
     });
 
-    QUnit.test("the package gives two things", (assert) => {
-      assert.deepEqual(Object.keys(deputize).sort(), ["AgentClient", "DeputizeError"]);
+    QUnit.test("the package gives three things", (assert) => {
+      assert.deepEqual(Object.keys(deputize).sort(), ["AgentClient", "DeputizeError", "setModule"]);
     });
   });
 
