@@ -243,7 +243,7 @@ class Kit {
   /** A program, whose output is answered. */
   async run([program, ...args], { cwd = here, env = this.env } = {}) {
     try {
-      const { stdout } = await execute(program, args, { cwd, env, timeout: 240_000, maxBuffer: 2 ** 26 });
+      const { stdout } = await execute(program, args, { cwd, env, timeout: 400_000, maxBuffer: 2 ** 26 });
       return stdout;
     } catch ({ message, stdout, stderr }) {
       throw new Error(`${message}\n${stdout}${stderr}`);
