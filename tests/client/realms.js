@@ -4,7 +4,7 @@
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
-import { readFileSync } from "node:fs";
+import { cpSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createContext, runInContext, runInNewContext } from "node:vm";
 import { pathToFileURL } from "node:url";
@@ -185,6 +185,16 @@ export async function realms(app, report) {
       WebAssembly.Module = Module;
       assert.equal(error.code, "not_loaded");
       assert.match(error.hint, /^This runtime compiles no bytes: import from deputize, /);
+    },
+
+    "a page's entry elsewhere says that this is no page, and which entry is for that": async () => {
+      // A copy, in which other tests have started nothing. Node's fetch loads no file.
+      const copy = join(app, "node_modules/deputize-copy");
+      cpSync(installed, copy, { recursive: true });
+      const { AgentClient } = await import(pathToFileURL(join(copy, "browser.js")));
+      const error = await new AgentClient({ url, credentials: { token: () => "t" } }).token().catch((error) => error);
+      assert.deepEqual([error.code, error.cause.message], ["not_loaded", "fetch failed"]);
+      assert.match(error.hint, /^This is no page: import from deputize\/inline, /);
     },
 
     "a stack trace names the package's own functions within the WebAssembly": async () => {
