@@ -1,6 +1,7 @@
 //! The whole service in one process.
 
 use std::{
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -144,6 +145,19 @@ impl TestApp {
         self.with(core)
     }
 
+    /// The whole store as it is now.
+    pub fn snapshot(&self) -> Snapshot {
+        let path = std::env::temp_dir().join(format!("deputize-{}.sqlite", uuid::Uuid::new_v4()));
+        self.store.database().vacuum_into(path.to_str().unwrap()).unwrap();
+        Snapshot(path)
+    }
+
+    /// The store as it was, and a process whose memory is empty.
+    pub async fn back_to(&self, snapshot: &Snapshot) -> Self {
+        self.store.database().restore_from(snapshot.0.to_str().unwrap()).unwrap();
+        self.linking(LINKS).await
+    }
+
     async fn beside(&self, vault: Vault, links: [LinkByEmail; 2]) -> Self {
         let issuers = [(&self.login, links[0]), (&self.workos, links[1])];
         let (time, settings) = ((self.core.clock.clone(), Random::System), self.core.settings.clone());
@@ -231,6 +245,16 @@ impl TestApp {
         let before = self.core.table.stats();
         let done = work.await;
         (done, difference(&before, &self.core.table.stats()))
+    }
+}
+
+/// A copy of a store, in a file that is deleted with this.
+#[derive(Debug)]
+pub struct Snapshot(PathBuf);
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 

@@ -118,7 +118,7 @@ enum Needed {
     operation_id = "probe_server",
     tag = "servers",
     request_body = ProbeServer,
-    responses((status = 200, body = ProbedServer), Errors),
+    responses((status = 200, description = "What was found. That nothing answers is a finding too.", body = ProbedServer), Errors),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn probe(

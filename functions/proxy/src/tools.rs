@@ -40,10 +40,10 @@ pub(crate) const MAX_BODY: usize = 4 * 1024 * 1024;
 #[expect(dead_code, reason = "only its OpenAPI description is used")]
 struct CallToolResult {
     /// The result for a model to read: text, images, resources.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<HashMap<String, Value>>)]
     content: Vec<()>,
     /// The result for a program to read.
-    #[schema(value_type = Option<Object>, rename = "structuredContent")]
+    #[schema(value_type = Option<HashMap<String, Value>>, rename = "structuredContent")]
     structured_content: Option<()>,
     /// Whether the tool failed. That is a result, not an HTTP error.
     #[schema(rename = "isError")]
@@ -62,9 +62,9 @@ struct CallToolResult {
     params(("server_id" = String, Path)),
     request_body = ToolCall,
     responses(
-        (status = 200, body = CallToolResult),
-        (status = 502, description = "The MCP server failed", body = ErrorBody),
-        (status = 504, description = "The MCP server took too long", body = ErrorBody),
+        (status = 200, description = "The tool's result. A tool that fails says so in `isError`.", body = CallToolResult),
+        (status = 502, description = "The MCP server failed.", body = ErrorBody),
+        (status = 504, description = "The MCP server took too long.", body = ErrorBody),
         Errors,
     ),
     security(("bearer" = []), ("api_key" = [])),
@@ -130,9 +130,9 @@ async fn call(
     tag = "proxy",
     params(("server_id" = String, Path)),
     responses(
-        (status = 200, body = Tools),
-        (status = 502, description = "The MCP server failed", body = ErrorBody),
-        (status = 504, description = "The MCP server took too long", body = ErrorBody),
+        (status = 200, description = "The tools, as the MCP server defines them.", body = Tools),
+        (status = 502, description = "The MCP server failed.", body = ErrorBody),
+        (status = 504, description = "The MCP server took too long.", body = ErrorBody),
         Errors,
     ),
     security(("bearer" = []), ("api_key" = [])),
