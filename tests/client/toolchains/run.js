@@ -357,7 +357,7 @@ class Kit {
     const written = this.files().filter((file) => file !== "index.html");
     assert.deepEqual(written, ["main.js"]);
     const { size } = statSync(this.out("main.js"));
-    assert.ok(size < 1_500, `${size} bytes`);
+    assert.ok(size < 4_000, `${size} bytes`);
   }
 }
 
