@@ -56,7 +56,8 @@ use crate::{
     connections::{AnswerBody, ConnectionLimits, Connections, Watched},
     data_dir::DataDir,
     demo::{DemoIssuer, Organization, Provider},
-    demo_servers, remote,
+    demo_servers,
+    remote::{self, RemoteUrl},
     store::Store,
 };
 
@@ -119,8 +120,9 @@ impl Server {
         let data = Arc::new(DataDir::open(&options.data_dir).map_err(StartError::new)?);
         let retention = std::env::var(RETENTION.name).ok();
         let retention = retention_of(retention.as_deref()).map_err(StartError::new)?;
-        let (store, table) = match &options.dynamodb_url {
-            Some(url) => (None, remote::table(url, options.measure, retention).await?),
+        let remote = options.dynamodb_url.as_deref().map(RemoteUrl::parse).transpose()?;
+        let (store, table) = match &remote {
+            Some(url) => (None, Box::pin(remote::table(url, options.measure, retention)).await?),
             None => {
                 let store = Store::in_file(&data.database()?)?;
                 let table = store.table_with(options.measure, retention).await?;
@@ -133,7 +135,10 @@ impl Server {
         let mut core = core(table, &data, public_url, issuer.clone(), outgoing.clone())?;
         core.in_flight = InFlight::at_most(options.max_in_flight);
         let core = Arc::new(core);
-        core.bootstrap().await?;
+        core.bootstrap().await.map_err(|error| match &remote {
+            Some(url) => url.failed(&format!("the table cannot be used: {}", StartError::from(error))),
+            None => error.into(),
+        })?;
         let mut routes = service(&core, outgoing);
         let mut organization = None;
         if let Some(issuer) = issuer {
