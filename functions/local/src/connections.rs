@@ -367,9 +367,9 @@ mod tests {
 
     /// A connection on which every request is answered by `answer`, and why it was closed, if it was for its time.
     fn serve(connection: Connection, answer: Vec<u8>) -> (DuplexStream, JoinHandle<Option<&'static str>>) {
-        let (client, server) = duplex(1024);
+        let (client, ours) = duplex(1024);
         let activity = connection.activity();
-        let io = TokioIo::new(Watched { io: server, activity: Arc::clone(&activity) });
+        let io = TokioIo::new(Watched { io: ours, activity: Arc::clone(&activity) });
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             let under_way = activity.request(request.version() >= http::Version::HTTP_2);
             let body = AnswerBody {

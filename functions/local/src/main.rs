@@ -30,9 +30,8 @@ struct Arguments {
     /// Start without the demo organization, its MCP servers and its sign-in issuer.
     #[arg(long)]
     no_demo: bool,
-    /// The address of a DynamoDB to use in place of the embedded one, with the region and the credentials of the
-    /// environment (AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE). Several processes with the same one, the
-    /// same --url and the same vault.key are one deployment.
+    /// The address of a DynamoDB to use in place of the embedded one, with the environment's region and credentials.
+    /// Several processes with the same one, the same --url and the same vault.key are one deployment.
     #[arg(long)]
     dynamodb_url: Option<String>,
     /// The service's address, if it is not the one at which this process listens.

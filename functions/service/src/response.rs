@@ -175,14 +175,12 @@ pub fn classify(error: &Error) -> (StatusCode, &'static str) {
         Error::Upstream { kind: UpstreamFailure::Refused, .. } => {
             (StatusCode::BAD_REQUEST, code::UPSTREAM_REFUSED)
         }
-        Error::Upstream { kind: UpstreamFailure::NoRoom, .. } => {
-            (StatusCode::SERVICE_UNAVAILABLE, code::TEMPORARILY_UNAVAILABLE)
-        }
         Error::InsufficientScope { .. } => (StatusCode::FORBIDDEN, code::INSUFFICIENT_SCOPE),
         Error::Unavailable { .. }
         | Error::Undecided { .. }
         | Error::Unrecorded { .. }
-        | Error::ProviderUnavailable { .. } => {
+        | Error::ProviderUnavailable { .. }
+        | Error::Upstream { kind: UpstreamFailure::NoRoom, .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, code::TEMPORARILY_UNAVAILABLE)
         }
         Error::NotBootstrapped => (StatusCode::SERVICE_UNAVAILABLE, code::NOT_BOOTSTRAPPED),
