@@ -28,6 +28,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "epoch",
             "retention",
             "trace",
+            "in_flight",
             "network",
             "jwt",
             "jwk",

@@ -168,6 +168,7 @@ async fn find(
         trace: request.trace.clone(),
         until: Some(until),
         measured: Arc::clone(&request.measured),
+        in_flight: request.in_flight.clone(),
     };
     let target = Target {
         server_id: "probe".to_owned(),

@@ -7,6 +7,7 @@ mod body;
 mod challenge;
 mod delegation;
 mod edges;
+mod in_flight;
 mod listing;
 mod policy;
 mod revocations;
