@@ -1,7 +1,5 @@
 // What answers about tools must be.
 
-import { DeputizeError } from "./error.js";
-
 /** The body, if it is the result of a tool (MCP's `CallToolResult`). */
 export function toolResult(body) {
   if (body && Array.isArray(body.content)) return body;
@@ -16,6 +14,8 @@ export function toolPage(page) {
   throw malformed("The answer is not what it should be: one of its tools has no name");
 }
 
+/** The fields of an error, of which the client makes one: its class is that of the copy that made the client. */
 export function malformed(detail, further = "") {
-  return new DeputizeError({ code: "malformed_answer", detail, hint: `Is url the address of a Deputize service?${further}` });
+  const hint = `Is url the address of a Deputize service?${further}`;
+  return { isDeputizeError: true, code: "malformed_answer", detail, hint };
 }
