@@ -83,6 +83,17 @@ export async function packaging(app, tarball, report) {
       execute("tsc", "--project", "tsconfig.json");
     },
 
+    "who does not use an extra does not get it": () => {
+      const bundled = (imported) => {
+        const entry = join(app, "extras-entry.js");
+        writeFileSync(entry, `import { AgentClient } from "deputize";\n${imported}\nnew AgentClient({});`);
+        return execute("esbuild", "--bundle", "--format=esm", "--conditions=workerd", "--external:*.wasm", "--log-level=error", entry);
+      };
+      const [none, one] = [bundled(""), bundled('import { me } from "deputize/extras";\nme();')];
+      assert.ok(!none.includes("/api/v1/me") && !none.includes("notifications/progress"));
+      assert.ok(one.includes("/api/v1/me") && !one.includes("notifications/progress"));
+    },
+
     "each code of the service's is one of the types'": () => {
       const codes = readFileSync(join(here, "../../functions/api/src/error.rs"), "utf8").matchAll(/const [A-Z_]+: &str = "(\w+)"/g);
       const [, union] = read("index.d.ts").match(/export type ErrorCode =([^;]*);/);

@@ -44,7 +44,7 @@ function install() {
   const tarball = join(scratch, npm(built, "pack", "--silent", "--pack-destination", scratch).trim());
   npm(app, "install", "--silent", "--no-audit", "--no-fund", "--offline", tarball);
   symlinkSync(join(here, "node_modules/qunit"), join(app, "node_modules/qunit"));
-  for (const file of ["suite.js", "fuzz.js"]) copyFileSync(join(here, file), join(app, file));
+  for (const file of ["suite.js", "fuzz.js", "leak.js"]) copyFileSync(join(here, file), join(app, file));
   return { app, tarball };
 }
 
@@ -110,11 +110,14 @@ for (const part of parts) {
   }
   if (part === "fuzz") {
     const { FUZZ_SEED = "1", FUZZ_SECONDS = "10" } = process.env;
-    await test("no value and no answer ends in a trap, in silence or in an error of another kind", report, () => {
-      const outcome = spawnSync(process.execPath, ["fuzz.js", FUZZ_SEED, String(FUZZ_SECONDS * 1000)], { cwd: app, encoding: "utf8" });
-      if (outcome.status !== 0) throw new Error(outcome.stdout + outcome.stderr);
-      console.log(`        ${outcome.stdout.trim()}`);
-    });
+    const run = (...args) => () => {
+      const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: app, encoding: "utf8" });
+      if (status !== 0) throw new Error(stdout + stderr);
+      console.log(`        ${stdout.trim()}`);
+    };
+    const made = run("fuzz.js", FUZZ_SEED, String(FUZZ_SECONDS * 1000));
+    await test("no value and no answer ends in a trap, in silence or in an error of another kind", report, made);
+    await test("ten thousand calls leave nothing behind", report, run("--expose-gc", "leak.js"));
     continue;
   }
   if (part === "examples") {
