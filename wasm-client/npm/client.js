@@ -59,8 +59,9 @@ export class AgentClient {
     this.sessionGrants = new SessionGrants((...call) => this.#call(...call));
   }
 
-  async #call({ signal, timeoutMs = this.#limits.timeoutMs, retries = this.#limits.retries }, hints, run, otherwise = OTHER_MS) {
-    return within({ signal, timeoutMs: timeoutMs ?? otherwise, retries }, hints, async (call) => {
+  async #call({ signal, timeoutMs, retries = this.#limits.retries }, hints, run, otherwise = OTHER_MS) {
+    const limits = { signal, timeoutMs: timeoutMs ?? this.#limits.timeoutMs ?? otherwise, retries };
+    return within(limits, hints, async (call) => {
       const client = await this.#client();
       try {
         return await run(client, call);
@@ -95,13 +96,14 @@ export class AgentClient {
   listTools(serverId, options) {
     text("serverId", serverId);
     const { limit, ...call } = known("listTools' options", options, LIST);
-    const page = () => this.#call(call, TRY_AGAIN, async (client, call) => toolPage(await client.listTools(serverId, call)));
-    return new List(page, limit);
+    const ask = async (client, call) => toolPage(await client.listTools(serverId, call));
+    return new List(() => this.#call(call, TRY_AGAIN, ask), limit);
   }
 
   async callTool(serverId, name, args, options) {
     const call = toolCall(serverId, name, args, options);
-    return this.#call(call, MAY_HAVE_RUN, async (client, call) => toolResult(await client.callTool(serverId, name, args, call)), TOOL_MS);
+    const ask = async (client, call) => toolResult(await client.callTool(serverId, name, args, call));
+    return this.#call(call, MAY_HAVE_RUN, ask, TOOL_MS);
   }
 
   async connect(serverId, options) {
@@ -129,13 +131,16 @@ class Delegations {
 
   async create(agentAccountId, options) {
     text("agentAccountId", agentAccountId);
-    const { serverIds, expiresAt, ...call } = known("delegations.create's options", options, [...CALL, "serverIds", "expiresAt"]);
+    const names = [...CALL, "serverIds", "expiresAt"];
+    const { serverIds, expiresAt, ...call } = known("delegations.create's options", options, names);
     if (serverIds !== undefined) {
       if (!Array.isArray(serverIds)) throw new TypeError("serverIds must be a list of texts");
       serverIds.forEach((id) => text("each of serverIds", id));
     }
     const end = time("expiresAt", expiresAt);
-    return this.#call(call, MAY_BE_DONE, (client, call) => client.createDelegation(agentAccountId, serverIds, end, call));
+    return this.#call(call, MAY_BE_DONE, (client, call) =>
+      client.createDelegation(agentAccountId, serverIds, end, call),
+    );
   }
 
   async revoke(delegationId, options) {
@@ -166,7 +171,9 @@ class SessionGrants {
     text("serverId", serverId);
     const { shared = false, ...call } = known("sessionGrants.create's options", options, [...CALL, "shared"]);
     if (typeof shared !== "boolean") throw new TypeError("shared must be true or false");
-    return this.#call(call, MAY_BE_DONE, (client, call) => client.createSessionGrant(agentAccountId, serverId, shared, call));
+    return this.#call(call, MAY_BE_DONE, (client, call) =>
+      client.createSessionGrant(agentAccountId, serverId, shared, call),
+    );
   }
 
   async toggle(agentAccountId, serverId, options) {

@@ -1,6 +1,6 @@
 /**
- * What not every application needs: who and what there is, tools that say how far they are, images and audio, and tokens
- * for MCP clients.
+ * What not every application needs: who and what there is, tools that say how far they are, images and audio, and
+ * tokens for MCP clients.
  *
  * @packageDocumentation
  */
@@ -123,8 +123,8 @@ export type ToolEvent<Structured extends object = { [field: string]: unknown }> 
   | { type: "result"; result: ToolResult<Structured> };
 
 /**
- * A call under way. If it is awaited, it is the tool's result. If it is iterated over by `for await`, it is what the tool
- * says until then, and its result at the end. Leaving the loop does not end the call; its `signal` does.
+ * A call under way. If it is awaited, it is the tool's result. If it is iterated over by `for await`, it is what the
+ * tool says until then, and its result at the end. Leaving the loop does not end the call; its `signal` does.
  */
 export interface ToolProgress<Structured extends object = { [field: string]: unknown }>
   extends Promise<ToolResult<Structured>>,
@@ -145,8 +145,8 @@ export interface ProgressOptions extends CallOptions {
 }
 
 /**
- * Calls a tool as `client.callTool` does, and says what the tool says until its result. The call is sent at once, by the
- * service's MCP endpoint.
+ * Calls a tool as `client.callTool` does, and says what the tool says until its result. The call is sent at once, by
+ * the service's MCP endpoint.
  *
  * @example
  * ```js

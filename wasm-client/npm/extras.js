@@ -17,18 +17,25 @@ function clientOf(client) {
 
 const USER = ["id", "email", "name", "role", "active", "groups", "created_at", "updated_at"];
 const SERVER = ["id", "name", "url", "auth", "header_name", "pinning", "active", "created_at", "updated_at"];
-const ACCOUNT = ["id", "name", "active", "disabled_by", "owner_user_id", "groups", "allowed_origins", "shared_grants", "created_at", "updated_at"];
+const ACCOUNT = [
+  "id", "name", "active", "disabled_by", "owner_user_id", "groups", "allowed_origins", "shared_grants", "created_at",
+  "updated_at",
+];
 
 /** The fields with these names, in JavaScript's spelling. */
 function shown(names, body) {
-  if (typeof body?.id !== "string") throw malformed("The answer is not what it should be: its id is missing, or of another type");
+  if (typeof body?.id !== "string") throw malformed("The answer is not what it should be: it has no id");
+  const spelled = (name) => name.replace(/_(.)/g, (_, first) => first.toUpperCase());
   const there = names.filter((name) => body[name] !== undefined);
-  return Object.fromEntries(there.map((name) => [name.replace(/_(.)/g, (_, first) => first.toUpperCase()), body[name]]));
+  return Object.fromEntries(there.map((name) => [spelled(name), body[name]]));
 }
 
 function one(client, what, path, id, names, options) {
   const call = known(`${what}'s options`, options, CALL);
-  return client[ASK](call, async (client, call) => shown(names, (await client.ask(path, id, undefined, undefined, call)).body));
+  return client[ASK](call, async (client, call) => {
+    const { body } = await client.ask(path, id, undefined, undefined, call);
+    return shown(names, body);
+  });
 }
 
 function list(client, what, path, names, options) {
@@ -71,7 +78,8 @@ const MCP = "/api/v1/proxy/{server_id}/mcp";
 const MCP_HEADERS = { accept: "application/json, text/event-stream", "mcp-protocol-version": "2025-11-25" };
 
 export function callToolWithProgress(client, serverId, name, args, options) {
-  const { onProgress, onLog, logLevel = "info", ...call } = toolCall(serverId, name, args, options, ["onProgress", "onLog", "logLevel"]);
+  const given = toolCall(serverId, name, args, options, ["onProgress", "onLog", "logLevel"]);
+  const { onProgress, onLog, logLevel = "info", ...call } = given;
   if (onProgress !== undefined) aFunction("onProgress", onProgress);
   if (onLog !== undefined) aFunction("onLog", onLog);
   const least = LEVELS.indexOf(logLevel);

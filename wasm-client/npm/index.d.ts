@@ -22,7 +22,8 @@ export type Credentials =
 type Without<Names extends string> = { [Name in Names]?: undefined };
 
 /** An agent account, by its secret (`client_secret_post`, RFC 6749 section 2.3.1). */
-export interface SecretCredentials extends Without<"privateKey" | "keyId" | "audience" | "userToken" | "apiKey" | "token"> {
+export interface SecretCredentials
+  extends Without<"privateKey" | "keyId" | "audience" | "userToken" | "apiKey" | "token"> {
   /** The agent account's id. */
   clientId: string;
   /** A live secret of the account. */

@@ -12,7 +12,9 @@ export function known(what, options, names) {
   if (options === undefined) return {};
   if (typeof options !== "object" || options === null) throw new TypeError(`${what} must be an object`);
   const unknown = Object.keys(options).filter((name) => !names.includes(name) && options[name] !== undefined);
-  if (unknown.length > 0) throw new TypeError(`${what} must not have ${unknown.join(", ")}, but only ${names.join(", ")}`);
+  if (unknown.length > 0) {
+    throw new TypeError(`${what} must not have ${unknown.join(", ")}, but only ${names.join(", ")}`);
+  }
   return options;
 }
 
@@ -23,16 +25,19 @@ export function address(url, base, allowPrivateHttp) {
     parsed = new URL(typeof url === "string" ? url : url.href, base);
   } catch {
     throw new TypeError(
-      "url must be the address of the service, such as https://deputize.example.com; a relative one needs base, such as location.href",
+      "url must be the address of the service, such as https://deputize.example.com; " +
+        "a relative one needs base, such as location.href",
     );
   }
   if (parsed.username || parsed.password || parsed.search || parsed.hash) {
     throw new TypeError("url must have no credentials, query or fragment");
   }
   const { protocol, hostname } = parsed;
-  if (protocol !== "https:" && !(protocol === "http:" && (isLoopback(hostname) || (allowPrivateHttp && isPrivate(hostname))))) {
+  const isNear = isLoopback(hostname) || (allowPrivateHttp && isPrivate(hostname));
+  if (protocol !== "https:" && !(protocol === "http:" && isNear)) {
     throw new TypeError(
-      "url must begin with https://, unless the service is on this machine, or in a private network and allowPrivateHttp is true",
+      "url must begin with https://, unless the service is on this machine, " +
+        "or in a private network and allowPrivateHttp is true",
     );
   }
   return parsed.href.replace(/\/+$/, "");
@@ -50,22 +55,27 @@ function isPrivate(host) {
   return (
     !/[.:]/.test(host) ||
     /\.(local|internal|lan|home\.arpa|test)$/.test(host) ||
-    /^(10(\.\d+){3}|(192\.168|169\.254|172\.(1[6-9]|2\d|3[01])|100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7]))(\.\d+){2})$/.test(host) ||
+    /^(10\.\d+|192\.168|169\.254|172\.(1[6-9]|2\d|3[01])|100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7]))(\.\d+){2}$/.test(host) ||
     /^\[f([cd][0-9a-f]|e[89ab])[0-9a-f]:/.test(host)
   );
 }
 
-const CLIENT = ["url", "base", "credentials", "dangerouslyAllowSecretInBrowser", "allowPrivateHttp", "fetch", "headers", "timeoutMs", "retries"];
+const CLIENT = [
+  "url", "base", "credentials", "dangerouslyAllowSecretInBrowser", "allowPrivateHttp", "fetch", "headers", "timeoutMs",
+  "retries",
+];
 
 /** The options of a client, checked: the WebAssembly's client, and what applies to each call. */
 export function clientOf(options, bounded) {
-  const { url, base, credentials, allowPrivateHttp, dangerouslyAllowSecretInBrowser, fetch, headers, timeoutMs, retries } = known("AgentClient's options", options, CLIENT);
-  const at = address(url, base, allowPrivateHttp === true);
+  const given = known("AgentClient's options", options, CLIENT);
+  const { url, base, credentials, fetch, headers, timeoutMs, retries, ...allowed } = given;
+  const at = address(url, base, allowed.allowPrivateHttp === true);
   if (fetch !== undefined) aFunction("fetch", fetch);
   // These throw if they are wrong.
   limits({ timeoutMs, retries });
   if (typeof headers !== "function") sendable(headers);
-  const make = inside(at, sender({ fetch, headers }), credentials, dangerouslyAllowSecretInBrowser === true, bounded);
+  const mayHoldSecrets = allowed.dangerouslyAllowSecretInBrowser === true;
+  const make = inside(at, sender({ fetch, headers }), credentials, mayHoldSecrets, bounded);
   return { make, timeoutMs, retries };
 }
 
@@ -81,10 +91,11 @@ function sendable(headers) {
 const AGENT = ["clientId", "clientSecret", "privateKey", "keyId", "audience"];
 
 /** The WebAssembly's client for these credentials. */
-function inside(url, send, credentials, dangerouslyAllowSecretInBrowser, bounded) {
+function inside(url, send, credentials, mayHoldSecrets, bounded) {
   const kinds = ["clientId", "userToken", "apiKey", "token"].filter((kind) => credentials?.[kind] !== undefined);
   if (kinds.length !== 1) {
-    throw new TypeError("credentials must hold one of clientId (with clientSecret or privateKey), userToken, apiKey or token");
+    const allowed = "clientId (with clientSecret or privateKey), userToken, apiKey or token";
+    throw new TypeError(`credentials must hold one of ${allowed}`);
   }
   const [kind] = kinds;
   known("credentials", credentials, kind === "clientId" ? AGENT : kinds);
@@ -95,7 +106,7 @@ function inside(url, send, credentials, dangerouslyAllowSecretInBrowser, bounded
       if ((clientSecret === undefined) === (privateKey === undefined)) {
         throw new TypeError("credentials with a clientId must hold a clientSecret or a privateKey, and not undefined");
       }
-      if (isPage() && !dangerouslyAllowSecretInBrowser) throw secretInBrowser();
+      if (isPage() && !mayHoldSecrets) throw secretInBrowser();
       if (clientSecret !== undefined) {
         text("clientSecret", clientSecret);
         return ({ Client }) => Client.withSecret(url, send, clientId, clientSecret);
@@ -152,9 +163,10 @@ export function optionalText(name, value) {
 /** A date as text (RFC 3339). */
 export function time(name, value) {
   // Of whatever realm it is.
-  if (Object.prototype.toString.call(value) === "[object Date]" && Number.isFinite(+value)) return new Date(+value).toISOString();
-  if (value !== undefined && typeof value !== "string") throw new TypeError(`${name} must be a Date that is valid, or a text`);
-  return value;
+  const isDate = Object.prototype.toString.call(value) === "[object Date]" && Number.isFinite(+value);
+  if (isDate) return new Date(+value).toISOString();
+  if (value === undefined || typeof value === "string") return value;
+  throw new TypeError(`${name} must be a Date that is valid, or a text`);
 }
 
 /** The options of a tool's call. */

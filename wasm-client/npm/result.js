@@ -4,7 +4,8 @@
 export function toolResult(body) {
   if (body && Array.isArray(body.content)) return body;
   // Servers of the first revisions with structured content leave the other out.
-  if (Object(body?.structuredContent) === body?.structuredContent && body?.content === undefined) return { ...body, content: [] };
+  const structured = body?.structuredContent;
+  if (Object(structured) === structured && body.content === undefined) return { ...body, content: [] };
   throw malformed("The answer is no result of a tool", " If it is, the tool may have run");
 }
 

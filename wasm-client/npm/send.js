@@ -31,7 +31,8 @@ export function sender({ fetch: own, headers: further }) {
       init = initOf(request, headers);
     } catch {
       // Without the cause, whose text can hold the credential.
-      return failed("invalid_request", "The credential holds a character that no header may hold", "Look for a line break, an ellipsis or an invisible character in it");
+      const hint = "Look for a line break, an ellipsis or an invisible character in it";
+      return failed("invalid_request", "The credential holds a character that no header may hold", hint);
     }
     if (request.call) request.call.sent = true;
     // As a Request, since test environments put a class in its place that takes their signals.
@@ -178,8 +179,9 @@ function words(body) {
 
 /** The same of a body that is not the service's, if it does not repeat what was sent. */
 function said(body, text = "", { token, apiKey, form }) {
+  const looked = (body === undefined ? text : (words(body) ?? "")).slice(0, MAX_LOOKED_AT);
   // Not the tags of a page.
-  const plain = body === undefined ? text.slice(0, MAX_LOOKED_AT).replace(/<(style|script|title)[^]*?<\/\1>|<[^>]*>/gi, " ") : (words(body) ?? "").slice(0, MAX_LOOKED_AT);
+  const plain = body === undefined ? looked.replace(/<(style|script|title)[^]*?<\/\1>|<[^>]*>/gi, " ") : looked;
   const line = plain.replace(/[\s\p{C}]+/gu, " ").trim().slice(0, MAX_SAID);
   const sent = [token, apiKey, ...Object.values(form ?? {})].filter((value) => value?.length > 8);
   return line && !sent.some((value) => line.includes(value)) ? line : undefined;

@@ -39,7 +39,8 @@ export async function within({ signal, timeoutMs, retries = 2 }, { late, early =
       };
       const wait = (left) => {
         const now = Math.min(left, LONGEST_TIMER);
-        timer = setTimeout(() => (left > now ? wait(left - now) : stop(timedOut(timeoutMs, call.sent ? late : early))), now);
+        const over = () => stop(timedOut(timeoutMs, call.sent ? late : early));
+        timer = setTimeout(() => (left > now ? wait(left - now) : over()), now);
       };
       wait(timeoutMs);
       onAbort = () => stop(signal.reason);

@@ -1,10 +1,10 @@
 //! The token cache of an agent account, shared by the client and its clients on behalf of users. There is one token for
 //! each user it is for (or for the agent itself), and one request for all callers who wait for it.
 //!
-//! A caller that stops waiting does not stop the others: the request has a bound of its own (30 s). A caller that joins a
-//! request makes its own if that one is not answered soon. A token is renewed in its last minute (or the last tenth of a
-//! life under ten minutes), and once when it is refused early. If it cannot be renewed, the old one is used while it
-//! lasts. A user's own JWT is not kept at all, so that the next user who signs in does not act with it.
+//! A caller that stops waiting does not stop the others: the request has a bound of its own (30 s). A caller that
+//! joins a request makes its own if that one is not answered soon. A token is renewed in its last minute (or the last
+//! tenth of a life under ten minutes), and once when it is refused early. If it cannot be renewed, the old one is used
+//! while it lasts. A user's own JWT is not kept at all, so that the next user who signs in does not act with it.
 
 use std::{
     cell::RefCell,
@@ -28,8 +28,8 @@ use crate::{
 
 /// A token is renewed in the last minute of its life, or in the last tenth of a life of less than ten minutes.
 const RENEWED_BEFORE: f64 = 60_000.0;
-/// For how long after its beginning a token request is waited for by callers who did not begin it, in milliseconds. In a
-/// worker, a request ends together with the visit that began it, and then never has a result.
+/// For how long after its beginning a token request is waited for by callers who did not begin it, in milliseconds. In
+/// a worker, a request ends together with the visit that began it, and then never has a result.
 const JOINED_FOR: f64 = 5_000.0;
 /// The longest life of a token that is believed, in milliseconds.
 const LONGEST_LIFE: f64 = 24.0 * 3_600_000.0;
