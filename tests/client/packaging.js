@@ -2,7 +2,7 @@
 
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import assert from "node:assert/strict";
 import { loaded } from "../../wasm-client/loaded.js";
 import { here, test } from "./runtimes.js";
@@ -26,8 +26,9 @@ export async function packaging(app, tarball, report) {
       const files = readdirSync(installed).sort();
       assert.deepEqual(files, [
         "LICENSE", "README.md", "browser.js", "bytes.js", "client.js", "deputize.js", "deputize_bg.wasm",
-        "deputize_bg.wasm.d.ts", "edge-light.js", "error.js", "index.d.cts", "index.d.ts", "inline.cjs", "inline.d.cts",
-        "inline.d.ts", "inline.js", "list.js", "options.js", "package.json", "start.js", "within.js", "workerd.js",
+        "deputize_bg.wasm.d.ts", "edge-light.js", "error.js", "extras.cjs", "extras.d.cts", "extras.d.ts", "extras.js",
+        "index.d.cts", "index.d.ts", "inline.cjs", "inline.d.cts", "inline.d.ts", "inline.js", "list.js", "options.js",
+        "package.json", "result.js", "send.js", "start.js", "within.js", "workerd.js",
       ]);
       for (const file of files.filter((file) => /\.c?js$/.test(file))) {
         assert.ok(!read(file).includes("sourceMappingURL"), `${file} names a source map`);
@@ -70,10 +71,41 @@ export async function packaging(app, tarball, report) {
       execute("tsc", "--noEmit", "--strict", "--target", "es2022", "--lib", "es2023,dom,dom.asynciterable", "--module", "nodenext", "--skipLibCheck", "false", "--types", "", "application.ts");
     },
 
+    "its types are as types.ts says, and fit those of MCP's SDK": () => {
+      writeFileSync(join(app, "types.ts"), readFileSync(join(here, "types.ts")));
+      const mcp = resolve(here, "../upstreams/node_modules/@modelcontextprotocol/server/dist/index.d.mts");
+      const compilerOptions = {
+        noEmit: true, strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, skipLibCheck: true,
+        target: "es2022", lib: ["es2023", "dom", "dom.asynciterable", "dom.iterable"], module: "nodenext", types: [],
+        paths: { "@modelcontextprotocol/server": [mcp] },
+      };
+      writeFileSync(join(app, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["types.ts"] }));
+      execute("tsc", "--project", "tsconfig.json");
+    },
+
+    "who does not use an extra does not get it": () => {
+      const bundled = (imported) => {
+        const entry = join(app, "extras-entry.js");
+        writeFileSync(entry, `import { AgentClient } from "deputize";\n${imported}\nnew AgentClient({});`);
+        return execute("esbuild", "--bundle", "--format=esm", "--conditions=workerd", "--external:*.wasm", "--log-level=error", entry);
+      };
+      const [none, one] = [bundled(""), bundled('import { me } from "deputize/extras";\nme();')];
+      assert.ok(!none.includes("/api/v1/me") && !none.includes("notifications/progress"));
+      assert.ok(one.includes("/api/v1/me") && !one.includes("notifications/progress"));
+    },
+
+    "each code of the service's is one of the types'": () => {
+      const codes = readFileSync(join(here, "../../functions/api/src/error.rs"), "utf8").matchAll(/const [A-Z_]+: &str = "(\w+)"/g);
+      const [, union] = read("index.d.ts").match(/export type ErrorCode =([^;]*);/);
+      const missing = [...codes].map(([, code]) => code).filter((code) => !union.includes(`"${code}"`));
+      assert.deepEqual(missing, []);
+      assert.ok(union.includes('"access_denied"'));
+    },
+
     "every member of the types is documented": () => {
-      const lines = read("index.d.ts").split("\n");
+      const lines = [...read("index.d.ts").split("\n"), ...read("extras.d.ts").split("\n")];
       const isMember = /^ {2}(readonly )?\w+\??(\(|: )|^export (class|interface|type) /;
-      const undocumented = lines.filter((line, at) => isMember.test(line) && !/\*\/$/.test(lines[at - 1]));
+      const undocumented = lines.filter((line, at) => isMember.test(line) && !line.endsWith(",") && !/\*\/$/.test(lines[at - 1]));
       assert.deepEqual(undocumented, []);
     },
 
