@@ -150,13 +150,13 @@ impl TestApp {
     /// The whole store as it is now.
     pub fn snapshot(&self) -> Snapshot {
         let path = std::env::temp_dir().join(format!("deputize-{}.sqlite", uuid::Uuid::new_v4()));
-        self.store.database().vacuum_into(path.to_str().unwrap()).unwrap();
+        self.store.embedded().vacuum_into(path.to_str().unwrap()).unwrap();
         Snapshot(path)
     }
 
     /// The store as it was, and a process whose memory is empty.
     pub async fn back_to(&self, snapshot: &Snapshot) -> Self {
-        self.store.database().restore_from(snapshot.0.to_str().unwrap()).unwrap();
+        self.store.embedded().restore_from(snapshot.0.to_str().unwrap()).unwrap();
         self.linking(LINKS).await
     }
 

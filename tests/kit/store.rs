@@ -28,6 +28,7 @@ use aws_smithy_runtime_api::{
 use aws_smithy_types::body::SdkBody;
 use deputize_core::table::TableOptions;
 use deputize_local::store::{self, Store};
+use dynoxide::Database;
 use serde_json::{Value, from_value, to_value};
 use uuid::Uuid;
 
@@ -82,6 +83,14 @@ impl TestStore {
         match self {
             Self::Embedded(_) => TableOptions::default().name,
             Self::At(remote) => remote.table.clone(),
+        }
+    }
+
+    /// The embedded engine. Only it can be put back to what it was.
+    pub(crate) fn embedded(&self) -> &Database {
+        match self {
+            Self::Embedded(store) => store.database(),
+            Self::At(_) => panic!("this test is not for another DynamoDB"),
         }
     }
 
