@@ -279,10 +279,10 @@ pub async fn read_body_or_see(
     let in_flight = known.ok_or_else(|| Error::internal("a route outside the edge"))?.in_flight.clone();
     let mut body = request.into_body();
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if announced <= limit && !in_flight.has_room_for(announced) {
-        return Err(EdgeError::Busy.into());
-    }
     in_time(async {
+        if announced <= limit && !in_flight.has_room_for(announced) {
+            return Err(refuse_busy(&mut body, most).await);
+        }
         let (mut kept, mut room, mut length) = (BytesMut::new(), in_flight.of_one_body(), 0_usize);
         while let Some(frame) = body.frame().await {
             let frame =
@@ -290,7 +290,10 @@ pub async fn read_body_or_see(
             let Ok(part) = frame.into_data() else { continue };
             length = length.saturating_add(part.len());
             if length <= limit {
-                room.grow(part.len()).map_err(EdgeError::from)?;
+                if room.grow(part.len()).is_err() {
+                    drop((kept, room));
+                    return Err(refuse_busy(&mut body, most).await);
+                }
                 if length == announced && part.len() == length {
                     return Ok(room.filled_by(part));
                 }
@@ -311,6 +314,19 @@ pub async fn read_body_or_see(
         if length > limit { Err(EdgeError::TooLarge(limit).into()) } else { Ok(room.filled_by(kept)) }
     })
     .await
+}
+
+/// The refusal of a body for which there is no room. It is read to its end and dropped, since a client that is still
+/// sending when the connection closes does not get its answer (RFC 9112 section 9.6).
+async fn refuse_busy(body: &mut axum::body::Body, most: usize) -> ApiError {
+    let mut dropped = 0_usize;
+    while let Some(Ok(frame)) = body.frame().await {
+        dropped = dropped.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+        if dropped > most {
+            break;
+        }
+    }
+    EdgeError::Busy.into()
 }
 
 async fn in_time<T>(reading: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
@@ -517,11 +533,18 @@ mod tests {
         drop(body);
         assert_eq!(in_flight.taken(), 0);
 
-        let larger = request(futures::stream::iter(["12345", "67890", "1"]));
+        // The rest is read too, and not kept: a client that cannot send it gets no answer.
+        let parts = ["12345", "67890", "1", "23", "45"].into_iter();
+        let last = std::sync::Arc::new(std::sync::atomic::AtomicBool::default());
+        let is_last = std::sync::Arc::clone(&last);
+        let parts =
+            parts.inspect(move |part| is_last.store(*part == "45", std::sync::atomic::Ordering::Relaxed));
+        let larger = request(futures::stream::iter(parts));
         let in_flight = larger.extensions().get::<audit::RequestContext>().unwrap().in_flight.clone();
         let refusal = read_body(larger, 100).await.unwrap_err();
         assert!(matches!(refusal, ApiError::Edge(EdgeError::Busy)), "{refusal}");
         assert_eq!(in_flight.taken(), 0);
+        assert!(last.load(std::sync::atomic::Ordering::Relaxed));
     }
 
     #[derive(Debug, Deserialize)]
