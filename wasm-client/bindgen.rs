@@ -20,7 +20,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .omit_default_module_path(true)
         // Our type declarations are written by hand.
         .typescript(false)
-        .remove_name_section(true)
+        // What names the functions in a stack trace; made short afterwards (`names.js`).
+        .remove_name_section(false)
         .remove_producers_section(true)
         .generate(directory)?;
     Ok(())

@@ -18,7 +18,8 @@ export async function use(privateKey: CryptoKey): Promise<void> {
   const tools: Tool[] = await bob.listTools("demo", { limit: 3 });
   for await (const { name } of bob.listTools("demo")) name.toUpperCase();
   const result: ToolResult = await bob.callTool("demo", "list_repos", { org: token.scope ?? tools[0]?.name }, { timeoutMs: 5 });
-  const text: string | undefined = result.content[0]?.text;
+  const [first] = result.content;
+  const text: string | undefined = first?.type === "text" ? first.text : undefined;
 
   const made: Delegation = await bob.delegations.create("id", { serverIds: ["demo"], expiresAt: new Date() });
   const nothing: void = await bob.delegations.revoke(made.id);

@@ -338,6 +338,23 @@ function pageTests({ browser, origin, demo, people }) {
     assert.equal(await shown.page.locator("#tools img, #tools b").count(), 0);
   });
 
+  test("an image that a tool draws is shown, and one that is none does no harm", async (shown) => {
+    const pixel = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7";
+    const content = [{ type: "image", mimeType: "image/gif", data: pixel }, { type: "text", text: "a pixel" }];
+    const cors = { "access-control-allow-origin": origin };
+    await shown.context.route("**/api/v1/proxy/demo/tools", (route) => {
+      const json = route.request().method() === "GET" ? { tools: [{ name: "draw", inputSchema: { type: "object" } }] } : { content };
+      return route.fulfill({ json, headers: cors });
+    });
+    await shown.signedIn(await people.issue("bob@example.com"));
+    await shown.button("Call").click();
+    await shown.page.getByText("a pixel").waitFor();
+    await shown.page.waitForFunction(() => document.querySelector(".result img").naturalWidth === 1);
+    content[0].data = "???";
+    await shown.button("Call").click();
+    assert.equal((await shown.problem(".outcome")).what, "The data is no base64");
+  });
+
   test("every control has a name, and each kind of argument a field of its kind", async (shown) => {
     const properties = {
       text: { type: "string", default: "as it was" },

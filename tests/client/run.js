@@ -1,10 +1,11 @@
 // Packs the package, installs it like a user, and runs the suite in each runtime against a separate service.
 //
-//   node run.js [packaging|node|chromium|workerd|examples]…
+//   node run.js [packaging|realms|node|fuzz|chromium|workerd|toolchains|examples]…
 //
-// DEPUTIZE_BIN is the service, CHROMIUM the browser. The last line is `N passed, N failed`.
+// DEPUTIZE_BIN is the service, CHROMIUM the browser. FUZZ_SEED and FUZZ_SECONDS are for the part `fuzz`. The last line is
+// `N passed, N failed`.
 
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -12,9 +13,11 @@ import { createInterface } from "node:readline";
 import { between } from "./between.js";
 import { examples } from "./examples.js";
 import { packaging } from "./packaging.js";
-import { chromium, here, node, pageServer, workerd } from "./runtimes.js";
+import { realms } from "./realms.js";
+import { chromium, here, node, pageServer, test, workerd } from "./runtimes.js";
+import { toolchains } from "./toolchains/run.js";
 
-const PARTS = ["packaging", "node", "chromium", "workerd", "examples"];
+const PARTS = ["packaging", "realms", "node", "fuzz", "chromium", "workerd", "toolchains", "examples"];
 const parts = process.argv.length > 2 ? process.argv.slice(2) : PARTS;
 const binary = process.env.DEPUTIZE_BIN ?? resolve(here, "../../target/debug/deputize");
 const built = resolve(here, "../../wasm-client/pkg");
@@ -41,7 +44,7 @@ function install() {
   const tarball = join(scratch, npm(built, "pack", "--silent", "--pack-destination", scratch).trim());
   npm(app, "install", "--silent", "--no-audit", "--no-fund", "--offline", tarball);
   symlinkSync(join(here, "node_modules/qunit"), join(app, "node_modules/qunit"));
-  copyFileSync(join(here, "suite.js"), join(app, "suite.js"));
+  for (const file of ["suite.js", "fuzz.js", "leak.js"]) copyFileSync(join(here, file), join(app, file));
   return { app, tarball };
 }
 
@@ -95,6 +98,26 @@ for (const part of parts) {
   console.log(`\n${part}`);
   if (part === "packaging") {
     await packaging(app, tarball, report);
+    continue;
+  }
+  if (part === "realms") {
+    await realms(app, report);
+    continue;
+  }
+  if (part === "toolchains") {
+    await toolchains(tarball, (origins) => service(part, origins), report, process.env.TOOLCHAIN);
+    continue;
+  }
+  if (part === "fuzz") {
+    const { FUZZ_SEED = "1", FUZZ_SECONDS = "10" } = process.env;
+    const run = (...args) => () => {
+      const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: app, encoding: "utf8" });
+      if (status !== 0) throw new Error(stdout + stderr);
+      console.log(`        ${stdout.trim()}`);
+    };
+    const made = run("fuzz.js", FUZZ_SEED, String(FUZZ_SECONDS * 1000));
+    await test("no value and no answer ends in a trap, in silence or in an error of another kind", report, made);
+    await test("ten thousand calls leave nothing behind", report, run("--expose-gc", "leak.js"));
     continue;
   }
   if (part === "examples") {

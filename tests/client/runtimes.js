@@ -48,10 +48,14 @@ const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm" };
 /** Pages without a bundler: an import map, and the package's folder unchanged. */
 export async function pageServer(app) {
   const manifest = JSON.parse(await readFile(join(app, "node_modules/deputize/package.json"), "utf8"));
-  const entry = manifest.exports["."].browser.replace("./", "/node_modules/deputize/");
-  const imports = { deputize: entry, qunit: "/node_modules/qunit/qunit/esm/qunit.module.js" };
+  const entry = manifest.exports["."].import.browser.replace("./", "/node_modules/deputize/");
+  const imports = {
+    deputize: entry,
+    "deputize/extras": "/node_modules/deputize/extras.js",
+    qunit: "/node_modules/qunit/qunit/esm/qunit.module.js",
+  };
   const page = `<!doctype html><meta charset="utf-8"><title>deputize</title>
-    <meta http-equiv="content-security-policy" content="script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'">
+    <meta http-equiv="content-security-policy" content="default-src 'none'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; connect-src 'self' http://127.0.0.1:*">
     <script>globalThis.QUnit = { config: { autostart: false } };</script>
     <script type="importmap">${JSON.stringify({ imports })}</script>
     <script type="module">
@@ -149,8 +153,10 @@ export async function workerd(app, told, report) {
          const told = await request.json();
          if (new URL(request.url).pathname === "/call") {
            const { CLIENT_ID: clientId, CLIENT_SECRET: clientSecret } = told.demo;
+           if (told.anew) agent = undefined;
            agent ??= new AgentClient({ url: told.between + "/lane/workerd", credentials: { clientId, clientSecret } });
-           return Response.json(await agent.callTool("demo", "list_repos", { org: "acme-corp" }));
+           const call = agent.callTool("demo", "list_repos", { org: "acme-corp" }, told.options);
+           return Response.json(await call.catch((error) => error));
          }
          const { readable, writable } = new TransformStream();
          const writer = writable.getWriter();
@@ -173,11 +179,22 @@ export async function workerd(app, told, report) {
       const { requests } = await (await fetch(`${told.between}/lane/workerd`)).json();
       assert.equal(requests.filter(({ path }) => path.endsWith("/oauth/token")).length, 1);
     });
+    // A visit that ends takes its requests with it, and the runtime of workerd then never answers them.
+    await test("a visit that gives up while it waits for a token does not stop the next one", report, async () => {
+      const body = JSON.stringify({ rules: [{ on: "POST /api/v1/oauth/token", hang: true }] });
+      await fetch(`${told.between}/lane/workerd`, { method: "PUT", body });
+      const visit = async (further) => (await fetch(new URL("/call", url), { method: "POST", body: JSON.stringify({ ...told, ...further }) })).json();
+      assert.equal((await visit({ anew: true, options: { timeoutMs: 200 } })).code, "timeout");
+      const began = Date.now();
+      const [first, second] = await Promise.all([visit(), visit()]);
+      for (const { content } of [first, second]) assert.ok(content[0].text.startsWith("acme-corp has"));
+      assert.ok(Date.now() - began < 8_000, `${Date.now() - began} ms`);
+    });
     const answer = await fetch(url, { method: "POST", body: JSON.stringify(told) });
     let counts;
     for await (const line of createInterface({ input: Readable.fromWeb(answer.body) })) {
       const said = JSON.parse(line);
-      if (said.counts) counts = { ...said.counts, total: said.counts.total + 1 };
+      if (said.counts) counts = { ...said.counts, total: said.counts.total + 2 };
       else report(said);
     }
     return counts;

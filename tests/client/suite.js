@@ -2,6 +2,7 @@
 // language, fetch, timers, WebCrypto.
 
 import * as deputize from "deputize";
+import { agentAccount, agentAccounts, authProvider, blobOf, callToolWithProgress, me, servers } from "deputize/extras";
 import QUnit from "qunit";
 
 const { AgentClient, DeputizeError } = deputize;
@@ -371,6 +372,89 @@ export function suite({ demo, between, runtime }) {
       assert.equal((await way.requests(CALL)).length, 1);
     });
 
+    QUnit.test("another token is given for one that was refused, or if one is wanted", async (assert) => {
+      const way = await lane();
+      const itself = agent(way.url);
+      const text = async (options) => (await itself.token(options)).accessToken;
+      const first = await text();
+      assert.equal(await text({ renew: false }), first);
+      const second = await text({ renew: first });
+      assert.notEqual(second, first);
+      assert.equal(await text({ renew: first }), second, "it was renewed since then");
+      const third = await text({ renew: true });
+      assert.notEqual(third, second);
+      assert.equal(await text(), third);
+      assert.equal((await way.requests(TOKEN)).length, 3);
+      for (const token of [first, second, third]) secrets.add(token);
+    });
+
+    QUnit.test("a page whose backend's token was refused goes on when the user delegates anew", async (assert) => {
+      const itself = agent();
+      const backend = (asked) => itself.onBehalfOf({ userId: demo.CAROL_ID }).token({ renew: asked.refused ?? asked.renew });
+      const page = client(service, { token: backend });
+      await listRepos(page);
+      const active = (await carol().delegations.list()).find(({ isActive }) => isActive);
+      await carol().delegations.revoke(active.id);
+      const error = await failure(assert, listRepos(page));
+      assert.deepEqual([error.code, error.cause.reason], ["token_function_failed", "delegation_missing"]);
+      await carol().delegations.create(demo.AGENT_ID);
+      assert.true(saidBy(await listRepos(page)).startsWith("acme-corp has"));
+    });
+
+    QUnit.test("an MCP client gets another token after a 401", async (assert) => {
+      const provider = authProvider(agent());
+      const first = await provider.token();
+      assert.equal(await provider.token(), first);
+      await provider.onUnauthorized();
+      const second = await provider.token();
+      assert.notEqual(second, first);
+      assert.equal(await provider.token(), second);
+      secrets.add(first).add(second);
+    });
+
+    QUnit.test("a client that is made anew for each request asks for no token, if the user's JWT is the same", async (assert) => {
+      const way = await lane();
+      const itself = agent(way.url);
+      let asked = 0;
+      const acting = () => itself.onBehalfOf({ accessToken: async () => (asked++, demo.USER_ACCESS_TOKEN) });
+      for (let request = 0; request < 3; request++) await acting().listTools("demo");
+      await Promise.all([acting().listTools("demo"), acting().listTools("demo")]);
+      assert.equal((await way.requests(TOKEN)).length, 1);
+      assert.equal(asked, 5, "each asks whose it is");
+      const kept = acting();
+      await Promise.all([kept.listTools("demo"), kept.listTools("demo")]);
+      await kept.listTools("demo");
+      assert.equal(asked, 6, "and only once");
+      const { accessToken } = await kept.token();
+      const form = { client_id: demo.CLIENT_ID, client_secret: demo.CLIENT_SECRET, token: accessToken };
+      await fetch(`${service}/api/v1/oauth/revoke`, { method: "POST", body: new URLSearchParams(form) });
+      await kept.listTools("demo");
+      assert.equal((await way.requests(TOKEN)).length, 2, "it is renewed when it is refused");
+      secrets.add(accessToken);
+    });
+
+    QUnit.test("who joins a request for a token makes their own, if that one is not answered soon", async (assert) => {
+      const way = await lane([{ on: TOKEN, hang: true }]);
+      const itself = agent(way.url);
+      const late = await failure(assert, itself.listTools("demo", { timeoutMs: 50 }));
+      assert.equal(late.code, "timeout");
+      globalThis.setTimeout = (run, millis, ...rest) => timer(run, millis > 4_000 && millis < 4_980 ? 20 : millis, ...rest);
+      const calls = await Promise.all([listRepos(itself), listRepos(itself), itself.listTools("demo")]);
+      assert.equal(calls.length, 3);
+      assert.equal((await way.requests(TOKEN)).length, 2, "one more for all");
+    });
+
+    QUnit.test("who has time waits for a token that another had no time for", async (assert) => {
+      hurry();
+      const way = await lane([{ on: TOKEN, status: 429, headers: { "retry-after": "5" }, body: "slow down" }]);
+      const itself = agent(way.url);
+      const hasty = failure(assert, itself.token({ timeoutMs: 3_000 }));
+      const patient = itself.token();
+      assert.deepEqual([(await hasty).status, (await hasty).retryAfter], [429, 5]);
+      secrets.add((await patient).accessToken);
+      assert.equal((await way.requests(TOKEN)).length, 2);
+    });
+
     QUnit.test("another 401 is no reason for another token", async (assert) => {
       const way = await lane([{ on: CALL, status: 401, body: refusal("no_credentials", "No credentials available for this server") }]);
       await failure(assert, listRepos(agent(way.url)));
@@ -629,6 +713,65 @@ export function suite({ demo, between, runtime }) {
       }
     });
 
+    QUnit.test("an error keeps what a body says in other words than the service's", async (assert) => {
+      const bodies = [
+        [{ error: "slow_down", error_description: "Too fast" }, "slow_down", "Too fast"],
+        [{ error: "slow_down" }, "slow_down", "slow_down"],
+        [{ error: "access_denied", message: "No entry", reason: "policy_denied_user" }, "access_denied", "No entry"],
+        [{ message: "Forbidden" }, "http_error", "HTTP 403: Forbidden"],
+        [{ type: "about:blank", title: "Blocked", detail: "By the firewall" }, "http_error", "HTTP 403: By the firewall"],
+        ["<html><title>x</title><h1>Bad  gateway</h1>\n<style>h1 {}</style>", "http_error", "HTTP 403: Bad gateway"],
+        ["No such place", "http_error", "HTTP 403: No such place"],
+        [`You sent ${demo.ALICE_API_KEY}`, "http_error", "HTTP 403 with a body that is not the service's"],
+        ["<style".repeat(40_000), "http_error", `HTTP 403: ${"<style".repeat(40).slice(0, 200)}`],
+        ["x".repeat(10_000), "http_error", `HTTP 403: ${"x".repeat(200)}`],
+      ];
+      secrets.add(demo.ALICE_API_KEY);
+      for (const [body, code, detail] of bodies) {
+        const way = await lane([{ on: CALL, times: "always", status: 403, body }]);
+        const error = await failure(assert, listRepos(alice(way.url)));
+        assert.deepEqual([error.code, error.detail], [code, detail]);
+      }
+    });
+
+    QUnit.test("an error keeps what it says as JSON, and from another copy of the package", async (assert) => {
+      const way = await lane([{ on: CALL, status: 403, headers: { "x-request-id": "1" }, body: refusal("access_denied", "Policy denied", { reason: "policy_denied_user", denied_for: "user", policies: [], explanation: "none permits it" }) }]);
+      const error = await failure(assert, listRepos(alice(way.url)));
+      const fields = {
+        name: "DeputizeError",
+        message: error.message,
+        code: "access_denied",
+        status: 403,
+        detail: "Policy denied",
+        hint: "Review the agent account's and the user's policies",
+        requestId: "1",
+        reason: "policy_denied_user",
+        deniedFor: "user",
+        policies: [],
+        explanation: "none permits it",
+      };
+      assert.deepEqual(JSON.parse(JSON.stringify(error)), fields);
+      assert.deepEqual(structuredClone(error.toJSON()), fields);
+      const again = new DeputizeError(fields);
+      assert.deepEqual(again.toJSON(), fields);
+      assert.true(again instanceof DeputizeError);
+      const foreign = Object.assign(new Error("It"), { name: "DeputizeError", code: "timeout", detail: "It" });
+      for (const one of [error, fields, again, foreign]) assert.true(DeputizeError.is(one));
+      for (const none of [undefined, null, "x", new Error("x"), {}, { code: "timeout" }, { name: "DeputizeError" }]) assert.false(DeputizeError.is(none));
+    });
+
+    QUnit.test("what is no result of a tool is not taken for one", async (assert) => {
+      const answers = [{ status: 204, body: "" }, ...["", "null", "[1]", "{}", "7", '{"content":{}}', '{"isError":true}'].map((body) => ({ body }))];
+      for (const answer of answers) {
+        const way = await lane([{ on: CALL, ...answer }]);
+        const error = await failure(assert, listRepos(alice(way.url)));
+        assert.deepEqual([error.code, error.hint.endsWith("the tool may have run")], ["malformed_answer", true], JSON.stringify(answer));
+      }
+      const way = await lane([{ on: CALL, body: { structuredContent: { a: 1 } } }, { on: LIST, body: { tools: [null] } }]);
+      assert.deepEqual(await listRepos(alice(way.url)), { structuredContent: { a: 1 }, content: [] });
+      assert.equal((await failure(assert, alice(way.url).listTools("demo"))).code, "malformed_answer");
+    });
+
     QUnit.test("an answer that is none is refused, whatever it is", async (assert) => {
       const answers = ["", "<h1>Welcome</h1>", "[{}]", '{"items":[]}', "null", "7", '[{"id":7}]'];
       for (const body of answers) {
@@ -733,6 +876,41 @@ export function suite({ demo, between, runtime }) {
       assert.equal((await failure(assert, listRepos(alice(way.url)))).retryAfter, 21);
       assert.deepEqual(waits, []);
       assert.equal((await way.requests(CALL)).length, 1);
+    });
+
+    QUnit.test("who is asked to wait for longer than they can is told so at once", async (assert) => {
+      hurry();
+      for (const [on, refused] of [[CALL, busy], [CALL, undone("3")], [TOKEN, busy], [TOKEN, undone("3")]]) {
+        const way = await lane([{ on, ...refused }]);
+        const error = await failure(assert, listRepos(agent(way.url), "acme-corp", { timeoutMs: 2_500 }));
+        assert.deepEqual([error.status, error.retryAfter], [refused.status, 3]);
+        assert.equal((await way.requests(on)).length, 1);
+      }
+      assert.deepEqual(waits, []);
+    });
+
+    QUnit.test("however long the service asks for, nothing is sent before", async (assert) => {
+      hurry();
+      for (const header of ["4294967296", "9".repeat(300), new Date(now() + 1e12).toUTCString()]) {
+        const way = await lane([{ on: CALL, status: 429, headers: { "retry-after": header }, body: "" }]);
+        assert.true((await failure(assert, listRepos(alice(way.url)))).retryAfter > 900_000_000, header);
+        assert.equal((await way.requests(CALL)).length, 1);
+      }
+      assert.deepEqual(waits, []);
+    });
+
+    QUnit.test("how often and for how long is a client's choice, and each call's", async (assert) => {
+      hurry();
+      const way = await lane([{ on: LIST, times: "always", ...undone("0") }]);
+      const choosy = new AgentClient({ url: way.url, credentials: { apiKey: demo.ALICE_API_KEY }, retries: 1, timeoutMs: 50 });
+      const sent = async (options) => {
+        const before = (await way.requests(LIST)).length;
+        assert.equal((await failure(assert, choosy.listTools("demo", { timeoutMs: 5_000, ...options }))).status, 503);
+        return (await way.requests(LIST)).length - before;
+      };
+      assert.deepEqual([await sent(), await sent({ retries: 0 }), await sent({ retries: 4 })], [2, 1, 5]);
+      await way.plans([{ on: LIST, hang: true }]);
+      assert.equal((await failure(assert, choosy.listTools("demo"))).detail, "No answer within 50 ms");
     });
 
     for (const name of ["www-authenticate", "x-amzn-Remapped-WWW-Authenticate"]) {
@@ -875,6 +1053,19 @@ export function suite({ demo, between, runtime }) {
       }
     });
 
+    QUnit.test("what was not sent has not run", async (assert) => {
+      const way = await lane([{ on: TOKEN, hang: true }]);
+      const error = await failure(assert, listRepos(agent(way.url), "acme-corp", { timeoutMs: 50 }));
+      assert.deepEqual([error.code, error.hint], ["timeout", "Try again, or give it longer by timeoutMs"]);
+      assert.deepEqual(await way.requests(CALL), []);
+      const silent = new AgentClient({ url: service, credentials: { apiKey: "rl_" }, headers: () => new Promise(() => {}) });
+      assert.equal((await failure(assert, listRepos(silent, "acme-corp", { timeoutMs: 50 }))).hint, error.hint);
+    });
+
+    QUnit.test("a call may have as much time as there is", async (assert) => {
+      for (const timeoutMs of [2 ** 31, 1e15]) assert.true(saidBy(await listRepos(alice(), "acme-corp", { timeoutMs })).startsWith("acme-corp has"));
+    });
+
     QUnit.test("a token function that never answers is given up", async (assert) => {
       let signal;
       const page = client(service, { token: (asked) => ((signal = asked.signal), new Promise(() => {})) });
@@ -883,6 +1074,287 @@ export function suite({ demo, between, runtime }) {
       assert.equal(error.code, "token_function_failed");
       assert.equal(error.cause.code, "timeout");
       assert.true(signal.aborted);
+    });
+  });
+
+  // --- What comes from the application ----------------------------------------------------------------
+
+  QUnit.module("what comes from the application", () => {
+    QUnit.test("a credential with a character that no header may hold is refused, and does not end anything", async (assert) => {
+      for (const character of ["\u2026", "\n", "\r\n", "\u200b", "\0", "\ud800"]) {
+        const secret = `very-${character}-secret`;
+        for (const credentials of [{ apiKey: secret }, { userToken: secret }, { userToken: () => secret }, { token: () => secret }]) {
+          const error = await failure(assert, listRepos(client(service, credentials)));
+          assert.equal(error.code, "invalid_request");
+          assert.false(String(error.stack).includes("secret\n"), "the error does not say it");
+          assert.equal(error.cause, undefined);
+        }
+      }
+      assert.equal((await alice().listTools("demo")).length, 2);
+    });
+
+    QUnit.test("values of a wrong type are a TypeError each", async (assert) => {
+      const who = alice();
+      const { delegations, sessionGrants } = who;
+      const calls = [
+        () => delegations.create(demo.AGENT_ID, { expiresAt: Date.now() }),
+        () => delegations.create(demo.AGENT_ID, { expiresAt: new Date(NaN) }),
+        () => delegations.create(demo.AGENT_ID, { expiresAt: null }),
+        () => delegations.create(demo.AGENT_ID, { serverIds: [1] }),
+        () => delegations.create(demo.AGENT_ID, { serverIds: "demo" }),
+        () => delegations.create(7),
+        () => delegations.list(7),
+        () => delegations.revoke({}),
+        () => sessionGrants.create(demo.AGENT_ID, "demo", { shared: "yes" }),
+        () => sessionGrants.create(demo.AGENT_ID, 5),
+        () => sessionGrants.list(demo.AGENT_ID, { serverId: 5 }),
+        () => sessionGrants.toggle(demo.AGENT_ID, Symbol("demo")),
+        () => who.connect("demo", { scope: 5 }),
+        () => who.callTool("demo", ["list_repos"]),
+        () => who.callTool("demo", "list_repos", {}, null),
+        () => who.callTool("demo", "list_repos", {}, "5"),
+        () => who.listTools("demo", { limit: "5" }),
+        () => who.listTools("demo", { signal: {} }),
+        () => who.listTools("demo", { signal: null }),
+        () => who.listTools("demo", { retries: 1.5 }),
+        () => who.listTools("demo", { timeoutMs: 5n }),
+        () => agent().token({ renew: 5 }),
+        () => agent().onBehalfOf({ accessToken: 5 }),
+        () => callToolWithProgress(who, "demo", "list_repos", [], {}),
+        () => callToolWithProgress(who, "demo", "list_repos", {}, { onProgress: 5 }),
+        () => callToolWithProgress({}, "demo", "list_repos"),
+        () => me({}),
+        () => servers(who, { limit: -1 }),
+        () => agentAccount(who, 5),
+        () => blobOf({ type: "text", text: "" }),
+        () => blobOf({ type: "image", data: "???" }),
+      ];
+      for (const call of calls) assert.true((await failure(assert, (async () => call())())) instanceof TypeError, String(call));
+      for (const options of [{ fetch: "fetch" }, { headers: 5 }, { headers: { "no header": "x" } }, { headers: { a: "b\nc" } }, { timeoutMs: "5" }, { retries: -1 }, { url: {} }, { url: 5 }]) {
+        assert.throws(() => new AgentClient({ url: service, credentials: { apiKey: "rl_" }, ...options }), TypeError, JSON.stringify(options));
+      }
+    });
+
+    QUnit.test("an option that there is not is named", async (assert) => {
+      const who = alice();
+      const calls = {
+        tiemout: () => new AgentClient({ url: service, credentials: { apiKey: "rl_" }, tiemout: 5 }),
+        clientSecert: () => client(service, { clientId: "id", clientSecret: "x", clientSecert: "x" }),
+        nmae: () => agent().onBehalfOf({ email: "bob@example.com", nmae: "bob" }),
+        timeoutMS: () => listRepos(who, "acme-corp", { timeoutMS: 5 }),
+        Limit: () => who.listTools("demo", { Limit: 5 }),
+        server: () => who.sessionGrants.list(demo.AGENT_ID, { server: "demo" }),
+        expires_at: () => who.delegations.create(demo.AGENT_ID, { expires_at: "" }),
+        onprogress: () => callToolWithProgress(who, "demo", "list_repos", {}, { onprogress: () => {} }),
+      };
+      for (const [name, call] of Object.entries(calls)) {
+        const error = await failure(assert, (async () => call())());
+        assert.true(error instanceof TypeError && error.message.includes(name), `${name}: ${error.message}`);
+      }
+    });
+
+    QUnit.test("http:// to a private network, and a relative url, are allowed if that is said", async (assert) => {
+      const made = (url, options) => new AgentClient({ url, credentials: { apiKey: "rl_" }, ...options });
+      const names = ["deputize:8787", "nas.local", "deputize.internal", "x.home.arpa", "10.0.0.1", "192.168.1.20:8787", "172.16.0.1", "172.31.255.1", "169.254.1.1", "100.64.0.1", "[fd00::1]", "[fe80::1]"];
+      for (const name of names) {
+        assert.throws(() => made(`http://${name}`), /allowPrivateHttp/, name);
+        assert.throws(() => made(`http://${name}`, { allowPrivateHttp: 1 }), TypeError, name);
+        assert.true(made(`http://${name}/x`, { allowPrivateHttp: true }) instanceof AgentClient, name);
+      }
+      const open = ["example.com", "local.example.com", "11.0.0.1", "172.32.0.1", "192.169.0.1", "100.128.0.1", "10.0.0.1.example.com", "[2001:db8::1]", "[fc::1]", "[::ffff:10.0.0.1]", "user:pass@deputize"];
+      for (const name of open) assert.throws(() => made(`http://${name}`, { allowPrivateHttp: true }), TypeError, name);
+
+      assert.throws(() => made("/deputize"), /base/);
+      assert.throws(() => made("/deputize", { base: "http://example.com" }), TypeError);
+      const seen = [];
+      const fetch = async (url) => (seen.push(url), Response.json({ tools: [] }));
+      await made("/deputize/", { base: "https://example.com/app/page?x#y", fetch }).listTools("demo");
+      assert.deepEqual(seen, ["https://example.com/deputize/api/v1/proxy/demo/tools"]);
+    });
+
+    QUnit.test("what is sent goes by the application's fetch, with its headers, which replace none of the client's", async (assert) => {
+      const seen = [];
+      const own = async (url, init) => (seen.push([url, init]), fetch(url, init));
+      const made = (headers) => new AgentClient({ url: service, credentials: { apiKey: demo.ALICE_API_KEY }, fetch: own, headers });
+      assert.equal((await made({ "X-Runlayer-Api-Key": "another", accept: "text/html" }).listTools("demo")).length, 2);
+      let calls = 0;
+      await listRepos(made(async () => ({ traceparent: `00-${String(++calls).padStart(32, "0")}-${"1".repeat(16)}-01` })));
+      const [[, first], [url, second]] = seen;
+      assert.deepEqual([first.headers.get("x-runlayer-api-key"), first.headers.get("accept")], [demo.ALICE_API_KEY, "application/json"]);
+      assert.deepEqual([url, second.method, second.redirect], [`${service}/api/v1/proxy/demo/tools`, "POST", "manual"]);
+      assert.deepEqual(JSON.parse(second.body), { tool_name: "list_repos", arguments: { org: "acme-corp" } });
+      assert.equal(second.headers.get("traceparent"), `00-${"1".padStart(32, "0")}-${"1".repeat(16)}-01`);
+      const cause = new Error("no span");
+      const error = await failure(assert, made(() => { throw cause; }).listTools("demo"));
+      assert.deepEqual([error.code, error.cause], ["headers_function_failed", cause]);
+    });
+
+    QUnit.test("whatever fetch throws or answers, a call ends with an error", async (assert) => {
+      hurry();
+      const broken = new ReadableStream({ start: (controller) => controller.error(new Error("broken")) });
+      const fetches = {
+        network_error: [
+          () => { throw new TypeError("no network"); },
+          () => Promise.reject("no network"),
+          () => Promise.reject(),
+          () => Response.error(),
+          () => new Response(broken),
+          () => new Response(new ReadableStream({ start: (to) => (to.enqueue("a text"), to.close()) })),
+          () => ({ get status() { throw new Error("no status"); } }),
+          () => ({ status: 200, headers: { get: () => { throw new Error("no header"); } } }),
+        ],
+        malformed_answer: [
+          () => undefined,
+          () => null,
+          () => "{}",
+          () => 7,
+          () => ({}),
+          () => ({ ok: true, json: async () => ({ tools: [] }) }),
+          () => ({ status: "200", headers: new Headers() }),
+          () => ({ status: 200, headers: new Map(), body: null }),
+          () => ({ status: 7e9, headers: new Headers() }),
+          () => new Response("{"),
+          () => new Response(null),
+        ],
+        redirected: [() => ({ status: 302, headers: new Headers() }), () => ({ type: "opaqueredirect", status: 0 })],
+      };
+      for (const [code, all] of Object.entries(fetches)) {
+        for (const fetch of all) {
+          const made = (credentials) => new AgentClient({ url: service, credentials, fetch, dangerouslyAllowSecretInBrowser: true });
+          for (const credentials of [{ apiKey: "rl_" }, { clientId: "id", clientSecret: "x" }]) {
+            const error = await failure(assert, made(credentials).listTools("demo"));
+            assert.equal(error.code, code, String(fetch));
+            assert.true(error instanceof DeputizeError);
+          }
+        }
+      }
+      const silent = new AgentClient({ url: service, credentials: { apiKey: "rl_" }, fetch: () => new Promise(() => {}) });
+      assert.equal((await failure(assert, silent.listTools("demo", { timeoutMs: 20 }))).code, "timeout");
+      const polyfill = { status: 200, headers: new Headers(), text: async () => '{"tools":[]}' };
+      assert.deepEqual(await new AgentClient({ url: service, credentials: { apiKey: "rl_" }, fetch: () => polyfill }).listTools("demo"), []);
+      const stubbed = globalThis.fetch;
+      globalThis.fetch = () => { throw new Error("stubbed"); };
+      try {
+        assert.equal((await failure(assert, alice().listTools("demo"))).code, "network_error");
+      } finally {
+        globalThis.fetch = stubbed;
+      }
+    });
+  });
+
+  // --- Extras -----------------------------------------------------------------------------------------
+
+  QUnit.module("extras", () => {
+    QUnit.test("who the user is, and which servers and agents there are", async (assert) => {
+      const user = await me(alice());
+      const { createdAt, updatedAt, ...rest } = user;
+      assert.false(Number.isNaN(Date.parse(createdAt)) || Number.isNaN(Date.parse(updatedAt)));
+      assert.deepEqual(Object.keys(rest), ["id", "email", "name", "role", "active", "groups"]);
+      assert.deepEqual([user.id, user.email, user.role, user.active], [demo.USER_ID, "alice@example.com", "admin", true]);
+
+      const way = await lane([], 1);
+      const found = await servers(alice(way.url));
+      assert.deepEqual(found.map(({ id, auth }) => [id, auth]), [["demo", "none"], ["demo-oauth", "oauth"], ["modern", "none"]]);
+      assert.deepEqual(Object.keys(found[0]), ["id", "name", "url", "auth", "headerName", "pinning", "active", "createdAt", "updatedAt"]);
+      assert.true((await way.requests("GET /api/v1/servers")).length >= 3, "a page at a time");
+      assert.equal((await servers(alice(), { limit: 1 })).length, 1);
+
+      const [account] = await agentAccounts(alice());
+      assert.deepEqual(Object.keys(account), ["id", "name", "active", "disabledBy", "ownerUserId", "groups", "allowedOrigins", "sharedGrants", "createdAt", "updatedAt"]);
+      assert.deepEqual(await agentAccount(alice(), demo.AGENT_ID), account);
+      assert.deepEqual(await agentAccount(carol(), demo.AGENT_ID), { id: demo.AGENT_ID, name: account.name, active: true });
+      assert.equal((await failure(assert, agentAccount(carol(), "../me"))).status, 404);
+      const refused = await failure(assert, me(agent()));
+      assert.deepEqual([refused.status, refused.requestId.length], [403, 36]);
+      for (const body of ["", "null", "[1]", "{}", '{"id":7}']) {
+        const lanes = await lane([{ on: "GET /api/v1/me", body }, { on: "GET /api/v1/servers", body }]);
+        assert.equal((await failure(assert, me(alice(lanes.url)))).code, "malformed_answer", body);
+        assert.equal((await failure(assert, servers(alice(lanes.url)))).code, "malformed_answer", body);
+      }
+    });
+
+    QUnit.test("a tool says how far it is, to a function and to a loop", async (assert) => {
+      const heard = [];
+      const call = callToolWithProgress(alice(), "modern", "slow", { steps: 3 }, { onProgress: (progress) => heard.push(progress) });
+      const said = [];
+      for await (const each of call) said.push(each);
+      const steps = [1, 2, 3].map((progress) => ({ progress, total: 3 }));
+      assert.deepEqual(heard, steps);
+      const result = await call;
+      assert.equal(saidBy(result), "took 3 steps");
+      assert.deepEqual(said, [...steps.map((step) => ({ type: "progress", ...step })), { type: "result", result }]);
+      const bob = agent().onBehalfOf({ userId: demo.BOB_ID });
+      assert.true(saidBy(await callToolWithProgress(bob, "demo", "list_repos", { org: "acme-corp" })).startsWith("acme-corp has"));
+      // A tool with parameters as headers, which the service adds.
+      const query = await callToolWithProgress(alice(), "modern", "query", { region: "eu", sql: "select 1" });
+      assert.equal(JSON.parse(saidBy(query)).region, "eu");
+      const failed = await callToolWithProgress(alice(), "modern", "fail");
+      assert.true(failed.isError);
+    });
+
+    QUnit.test("a call that says how far it is fails as any other", async (assert) => {
+      const bob = agent().onBehalfOf({ userId: demo.BOB_ID });
+      const args = { org: "acme-corp", repo: "website" };
+      const [ours, other] = await Promise.all([
+        failure(assert, callToolWithProgress(bob, "demo", "delete_repo", args)),
+        failure(assert, bob.callTool("demo", "delete_repo", args)),
+      ]);
+      assert.true(ours instanceof DeputizeError);
+      assert.deepEqual({ ...ours.toJSON(), requestId: 0 }, { ...other.toJSON(), requestId: 0 });
+      assert.notEqual(ours.requestId, other.requestId);
+      assert.equal((await failure(assert, callToolWithProgress(alice(), "nowhere", "x"))).status, 404);
+      const unknown = await failure(assert, callToolWithProgress(alice(), "modern", "no such tool"));
+      assert.true(unknown instanceof DeputizeError, unknown.message);
+      const controller = new AbortController();
+      const slow = callToolWithProgress(alice(), "modern", "slow", { steps: 1000 }, { signal: controller.signal });
+      for await (const _ of slow) {
+        controller.abort("that will do");
+        break;
+      }
+      assert.equal(await failure(assert, slow), "that will do");
+      const cause = new Error("no bar");
+      const broken = callToolWithProgress(alice(), "modern", "slow", { steps: 2 }, { onProgress: () => { throw cause; } });
+      assert.equal(await failure(assert, broken), cause);
+    });
+
+    QUnit.test("events are read as they are cut, and what is none is an error", async (assert) => {
+      const streamed = (...pieces) => {
+        const body = new ReadableStream({ start: (to) => (pieces.forEach((piece) => to.enqueue(new TextEncoder().encode(piece))), to.close()) });
+        const fetch = async () => new Response(body, { headers: { "content-type": "text/event-stream; charset=utf-8" } });
+        return new AgentClient({ url: service, credentials: { apiKey: "rl_" }, fetch });
+      };
+      const message = (method, params) => JSON.stringify({ jsonrpc: "2.0", method, params });
+      const log = (level) => `event: message\r\ndata: ${message("notifications/message", { level, data: "é" })}\r\n\r\n`;
+      const end = `:\n\ndata: {"jsonrpc":"2.0","id":"1",\ndata:"result":{"content":[]}}\n\n`;
+      const text = `${log("debug")}${log("error")}data: ${message("notifications/progress", { progress: 1, progressToken: "1" })}\n\ndata:\n\n${end}`;
+      for (const size of [1, 2, 3, 7, 10_000]) {
+        const pieces = text.match(new RegExp(`[^]{1,${size}}`, "g"));
+        const logs = [];
+        const said = [];
+        for await (const each of callToolWithProgress(streamed(...pieces), "demo", "x", {}, { onLog: (log) => logs.push(log), logLevel: "notice" })) said.push(each.type);
+        assert.deepEqual([logs, said], [[{ level: "error", data: "é" }], ["log", "progress", "result"]], String(size));
+      }
+      const lines = `data: {"id":"1","result":{"content":[\n${"data:\n".repeat(300_000)}data: ]}}\n\n`;
+      assert.deepEqual(await callToolWithProgress(streamed(...lines.match(/[^]{1,4096}/g)), "demo", "x"), { content: [] });
+      for (const none of ["", "data: {\n\n", "data: null\n\n", log("error"), 'data: {"id":"1","result":{}}\n\n', `data: {"id":"1","result":7}\n\n`]) {
+        const error = await failure(assert, callToolWithProgress(streamed(none), "demo", "x"));
+        assert.deepEqual([error.code, error.hint.endsWith("may have run")], ["malformed_answer", true], none);
+      }
+      const theirs = await failure(assert, callToolWithProgress(streamed('data: {"id":"1","error":{"code":-32602,"message":"Unknown tool"}}\n\n'), "demo", "x"));
+      assert.deepEqual([theirs.code, theirs.detail], ["upstream_refused", "The MCP server refused the call: Unknown tool"]);
+    });
+
+    QUnit.test("images, audio and resources have bytes", async (assert) => {
+      const pieces = [
+        [{ type: "image", data: "AAEC/w==", mimeType: "image/png" }, "image/png"],
+        [{ type: "audio", data: "AAEC/w==", mimeType: "audio/wav" }, "audio/wav"],
+        [{ type: "resource", resource: { uri: "x:", blob: "AAEC/w==", mimeType: "image/gif" } }, "image/gif"],
+        [{ type: "resource", resource: { uri: "x:", blob: "AAEC/w==" } }, ""],
+      ];
+      for (const [piece, type] of pieces) {
+        const blob = blobOf(piece);
+        assert.deepEqual([blob.type, [...new Uint8Array(await blob.arrayBuffer())]], [type, [0, 1, 2, 255]]);
+      }
     });
   });
 
@@ -951,8 +1423,8 @@ export function suite({ demo, between, runtime }) {
       assert.false(all.some((value) => value === demo.CLIENT_SECRET));
     });
 
-    QUnit.test("the package gives two things", (assert) => {
-      assert.deepEqual(Object.keys(deputize).sort(), ["AgentClient", "DeputizeError"]);
+    QUnit.test("the package gives three things", (assert) => {
+      assert.deepEqual(Object.keys(deputize).sort(), ["AgentClient", "DeputizeError", "setModule"]);
     });
   });
 

@@ -109,3 +109,10 @@ async fn our_own_page_is_known_by_its_origin() {
     assert_ne!(confirm(origin).await.status, 403);
     assert_eq!(confirm("https://elsewhere.example").await.status, 403);
 }
+
+#[tokio::test]
+async fn the_api_description_names_the_service_where_it_is() {
+    let app = TestApp::start_at(URL).await;
+    let document = app.get("/openapi.json").await.ok().json();
+    assert_eq!(document["servers"], json!([{ "url": URL }]));
+}

@@ -20,6 +20,7 @@
 //! | `bootstrap` | a deployment's beginning |
 //! | `address` | a service that is reached at a path |
 //! | `cost` | round trips, counted |
+//! | `who_may_what` | every operation by every kind of caller, held to the table in `who_may_what.md` |
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -46,3 +47,4 @@ mod scenario;
 mod sign_in;
 mod token;
 mod vault;
+mod who_may_what;

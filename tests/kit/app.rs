@@ -1,6 +1,7 @@
 //! The whole service in one process.
 
 use std::{
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -17,7 +18,7 @@ use deputize_core::{
     table::{StatsSnapshot, Table, TableOptions},
     vault::{KEY_BYTES, LocalRoot, RootKey, Vault},
 };
-use deputize_local::{server::functions, store::Store};
+use deputize_local::server::functions;
 use deputize_proxy::upstream::{UpstreamClient, UpstreamConfig};
 use deputize_service::{
     address::AddressPolicy,
@@ -35,6 +36,7 @@ use crate::{
     issuer::{Network, TestIssuer},
     request::TestRequest,
     response::Names,
+    store::TestStore,
 };
 
 /// The address of the service under test.
@@ -43,11 +45,11 @@ pub const URL: &str = "https://deputize.test";
 /// The origins whose web pages may call the service under test, in addition to its own.
 pub const PAGES: [&str; 2] = ["https://app.example.com", "http://localhost:5173"];
 
-/// The service, on a store in memory. Cheap to clone; clones are the same process.
+/// The service, on a store of its own. Cheap to clone; clones are the same process.
 #[derive(Clone, Debug)]
 pub struct TestApp {
     pub core: Arc<Core>,
-    pub store: Store,
+    pub store: TestStore,
     /// Faults between the service and its store.
     pub faults: Faults,
     /// An issuer whose tokens must be for `deputize`. They lead to users by verified email, and make new
@@ -80,12 +82,12 @@ impl TestApp {
 
     /// The same with other limits for MCP servers. They may have any address except a link-local one.
     pub async fn start_with(upstream: UpstreamConfig) -> Self {
-        Self::start_on(Store::in_memory().unwrap(), upstream).await
+        Self::start_on(TestStore::new(), upstream).await
     }
 
     /// The same on a store that may already have a table.
-    pub async fn start_on(store: Store, upstream: UpstreamConfig) -> Self {
-        let app = Self::build(store, upstream, settings(URL)).await;
+    pub async fn start_on(store: impl Into<TestStore>, upstream: UpstreamConfig) -> Self {
+        let app = Self::build(store.into(), upstream, settings(URL)).await;
         app.core.bootstrap().await.unwrap();
         app
     }
@@ -111,26 +113,26 @@ impl TestApp {
     }
 
     async fn start_as(settings: Settings) -> Self {
-        let app = Self::build(Store::in_memory().unwrap(), UpstreamConfig::default(), settings).await;
+        let app = Self::build(TestStore::new(), UpstreamConfig::default(), settings).await;
         app.core.bootstrap().await.unwrap();
         app
     }
 
     /// The service on an empty table, without bootstrapping it.
     pub async fn before_bootstrap() -> Self {
-        Self::build(Store::in_memory().unwrap(), UpstreamConfig::default(), settings(URL)).await
+        Self::build(TestStore::new(), UpstreamConfig::default(), settings(URL)).await
     }
 
-    async fn build(store: Store, upstream: UpstreamConfig, settings: Settings) -> Self {
+    async fn build(store: TestStore, upstream: UpstreamConfig, settings: Settings) -> Self {
         let clock = Clock::manual("2026-01-15T09:00:00Z".parse().unwrap());
         let faults = Faults::on(&store);
-        deputize_core::table::create_table(&store.client(), &TableOptions::default().name).await.unwrap();
+        deputize_core::table::create_table(&store.client(), &store.table()).await.unwrap();
         let login = TestIssuer::new("https://login.example.com", &clock);
         let workos = TestIssuer::new("https://api.workos.com/client_1", &clock);
         let upstream = UpstreamConfig { addresses: AddressPolicy::local(), ..upstream };
         let (vault, time) = (Vault::new(root(7), Vec::new()), (clock, Random::System));
         let issuers = [(&login, LINKS[0]), (&workos, LINKS[1])];
-        let core = core(faults.client(), issuers, time, vault, settings, outbound());
+        let core = core((faults.client(), store.table()), issuers, time, vault, settings, outbound());
         let router = router(&core, &upstream);
         Self { core, store, faults, login, workos, names: Names::default(), upstream, router }
     }
@@ -151,7 +153,8 @@ impl TestApp {
         let trusted = issuers::listed(&trusted.to_string()).unwrap();
         let (time, settings) = ((self.core.clock.clone(), Random::System), self.core.settings.clone());
         let vault = Vault::new(root(7), Vec::new());
-        let core = core_trusting(self.faults.client(), (trusted, network), time, vault, settings, outbound());
+        let store = (self.faults.client(), self.store.table());
+        let core = core_trusting(store, (trusted, network), time, vault, settings, outbound());
         core.bootstrap().await.unwrap();
         self.with(core)
     }
@@ -163,7 +166,7 @@ impl TestApp {
         change(&mut settings);
         let issuers = [(&self.login, LINKS[0]), (&self.workos, LINKS[1])];
         let (time, vault) = ((self.core.clock.clone(), Random::System), Vault::new(root(7), Vec::new()));
-        self.with(core(self.faults.client(), issuers, time, vault, settings, outbound()))
+        self.with(core((self.faults.client(), self.store.table()), issuers, time, vault, settings, outbound()))
     }
 
     /// Another process, in which people sign in by these providers: as an operator trusts them, and the network that leads
@@ -184,16 +187,31 @@ impl TestApp {
         set(&mut settings);
         let vault = Vault::new(root(7), Vec::new());
         let network: Arc<dyn Fetch> = Arc::new(providers.clone());
-        let (store, http) = (self.faults.client(), Arc::new(providers.clone()));
+        let store = (self.faults.client(), self.store.table());
+        let http = Arc::new(providers.clone());
         let core = core_trusting(store, (trusted, network), time, vault, settings, http);
         core.bootstrap().await.unwrap();
         self.with(core)
     }
 
+    /// The whole store as it is now.
+    pub fn snapshot(&self) -> Snapshot {
+        let path = std::env::temp_dir().join(format!("deputize-{}.sqlite", uuid::Uuid::new_v4()));
+        self.store.embedded().vacuum_into(path.to_str().unwrap()).unwrap();
+        Snapshot(path)
+    }
+
+    /// The store as it was, and a process whose memory is empty.
+    pub async fn back_to(&self, snapshot: &Snapshot) -> Self {
+        self.store.embedded().restore_from(snapshot.0.to_str().unwrap()).unwrap();
+        self.linking(LINKS).await
+    }
+
     async fn beside(&self, vault: Vault, links: [LinkByEmail; 2]) -> Self {
         let issuers = [(&self.login, links[0]), (&self.workos, links[1])];
         let (time, settings) = ((self.core.clock.clone(), Random::System), self.core.settings.clone());
-        let core = core(self.faults.client(), issuers, time, vault, settings, outbound());
+        let store = (self.faults.client(), self.store.table());
+        let core = core(store, issuers, time, vault, settings, outbound());
         core.bootstrap().await.unwrap();
         self.with(core)
     }
@@ -204,7 +222,7 @@ impl TestApp {
     pub fn process(&self, store: Client, time: (Clock, Random), providers: Arc<dyn Http>) -> Self {
         let issuers = [(&self.login, LINKS[0]), (&self.workos, LINKS[1])];
         let (vault, settings) = (Vault::new(root(7), Vec::new()), self.core.settings.clone());
-        self.with(core(store, issuers, time, vault, settings, providers))
+        self.with(core((store, self.store.table()), issuers, time, vault, settings, providers))
     }
 
     fn with(&self, core: Arc<Core>) -> Self {
@@ -280,6 +298,16 @@ impl TestApp {
     }
 }
 
+/// A copy of a store, in a file that is deleted with this.
+#[derive(Debug)]
+pub struct Snapshot(PathBuf);
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 /// Lines that a function prints.
 #[derive(Clone, Debug, Default)]
 pub struct Lines(Arc<Mutex<Vec<String>>>);
@@ -314,7 +342,7 @@ fn outbound() -> Arc<dyn Http> {
 }
 
 fn core(
-    store: Client,
+    store: (Client, String),
     issuers: [(&TestIssuer, LinkByEmail); 2],
     time: (Clock, Random),
     vault: Vault,
@@ -343,7 +371,7 @@ fn core(
 }
 
 fn core_trusting(
-    store: Client,
+    (client, name): (Client, String),
     (trusted, network): (Vec<TrustedIssuer>, Arc<dyn Fetch>),
     time: (Clock, Random),
     vault: Vault,
@@ -351,8 +379,9 @@ fn core_trusting(
     providers: Arc<dyn Http>,
 ) -> Arc<Core> {
     let (clock, random) = time;
-    let options = TableOptions { random: random.clone(), clock: clock.clone(), ..TableOptions::default() };
-    let table = Table::new(store, options);
+    let options =
+        TableOptions { name, random: random.clone(), clock: clock.clone(), ..TableOptions::default() };
+    let table = Table::new(client, options);
     let core = Core::new(table, settings, Issuers::new(trusted, network), vault, providers);
     Arc::new(core.with(clock, random))
 }

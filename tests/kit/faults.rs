@@ -21,9 +21,11 @@ use aws_smithy_runtime_api::{
 use aws_smithy_types::body::SdkBody;
 use deputize_core::table::Key;
 use deputize_core::table::retries;
-use deputize_local::store::{self, Store};
+use deputize_local::store;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+
+use crate::store::TestStore;
 
 /// One fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +102,7 @@ fn key_of(item: &Value) -> Key {
 
 impl Held {
     /// If this transaction is to be held: the present state of its items.
-    fn begin(&self, store: &Store, transaction: &Value) -> Option<UnderWay> {
+    fn begin(&self, store: &TestStore, transaction: &Value) -> Option<UnderWay> {
         let is_late = self.next.lock().unwrap().take()?;
         let old = keys_of(transaction).into_iter().filter(is_late).map(|key| {
             let item = crate::table::item(store, &key);
@@ -196,7 +198,7 @@ fn keys_of(transaction: &Value) -> Vec<Key> {
 /// The transport between the service and its store, with the planned faults.
 #[derive(Clone, Debug)]
 pub struct Faults {
-    store: Store,
+    store: TestStore,
     plans: Arc<Mutex<Vec<Plan>>>,
     seen: Arc<Mutex<Vec<String>>>,
     committed: Arc<Mutex<Vec<Value>>>,
@@ -206,7 +208,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    pub(crate) fn on(store: &Store) -> Self {
+    pub(crate) fn on(store: &TestStore) -> Self {
         Self {
             store: store.clone(),
             plans: Arc::default(),

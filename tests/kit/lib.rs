@@ -20,6 +20,7 @@
 //! | [`mcp`] | MCP as it is written: scripted servers and clients of both eras |
 //! | [`provider`] | an OAuth provider and the MCP server that it protects, as wrong as a test wants them |
 //! | [`faults`] | a transport to the store that throttles, times out, breaks off or loses answers |
+//! | [`store`] | the store of the service under test, embedded or at an address |
 //! | [`storm`] | a way to the store on which everything happens that DynamoDB allows, by a seed |
 //! | [`table`] | the whole table, to see what a request has changed |
 //!
@@ -47,6 +48,7 @@ pub mod person;
 pub mod provider;
 pub mod request;
 pub mod response;
+pub mod store;
 pub mod storm;
 pub mod table;
 pub mod upstream;

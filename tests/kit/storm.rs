@@ -37,9 +37,11 @@ use aws_smithy_runtime_api::{
     http::StatusCode,
 };
 use aws_smithy_types::body::SdkBody;
-use deputize_local::store::{self, Store};
+use deputize_local::store;
 use serde_json::{Value, json};
 use tokio::time::sleep;
+
+use crate::store::TestStore;
 
 /// How many of a thousand requests have each fault.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +75,7 @@ pub struct Storm(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    store: Store,
+    store: TestStore,
     rates: FaultRates,
     is_calm: AtomicBool,
     random: Mutex<fastrand::Rng>,
@@ -110,7 +112,7 @@ enum Fate {
 }
 
 impl Storm {
-    pub fn on(store: &Store, rates: FaultRates, seed: u64) -> Self {
+    pub fn on(store: &TestStore, rates: FaultRates, seed: u64) -> Self {
         Self(Arc::new(Inner {
             store: store.clone(),
             rates,

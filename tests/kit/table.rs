@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 
 use deputize_core::{clock::Timestamp, table::Key};
-use deputize_local::store::Store;
-use dynoxide::actions::scan::ScanRequest;
 use serde_json::{Value, json};
 
-use crate::{TestApp, TestResponse};
+use crate::{TestApp, TestResponse, store::TestStore};
 
 /// Every item that is not an audit event, by its key.
 pub type Contents = BTreeMap<String, Value>;
@@ -16,22 +14,16 @@ impl TestApp {
     /// All items, as the engine's JSON by `pk sk`.
     fn items(&self) -> BTreeMap<String, Value> {
         let mut items = BTreeMap::new();
-        let mut start = None;
+        let mut request = json!({ "TableName": self.store.table() });
         loop {
-            let request = ScanRequest {
-                table_name: "deputize".to_owned(),
-                exclusive_start_key: start,
-                ..ScanRequest::default()
-            };
-            let page = self.store.database().scan(request).unwrap();
-            for item in page.items.unwrap_or_default() {
-                let item = serde_json::to_value(&item).unwrap();
+            let mut page = self.store.ask("Scan", request.clone());
+            for item in page["Items"].take().as_array_mut().unwrap().drain(..) {
                 let key =
                     format!("{} {}", item["pk"]["S"].as_str().unwrap(), item["sk"]["S"].as_str().unwrap());
                 items.insert(key, item);
             }
-            start = page.last_evaluated_key;
-            if start.is_none() {
+            request["ExclusiveStartKey"] = page["LastEvaluatedKey"].take();
+            if request["ExclusiveStartKey"].is_null() {
                 return items;
             }
         }
@@ -87,13 +79,12 @@ impl TestApp {
 
     /// Removes an item from the table, as if it had expired.
     pub fn remove(&self, pk: &str, sk: &str) {
-        let request = json!({ "TableName": "deputize", "Key": { "pk": { "S": pk }, "sk": { "S": sk } } });
-        self.store.database().delete_item(serde_json::from_value(request).unwrap()).unwrap();
+        let key = json!({ "pk": { "S": pk }, "sk": { "S": sk } });
+        self.store.ask("DeleteItem", json!({ "TableName": self.store.table(), "Key": key }));
     }
 
     fn put_item(&self, item: &Value) {
-        let request = json!({ "TableName": "deputize", "Item": item });
-        self.store.database().put_item(serde_json::from_value(request).unwrap()).unwrap();
+        self.store.ask("PutItem", json!({ "TableName": self.store.table(), "Item": item }));
     }
 
     /// Everything except the audit trail. Equal before and after a request that changes nothing.
@@ -174,13 +165,12 @@ impl TestApp {
 }
 
 /// An item in the engine's JSON. `null` if it does not exist.
-pub(crate) fn item(store: &Store, key: &Key) -> Value {
+pub(crate) fn item(store: &TestStore, key: &Key) -> Value {
     let request = json!({
-        "TableName": "deputize", "ConsistentRead": true,
+        "TableName": store.table(), "ConsistentRead": true,
         "Key": { "pk": { "S": key.pk }, "sk": { "S": key.sk } },
     });
-    let item = store.database().get_item(serde_json::from_value(request).unwrap()).unwrap();
-    serde_json::to_value(&item).unwrap()["Item"].take()
+    store.ask("GetItem", request)["Item"].take()
 }
 
 /// How often an item with this revision was written. The last three hexadecimal digits say it.

@@ -3,48 +3,29 @@
 
 import { DeputizeError } from "./error.js";
 import { List } from "./list.js";
-import { address, inside, onBehalfOf, text } from "./options.js";
+import { CALL, clientOf, known, onBehalfOf, optionalText, text, time, toolCall } from "./options.js";
+import { toolPage, toolResult } from "./result.js";
+import { lazily, start } from "./start.js";
 import { within } from "./within.js";
-
-export { DeputizeError };
 
 // Longer than the service itself needs for a call: 2 minutes for the tool, 24 s for a refresh.
 const TOOL_MS = 150_000;
 const OTHER_MS = 30_000;
 
-const MAY_HAVE_RUN = "The tool may have run: look before you repeat the call";
-const MAY_BE_DONE = "The request may have been carried out: look before you repeat it";
-const TRY_AGAIN = "Try again, or give it longer by timeoutMs";
+const EARLY = "Try again, or give it longer by timeoutMs";
+const TRY_AGAIN = { late: EARLY };
+const MAY_HAVE_RUN = { late: "The tool may have run: look before you repeat the call", early: EARLY };
+const MAY_BE_DONE = { late: "The request may have been carried out: look before you repeat it", early: EARLY };
 
-/** Set by the runtime's entry. Answers the exports of the started WebAssembly. */
-let start;
+const LIST = [...CALL, "limit"];
 
-export function startBy(module) {
-  start = lazily(async () => {
-    try {
-      return await module();
-    } catch (cause) {
-      const detail = "The WebAssembly of this package could not be loaded";
-      const hint = "In a page, deputize_bg.wasm must be served beside the package's scripts, and allowed by its policy";
-      throw new DeputizeError({ code: "not_loaded", detail, hint, cause });
-    }
-  });
-}
-
-/** Makes it when it is first needed. If that fails, the next use tries again. */
-function lazily(make) {
-  let made;
-  return () =>
-    (made ??= make().catch((error) => {
-      made = undefined;
-      throw error;
-    }));
-}
+/** By this, `extras.js` asks for what is not here; it may stand beside another copy of this file. */
+const ASK = Symbol.for("deputize.ask");
 
 /** A function of the application, called with a signal that ends it. */
 function bounded(run) {
   return (asked) =>
-    within({ timeoutMs: OTHER_MS }, "Look at the application's token function", async (signal) =>
+    within({ timeoutMs: OTHER_MS }, { late: "Look at the application's token function" }, async ({ signal }) =>
       run({ ...asked, signal }),
     );
 }
@@ -55,15 +36,18 @@ export class AgentClient {
   #client;
   #isOnBehalf;
   #isAgent;
+  #limits;
 
   constructor(options, made) {
     if (made?.by === MADE_HERE) {
       this.#client = made.client;
+      this.#limits = made.limits;
       this.#isOnBehalf = true;
     } else {
-      const url = address(options?.url);
-      let make = inside(url, options.credentials, options.dangerouslyAllowSecretInBrowser === true, bounded);
-      this.#isAgent = options.credentials.clientId !== undefined ? "client" : options.credentials.token && "tokens";
+      let { make, timeoutMs, retries } = clientOf(options, bounded);
+      const { credentials } = options;
+      this.#isAgent = credentials.clientId !== undefined ? "client" : credentials.token && "tokens";
+      this.#limits = { timeoutMs, retries };
       this.#client = lazily(async () => {
         const client = make(await start());
         // The client holds the credentials now, and wipes them in the end.
@@ -75,11 +59,12 @@ export class AgentClient {
     this.sessionGrants = new SessionGrants((...call) => this.#call(...call));
   }
 
-  #call({ signal, timeoutMs = OTHER_MS } = {}, late, run) {
-    return within({ signal, timeoutMs }, late, async (ended) => {
+  async #call({ signal, timeoutMs, retries = this.#limits.retries }, hints, run, otherwise = OTHER_MS) {
+    const limits = { signal, timeoutMs: timeoutMs ?? this.#limits.timeoutMs ?? otherwise, retries };
+    return within(limits, hints, async (call) => {
       const client = await this.#client();
       try {
-        return await run(client, ended);
+        return await run(client, call);
       } catch (thrown) {
         // The WebAssembly throws the fields of an error. Made into an error here, its stack is this call's.
         throw thrown?.isDeputizeError ? new DeputizeError(thrown) : thrown;
@@ -87,8 +72,14 @@ export class AgentClient {
     });
   }
 
-  token(options) {
-    return this.#call(options, TRY_AGAIN, (client) => client.token());
+  [ASK]({ isToolCall, ...options }, run) {
+    return this.#call(options, isToolCall ? MAY_HAVE_RUN : TRY_AGAIN, run, isToolCall ? TOOL_MS : OTHER_MS);
+  }
+
+  async token(options) {
+    const { renew, ...call } = known("token's options", options, [...CALL, "renew"]);
+    if (typeof renew !== "boolean") optionalText("renew", renew);
+    return this.#call(call, TRY_AGAIN, (client, call) => client.token(renew, call));
   }
 
   onBehalfOf(user) {
@@ -99,29 +90,27 @@ export class AgentClient {
       throw new TypeError("Without the agent's own credentials, a user is named by their accessToken");
     }
     const client = lazily(async () => acting(await this.#client()));
-    return new AgentClient(undefined, { by: MADE_HERE, client });
+    return new AgentClient(undefined, { by: MADE_HERE, client, limits: this.#limits });
   }
 
   listTools(serverId, options) {
     text("serverId", serverId);
-    const page = () => this.#call(options, TRY_AGAIN, (client, signal) => client.listTools(serverId, signal));
-    return new List(page, options?.limit);
+    const { limit, ...call } = known("listTools' options", options, LIST);
+    const ask = async (client, call) => toolPage(await client.listTools(serverId, call));
+    return new List(() => this.#call(call, TRY_AGAIN, ask), limit);
   }
 
-  async callTool(serverId, name, args, { signal, timeoutMs = TOOL_MS } = {}) {
-    text("serverId", serverId);
-    text("name", name);
-    if (args !== undefined && (typeof args !== "object" || args === null || Array.isArray(args))) {
-      throw new TypeError("args must be an object of named arguments");
-    }
-    return this.#call({ signal, timeoutMs }, MAY_HAVE_RUN, (client, ended) =>
-      client.callTool(serverId, name, args, ended),
-    );
+  async callTool(serverId, name, args, options) {
+    const call = toolCall(serverId, name, args, options);
+    const ask = async (client, call) => toolResult(await client.callTool(serverId, name, args, call));
+    return this.#call(call, MAY_HAVE_RUN, ask, TOOL_MS);
   }
 
-  async connect(serverId, { scope, ...options } = {}) {
+  async connect(serverId, options) {
     text("serverId", serverId);
-    return this.#call(options, TRY_AGAIN, (client, signal) => client.connect(serverId, scope, signal));
+    const { scope, ...call } = known("connect's options", options, [...CALL, "scope"]);
+    optionalText("scope", scope);
+    return this.#call(call, TRY_AGAIN, (client, call) => client.connect(serverId, scope, call));
   }
 }
 
@@ -133,23 +122,31 @@ class Delegations {
   }
 
   list(agentAccountId, options) {
-    if (agentAccountId !== undefined) text("agentAccountId", agentAccountId);
+    optionalText("agentAccountId", agentAccountId);
+    const { limit, ...call } = known("delegations.list's options", options, LIST);
     const page = (next) =>
-      this.#call(options, TRY_AGAIN, (client, signal) => client.listDelegations(agentAccountId, next, signal));
-    return new List(page, options?.limit);
+      this.#call(call, TRY_AGAIN, (client, call) => client.listDelegations(agentAccountId, next, call));
+    return new List(page, limit);
   }
 
-  async create(agentAccountId, { serverIds, expiresAt, ...options } = {}) {
+  async create(agentAccountId, options) {
     text("agentAccountId", agentAccountId);
-    const end = expiresAt instanceof Date ? expiresAt.toISOString() : expiresAt;
-    return this.#call(options, MAY_BE_DONE, (client, signal) =>
-      client.createDelegation(agentAccountId, serverIds, end, signal),
+    const names = [...CALL, "serverIds", "expiresAt"];
+    const { serverIds, expiresAt, ...call } = known("delegations.create's options", options, names);
+    if (serverIds !== undefined) {
+      if (!Array.isArray(serverIds)) throw new TypeError("serverIds must be a list of texts");
+      serverIds.forEach((id) => text("each of serverIds", id));
+    }
+    const end = time("expiresAt", expiresAt);
+    return this.#call(call, MAY_BE_DONE, (client, call) =>
+      client.createDelegation(agentAccountId, serverIds, end, call),
     );
   }
 
   async revoke(delegationId, options) {
     text("delegationId", delegationId);
-    return this.#call(options, TRY_AGAIN, (client, signal) => client.revokeDelegation(delegationId, signal));
+    const call = known("delegations.revoke's options", options, CALL);
+    return this.#call(call, TRY_AGAIN, (client, call) => client.revokeDelegation(delegationId, call));
   }
 }
 
@@ -162,31 +159,33 @@ class SessionGrants {
 
   list(agentAccountId, options) {
     text("agentAccountId", agentAccountId);
+    const { limit, serverId, ...call } = known("sessionGrants.list's options", options, [...LIST, "serverId"]);
+    optionalText("serverId", serverId);
     const page = (next) =>
-      this.#call(options, TRY_AGAIN, (client, signal) =>
-        client.listSessionGrants(agentAccountId, options?.serverId, next, signal),
-      );
-    return new List(page, options?.limit);
+      this.#call(call, TRY_AGAIN, (client, call) => client.listSessionGrants(agentAccountId, serverId, next, call));
+    return new List(page, limit);
   }
 
-  async create(agentAccountId, serverId, { shared = false, ...options } = {}) {
+  async create(agentAccountId, serverId, options) {
     text("agentAccountId", agentAccountId);
     text("serverId", serverId);
-    return this.#call(options, MAY_BE_DONE, (client, signal) =>
-      client.createSessionGrant(agentAccountId, serverId, shared, signal),
+    const { shared = false, ...call } = known("sessionGrants.create's options", options, [...CALL, "shared"]);
+    if (typeof shared !== "boolean") throw new TypeError("shared must be true or false");
+    return this.#call(call, MAY_BE_DONE, (client, call) =>
+      client.createSessionGrant(agentAccountId, serverId, shared, call),
     );
   }
 
   async toggle(agentAccountId, serverId, options) {
     text("agentAccountId", agentAccountId);
     text("serverId", serverId);
-    return this.#call(options, MAY_BE_DONE, (client, signal) =>
-      client.toggleSessionGrant(agentAccountId, serverId, signal),
-    );
+    const call = known("sessionGrants.toggle's options", options, CALL);
+    return this.#call(call, MAY_BE_DONE, (client, call) => client.toggleSessionGrant(agentAccountId, serverId, call));
   }
 
   async revoke(sessionGrantId, options) {
     text("sessionGrantId", sessionGrantId);
-    return this.#call(options, TRY_AGAIN, (client, signal) => client.revokeSessionGrant(sessionGrantId, signal));
+    const call = known("sessionGrants.revoke's options", options, CALL);
+    return this.#call(call, TRY_AGAIN, (client, call) => client.revokeSessionGrant(sessionGrantId, call));
   }
 }

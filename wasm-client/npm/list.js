@@ -10,7 +10,7 @@ export class List {
 
   /** `page(next)` answers `{ items, next }`. `next` is undefined for the first page, and after the last one. */
   constructor(page, limit = Infinity) {
-    if (!(limit > 0)) throw new TypeError("limit must be a number greater than 0");
+    if (!(typeof limit === "number" && limit > 0)) throw new TypeError("limit must be a number greater than 0");
     this.#page = page;
     this.#limit = limit;
   }

@@ -1,20 +1,44 @@
 // The options of a client, checked before any of them is kept.
 
 import { DeputizeError } from "./error.js";
+import { sender } from "./send.js";
+import { limits } from "./within.js";
+
+/** The options of every call. */
+export const CALL = ["signal", "timeoutMs", "retries"];
+
+/** The options, which may have these names and no others. */
+export function known(what, options, names) {
+  if (options === undefined) return {};
+  if (typeof options !== "object" || options === null) throw new TypeError(`${what} must be an object`);
+  const unknown = Object.keys(options).filter((name) => !names.includes(name) && options[name] !== undefined);
+  if (unknown.length > 0) {
+    throw new TypeError(`${what} must not have ${unknown.join(", ")}, but only ${names.join(", ")}`);
+  }
+  return options;
+}
 
 /** The URL without a slash at its end. */
-export function address(url) {
+export function address(url, base, allowPrivateHttp) {
   let parsed;
   try {
-    parsed = new URL(url);
+    parsed = new URL(typeof url === "string" ? url : url.href, base);
   } catch {
-    throw new TypeError("url must be the address of the service, such as https://deputize.example.com");
+    throw new TypeError(
+      "url must be the address of the service, such as https://deputize.example.com; " +
+        "a relative one needs base, such as location.href",
+    );
   }
   if (parsed.username || parsed.password || parsed.search || parsed.hash) {
     throw new TypeError("url must have no credentials, query or fragment");
   }
-  if (parsed.protocol !== "https:" && !(parsed.protocol === "http:" && isLoopback(parsed.hostname))) {
-    throw new TypeError("url must begin with https://, unless the service is on this machine");
+  const { protocol, hostname } = parsed;
+  const isNear = isLoopback(hostname) || (allowPrivateHttp && isPrivate(hostname));
+  if (protocol !== "https:" && !(protocol === "http:" && isNear)) {
+    throw new TypeError(
+      "url must begin with https://, unless the service is on this machine, " +
+        "or in a private network and allowPrivateHttp is true",
+    );
   }
   return parsed.href.replace(/\/+$/, "");
 }
@@ -23,41 +47,87 @@ function isLoopback(host) {
   return host === "localhost" || host.endsWith(".localhost") || host === "[::1]" || /^127(\.\d+){3}$/.test(host);
 }
 
+/**
+ * Whether a host cannot be one of the Internet: a name without a dot (docker compose), one of a domain that is for
+ * private use (RFC 2606, 6762, 8375, ICANN's `internal`), or an address of RFC 1918, 3927, 4193, 4291 or 6598.
+ */
+function isPrivate(host) {
+  return (
+    !/[.:]/.test(host) ||
+    /\.(local|internal|lan|home\.arpa|test)$/.test(host) ||
+    /^(10\.\d+|192\.168|169\.254|172\.(1[6-9]|2\d|3[01])|100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7]))(\.\d+){2}$/.test(host) ||
+    /^\[f([cd][0-9a-f]|e[89ab])[0-9a-f]:/.test(host)
+  );
+}
+
+const CLIENT = [
+  "url", "base", "credentials", "dangerouslyAllowSecretInBrowser", "allowPrivateHttp", "fetch", "headers", "timeoutMs",
+  "retries",
+];
+
+/** The options of a client, checked: the WebAssembly's client, and what applies to each call. */
+export function clientOf(options, bounded) {
+  const given = known("AgentClient's options", options, CLIENT);
+  const { url, base, credentials, fetch, headers, timeoutMs, retries, ...allowed } = given;
+  const at = address(url, base, allowed.allowPrivateHttp === true);
+  if (fetch !== undefined) aFunction("fetch", fetch);
+  // These throw if they are wrong.
+  limits({ timeoutMs, retries });
+  if (typeof headers !== "function") sendable(headers);
+  const mayHoldSecrets = allowed.dangerouslyAllowSecretInBrowser === true;
+  const make = inside(at, sender({ fetch, headers }), credentials, mayHoldSecrets, bounded);
+  return { make, timeoutMs, retries };
+}
+
+function sendable(headers) {
+  try {
+    new Headers(headers);
+  } catch {
+    // Without the cause, whose text can hold a header's value.
+    throw new TypeError("headers must be what the class Headers takes, or a function that answers it");
+  }
+}
+
+const AGENT = ["clientId", "clientSecret", "privateKey", "keyId", "audience"];
+
 /** The WebAssembly's client for these credentials. */
-export function inside(url, credentials, dangerouslyAllowSecretInBrowser, bounded) {
+function inside(url, send, credentials, mayHoldSecrets, bounded) {
   const kinds = ["clientId", "userToken", "apiKey", "token"].filter((kind) => credentials?.[kind] !== undefined);
   if (kinds.length !== 1) {
-    throw new TypeError("credentials must hold one of clientId (with clientSecret or privateKey), userToken, apiKey or token");
+    const allowed = "clientId (with clientSecret or privateKey), userToken, apiKey or token";
+    throw new TypeError(`credentials must hold one of ${allowed}`);
   }
+  const [kind] = kinds;
+  known("credentials", credentials, kind === "clientId" ? AGENT : kinds);
   const { clientId, clientSecret, privateKey, keyId, audience, userToken, apiKey, token } = credentials;
-  switch (kinds[0]) {
+  switch (kind) {
     case "clientId":
       text("clientId", clientId);
       if ((clientSecret === undefined) === (privateKey === undefined)) {
         throw new TypeError("credentials with a clientId must hold a clientSecret or a privateKey, and not undefined");
       }
-      if (isPage() && !dangerouslyAllowSecretInBrowser) throw secretInBrowser();
+      if (isPage() && !mayHoldSecrets) throw secretInBrowser();
       if (clientSecret !== undefined) {
         text("clientSecret", clientSecret);
-        return ({ Client }) => Client.withSecret(url, clientId, clientSecret);
+        return ({ Client }) => Client.withSecret(url, send, clientId, clientSecret);
       }
       if (privateKey?.type !== "private" || !privateKey.usages?.includes("sign")) {
         throw new TypeError('credentials.privateKey must be a private CryptoKey whose usages include "sign"');
       }
-      if (keyId !== undefined) text("keyId", keyId);
-      if (audience !== undefined) text("audience", audience);
-      return ({ Client }) => Client.withKey(url, clientId, privateKey, keyId, audience);
+      optionalText("keyId", keyId);
+      optionalText("audience", audience);
+      return ({ Client }) => Client.withKey(url, send, clientId, privateKey, keyId, audience);
     case "userToken": {
-      const known = textOrFunction("userToken", userToken, bounded);
-      return ({ Client }) => Client.withUserToken(url, known);
+      const given = textOrFunction("userToken", userToken, bounded);
+      return ({ Client }) => Client.withUserToken(url, send, given);
     }
     case "apiKey":
       text("apiKey", apiKey);
-      return ({ Client }) => Client.withApiKey(url, apiKey);
+      return ({ Client }) => Client.withApiKey(url, send, apiKey);
     default: {
-      if (typeof token !== "function") throw new TypeError("credentials.token must be a function");
-      const known = bounded(token);
-      return ({ Client }) => Client.withTokens(url, known);
+      aFunction("credentials.token", token);
+      const given = bounded(token);
+      return ({ Client }) => Client.withTokens(url, send, given);
     }
   }
 }
@@ -66,6 +136,7 @@ export function inside(url, credentials, dangerouslyAllowSecretInBrowser, bounde
 export function onBehalfOf(user, bounded) {
   const kinds = ["userId", "email", "accessToken"].filter((kind) => user?.[kind] !== undefined);
   if (kinds.length !== 1) throw new TypeError("onBehalfOf takes one of userId, email or accessToken");
+  known("The user", user, kinds);
   const { userId, email, accessToken } = user;
   switch (kinds[0]) {
     case "userId":
@@ -75,14 +146,41 @@ export function onBehalfOf(user, bounded) {
       text("email", email);
       return (client) => client.onBehalfOfEmail(email);
     default: {
-      const known = textOrFunction("accessToken", accessToken, bounded);
-      return (client) => client.onBehalfOfAccessToken(known);
+      const given = textOrFunction("accessToken", accessToken, bounded);
+      return (client) => client.onBehalfOfAccessToken(given);
     }
   }
 }
 
 export function text(name, value) {
   if (typeof value !== "string" || value === "") throw new TypeError(`${name} must be a text that is not empty`);
+}
+
+export function optionalText(name, value) {
+  if (value !== undefined) text(name, value);
+}
+
+/** A date as text (RFC 3339). */
+export function time(name, value) {
+  // Of whatever realm it is.
+  const isDate = Object.prototype.toString.call(value) === "[object Date]" && Number.isFinite(+value);
+  if (isDate) return new Date(+value).toISOString();
+  if (value === undefined || typeof value === "string") return value;
+  throw new TypeError(`${name} must be a Date that is valid, or a text`);
+}
+
+/** The options of a tool's call. */
+export function toolCall(serverId, name, args, options, further = []) {
+  text("serverId", serverId);
+  text("name", name);
+  if (args !== undefined && (typeof args !== "object" || args === null || Array.isArray(args))) {
+    throw new TypeError("args must be an object of named arguments");
+  }
+  return known("callTool's options", options, [...CALL, ...further]);
+}
+
+export function aFunction(name, value) {
+  if (typeof value !== "function") throw new TypeError(`${name} must be a function`);
 }
 
 function textOrFunction(name, value, bounded) {

@@ -2,16 +2,32 @@
 
 import { DeputizeError } from "./error.js";
 
-/**
- * Runs something with a signal that ends it: the caller's, or after this many milliseconds. The caller gets the error
- * at once, even if the work takes long to end. `late` is the hint of the time-out error.
- */
-export async function within({ signal, timeoutMs }, late, run) {
-  if (!(Number.isFinite(timeoutMs) && timeoutMs > 0)) {
+// A longer timer ends at once (HTML standard, timers: the delay is a 32-bit integer).
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/** Throws if one of a call's limits is wrong. */
+export function limits({ signal, timeoutMs, retries }) {
+  if (signal !== undefined && typeof signal?.addEventListener !== "function") {
+    throw new TypeError("signal must be an AbortSignal");
+  }
+  if (timeoutMs !== undefined && !(Number.isFinite(timeoutMs) && timeoutMs > 0)) {
     throw new TypeError("timeoutMs must be a number of milliseconds greater than 0");
   }
-  signal?.throwIfAborted();
+  if (retries !== undefined && !(Number.isInteger(retries) && retries >= 0 && retries <= 10)) {
+    throw new TypeError("retries must be a whole number from 0 to 10");
+  }
+}
+
+/**
+ * Runs something with the bounds of a call: a signal that ends it (the caller's, or after this many milliseconds), when
+ * that will be, and the most repetitions. The caller gets the error at once, even if the work takes long to end. The
+ * work notes whether it was `sent`. `late` is the hint of the time-out error if it was, and `early` if it was not.
+ */
+export async function within({ signal, timeoutMs, retries = 2 }, { late, early = late }, run) {
+  limits({ signal, timeoutMs, retries });
+  if (signal?.aborted) throw signal.reason;
   const controller = new AbortController();
+  const call = { signal: controller.signal, until: Date.now() + timeoutMs, retries, sent: false };
   let timer;
   let onAbort;
   try {
@@ -21,10 +37,15 @@ export async function within({ signal, timeoutMs }, late, run) {
         controller.abort();
         reject(why);
       };
-      timer = setTimeout(() => stop(timedOut(timeoutMs, late)), timeoutMs);
+      const wait = (left) => {
+        const now = Math.min(left, LONGEST_TIMER);
+        const over = () => stop(timedOut(timeoutMs, call.sent ? late : early));
+        timer = setTimeout(() => (left > now ? wait(left - now) : over()), now);
+      };
+      wait(timeoutMs);
       onAbort = () => stop(signal.reason);
       signal?.addEventListener("abort", onAbort);
-      run(controller.signal).then(resolve, reject);
+      run(call).then(resolve, reject);
     });
   } finally {
     clearTimeout(timer);
@@ -32,6 +53,6 @@ export async function within({ signal, timeoutMs }, late, run) {
   }
 }
 
-function timedOut(timeoutMs, late) {
-  return new DeputizeError({ code: "timeout", detail: `No answer within ${timeoutMs} ms`, hint: late });
+function timedOut(timeoutMs, hint) {
+  return new DeputizeError({ code: "timeout", detail: `No answer within ${timeoutMs} ms`, hint });
 }

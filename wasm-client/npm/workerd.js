@@ -1,12 +1,12 @@
 // For Cloudflare's workerd, where a module is imported and bytes cannot be compiled.
 
-import { startBy } from "./client.js";
-import * as deputize from "./deputize.js";
+import { AgentClient as Client } from "./client.js";
 import module from "./deputize_bg.wasm";
+import { startBy } from "./start.js";
 
-startBy(async () => {
-  deputize.initSync({ module });
-  return deputize;
-});
+const hint = () =>
+  "The bundler must make deputize_bg.wasm a WebAssembly.Module, as wrangler does; or give one to setModule";
 
-export { AgentClient, DeputizeError } from "./client.js";
+export const AgentClient = /* @__PURE__ */ startBy(Client, () => module, hint);
+export { DeputizeError } from "./error.js";
+export { setModule } from "./start.js";

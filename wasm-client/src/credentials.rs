@@ -10,7 +10,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use zeroize::Zeroizing;
 
-use crate::{assertion::SigningKey, bodies::set, failure::failure};
+use crate::{assertion::SigningKey, bodies::set, failure::failure, tokens::Unwanted};
 
 pub(crate) enum Credentials {
     /// An agent account.
@@ -48,12 +48,11 @@ impl UserToken {
         }
     }
 
-    /// `renew` says that the previous one was refused.
-    pub(crate) async fn text(&self, renew: bool) -> Result<Zeroizing<String>, JsValue> {
+    pub(crate) async fn text(&self, unwanted: &Unwanted) -> Result<Zeroizing<String>, JsValue> {
         match self {
             Self::Text(text) => Ok(text.clone()),
             Self::Function(function) => {
-                let text = call(function, renew).await?.as_string().map(Zeroizing::new);
+                let text = call(function, unwanted).await?.as_string().map(Zeroizing::new);
                 text.filter(|text| !text.is_empty()).ok_or_else(|| no_token("a text that is not empty"))
             }
         }
@@ -61,9 +60,12 @@ impl UserToken {
 }
 
 /// Asks the application for a token.
-pub(crate) async fn call(function: &Function, renew: bool) -> Result<JsValue, JsValue> {
+pub(crate) async fn call(function: &Function, unwanted: &Unwanted) -> Result<JsValue, JsValue> {
     let asked = Object::new();
-    set(&asked, "renew", renew);
+    set(&asked, "renew", !matches!(unwanted, Unwanted::None));
+    if let Unwanted::Refused(token) = unwanted {
+        set(&asked, "refused", token.as_str());
+    }
     let answer = async {
         let answer = function.call1(&JsValue::UNDEFINED, &asked)?;
         JsFuture::from(Promise::resolve(&answer)).await

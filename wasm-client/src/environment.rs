@@ -1,9 +1,10 @@
 //! The clock, timers and randomness of the JavaScript around us, by the names of its globals, so that a test can
 //! replace them.
 
-use js_sys::{Function, Promise};
+use js_sys::{Array, Function, Promise};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
+use web_sys::AbortSignal;
 
 #[wasm_bindgen]
 extern "C" {
@@ -21,6 +22,13 @@ extern "C" {
     #[wasm_bindgen(js_name = setTimeout)]
     fn set_timeout(run: &Function, millis: f64) -> JsValue;
 
+    #[wasm_bindgen(js_name = clearTimeout)]
+    fn clear_timeout(timer: &JsValue);
+
+    /// A signal that ends something after this many milliseconds.
+    #[wasm_bindgen(catch, js_namespace = AbortSignal)]
+    pub(crate) fn timeout(millis: f64) -> Result<AbortSignal, JsValue>;
+
     #[wasm_bindgen(catch, js_namespace = crypto, js_name = getRandomValues)]
     fn get_random_values(bytes: &js_sys::Uint8Array) -> Result<JsValue, JsValue>;
 }
@@ -36,11 +44,20 @@ pub(crate) fn parse_date(text: &str) -> Option<f64> {
 }
 
 pub(crate) async fn sleep(millis: f64) {
-    let promise = Promise::new(&mut |resolve, _| {
-        set_timeout(&resolve, millis);
-    });
-    // A timer does not fail.
-    let _ = JsFuture::from(promise).await;
+    wait_for(None, millis).await;
+}
+
+/// Waits until `done` has ended, in whatever way, but not longer than this.
+pub(crate) async fn wait_for(done: Option<&Promise>, millis: f64) {
+    let mut timer = JsValue::UNDEFINED;
+    let late = Promise::new(&mut |resolve, _| timer = set_timeout(&resolve, millis));
+    let ended = match done {
+        Some(done) => Promise::race(&Array::of2(done, &late)),
+        None => late,
+    };
+    let _ = JsFuture::from(ended).await;
+    // Node would wait for it before it exits.
+    clear_timeout(&timer);
 }
 
 /// Without padding (RFC 7515 section 2).

@@ -1,35 +1,68 @@
-//! Sending a request: one that leads nowhere else, an answer that is bounded, and what to do if there is none.
+//! Sending a request, and what to do if there is no answer. JavaScript sends it and reads the answer
+//! (`npm/send.js`), since `fetch` can be the application's own; here is what the answer means.
 //!
 //! No answer can lead credentials to another place. Redirects are not followed. Of a `Link` only the query is used. An
-//! id is one segment of a path, whatever it holds. `http://` is for loopback only. Answers end at 16 MiB.
+//! id is one segment of a path, whatever it holds. `http://` is for loopback and private networks only. Answers end at
+//! 16 MiB.
 
-use deputize_api::{API_KEY_HEADER, REQUEST_ID_HEADER, error::ErrorBody};
-use gloo_net::http::{Method, RequestBuilder, Response};
-use js_sys::{JSON, Promise, Reflect, Uint8Array};
+use deputize_api::error::ErrorBody;
+use js_sys::{Function, Object, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortSignal, ReadableStreamDefaultReader, RequestRedirect, ResponseType, UrlSearchParams};
+use web_sys::AbortSignal;
 use zeroize::Zeroizing;
 
 use crate::{
-    bodies::Body,
-    environment::{jitter, now, parse_date, sleep},
+    bodies::{Body, set},
+    environment::{jitter, now, parse_date, sleep, timeout},
     failure::{Refusal, failure, malformed},
     policy::{self, Failed, Repeat},
 };
 
-/// The longest answer in bytes. The service passes on at most 8 MiB from an MCP server.
-const MAX_ANSWER: usize = 16 * 1024 * 1024;
-/// The longest error that is read, in bytes.
-const MAX_ERROR: usize = 256 * 1024;
-/// The challenge of a 401, by its own name and by API Gateway's name for it (API Gateway Developer Guide,
-/// "Amazon API Gateway important notes"), which stays unless something in front of it restores the own name.
-const CHALLENGES: [&str; 2] = ["www-authenticate", "x-amzn-remapped-www-authenticate"];
+/// The time limit of a token request, in milliseconds. Several callers may wait for the same request.
+const TOKEN_WITHIN: f64 = 30_000.0;
 
 #[wasm_bindgen]
 extern "C" {
-    #[wasm_bindgen(js_name = fetch)]
-    fn fetch(request: &web_sys::Request) -> Promise;
+    /// A call's bounds, which JavaScript keeps (`npm/within.js`).
+    pub type Call;
+
+    #[wasm_bindgen(method, getter)]
+    fn signal(this: &Call) -> AbortSignal;
+
+    /// When the call ends, in milliseconds since the Unix epoch.
+    #[wasm_bindgen(method, getter)]
+    fn until(this: &Call) -> f64;
+
+    /// The most repetitions.
+    #[wasm_bindgen(method, getter)]
+    fn retries(this: &Call) -> u32;
+
+    /// Whether the call was sent, and may have been carried out. JavaScript says so when it sends it.
+    #[wasm_bindgen(method, setter)]
+    pub(crate) fn set_sent(this: &Call, sent: bool);
+}
+
+/// How long, and how often, something is tried.
+#[derive(Clone)]
+pub(crate) struct Bounds {
+    pub signal: AbortSignal,
+    /// In milliseconds since the Unix epoch.
+    pub until: f64,
+    pub retries: u32,
+}
+
+impl Bounds {
+    pub(crate) fn of(call: &Call) -> Self {
+        Self { signal: call.signal(), until: call.until(), retries: call.retries() }
+    }
+
+    /// Those of the token request that a call needs. It does not end with the call, since others may wait for it too,
+    /// but it is not repeated beyond the call's end.
+    pub(crate) fn of_token(&self) -> Result<Self, JsValue> {
+        let until = self.until.min(now() + TOKEN_WITHIN);
+        Ok(Self { signal: timeout(TOKEN_WITHIN)?, until, retries: self.retries })
+    }
 }
 
 /// The credential that a request sends.
@@ -39,7 +72,7 @@ pub(crate) enum Authorization {
 }
 
 impl Authorization {
-    pub(crate) fn token(&self) -> Option<&str> {
+    pub(crate) fn token(&self) -> Option<&Zeroizing<String>> {
         match self {
             Self::Bearer(token) => Some(token),
             Self::ApiKey(_) => None,
@@ -50,19 +83,24 @@ impl Authorization {
 pub(crate) enum Content {
     None,
     Json(JsValue),
-    Form(UrlSearchParams),
+    Form(Object),
 }
 
 /// A request, which may be sent several times.
 pub(crate) struct Request {
-    pub method: Method,
+    pub method: &'static str,
     pub url: String,
     pub content: Content,
+    /// Headers in addition, an object; `undefined` for none.
+    pub headers: JsValue,
+    /// Whether a good answer's body is left to be read as it comes.
+    pub is_stream: bool,
 }
 
-/// A parsed body; `undefined` if there is none.
+/// An answer.
 pub(crate) struct Answer {
-    body: JsValue,
+    /// The parsed body, or the `Response` if it was to be left; `undefined` if there is none.
+    pub body: JsValue,
     /// The `Link` header.
     pub link: Option<String>,
 }
@@ -74,11 +112,6 @@ impl Answer {
                 "The answer is not what it should be: its {field} is missing, or of another type"
             ))
         })
-    }
-
-    /// The body, unchanged.
-    pub(crate) fn body(self) -> JsValue {
-        self.body
     }
 }
 
@@ -106,8 +139,8 @@ impl ExchangeError {
         matches!(self, Self::Refused(refusal) if policy::is_subject_refused(refusal.reason()))
     }
 
-    fn wait(&self, repeat: Repeat, sent: u32) -> Option<f64> {
-        let failed = match self {
+    fn failed(&self) -> Option<Failed<'_>> {
+        Some(match self {
             Self::Final(_) => return None,
             Self::NoAnswer(_) => Failed::NoAnswer,
             Self::Refused(refusal) => Failed::Answered {
@@ -116,8 +149,19 @@ impl ExchangeError {
                 safe_to_retry: refusal.body.as_ref().and_then(|body| body.safe_to_retry),
                 retry_after: refusal.retry_after,
             },
-        };
-        policy::wait(repeat, failed, sent, jitter())
+        })
+    }
+
+    /// Whether no part of the request was done, as its answer says.
+    pub(crate) fn is_undone(&self) -> bool {
+        self.is_token_refused()
+            || self.failed().is_some_and(|failed| policy::may_repeat(Repeat::OnlyIfUndone, failed))
+    }
+
+    fn wait(&self, repeat: Repeat, sent: u32, bounds: &Bounds) -> Option<f64> {
+        let wait = policy::wait(repeat, self.failed()?, sent, bounds.retries, jitter())?;
+        // What the service asks for comes too late for this call, which is told so at once.
+        (now() + wait * 1000.0 < bounds.until).then_some(wait)
     }
 
     fn into_error(self, repeat: Repeat) -> JsValue {
@@ -142,9 +186,10 @@ impl ExchangeError {
 /// Sends until there is an answer, or until another attempt is pointless. Sends nothing after the signal.
 pub(crate) async fn repeatedly(
     repeat: Repeat,
-    signal: &AbortSignal,
+    bounds: &Bounds,
     mut send: impl AsyncFnMut() -> Result<Answer, ExchangeError>,
 ) -> Result<Answer, JsValue> {
+    let signal = &bounds.signal;
     let mut times = 0;
     loop {
         if signal.aborted() {
@@ -155,7 +200,7 @@ pub(crate) async fn repeatedly(
             Err(trouble) => trouble,
         };
         times += 1;
-        match trouble.wait(repeat, times) {
+        match trouble.wait(repeat, times, bounds) {
             Some(seconds) if !signal.aborted() => sleep(seconds * 1000.0).await,
             _ => return Err(trouble.into_error(repeat)),
         }
@@ -163,98 +208,69 @@ pub(crate) async fn repeatedly(
 }
 
 impl Request {
-    /// Sends it once.
+    /// Sends it once, by the client's function for that. A token request is no part of a `call`.
     pub(crate) async fn send(
         &self,
+        sender: &Function,
         authorization: Option<&Authorization>,
         signal: &AbortSignal,
+        call: Option<&Call>,
     ) -> Result<Answer, ExchangeError> {
         if signal.aborted() {
             return Err(ExchangeError::Final(signal.reason()));
         }
-        let request = self.build(authorization, signal).map_err(|error| {
-            let why = "The request cannot be made: a credential holds characters that no header can";
-            failure("invalid_request", why, "Check the credentials", Some(JsError::from(error).into()))
-        })?;
-        let response = JsFuture::from(fetch(&request.into())).await.map_err(ExchangeError::NoAnswer)?;
-        let response = Response::from(response.unchecked_into::<web_sys::Response>());
-        let status = response.status();
-        if response.type_() == ResponseType::Opaqueredirect || (300..400).contains(&status) {
-            let hint = "Give the address that it redirects to as url, if it is the service's";
-            return Err(
-                failure("redirected", "The service redirects, which is not followed", hint, None).into()
-            );
-        }
-        let headers = response.headers();
-        if response.ok() {
-            let body = match read(&response, MAX_ANSWER).await? {
-                Some(body) if body.is_empty() => JsValue::UNDEFINED,
-                Some(body) => parse(&body).ok_or_else(|| malformed("The answer is no JSON"))?,
-                None => return Err(malformed("The answer is larger than 16 MiB").into()),
-            };
-            return Ok(Answer { body, link: headers.get("link") });
-        }
-        // If the body of an error breaks off, its status still counts.
-        let body = read(&response, MAX_ERROR).await.ok().flatten();
-        let body = body.and_then(|body| ErrorBody::read(&parse(&body)?).ok());
-        let retry_after = headers.get("retry-after");
-        Err(ExchangeError::Refused(Box::new(Refusal {
-            status,
-            request_id: headers.get(REQUEST_ID_HEADER),
-            retry_after: retry_after.and_then(|header| policy::retry_after(&header, now(), parse_date)),
-            challenge: CHALLENGES.iter().find_map(|name| headers.get(name)),
-            body,
-        })))
-    }
-
-    fn build(
-        &self,
-        authorization: Option<&Authorization>,
-        signal: &AbortSignal,
-    ) -> Result<gloo_net::http::Request, gloo_net::Error> {
-        // A redirect would take credentials to another address. Not every runtime knows `error`; all know
-        // `manual`.
-        let mut builder = RequestBuilder::new(&self.url)
-            .method(self.method.clone())
-            .redirect(RequestRedirect::Manual)
-            .abort_signal(Some(signal))
-            .header("accept", "application/json");
+        let request = Object::new();
+        set(&request, "method", self.method);
+        set(&request, "url", self.url.as_str());
+        set(&request, "signal", signal);
+        set(&request, "headers", &self.headers);
+        set(&request, "isStream", self.is_stream);
+        set(&request, "call", call);
         match authorization {
-            Some(Authorization::Bearer(token)) => {
-                let value = Zeroizing::new(format!("Bearer {}", token.as_str()));
-                builder = builder.header("authorization", &value);
-            }
-            Some(Authorization::ApiKey(key)) => builder = builder.header(API_KEY_HEADER, key),
+            Some(Authorization::Bearer(token)) => set(&request, "token", token.as_str()),
+            Some(Authorization::ApiKey(key)) => set(&request, "apiKey", key.as_str()),
             None => {}
         }
         match &self.content {
-            Content::None => builder.build(),
-            Content::Json(text) => builder.header("content-type", "application/json").body(text.clone()),
-            Content::Form(form) => builder.body(JsValue::from(form)),
+            Content::None => {}
+            Content::Json(text) => set(&request, "json", text),
+            Content::Form(form) => set(&request, "form", form),
         }
-    }
-}
-
-fn parse(body: &[u8]) -> Option<JsValue> {
-    JSON::parse(std::str::from_utf8(body).ok()?).ok()
-}
-
-/// The body. `None` if it is longer than `limit`. Its stated length is not trusted.
-async fn read(response: &Response, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, ExchangeError> {
-    let mut body = Zeroizing::new(Vec::new());
-    let Some(stream) = response.body() else { return Ok(Some(body)) };
-    let reader = ReadableStreamDefaultReader::new(&stream).map_err(ExchangeError::NoAnswer)?;
-    loop {
-        let chunk = JsFuture::from(reader.read()).await.map_err(ExchangeError::NoAnswer)?;
-        let Some(bytes) = Reflect::get(&chunk, &"value".into())?.dyn_into::<Uint8Array>().ok() else {
-            return Ok(Some(body));
+        let answer = async {
+            let answer = sender.call1(&JsValue::UNDEFINED, &request)?;
+            JsFuture::from(Promise::resolve(&answer)).await
         };
-        let (begin, length) = (body.len(), bytes.length() as usize);
-        if length > limit - begin {
-            let _ = reader.cancel();
-            return Ok(None);
-        }
-        body.resize(begin + length, 0);
-        bytes.copy_to(body.get_mut(begin..).unwrap_or_default());
+        Answer::told(&answer.await.map_err(ExchangeError::NoAnswer)?)
     }
+}
+
+impl Answer {
+    /// From what `npm/send.js` says of it.
+    fn told(answer: &JsValue) -> Result<Self, ExchangeError> {
+        let value = |name: &str| Reflect::get(answer, &name.into()).unwrap_or_default();
+        let text = |name: &str| value(name).as_string();
+        let failure = value("failure");
+        if !failure.is_undefined() {
+            return Err(ExchangeError::Final(failure));
+        }
+        let status = status(&value("status"));
+        if (200..300).contains(&status) {
+            return Ok(Self { body: value("body"), link: text("link") });
+        }
+        Err(ExchangeError::Refused(Box::new(Refusal {
+            status,
+            request_id: text("requestId"),
+            retry_after: text("retryAfter")
+                .and_then(|header| policy::retry_after(&header, now(), parse_date)),
+            challenge: text("challenge"),
+            body: ErrorBody::read(&value("body")).ok(),
+            said: text("said"),
+        })))
+    }
+}
+
+/// A number that is a status.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+pub(crate) fn status(value: &JsValue) -> u16 {
+    value.as_f64().unwrap_or_default() as u16
 }

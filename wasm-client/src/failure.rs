@@ -27,6 +27,8 @@ pub(crate) struct Refusal {
     pub challenge: Option<String>,
     /// `None` if the body is not one of the service's errors.
     pub body: Option<ErrorBody>,
+    /// What such a body says, for people.
+    pub said: Option<String>,
 }
 
 impl Refusal {
@@ -45,9 +47,12 @@ impl Refusal {
         set(&fields, "requestId", self.request_id);
         set(&fields, "retryAfter", self.retry_after);
         set(&fields, "challenge", self.challenge);
-        let (error, detail) = match &self.body {
-            Some(body) => (&*body.error, body.detail.clone()),
-            None => ("http_error", format!("HTTP {} with a body that is not the service's", self.status)),
+        let (error, detail) = match (&self.body, self.said) {
+            (Some(body), _) => (&*body.error, body.detail.clone()),
+            (None, Some(said)) => ("http_error", format!("HTTP {}: {said}", self.status)),
+            (None, None) => {
+                ("http_error", format!("HTTP {} with a body that is not the service's", self.status))
+            }
         };
         set(&fields, "code", error);
         set(&fields, "detail", detail);

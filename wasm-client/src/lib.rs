@@ -13,9 +13,11 @@
 //! | [`environment`] | the clock, timers and randomness of the JavaScript around it |
 //!
 //! The package is one WebAssembly module, one glue file, and an entry of ten lines for each way to load a module: a
-//! page by URL, Node from the disk, workerd by `import`. What it sends, keeps, repeats and reports is Rust. JavaScript
-//! has what it expresses better: promises that a signal or a time ends, lists as async iterators, an error class, and
-//! the checks of the constructor, which must throw before any module can have been loaded.
+//! page by URL, edge runtimes by `import`, everything else from a script that carries it (`npm/start.js`). What it
+//! sends, keeps, repeats and reports is Rust. JavaScript has what it expresses better: `fetch` and reading what it
+//! answers, promises that a signal or a time ends, lists as async iterators, an error class, and checks. Every value
+//! is checked there before it comes here, and every function that is called from here may throw: a trap would end
+//! Node's process, and leave a page's client unusable.
 //!
 //! **Types are the server's** (`functions/api`). JSON itself is the engine's business, and arguments and results are
 //! never copied out of it into structs.
@@ -29,7 +31,8 @@
 //! The crate is a member of the workspace, so it shares its lints and tests. On the host it compiles, and its pure
 //! parts are tested. The tool that writes the glue is a binary behind a feature of the same crate. So it is always of
 //! the version in the lock file, and nothing else builds it. The package is tested as it is packed, by one suite in
-//! three runtimes (`tests/client`), with the service behind a proxy that counts, breaks and answers in its place.
+//! three runtimes (`tests/client`), with the service behind a proxy that counts, breaks and answers in its place; and
+//! in each bundler and test runner (`tests/client/toolchains`).
 
 pub mod client;
 

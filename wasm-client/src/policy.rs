@@ -6,13 +6,11 @@
 //! | any | a 429 |
 //! | could do its work twice | a 503 of ours, if that says `safe_to_retry` |
 //!
-//! A request is sent three times at most, never sooner than `Retry-After`, and not again if that is more than 20 s.
-//! Every other failure may have reached the tool.
+//! A request is sent three times at most, or as often as the client says; never sooner than `Retry-After`, and not
+//! again if that is more than 20 s. Every other failure may have reached the tool.
 
 use deputize_api::{error::code, reason::Reason};
 
-/// The most attempts for a request, without the renewal of a token.
-const ATTEMPTS: u32 = 3;
 /// The longest wait in seconds. If the service asks for more, the request fails at once, and the error says
 /// how long to wait.
 const LONGEST_WAIT: f64 = 20.0;
@@ -43,21 +41,26 @@ pub(crate) enum Failed<'a> {
     },
 }
 
-/// How many seconds to wait before the next attempt; `None` for no more attempts. `sent` is the number of
-/// attempts so far. `jitter` is from 0 to 1, and spreads clients that were refused at the same time.
-pub(crate) fn wait(repeat: Repeat, failed: Failed<'_>, sent: u32, jitter: f64) -> Option<f64> {
-    let may = match failed {
+/// Whether a request may be sent again.
+pub(crate) fn may_repeat(repeat: Repeat, failed: Failed<'_>) -> bool {
+    match failed {
         Failed::NoAnswer => repeat == Repeat::Harmless,
         Failed::Answered { status, error, safe_to_retry, .. } => match status {
             // Refused because of a rate, before any part of it was done (RFC 6585 section 4).
             429 => true,
             // The service's own 503 says whether anything was done. Another party's 503 proves nothing.
             503 if error == code::TEMPORARILY_UNAVAILABLE && safe_to_retry == Some(true) => true,
-            502..=504 => repeat == Repeat::Harmless && status == 503,
+            503 => repeat == Repeat::Harmless,
             _ => false,
         },
-    };
-    if !may || sent >= ATTEMPTS {
+    }
+}
+
+/// How many seconds to wait before the next attempt; `None` for no more attempts. `sent` is the number of
+/// attempts so far, `retries` the most repetitions. `jitter` is from 0 to 1, and spreads clients that were refused at
+/// the same time.
+pub(crate) fn wait(repeat: Repeat, failed: Failed<'_>, sent: u32, retries: u32, jitter: f64) -> Option<f64> {
+    if sent > retries || !may_repeat(repeat, failed) {
         return None;
     }
     let backoff = FIRST_WAIT * f64::from(1_u32 << sent.saturating_sub(1).min(8));
@@ -86,7 +89,8 @@ pub(crate) fn is_subject_refused(reason: Option<&str>) -> bool {
 pub(crate) fn retry_after(header: &str, now: f64, parse_date: impl Fn(&str) -> Option<f64>) -> Option<f64> {
     let header = header.trim();
     if !header.is_empty() && header.bytes().all(|byte| byte.is_ascii_digit()) {
-        return header.parse::<u32>().ok().map(f64::from);
+        // More than the largest number is as good as that.
+        return Some(f64::from(header.parse::<u32>().unwrap_or(u32::MAX)));
     }
     Some(((parse_date(header)? - now) / 1000.0).ceil().max(0.0))
 }
@@ -124,34 +128,35 @@ mod tests {
             },
         ];
         for failed in doubtful {
-            assert_eq!(wait(Repeat::OnlyIfUndone, failed, 1, 0.5), None, "{failed:?}");
+            assert_eq!(wait(Repeat::OnlyIfUndone, failed, 1, 2, 0.5), None, "{failed:?}");
         }
     }
 
     #[test]
     fn what_was_refused_unread_is_sent_again() {
         for failed in [bare(429), UNDONE] {
-            assert!(wait(Repeat::OnlyIfUndone, failed, 1, 0.5).is_some(), "{failed:?}");
+            assert!(wait(Repeat::OnlyIfUndone, failed, 1, 2, 0.5).is_some(), "{failed:?}");
         }
         for failed in [Failed::NoAnswer, bare(503), bare(429), ours(Some(false), None)] {
-            assert!(wait(Repeat::Harmless, failed, 1, 0.5).is_some(), "{failed:?}");
+            assert!(wait(Repeat::Harmless, failed, 1, 2, 0.5).is_some(), "{failed:?}");
         }
-        assert_eq!(wait(Repeat::Harmless, bare(500), 1, 0.5), None);
+        assert_eq!(wait(Repeat::Harmless, bare(500), 1, 2, 0.5), None);
     }
 
     #[test]
-    fn a_request_is_sent_three_times_at_most() {
-        assert!(wait(Repeat::Harmless, UNDONE, 2, 0.0).is_some());
-        assert_eq!(wait(Repeat::Harmless, UNDONE, 3, 0.0), None);
+    fn a_request_is_repeated_as_often_as_it_may_be() {
+        assert!(wait(Repeat::Harmless, UNDONE, 2, 2, 0.0).is_some());
+        assert_eq!(wait(Repeat::Harmless, UNDONE, 3, 2, 0.0), None);
+        assert_eq!(wait(Repeat::Harmless, UNDONE, 1, 0, 0.0), None);
     }
 
     #[test]
     fn nobody_comes_back_sooner_than_asked_or_waits_for_long() {
         for jitter in [0.0, 0.5, 1.0] {
-            let wait = wait(Repeat::Harmless, ours(Some(true), Some(2.0)), 1, jitter).unwrap();
+            let wait = wait(Repeat::Harmless, ours(Some(true), Some(2.0)), 1, 2, jitter).unwrap();
             assert!((2.0..=2.5).contains(&wait), "{wait}");
         }
-        assert_eq!(wait(Repeat::Harmless, ours(Some(true), Some(21.0)), 1, 0.0), None);
+        assert_eq!(wait(Repeat::Harmless, ours(Some(true), Some(21.0)), 1, 2, 0.0), None);
     }
 
     #[test]
@@ -161,6 +166,7 @@ mod tests {
         assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(3.0));
         assert_eq!(retry_after("soon", 0.0, |_| None), None);
         assert_eq!(retry_after("-1", 0.0, |_| None), None);
-        assert_eq!(retry_after(&"9".repeat(400), 0.0, |_| None), None);
+        assert_eq!(retry_after(&"9".repeat(400), 0.0, |_| None), Some(f64::from(u32::MAX)));
+        assert_eq!(retry_after("4294967296", 0.0, |_| None), Some(f64::from(u32::MAX)));
     }
 }

@@ -1,15 +1,16 @@
 //! The token cache of an agent account, shared by the client and its clients on behalf of users. There is one token for
 //! each user it is for (or for the agent itself), and one request for all callers who wait for it.
 //!
-//! A caller that stops waiting does not stop the others: the request has a bound of its own (30 s). A token is renewed
-//! in its last minute (or the last tenth of a life under ten minutes), and once when it is refused early. If it cannot
-//! be renewed, the old one is used while it lasts. A user's own JWT is not kept at all, so that the next user who signs
-//! in does not act with it.
+//! A caller that stops waiting does not stop the others: the request has a bound of its own (30 s). A caller that
+//! joins a request makes its own if that one is not answered soon. A token is renewed in its last minute (or the last
+//! tenth of a life under ten minutes), and once when it is refused early. If it cannot be renewed, the old one is used
+//! while it lasts. A user's own JWT is not kept at all, so that the next user who signs in does not act with it.
 
 use std::{
     cell::RefCell,
     collections::HashMap,
     hash::{Hash, Hasher},
+    pin::Pin,
     rc::Rc,
 };
 
@@ -22,13 +23,14 @@ use zeroize::Zeroizing;
 use crate::{
     bodies::number,
     credentials::no_token,
-    environment::{from_base64url, now},
+    environment::{from_base64url, now, wait_for},
 };
 
 /// A token is renewed in the last minute of its life, or in the last tenth of a life of less than ten minutes.
 const RENEWED_BEFORE: f64 = 60_000.0;
-/// How long later callers wait for a token request that is under way, in milliseconds.
-const PENDING_FOR: f64 = 30_000.0;
+/// For how long after its beginning a token request is waited for by callers who did not begin it, in milliseconds. In
+/// a worker, a request ends together with the visit that began it, and then never has a result.
+const JOINED_FOR: f64 = 5_000.0;
 /// The longest life of a token that is believed, in milliseconds.
 const LONGEST_LIFE: f64 = 24.0 * 3_600_000.0;
 /// The most tokens in the cache. Those that end first make room.
@@ -98,8 +100,25 @@ pub(crate) enum TokenOwner {
     UserId(String),
     Email(String),
     AccessToken(ComparedSecret),
-    /// The user whom a function's token proves. Each function has a number.
-    Function(u32),
+}
+
+/// The kept token that will not do.
+#[derive(Clone)]
+pub(crate) enum Unwanted {
+    None,
+    /// The one that was refused.
+    Refused(Zeroizing<String>),
+    Any,
+}
+
+impl Unwanted {
+    fn includes(&self, token: &Token) -> bool {
+        match self {
+            Self::None => false,
+            Self::Refused(refused) => *refused == token.text,
+            Self::Any => true,
+        }
+    }
 }
 
 /// A secret that is compared with others. Both are the application's own.
@@ -111,6 +130,9 @@ impl Hash for ComparedSecret {
         self.0.as_str().hash(state);
     }
 }
+
+/// Gets a token.
+pub(crate) type Fetch = Pin<Box<dyn Future<Output = Result<Rc<Token>, JsValue>>>>;
 
 #[derive(Default)]
 pub(crate) struct Cache(RefCell<HashMap<TokenOwner, Entry>>);
@@ -125,68 +147,100 @@ struct Entry {
 #[derive(Clone)]
 struct Pending {
     since: f64,
+    /// When the call ends that began it.
+    until: f64,
     done: Promise,
-    token: Rc<RefCell<Option<Rc<Token>>>>,
+    outcome: Outcome,
 }
 
+/// `None` until there is one.
+type Outcome = Rc<RefCell<Option<Result<Rc<Token>, JsValue>>>>;
+
 impl Cache {
-    /// The token for `whom`, unless it is the one that was refused. Otherwise the one that `fetch` gets. If
-    /// that fails, the old one is used as long as it lasts.
+    /// The token for `owner`, unless it is unwanted. Otherwise the one that `fetch` gets, or a request for it that is
+    /// under way. If that fails, the old one is used as long as it lasts. The call ends at `until`.
     pub(crate) async fn get(
         self: &Rc<Self>,
         owner: &TokenOwner,
-        refused: Option<&str>,
-        fetch: impl Future<Output = Result<Token, JsValue>> + 'static,
+        unwanted: &Unwanted,
+        until: f64,
+        fetch: Fetch,
     ) -> Result<Rc<Token>, JsValue> {
-        let Entry { token, pending } = self.0.borrow().get(owner).cloned().unwrap_or_default();
-        let token = token.filter(|token| refused != Some(&token.text));
-        if let Some(token) = &token
+        let kept = self.entry(owner).token.filter(|token| !unwanted.includes(token));
+        if let Some(token) = &kept
             && now() < token.renew_at
         {
             return Ok(Rc::clone(token));
         }
-        // In a worker, a request ends together with the visit that began it, and then never has a result.
-        let pending = pending.filter(|pending| now() - pending.since < PENDING_FOR);
-        let pending = pending.unwrap_or_else(|| self.begin(owner, fetch));
-        let failed = match JsFuture::from(pending.done).await {
-            Ok(_) => JsValue::UNDEFINED,
-            Err(failed) => failed,
+        let mut given_up: Option<Outcome> = None;
+        let fetched = loop {
+            let pending = self.entry(owner).pending.filter(|pending| {
+                let is_given_up =
+                    given_up.as_ref().is_some_and(|outcome| Rc::ptr_eq(outcome, &pending.outcome));
+                !is_given_up && now() - pending.since < JOINED_FOR
+            });
+            let Some(pending) = pending else {
+                let Pending { done, outcome, .. } = self.begin(owner, until, fetch);
+                // It always ends well.
+                let _ = JsFuture::from(done).await;
+                let outcome = outcome.borrow().clone();
+                break outcome.unwrap_or(Err(JsValue::UNDEFINED));
+            };
+            wait_for(Some(&pending.done), pending.since + JOINED_FOR - now()).await;
+            let outcome = pending.outcome.borrow().clone();
+            match outcome {
+                // It was not repeated because its own call was about to end, which this call is not.
+                Some(Err(error)) if pending.until < until && asks_to_wait(&error) => {}
+                Some(outcome) => break outcome,
+                None => {}
+            }
+            given_up = Some(pending.outcome);
         };
-        let fetched = pending.token.borrow_mut().clone();
-        let still_good = token.filter(|token| token.expires_at.is_some_and(|end| now() < end));
-        fetched.or(still_good).ok_or(failed)
+        let still_good = || kept.filter(|token| token.expires_at.is_some_and(|end| now() < end));
+        fetched.or_else(|failed| still_good().ok_or(failed))
     }
 
-    fn begin(
-        self: &Rc<Self>,
-        owner: &TokenOwner,
-        fetch: impl Future<Output = Result<Token, JsValue>> + 'static,
-    ) -> Pending {
-        let token = Rc::new(RefCell::new(None));
+    fn entry(&self, owner: &TokenOwner) -> Entry {
+        self.0.borrow().get(owner).cloned().unwrap_or_default()
+    }
+
+    fn begin(self: &Rc<Self>, owner: &TokenOwner, until: f64, fetch: Fetch) -> Pending {
+        let outcome = Outcome::default();
         let done = future_to_promise({
-            let (cache, owner, token) = (Rc::clone(self), owner.clone(), Rc::clone(&token));
+            let (cache, owner, outcome) = (Rc::clone(self), owner.clone(), Rc::clone(&outcome));
             async move {
-                let fetched = fetch.await.map(Rc::new);
-                cache.end(owner, fetched.as_ref().ok());
-                *token.borrow_mut() = Some(fetched?);
+                let fetched = fetch.await;
+                cache.end(owner, &outcome, fetched.as_ref().ok());
+                *outcome.borrow_mut() = Some(fetched);
                 Ok(JsValue::UNDEFINED)
             }
         });
-        let pending = Pending { since: now(), done, token };
+        let pending = Pending { since: now(), until, done, outcome };
         let mut entries = self.0.borrow_mut();
         make_room(&mut entries);
         entries.entry(owner.clone()).or_default().pending = Some(pending.clone());
         pending
     }
 
-    fn end(&self, owner: TokenOwner, fetched: Option<&Rc<Token>>) {
+    fn end(&self, owner: TokenOwner, outcome: &Outcome, fetched: Option<&Rc<Token>>) {
         let mut entries = self.0.borrow_mut();
         let entry = entries.entry(owner).or_default();
-        entry.pending = None;
-        if let Some(token) = fetched {
+        // Another request may have been begun since then.
+        let is_latest = entry.pending.as_ref().is_none_or(|pending| Rc::ptr_eq(&pending.outcome, outcome));
+        if is_latest {
+            entry.pending = None;
+        }
+        if let Some(token) = fetched
+            && (is_latest || entry.token.is_none())
+        {
             entry.token = Some(Rc::clone(token));
         }
     }
+}
+
+/// Whether an error says when to try again.
+fn asks_to_wait(error: &JsValue) -> bool {
+    Reflect::get(error, &"retryAfter".into()).is_ok_and(|seconds| seconds.as_f64().is_some())
 }
 
 fn make_room(entries: &mut HashMap<TokenOwner, Entry>) {

@@ -234,7 +234,7 @@ struct AuditFeed {
     operation_id = "follow_audit_events",
     tag = "audit",
     params(FeedParams),
-    responses((status = 200, body = AuditFeed), Errors),
+    responses((status = 200, description = "Events, and the `cursor` for the next request.", body = AuditFeed), Errors),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn follow(

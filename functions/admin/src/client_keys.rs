@@ -43,7 +43,7 @@ struct ClientKey {
 #[derive(Debug, Serialize, ToSchema)]
 struct Jwk {
     #[serde(flatten)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = HashMap<String, Value>)]
     key: PublicJwk,
     /// The one algorithm that it is for, if it is for one only.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,7 +85,7 @@ struct AddClientKey {
     /// to 4,096 bits. Its `kid`, if it has one, must be the account's only one of that name; its `alg`, if it
     /// has one, is the only algorithm that it is good for. One with private members is refused.
     #[serde(default, deserialize_with = "object")]
-    #[schema(value_type = Object, required, example = json!({
+    #[schema(value_type = HashMap<String, Value>, required, example = json!({
         "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
     }))]
     jwk: Option<NewJwk>,

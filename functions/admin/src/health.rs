@@ -28,9 +28,10 @@ struct Health {
     operation_id = "get_health",
     tag = "service",
     responses(
-        (status = 200, body = Health),
+        (status = 200, description = "The service and its store work.", body = Health),
         (status = 503, body = ErrorBody, description = "The store is gone. `Retry-After` says when to ask again."),
     ),
+    security(()),
 )]
 async fn healthz(State(core): State<Arc<Core>>) -> Result<Json<Health>> {
     // Whatever the reason is, this instance cannot serve.

@@ -23,7 +23,7 @@ pub(crate) fn routes() -> Routes<Arc<Core>> {
     path = path::ME,
     operation_id = "get_me",
     tag = "users",
-    responses((status = 200, body = User), Errors),
+    responses((status = 200, description = "The user.", body = User), Errors),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn me(extract::User(caller): extract::User) -> Result<Json<User>> {

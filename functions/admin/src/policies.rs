@@ -195,7 +195,7 @@ struct CheckPolicies {
     tool_name: ToolName,
     /// Left out, the answer says what the decision depends on.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<HashMap<String, Value>>)]
     arguments: Option<Box<RawValue>>,
     /// The caller's address.
     #[serde(default)]
@@ -318,7 +318,7 @@ impl From<Explanation> for PolicyDecision {
     operation_id = "check_policies",
     tag = "policies",
     request_body = CheckPolicies,
-    responses((status = 200, body = PolicyDecision), Errors),
+    responses((status = 200, description = "The decision, and what it rests on.", body = PolicyDecision), Errors),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn check(

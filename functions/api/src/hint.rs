@@ -83,6 +83,7 @@ impl Reason {
             Self::AlreadyExists => "Choose another name, or use the one that is there",
             Self::LimitReached => "Remove one first",
             Self::BodyTooLarge => "Send less",
+            Self::BodyTooSlow => "Send the body again, faster or in smaller parts",
             Self::HeadersTooMany => "Send fewer headers",
             Self::RateLimited => "Slow down, and try again after retryAfter seconds",
             Self::McpSessionGone => "Begin another session",
@@ -90,6 +91,7 @@ impl Reason {
             Self::UpstreamFailed | Self::UpstreamTimedOut => "The MCP server failed; try again later",
             Self::ToolMayHaveRun => "The tool may have run: look before you repeat the call",
             Self::ProviderUnavailable | Self::StoreUnavailable => "Try again after retryAfter seconds",
+            Self::ServiceBusy => "Try again after retryAfter seconds; nothing was done",
             Self::ChangeUndecided => "Look whether the change was made before you repeat it",
             Self::ToolCallUnrecorded => "The tool has run: look at what it did before you repeat the call",
             Self::RequestUnrecorded | Self::TimedOut | Self::FunctionFailed => {

@@ -153,6 +153,10 @@ reasons! {
     LimitReached = "limit_reached",
     /// The body is too large: send less.
     BodyTooLarge = "body_too_large",
+    /// The body took too long to arrive, and nothing was done: send it again.
+    BodyTooSlow = "body_too_slow",
+    /// The process has its hands full of other bodies, and nothing was done: try again.
+    ServiceBusy = "service_busy",
     /// The request has too many headers: send fewer.
     HeadersTooMany = "headers_too_many",
     /// The body is of another type than the endpoint takes: the text names the right one.

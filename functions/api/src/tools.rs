@@ -13,7 +13,7 @@ pub struct ToolCall<Arguments = ()> {
     #[serde(default = "Option::default")]
     #[cfg_attr(
         feature = "openapi",
-        schema(value_type = Option<Object>, example = json!({ "org": "acme-corp" }))
+        schema(value_type = Option<HashMap<String, Value>>, example = json!({ "org": "acme-corp" }))
     )]
     pub arguments: Option<Arguments>,
 }
@@ -23,6 +23,6 @@ pub struct ToolCall<Arguments = ()> {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Tools, bound = ""))]
 pub struct Tools<Tool = ()> {
     /// MCP `Tool`s, as the server gave them and in its order.
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<Object>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<HashMap<String, Value>>))]
     pub tools: Vec<Tool>,
 }

@@ -255,6 +255,8 @@ pub enum UpstreamFailure {
     TimedOut,
     /// It refused the request: the tool is unknown, or its arguments are wrong.
     Refused,
+    /// It answered, and this process has no room for the answer now.
+    NoRoom,
 }
 
 /// The refusals of `POST /api/v1/oauth/token`.
@@ -362,6 +364,7 @@ impl Error {
             Self::Upstream { kind: UpstreamFailure::Bad, .. } => Reason::UpstreamFailed,
             Self::Upstream { kind: UpstreamFailure::TimedOut, .. } => Reason::UpstreamTimedOut,
             Self::Upstream { kind: UpstreamFailure::Refused, .. } => Reason::ToolCallRefused,
+            Self::Upstream { kind: UpstreamFailure::NoRoom, .. } => Reason::ServiceBusy,
             Self::Unavailable { .. } => Reason::StoreUnavailable,
             Self::Undecided { .. } => Reason::ChangeUndecided,
             Self::NotBootstrapped => Reason::NotBootstrapped,

@@ -31,6 +31,7 @@ pub mod epoch;
 pub mod error;
 mod identities;
 pub mod ids;
+pub mod in_flight;
 pub mod issuers;
 pub mod jwk;
 pub mod jwt;
@@ -82,6 +83,7 @@ use self::{
     checked::Checked,
     clock::{Clock, Random},
     control::{Control, Digest, Version},
+    in_flight::InFlight,
     issuers::Issuers,
     mcp_sessions::SessionKeys,
     network::Http,
@@ -191,6 +193,8 @@ pub struct Core {
     pub random: Random,
     pub issuers: Issuers,
     pub vault: Vault,
+    /// The room for bodies in this process.
+    pub in_flight: InFlight,
     /// Requests to authorization servers that MCP servers name.
     pub(crate) http: Arc<dyn Http>,
     prefetch_hints: PrefetchHints,
@@ -220,6 +224,7 @@ impl Core {
             random: Random::System,
             issuers,
             vault,
+            in_flight: InFlight::default(),
             http,
             prefetch_hints: PrefetchHints::default(),
             keyring: Versioned::default(),

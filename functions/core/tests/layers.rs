@@ -30,6 +30,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "epoch",
             "retention",
             "trace",
+            "in_flight",
             "network",
             "jwt",
             "jwk",

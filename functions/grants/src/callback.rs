@@ -61,10 +61,11 @@ struct Callback {
     tag = "connections",
     params(Callback),
     responses(
-        (status = 200, description = "Connected, or waiting for confirmation", content_type = "text/html", body = String),
-        (status = "4XX", description = "Not connected; the page says why", content_type = "text/html", body = String),
-        (status = "5XX", description = "Not connected; the page says why", content_type = "text/html", body = String),
+        (status = 200, description = "A page: connected, or waiting for confirmation.", content_type = "text/html", body = String),
+        (status = "4XX", description = "A page: not connected, and why.", content_type = "text/html", body = String),
+        (status = "5XX", description = "A page: not connected, and why.", content_type = "text/html", body = String),
     ),
+    security((), ("bearer" = []), ("api_key" = [])),
 )]
 async fn came_back(State(core): State<Arc<Core>>, Context(request): Context, http: HttpRequest) -> Response {
     let (mut parts, _) = http.into_parts();
@@ -93,10 +94,11 @@ async fn came_back(State(core): State<Arc<Core>>, Context(request): Context, htt
     tag = "connections",
     request_body(content_type = "application/x-www-form-urlencoded", content = Callback),
     responses(
-        (status = 200, description = "Connected", content_type = "text/html", body = String),
-        (status = "4XX", description = "Not connected; the page says why", content_type = "text/html", body = String),
-        (status = "5XX", description = "Not connected; the page says why", content_type = "text/html", body = String),
+        (status = 200, description = "A page: connected.", content_type = "text/html", body = String),
+        (status = "4XX", description = "A page: not connected, and why.", content_type = "text/html", body = String),
+        (status = "5XX", description = "A page: not connected, and why.", content_type = "text/html", body = String),
     ),
+    security(()),
 )]
 async fn confirmed(State(core): State<Arc<Core>>, Context(request): Context, http: HttpRequest) -> Response {
     let outcome = async {
@@ -160,9 +162,10 @@ fn binding(headers: &HeaderMap, state: &str) -> Option<String> {
 #[utoipa::path(
     get,
     path = path::CLIENT_METADATA,
-    operation_id = "client_metadata",
+    operation_id = "get_client_metadata",
     tag = "connections",
-    responses((status = 200, description = "OAuth client metadata (RFC 7591 section 2)", body = serde_json::Value)),
+    responses((status = 200, description = "OAuth client metadata (RFC 7591 section 2).", body = serde_json::Value)),
+    security(()),
 )]
 async fn client_metadata(State(core): State<Arc<Core>>) -> impl IntoResponse {
     ([(CACHE_CONTROL, "public, max-age=3600")], axum::Json(client_id_document(&core.settings)))

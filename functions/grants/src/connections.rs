@@ -39,9 +39,9 @@ pub(crate) fn routes() -> Routes<Arc<Core>> {
     params(("server_id" = String, Path)),
     request_body = Option<Connect>,
     responses(
-        (status = 200, body = Connecting),
-        (status = 502, description = "The MCP server or its authorization server failed", body = ErrorBody),
-        (status = 504, description = "The MCP server or its authorization server took too long", body = ErrorBody),
+        (status = 200, description = "Where the user's browser is to go.", body = Connecting),
+        (status = 502, description = "The MCP server or its authorization server failed.", body = ErrorBody),
+        (status = 504, description = "The MCP server or its authorization server took too long.", body = ErrorBody),
         Errors,
     ),
     security(("bearer" = []), ("api_key" = [])),

@@ -5,6 +5,7 @@
 use deputize_core::error::{Cause, chain};
 
 pub mod bootstrap;
+pub mod connections;
 pub mod data_dir;
 pub mod demo;
 pub mod demo_servers;

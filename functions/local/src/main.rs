@@ -1,10 +1,13 @@
 //! `deputize`: the whole service in one process, on an embedded DynamoDB.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
+use deputize_core::in_flight::MAX_IN_FLIGHT;
 use deputize_local::{
-    bootstrap, seed,
+    bootstrap,
+    connections::ConnectionLimits,
+    seed,
     server::{Options, Server},
 };
 use tracing_subscriber::EnvFilter;
@@ -27,8 +30,8 @@ struct Arguments {
     /// Start without the demo organization, its MCP servers and its sign-in issuer.
     #[arg(long)]
     no_demo: bool,
-    /// The address of a DynamoDB to use in place of the embedded one. Several processes with the same one, the
-    /// same --url and the same vault.key are one deployment.
+    /// The address of a DynamoDB to use in place of the embedded one, with the environment's region and credentials.
+    /// Several processes with the same one, the same --url and the same vault.key are one deployment.
     #[arg(long)]
     dynamodb_url: Option<String>,
     /// The service's address, if it is not the one at which this process listens.
@@ -38,6 +41,15 @@ struct Arguments {
     /// process listens. For the tests of a deployment, whose functions connect to no loopback address.
     #[arg(long, hide = true)]
     demo_url: Option<String>,
+    /// How many connections there may be at the same time. One more takes the place of one that has no request, or waits.
+    #[arg(long, value_name = "COUNT", default_value_t = ConnectionLimits::default().most, value_parser = at_least_one)]
+    max_connections: usize,
+    /// How many bytes of bodies there may be in memory at the same time. Requests beyond that are answered 503.
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_IN_FLIGHT, value_parser = at_least_one)]
+    max_bytes_in_flight: usize,
+    /// How many milliseconds the line and the headers of a request may take. For the tests.
+    #[arg(long, hide = true)]
+    head_within_ms: Option<u64>,
     /// Count the capacity that each DynamoDB request consumes, for /local/table-stats. For the benchmark.
     #[arg(long, hide = true)]
     measure: bool,
@@ -65,6 +77,11 @@ async fn main() -> std::process::ExitCode {
         Some(Command::TrustedIssuers(options)) => return ended(bootstrap::trusted_issuers(options).await),
         None => {}
     }
+    let connections = ConnectionLimits { most: arguments.max_connections, ..ConnectionLimits::default() };
+    let connections = match arguments.head_within_ms {
+        Some(milliseconds) => ConnectionLimits { head: Duration::from_millis(milliseconds), ..connections },
+        None => connections,
+    };
     let options = Options {
         port: arguments.port,
         data_dir: arguments.data_dir,
@@ -73,12 +90,21 @@ async fn main() -> std::process::ExitCode {
         dynamodb_url: arguments.dynamodb_url,
         url: arguments.url,
         demo_url: arguments.demo_url,
+        connections,
+        max_in_flight: arguments.max_bytes_in_flight,
     };
     let done = match arguments.seed {
         Some(count) => seed::fill(&options, count).await,
         None => run(options).await,
     };
     ended(done)
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("give a number that is at least 1".to_owned()),
+        Ok(number) => Ok(number),
+    }
 }
 
 fn ended(done: Result<(), deputize_local::StartError>) -> std::process::ExitCode {

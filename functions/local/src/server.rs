@@ -22,6 +22,7 @@ use deputize_core::{
     Core, Error, Settings,
     connections::{REFRESH_WITHIN, registration::redirect_uri},
     error::{Cause, Told, because, chain},
+    in_flight::InFlight,
     issuers::{Fetch, Issuers},
     origins::Origin,
     table::{StatsSnapshot, Table},
@@ -56,9 +57,11 @@ use tower::ServiceExt;
 
 use crate::{
     StartError,
+    connections::{AnswerBody, ConnectionLimits, Connections, Watched},
     data_dir::DataDir,
     demo::{DemoIssuer, Organization, Provider},
-    demo_servers, remote,
+    demo_servers,
+    remote::{self, RemoteUrl},
     store::Store,
 };
 
@@ -80,6 +83,9 @@ pub struct Options {
     /// The address of the demo's MCP servers, issuer and authorization server, if it is not this process's
     /// own and is forwarded here.
     pub demo_url: Option<String>,
+    pub connections: ConnectionLimits,
+    /// The most bytes of bodies at the same time.
+    pub max_in_flight: usize,
 }
 
 /// A server that is listening and not yet answering.
@@ -93,6 +99,7 @@ pub struct Server {
     core: Arc<Core>,
     store: Option<Store>,
     organization: Option<Organization>,
+    connections: ConnectionLimits,
     // Held until the server ends.
     _data: Arc<DataDir>,
 }
@@ -117,8 +124,9 @@ impl Server {
         let data = Arc::new(DataDir::open(&options.data_dir).map_err(StartError::new)?);
         let retention = std::env::var(RETENTION.name).ok();
         let retention = retention_of(retention.as_deref()).map_err(StartError::new)?;
-        let (store, table) = match &options.dynamodb_url {
-            Some(url) => (None, remote::table(url, options.measure, retention).await?),
+        let remote = options.dynamodb_url.as_deref().map(RemoteUrl::parse).transpose()?;
+        let (store, table) = match &remote {
+            Some(url) => (None, Box::pin(remote::table(url, options.measure, retention)).await?),
             None => {
                 let store = Store::in_file(&data.database()?)?;
                 let table = store.table_with(options.measure, retention).await?;
@@ -128,8 +136,13 @@ impl Server {
         let public_url = options.url.as_deref().map_or(here.as_str(), |url| url.trim_end_matches('/'));
         let issuer = options.demo.then(|| DemoIssuer::open(&data, demo_url, public_url)).transpose()?;
         let outgoing = Outgoing::from_env().map_err(StartError::new)?;
-        let core = Arc::new(core(table, &data, public_url, issuer.clone(), outgoing.clone())?);
-        core.bootstrap().await?;
+        let mut core = core(table, &data, public_url, issuer.clone(), outgoing.clone())?;
+        core.in_flight = InFlight::at_most(options.max_in_flight);
+        let core = Arc::new(core);
+        core.bootstrap().await.map_err(|error| match &remote {
+            Some(url) => url.failed(&format!("the table cannot be used: {}", StartError::from(error))),
+            None => error.into(),
+        })?;
         let mut routes = service(&core, outgoing);
         let mut organization = None;
         if let Some(issuer) = issuer {
@@ -140,7 +153,8 @@ impl Server {
             routes = routes.merge(demo(&demo_host, &issuer, &provider));
         }
         let routes = routes.layer(middleware::from_fn_with_state(Arc::from(demo_host), own_hosts_only));
-        Ok(Self { listener, also, address, routes, core, store, organization, _data: data })
+        let connections = options.connections;
+        Ok(Self { listener, also, address, routes, core, store, organization, connections, _data: data })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -164,7 +178,7 @@ impl Server {
     /// disconnected.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
         let sweeping = self.store.map(|store| tokio::spawn(sweep_hourly(store)));
-        accept(self.listener, self.also, self.routes, stop).await;
+        accept((self.listener, self.also), self.routes, self.connections, stop).await;
         if let Some(sweeping) = sweeping {
             sweeping.abort();
         }
@@ -182,12 +196,13 @@ const MAX_HEADERS_READ: usize = 10 * edge::MAX_HEADERS;
 /// Serves connections of HTTP/1.1, and of HTTP/2 by prior knowledge, until `stop` resolves. Then serves those that are
 /// open, each to the end of its request.
 async fn accept(
-    mut listener: TcpListener,
-    mut also: Option<TcpListener>,
+    (mut listener, mut also): (TcpListener, Option<TcpListener>),
     routes: Router,
+    limits: ConnectionLimits,
     stop: impl Future<Output = ()>,
 ) {
     let (open, mut stop) = (GracefulShutdown::new(), std::pin::pin!(stop));
+    let connections = Connections::new(limits);
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1().max_headers(MAX_HEADERS_READ);
     loop {
@@ -204,16 +219,29 @@ async fn accept(
         };
         // Answers are small: send them without waiting for more data.
         let _ = stream.set_nodelay(true);
-        let routes = routes.clone();
+        let connection = tokio::select! {
+            connection = connections.enter() => connection,
+            () = &mut stop => break,
+        };
+        let (routes, activity) = (routes.clone(), connection.activity());
+        let stream = Watched { io: stream, activity: Arc::clone(&activity) };
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            let under_way = activity.request(request.version() >= http::Version::HTTP_2);
             request.extensions_mut().insert(ConnectInfo(peer));
-            routes.clone().oneshot(request)
+            let answered = routes.clone().oneshot(request);
+            async move {
+                let answered = answered.await;
+                answered.map(|answer| answer.map(|body| AnswerBody { body, _under_way: under_way }))
+            }
         });
-        let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = open.watch(connection);
+        let served = http.serve_connection(TokioIo::new(stream), service).into_owned();
+        let served = open.watch(served);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error, "a connection broke off");
+            tokio::select! {
+                served = served => if let Err(error) = served {
+                    tracing::debug!(error, "a connection broke off");
+                },
+                why = connection.overdue() => tracing::debug!(why, "a connection is closed"),
             }
         });
     }

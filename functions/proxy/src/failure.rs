@@ -1,5 +1,7 @@
 //! What an upstream's failure means to the caller.
 
+use std::time::Duration;
+
 use deputize_core::{
     Core, Error,
     access::{Access, UpstreamCredentials},
@@ -28,6 +30,7 @@ pub(crate) fn failure(
             UpstreamFailure::Bad
         }
         UpstreamError::Timeout { .. } => UpstreamFailure::TimedOut,
+        UpstreamError::NoRoom { .. } => UpstreamFailure::NoRoom,
         UpstreamError::InvalidParams { .. } => UpstreamFailure::Refused,
         _ => UpstreamFailure::Bad,
     };
@@ -51,7 +54,11 @@ pub(crate) fn failure(
         _ => "",
     };
     let detail = told(&error);
-    let cause = match error.said().and_then(Said::retry_after) {
+    let retry_after = match &error {
+        UpstreamError::NoRoom { .. } => Some(Duration::from_secs(1)),
+        error => error.said().and_then(Said::retry_after),
+    };
+    let cause = match retry_after {
         Some(after) => RetryLater { after, cause: error.into() }.into(),
         None => error.into(),
     };

@@ -158,9 +158,9 @@ pub(crate) struct ApprovedTools {
     tag = "servers",
     params(("server_id" = String, Path)),
     responses(
-        (status = 200, body = ApprovedTools),
-        (status = 502, description = "The MCP server failed", body = ErrorBody),
-        (status = 504, description = "The MCP server took too long", body = ErrorBody),
+        (status = 200, description = "The tools that are approved from now on.", body = ApprovedTools),
+        (status = 502, description = "The MCP server failed.", body = ErrorBody),
+        (status = 504, description = "The MCP server took too long.", body = ErrorBody),
         Errors,
     ),
     security(("bearer" = []), ("api_key" = [])),

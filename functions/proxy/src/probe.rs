@@ -118,7 +118,7 @@ enum Needed {
     operation_id = "probe_server",
     tag = "servers",
     request_body = ProbeServer,
-    responses((status = 200, body = ProbedServer), Errors),
+    responses((status = 200, description = "What was found. That nothing answers is a finding too.", body = ProbedServer), Errors),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn probe(
@@ -168,6 +168,7 @@ async fn find(
         trace: request.trace.clone(),
         until: Some(until),
         measured: Arc::clone(&request.measured),
+        in_flight: request.in_flight.clone(),
     };
     let target = Target {
         server_id: "probe".to_owned(),

@@ -4,6 +4,7 @@ use axum::{
     extract::Request as HttpRequest,
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use deputize_api::{
     path,
     tools::{ToolCall, Tools},
@@ -25,6 +26,7 @@ use crate::{
     call::{IncomingCall, ProxyCall},
     call_audit::MAX_TOOL_NAME,
     pins::{in_force, is_shown, require_callable},
+    upstream::Called,
     upstream_access::UpstreamAccess,
 };
 
@@ -40,10 +42,10 @@ pub(crate) const MAX_BODY: usize = 4 * 1024 * 1024;
 #[expect(dead_code, reason = "only its OpenAPI description is used")]
 struct CallToolResult {
     /// The result for a model to read: text, images, resources.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<HashMap<String, Value>>)]
     content: Vec<()>,
     /// The result for a program to read.
-    #[schema(value_type = Option<Object>, rename = "structuredContent")]
+    #[schema(value_type = Option<HashMap<String, Value>>, rename = "structuredContent")]
     structured_content: Option<()>,
     /// Whether the tool failed. That is a result, not an HTTP error.
     #[schema(rename = "isError")]
@@ -62,9 +64,9 @@ struct CallToolResult {
     params(("server_id" = String, Path)),
     request_body = ToolCall,
     responses(
-        (status = 200, body = CallToolResult),
-        (status = 502, description = "The MCP server failed", body = ErrorBody),
-        (status = 504, description = "The MCP server took too long", body = ErrorBody),
+        (status = 200, description = "The tool's result. A tool that fails says so in `isError`.", body = CallToolResult),
+        (status = 502, description = "The MCP server failed.", body = ErrorBody),
+        (status = 504, description = "The MCP server took too long.", body = ErrorBody),
         Errors,
     ),
     security(("bearer" = []), ("api_key" = [])),
@@ -75,7 +77,7 @@ async fn call(
 ) -> deputize_service::Result<Response> {
     extract::require_type(&call.headers, "application/json")?;
     let body = extract::read_body(http, MAX_BODY).await?;
-    let ToolCall::<Box<RawValue>> { tool_name, arguments } = extract::parse_json(&body)?;
+    let ToolCall::<&RawValue> { tool_name, arguments } = extract::parse_json(&body)?;
     if tool_name.is_empty()
         || tool_name.chars().count() > MAX_TOOL_NAME
         || tool_name.contains(char::is_control)
@@ -84,17 +86,15 @@ async fn call(
             format!("tool_name must have 1 to {MAX_TOOL_NAME} characters, none of them a control character");
         return Err(Error::invalid(why).into());
     }
-    let arguments = match arguments {
-        Some(arguments) if arguments.get() != "null" => arguments,
-        _ => RawValue::from_string("{}".to_owned()).map_err(Error::internal)?,
-    };
+    let none = RawValue::from_string("{}".to_owned()).map_err(Error::internal)?;
+    let arguments = arguments.filter(|arguments| arguments.get() != "null").unwrap_or(&none);
 
     let mut audit = call.audit(&presented, Action::ToolCall)?;
     audit.tool(&tool_name, arguments.get());
     let ProxyCall { core, upstream, seen_approvals, request, .. } = &call;
     let outcome = async {
         let access = call.admit(presented, &mut audit).await?;
-        match access.permits(Operation::CallTool(&tool_name), Some(&arguments), policy_context(request))? {
+        match access.permits(Operation::CallTool(&tool_name), Some(arguments), policy_context(request))? {
             Decision::Permitted(policies) => audit.permitted_by(&policies),
             Decision::Denied(denial) => return Err(Error::PolicyDenied(denial)),
         }
@@ -106,18 +106,22 @@ async fn call(
             .await?;
         upstream_access
             .ask(|target, _| {
-                Box::pin(upstream.call_tool(target, &tool_name, &arguments, traceparent.as_deref()))
+                Box::pin(upstream.call_tool(target, &tool_name, (arguments, &body), traceparent.as_deref()))
             })
             .await
     }
     .await;
-    if let Ok(result) = &outcome
-        && is_error(result)
+    if let Ok(called) = &outcome
+        && is_error(&called.result)
     {
         audit.event.detail = Some("The tool reported an error".to_owned());
     }
-    let result = audit.end(request, outcome).await?;
-    Ok(json(String::from(Box::<str>::from(result))))
+    let Called { result, room } = audit.end(request, outcome).await?;
+    let result = Box::<str>::from(result);
+    Ok(match room {
+        Some(room) => json(room.filled_by(Text(result))),
+        None => json(String::from(result).into()),
+    })
 }
 
 /// The tools that the caller may call
@@ -130,9 +134,9 @@ async fn call(
     tag = "proxy",
     params(("server_id" = String, Path)),
     responses(
-        (status = 200, body = Tools),
-        (status = 502, description = "The MCP server failed", body = ErrorBody),
-        (status = 504, description = "The MCP server took too long", body = ErrorBody),
+        (status = 200, description = "The tools, as the MCP server defines them.", body = Tools),
+        (status = 502, description = "The MCP server failed.", body = ErrorBody),
+        (status = 504, description = "The MCP server took too long.", body = ErrorBody),
         Errors,
     ),
     security(("bearer" = []), ("api_key" = [])),
@@ -196,6 +200,15 @@ pub(crate) fn is_error(result: &RawValue) -> bool {
     serde_json::from_str::<Result>(result.get()).is_ok_and(|result| result.is_error)
 }
 
-fn json(body: String) -> Response {
+/// A text as bytes.
+struct Text(Box<str>);
+
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+fn json(body: Bytes) -> Response {
     ([(CONTENT_TYPE, "application/json")], body).into_response()
 }

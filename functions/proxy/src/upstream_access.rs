@@ -158,6 +158,7 @@ fn target(request: &RequestContext, access: &Access, credentials: &UpstreamCrede
         trace: request.trace.clone(),
         until: request.work_until,
         measured: Arc::clone(&request.measured),
+        in_flight: request.in_flight.clone(),
     };
     Ok(Target { server_id: access.server.id.to_string(), url, authorization, credential_key, inbound })
 }

@@ -160,7 +160,8 @@ async fn call_with(
     target: &Target,
     arguments: &Value,
 ) -> Result<Box<RawValue>, UpstreamError> {
-    client.call_tool(target, "t", &to_raw_value(arguments).unwrap(), None).await
+    let arguments = to_raw_value(arguments).unwrap();
+    Ok(client.call_tool(target, "t", (&arguments, &Bytes::new()), None).await?.result)
 }
 
 async fn call(client: &UpstreamClient, target: &Target) -> Result<Box<RawValue>, UpstreamError> {

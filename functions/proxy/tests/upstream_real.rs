@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use deputize_proxy::upstream::{
     AddressPolicy, InboundRequest, ModernMessage, ProtocolEra, Reply, ServerMessage, Target, UpstreamClient,
     UpstreamConfig, UpstreamError,
@@ -111,7 +112,7 @@ async fn call(
     arguments: Value,
 ) -> Result<Value, UpstreamError> {
     let arguments = to_raw_value(&arguments).unwrap();
-    let result = client.call_tool(target, tool, &arguments, None).await?;
+    let result = client.call_tool(target, tool, (&arguments, &Bytes::new()), None).await?.result;
     Ok(serde_json::from_str(result.get()).unwrap())
 }
 
@@ -137,14 +138,14 @@ async fn call_with_progress(
     let params = json!({"name": tool, "arguments": arguments, "_meta": meta});
     let body = |id: u64| {
         let request = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params});
-        Ok(request.to_string().into_bytes())
+        Ok(request.to_string().into_bytes().into())
     };
     let relayed = if modern {
         let message = ModernMessage {
             method: "tools/call",
             name: Some(tool),
             param_headers: HeaderMap::new(),
-            body: body(7).unwrap().into(),
+            body: body(7).unwrap(),
             id: Some(&to_raw_value(&7).unwrap()),
         };
         client.relay_modern(target, message).await

@@ -112,6 +112,7 @@ async fn edge(State(core): State<Arc<Core>>, mut request: Request, next: Next) -
         trace,
         work_until: extensions.get::<Deadline>().map(|Deadline(until)| *until),
         measured: Arc::default(),
+        in_flight: core.in_flight.clone(),
     };
     let span = tracing::info_span!(
         "request",

@@ -10,6 +10,7 @@ use std::{
 };
 
 use axum::{
+    body::HttpBody as _,
     extract::{
         FromRef, FromRequest, FromRequestParts, OptionalFromRequest, Request as HttpRequest,
         rejection::PathRejection,
@@ -32,7 +33,7 @@ use http::{
     header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE},
     request::Parts,
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
@@ -200,7 +201,7 @@ impl<S: Sync> FromRequest<S> for NoBody {
 }
 
 /// Parses JSON. The error names the field.
-pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+pub fn parse_json<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, ApiError> {
     // From an array, serde would fill a struct's fields in the order of their declaration.
     if body.trim_ascii_start().first() == Some(&b'[') {
         return Err(Error::invalid("the body must be an object, not an array").into());
@@ -260,17 +261,10 @@ pub fn require_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Api
 /// How long receiving a body may take.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
 
-/// Reads a body of at most `limit` bytes.
+/// Reads a body of at most `limit` bytes. It takes room in this process until the last part of it is dropped
+/// ([`deputize_core::in_flight`]).
 pub async fn read_body(request: HttpRequest, limit: usize) -> Result<Bytes, ApiError> {
-    let body = Limited::new(request.into_body(), limit).collect();
-    in_time(async {
-        match body.await {
-            Ok(body) => Ok(body.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(EdgeError::TooLarge(limit).into()),
-            Err(error) => Err(Error::Invalid(Told::new("The body broke off").because(error)).into()),
-        }
-    })
-    .await
+    read_body_or_see(request, limit, limit, |_| {}).await
 }
 
 /// The same. Of a body that is longer, `see` is shown all parts in their order, and nothing is kept. A body of more than
@@ -281,15 +275,32 @@ pub async fn read_body_or_see(
     most: usize,
     mut see: impl FnMut(&[u8]),
 ) -> Result<Bytes, ApiError> {
+    let known = request.extensions().get::<audit::RequestContext>();
+    let in_flight = known.ok_or_else(|| Error::internal("a route outside the edge"))?.in_flight.clone();
     let mut body = request.into_body();
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     in_time(async {
-        let (mut kept, mut length) = (BytesMut::new(), 0_usize);
+        if announced <= limit && !in_flight.has_room_for(announced) {
+            return Err(refuse_busy(&mut body, most).await);
+        }
+        let (mut kept, mut room, mut length) = (BytesMut::new(), in_flight.of_one_body(), 0_usize);
         while let Some(frame) = body.frame().await {
             let frame =
                 frame.map_err(|error| Error::Invalid(Told::new("The body broke off").because(error)))?;
             let Ok(part) = frame.into_data() else { continue };
             length = length.saturating_add(part.len());
             if length <= limit {
+                if room.grow(part.len()).is_err() {
+                    drop((kept, room));
+                    return Err(refuse_busy(&mut body, most).await);
+                }
+                if length == announced && part.len() == length {
+                    return Ok(room.filled_by(part));
+                }
+                if kept.is_empty() {
+                    // All of it at once, so that it is not moved as it grows.
+                    kept.reserve(announced.min(limit));
+                }
                 kept.extend_from_slice(&part);
                 continue;
             }
@@ -297,18 +308,30 @@ pub async fn read_body_or_see(
                 break;
             }
             see(&std::mem::take(&mut kept));
+            room = in_flight.of_one_body();
             see(&part);
         }
-        if length > limit { Err(EdgeError::TooLarge(limit).into()) } else { Ok(kept.freeze()) }
+        if length > limit { Err(EdgeError::TooLarge(limit).into()) } else { Ok(room.filled_by(kept)) }
     })
     .await
 }
 
+/// The refusal of a body for which there is no room. It is read to its end and dropped, since a client that is still
+/// sending when the connection closes does not get its answer (RFC 9112 section 9.6).
+async fn refuse_busy(body: &mut axum::body::Body, most: usize) -> ApiError {
+    let mut dropped = 0_usize;
+    while let Some(Ok(frame)) = body.frame().await {
+        dropped = dropped.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+        if dropped > most {
+            break;
+        }
+    }
+    EdgeError::Busy.into()
+}
+
 async fn in_time<T>(reading: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
-    tokio::time::timeout(BODY_WITHIN, reading).await.unwrap_or_else(|late| {
-        let told = Told::new(format!("The body took longer than {BODY_WITHIN:?}"));
-        Err(Error::Invalid(told.because(late)).into())
-    })
+    let read = tokio::time::timeout(BODY_WITHIN, reading).await;
+    read.unwrap_or_else(|_| Err(EdgeError::TooSlow(BODY_WITHIN).into()))
 }
 
 /// Refuses a compressed body (RFC 9110 section 15.5.16). What it becomes would have to be bounded as well, and no
@@ -470,6 +493,58 @@ mod tests {
         assert!(refusal.starts_with("inner: invalid type: sequence, expected an object"), "{refusal}");
         let refusal = parse(r#"{"inner":{"name":1}}"#).unwrap_err();
         assert!(refusal.starts_with("inner.name: "), "{refusal}");
+    }
+
+    /// A request whose body is these parts, in a process with room for 10 bytes.
+    fn request(parts: impl futures::Stream<Item = &'static str> + Send + 'static) -> HttpRequest {
+        let parts = futures::StreamExt::map(parts, Ok::<_, std::convert::Infallible>);
+        let mut request = HttpRequest::new(axum::body::Body::from_stream(parts));
+        let in_flight = deputize_core::in_flight::InFlight::at_most(10);
+        request.extensions_mut().insert(audit::RequestContext { in_flight, ..Default::default() });
+        request
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_end_is_a_408_after_its_time_and_the_connection_ends_with_it() {
+        let drip = || {
+            futures::stream::unfold((), |()| async {
+                tokio::time::sleep(Duration::from_secs(9)).await;
+                Some((" ", ()))
+            })
+        };
+        let begun = tokio::time::Instant::now();
+        let late = read_body(request(drip()), 100).await.unwrap_err();
+        assert_eq!(begun.elapsed(), BODY_WITHIN);
+        assert_eq!(late.to_string(), "The body took longer than 30s; nothing was done");
+        assert_eq!(late.reason(), deputize_api::reason::Reason::BodyTooSlow);
+        let answer = late.into_response();
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["connection"]),
+            (408, &"close".parse().unwrap())
+        );
+    }
+
+    #[tokio::test]
+    async fn a_body_of_unknown_length_takes_the_room_of_what_has_come() {
+        let whole = request(futures::stream::iter(["12345", "67890"]));
+        let in_flight = whole.extensions().get::<audit::RequestContext>().unwrap().in_flight.clone();
+        let body = read_body(whole, 100).await.unwrap();
+        assert_eq!((&*body, in_flight.taken()), (&b"1234567890"[..], 10));
+        drop(body);
+        assert_eq!(in_flight.taken(), 0);
+
+        // The rest is read too, and not kept: a client that cannot send it gets no answer.
+        let parts = ["12345", "67890", "1", "23", "45"].into_iter();
+        let last = std::sync::Arc::new(std::sync::atomic::AtomicBool::default());
+        let is_last = std::sync::Arc::clone(&last);
+        let parts =
+            parts.inspect(move |part| is_last.store(*part == "45", std::sync::atomic::Ordering::Relaxed));
+        let larger = request(futures::stream::iter(parts));
+        let in_flight = larger.extensions().get::<audit::RequestContext>().unwrap().in_flight.clone();
+        let refusal = read_body(larger, 100).await.unwrap_err();
+        assert!(matches!(refusal, ApiError::Edge(EdgeError::Busy)), "{refusal}");
+        assert_eq!(in_flight.taken(), 0);
+        assert!(last.load(std::sync::atomic::Ordering::Relaxed));
     }
 
     #[derive(Debug, Deserialize)]

@@ -1,17 +1,39 @@
-//! What the functions' API descriptions share.
+//! What the functions' API descriptions share, and what is the same in all operations.
 
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
+    openapi::{
+        Content, OpenApi as Description, Ref, RefOr, Response, Schema,
+        path::{Operation, ParameterIn, PathItem},
+        security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
+    },
 };
 
-/// The document that every function's part is merged into.
+/// The document that every function's part is merged into. [`complete`] it afterwards.
 #[derive(Debug, OpenApi)]
 #[openapi(
     info(
         title = "Deputize",
         description = "AI agents act for people, and never beyond them.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    // The deployment that serves the document puts its own address here.
+    servers((url = "/")),
+    tags(
+        (name = "tokens", description = "Tokens of agents: getting, examining and revoking them."),
+        (name = "discovery", description = "Public documents, from which clients learn the rest by themselves."),
+        (name = "proxy", description = "Calling the tools of MCP servers."),
+        (name = "delegations", description = "A user lets an agent act for them."),
+        (name = "session grants", description = "A user lets an agent use their OAuth session at a server."),
+        (name = "connections", description = "A user's OAuth sessions at MCP servers."),
+        (name = "agent accounts", description = "Agents' identities, with their client secrets and keys."),
+        (name = "API keys", description = "Users' API keys."),
+        (name = "users", description = "The people of the organization."),
+        (name = "servers", description = "The MCP servers that agents can use."),
+        (name = "policies", description = "Which caller may call which tool, in Cedar."),
+        (name = "audit", description = "What happened."),
+        (name = "signing keys", description = "The keys that sign agent tokens."),
+        (name = "service", description = "The service itself."),
     ),
     components(schemas(crate::ErrorBody)),
     modifiers(&Security),
@@ -22,11 +44,67 @@ pub struct Document;
 struct Security;
 
 impl Modify for Security {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+    fn modify(&self, openapi: &mut Description) {
         let components = openapi.components.get_or_insert_with(Default::default);
-        components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
-        components.add_security_scheme("basic", SecurityScheme::Http(Http::new(HttpAuthScheme::Basic)));
-        let key = ApiKeyValue::new(crate::extract::API_KEY_HEADER);
+        let mut bearer = Http::new(HttpAuthScheme::Bearer);
+        bearer.description =
+            Some("A user's JWT, a user's API key, or, at the proxy, an agent token.".to_owned());
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        let mut basic = Http::new(HttpAuthScheme::Basic);
+        basic.description = Some("A client's id and secret. They can be in the form instead.".to_owned());
+        components.add_security_scheme("basic", SecurityScheme::Http(basic));
+        let key = ApiKeyValue::with_description(crate::extract::API_KEY_HEADER, "A user's API key.");
         components.add_security_scheme("api_key", SecurityScheme::ApiKey(ApiKey::Header(key)));
+    }
+}
+
+/// Adds what is the same in all operations: the answer of the edge to too many headers, and a description of each
+/// success that has none of its own.
+#[must_use]
+pub fn complete(mut document: Description) -> Description {
+    for operation in document.paths.paths.values_mut().flat_map(operations) {
+        let is_paged = is_paged(operation);
+        let responses = &mut operation.responses.responses;
+        responses.entry("431".to_owned()).or_insert_with(|| RefOr::T(too_many_headers()));
+        for (status, response) in responses {
+            if let RefOr::T(response) = response
+                && response.description.is_empty()
+            {
+                success(status, is_paged).clone_into(&mut response.description);
+            }
+        }
+    }
+    document
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem { get, put, post, delete, options, head, patch, trace, .. } = item;
+    [get, put, post, delete, options, head, patch, trace].into_iter().flatten()
+}
+
+fn too_many_headers() -> Response {
+    let mut response =
+        Response::new(format!("The request has more than {} headers.", crate::edge::MAX_HEADERS));
+    let body = Content::new(Some(RefOr::<Schema>::Ref(Ref::from_schema_name("ErrorBody"))));
+    response.content.insert("application/json".to_owned(), body.into());
+    response
+}
+
+/// Whether it answers a list in pages ([`crate::Paged`]).
+fn is_paged(operation: &Operation) -> bool {
+    let parameters = operation.parameters.iter().flatten();
+    parameters
+        .filter_map(|parameter| if let RefOr::T(parameter) = parameter { Some(parameter) } else { None })
+        .any(|parameter| parameter.name == "cursor" && parameter.parameter_in == ParameterIn::Query)
+}
+
+/// What a status says of every operation. Errors describe themselves ([`crate::Errors`]).
+fn success(status: &str, is_paged: bool) -> &'static str {
+    match status {
+        "200" if is_paged => "A page of the list. `Link` leads to the next one, if there is one.",
+        "200" => "The body has what was asked for, as it is now.",
+        "201" => "It was created, and the body shows it.",
+        "204" => "It was done. There is no body.",
+        _ => "",
     }
 }

@@ -1,5 +1,7 @@
 //! The one place that turns an error into an answer.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     response::{IntoResponse, Response},
@@ -10,11 +12,12 @@ use deputize_core::{
     Error, TokenError,
     error::{UpstreamFailure, chain},
     ids::PolicyId,
+    in_flight::NoRoom,
     policies::{Denial, DeniedFor},
 };
 use http::{
     HeaderValue, StatusCode,
-    header::{ACCEPT_ENCODING, ALLOW, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{ACCEPT_ENCODING, ALLOW, CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use utoipa::IntoResponses;
 
@@ -36,6 +39,9 @@ pub enum ApiError {
     Edge(#[from] EdgeError),
 }
 
+/// Seconds until a request that found no room may find some: a call's body is mostly gone after one.
+const BUSY_FOR: &str = "1";
+
 /// What is wrong with a request at the level of HTTP, before the domain is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EdgeError {
@@ -45,6 +51,12 @@ pub enum EdgeError {
     /// There are more headers than this.
     #[error("The request has more than {0} headers")]
     TooManyHeaders(usize),
+    /// The body did not arrive in this time.
+    #[error("The body took longer than {0:?}; nothing was done")]
+    TooSlow(Duration),
+    /// This process has no room for another body now.
+    #[error("The service is busy with the bodies of other requests; nothing was done, try again")]
+    Busy,
     #[error("The body must be {0}")]
     UnsupportedMediaType(&'static str),
     #[error("The body must not be compressed: send it without a Content-Encoding")]
@@ -52,6 +64,12 @@ pub enum EdgeError {
     /// With the methods that it has (RFC 9110 section 10.2.1), where that is not for the router to say.
     #[error("This endpoint has no such method")]
     MethodNotAllowed(Option<&'static str>),
+}
+
+impl From<NoRoom> for EdgeError {
+    fn from(NoRoom: NoRoom) -> Self {
+        Self::Busy
+    }
 }
 
 impl<E: Into<Error>> From<E> for ApiError {
@@ -64,6 +82,9 @@ impl EdgeError {
     fn classify(self) -> (StatusCode, &'static str) {
         match self {
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, code::REQUEST_TOO_LARGE),
+            // RFC 9110 section 15.5.9.
+            Self::TooSlow(_) => (StatusCode::REQUEST_TIMEOUT, code::TIMED_OUT),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, code::TEMPORARILY_UNAVAILABLE),
             // RFC 6585 section 5.
             Self::TooManyHeaders(_) => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, code::REQUEST_TOO_LARGE),
             Self::UnsupportedMediaType(_) | Self::Compressed => {
@@ -89,6 +110,8 @@ impl ApiError {
             Self::Core(error) => error.reason(),
             Self::Edge(EdgeError::TooLarge(_)) => Reason::BodyTooLarge,
             Self::Edge(EdgeError::TooManyHeaders(_)) => Reason::HeadersTooMany,
+            Self::Edge(EdgeError::TooSlow(_)) => Reason::BodyTooSlow,
+            Self::Edge(EdgeError::Busy) => Reason::ServiceBusy,
             Self::Edge(EdgeError::UnsupportedMediaType(_) | EdgeError::Compressed) => {
                 Reason::MediaTypeUnsupported
             }
@@ -129,7 +152,7 @@ pub enum Errors {
     /// The body is of another type than the endpoint takes.
     #[response(status = 415)]
     UnsupportedMediaType(ErrorBody),
-    /// The store is unavailable. The text says whether anything may have been changed. `Retry-After` says when to try
+    /// The store is unavailable, or the process is busy. The text says whether anything may have been changed. `Retry-After` says when to try
     /// again.
     #[response(status = 503)]
     Unavailable(ErrorBody),
@@ -163,7 +186,8 @@ pub fn classify(error: &Error) -> (StatusCode, &'static str) {
         Error::Unavailable { .. }
         | Error::Undecided { .. }
         | Error::Unrecorded { .. }
-        | Error::ProviderUnavailable { .. } => {
+        | Error::ProviderUnavailable { .. }
+        | Error::Upstream { kind: UpstreamFailure::NoRoom, .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, code::TEMPORARILY_UNAVAILABLE)
         }
         Error::NotBootstrapped => (StatusCode::SERVICE_UNAVAILABLE, code::NOT_BOOTSTRAPPED),
@@ -231,8 +255,18 @@ impl IntoResponse for ApiError {
             Self::Core(error) => answer(&error),
             Self::Edge(error) => {
                 let (status, code) = error.classify();
-                let mut response = plain_error(status, code, self.reason(), &error.to_string());
+                let safe_to_retry = matches!(error, EdgeError::Busy).then_some(true);
+                let mut body = error_body(code, self.reason(), &error.to_string());
+                body.safe_to_retry = safe_to_retry;
+                let mut response = (status, Json(body)).into_response();
                 match error {
+                    EdgeError::Busy => {
+                        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(BUSY_FOR));
+                    }
+                    // The rest of the body is not waited for (RFC 9110 section 15.5.9).
+                    EdgeError::TooSlow(_) => {
+                        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
                     EdgeError::MethodNotAllowed(Some(allowed)) => {
                         response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
                     }
@@ -251,8 +285,12 @@ impl IntoResponse for ApiError {
 
 /// An error of the edge itself.
 pub fn plain_error(status: StatusCode, error: &'static str, reason: Reason, description: &str) -> Response {
+    (status, Json(error_body(error, reason, description))).into_response()
+}
+
+fn error_body(error: &'static str, reason: Reason, description: &str) -> ErrorBody {
     let description = description.to_owned();
-    let body = ErrorBody {
+    ErrorBody {
         error: error.into(),
         error_description: description.clone(),
         detail: description,
@@ -262,8 +300,7 @@ pub fn plain_error(status: StatusCode, error: &'static str, reason: Reason, desc
         explanation: None,
         scope: None,
         safe_to_retry: None,
-    };
-    (status, Json(body)).into_response()
+    }
 }
 
 fn answer(error: &Error) -> Response {
@@ -292,6 +329,7 @@ fn answer(error: &Error) -> Response {
     let safe_to_retry = match error {
         Error::Unavailable { .. } | Error::ProviderUnavailable { .. } => Some(true),
         Error::Undecided { .. } | Error::Unrecorded { .. } => Some(false),
+        Error::Upstream { kind: UpstreamFailure::NoRoom, may_have_run, .. } => Some(!may_have_run),
         _ => None,
     };
     let body = ErrorBody {
@@ -306,7 +344,8 @@ fn answer(error: &Error) -> Response {
         safe_to_retry,
     };
     let mut response = (status, Json(body)).into_response();
-    if matches!(error, Error::Upstream { .. } | Error::ProviderUnavailable { .. }) {
+    let is_ours = matches!(error, Error::Upstream { kind: UpstreamFailure::NoRoom, .. });
+    if !is_ours && matches!(error, Error::Upstream { .. } | Error::ProviderUnavailable { .. }) {
         response.extensions_mut().insert(UpstreamsFault);
     }
     if matches!(error, Error::Anonymous | Error::Unauthenticated(_) | Error::ScopeMissing(_)) {

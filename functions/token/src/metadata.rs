@@ -85,8 +85,9 @@ pub(crate) struct AuthorizationServer {
 #[utoipa::path(
     get,
     path = path::ISSUER_METADATA,
+    operation_id = "get_issuer_metadata",
     tag = "discovery",
-    responses((status = 200, body = AuthorizationServer)),
+    responses((status = 200, description = "The metadata (RFC 8414 section 2).", body = AuthorizationServer)),
     security(()),
 )]
 async fn authorization_server(State(core): State<Arc<Core>>) -> impl IntoResponse {
@@ -103,7 +104,7 @@ async fn authorization_server(State(core): State<Arc<Core>>) -> impl IntoRespons
     path = path::OPENID_METADATA,
     operation_id = "get_openid_configuration",
     tag = "discovery",
-    responses((status = 200, body = AuthorizationServer)),
+    responses((status = 200, description = "The metadata (RFC 8414 section 2).", body = AuthorizationServer)),
     security(()),
 )]
 async fn openid_configuration(State(core): State<Arc<Core>>) -> impl IntoResponse {
@@ -227,8 +228,8 @@ fn protected_resource(core: &Core, resource: &Resource, name: String) -> impl In
     tag = "discovery",
     params(("server_id" = String, Path)),
     responses(
-        (status = 200, body = ProtectedResource),
-        (status = 404, description = "No server can have this id", body = ErrorBody),
+        (status = 200, description = "The metadata (RFC 9728 section 2).", body = ProtectedResource),
+        (status = 404, description = "No server can have this id.", body = ErrorBody),
     ),
     security(()),
 )]
@@ -242,7 +243,7 @@ async fn server(State(core): State<Arc<Core>>, Path(server): Path<ServerId>) -> 
     path = path::PROXY_METADATA,
     operation_id = "get_proxy_metadata",
     tag = "discovery",
-    responses((status = 200, body = ProtectedResource)),
+    responses((status = 200, description = "The metadata (RFC 9728 section 2).", body = ProtectedResource)),
     security(()),
 )]
 async fn proxy(State(core): State<Arc<Core>>) -> impl IntoResponse {
@@ -276,7 +277,7 @@ fn named(core: &Core, resource: &Resource) -> impl IntoResponse + use<> {
 /// A JWK Set (RFC 7517 section 5).
 #[derive(Serialize, ToSchema)]
 pub(crate) struct JwkSet {
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<HashMap<String, Value>>)]
     keys: Vec<PublicKey>,
 }
 
@@ -284,10 +285,11 @@ pub(crate) struct JwkSet {
 #[utoipa::path(
     get,
     path = path::JWKS,
+    operation_id = "get_jwks",
     tag = "discovery",
     responses(
-        (status = 200, body = JwkSet),
-        (status = 503, description = "The store is unavailable", body = ErrorBody),
+        (status = 200, description = "The keys (RFC 7517 section 5). They may be cached for five minutes.", body = JwkSet),
+        (status = 503, description = "The store is unavailable.", body = ErrorBody),
     ),
     security(()),
 )]

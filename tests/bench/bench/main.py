@@ -18,6 +18,7 @@ from . import (
     deputize,
     floor,
     machine,
+    memory,
     processes,
     scale,
     setup,
@@ -31,7 +32,7 @@ from .plan import FULL, QUICK, Plan
 from .report import MISSING, Row, table
 
 
-PARTS = ("tokens", "calls", "stream", "table", "client", "cold", "billed", "scale")
+PARTS = ("tokens", "calls", "stream", "memory", "table", "client", "cold", "billed", "scale")
 
 
 class Bench:
@@ -123,7 +124,11 @@ def _measure(binary: Path | None, plan: Plan, parts: set[str]) -> Bench:
             if server and "stream" in parts:
                 bench.part("stream", stream.measure, server, upstream_url, plan)
             if server and {"tokens", "calls"} <= parts:
-                bench.part("memory", _memory, server, idle, token_figures, call_figures)
+                bench.part("resident memory", _memory, server, idle, token_figures, call_figures)
+        if binary and "memory" in parts:
+            # A new process, since what counts is the most that it has ever had.
+            with deputize.started(binary, "deputize-memory") as new:
+                bench.part("memory", memory.measure, new, upstream_url)
         if binary and "table" in parts:
             # Counting capacity costs time, so this uses a separate server.
             with deputize.started(binary, "deputize-measured", flags=("--measure",)) as measured:

@@ -54,6 +54,11 @@ class Process:
         status = Path(f"/proc/{self.child.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024
 
+    def peak_mib(self) -> float:
+        """The most that it has ever had resident."""
+        status = Path(f"/proc/{self.child.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
+
     def stop(self) -> None:
         if self.child.poll() is None:
             self._signal(signal.SIGTERM)

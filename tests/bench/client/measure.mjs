@@ -1,7 +1,7 @@
 // Measures the npm package, the MCP client with oauth4webapi, and bare fetch with the same job. The instructions come
 // as JSON on standard input; the figures go as JSON to standard output.
 
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,6 +9,7 @@ import { brotliCompressSync } from "node:zlib";
 import { build } from "esbuild";
 import { Miniflare } from "miniflare";
 import { chromium } from "playwright-core";
+import { loaded } from "../../../wasm-client/loaded.js";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const JOBS = ["deputize", "mcp", "fetch"];
@@ -45,16 +46,13 @@ symlinkSync(pkg, join(output, "node_modules/deputize"));
 const inPage = await bundled("browser", ["browser"], "browser");
 cpSync(join(pkg, "deputize_bg.wasm"), join(inPage, "deputize_bg.wasm"));
 const inNode = await bundled("node", ["node"], "node");
-cpSync(join(pkg, "deputize_bg.wasm"), join(inNode, "deputize_bg.wasm"));
 const inWorkerd = await bundled("workerd", ["workerd", "worker", "browser"], "browser");
 
 // --- Size ----------------------------------------------------------------------------------------------
 
 const brotli = (path) => brotliCompressSync(readFileSync(path)).length;
-/** Everything that a page loads of the shipped package without a bundler. */
-const shipped = readdirSync(pkg).filter((file) => /\.(js|wasm)$/.test(file) && !/^(node|workerd)\.js$/.test(file));
 const size = {
-  shipped: shipped.reduce((sum, file) => sum + brotli(join(pkg, file)), 0),
+  shipped: [...loaded(pkg).values()].reduce((sum, size) => sum + size, 0),
   deputize: brotli(join(inPage, "deputize.js")) + brotli(join(inPage, "deputize_bg.wasm")),
   mcp: brotli(join(inPage, "mcp.js")),
   fetch: brotli(join(inPage, "fetch.js")),

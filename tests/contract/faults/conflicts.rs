@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deputize_tests::{TestResponse, faults::Fault};
+use deputize_tests::{TestResponse, faults::Fault, store::skips_another_store};
 use insta::assert_snapshot;
 use serde_json::json;
 
@@ -123,6 +123,9 @@ async fn a_toggle_that_may_still_arrive_is_not_said_to_have_changed_nothing() {
 
 #[tokio::test]
 async fn a_toggle_that_was_made_unheard_is_found_out_by_its_own_token() {
+    if skips_another_store("moto does not recognize a ClientRequestToken") {
+        return;
+    }
     for next in [Fault::Throttled, Fault::InProgress, Fault::Conflict, Fault::AnswerLost] {
         let it = Connected::set().await;
         it.create(&it.scenario.bob, false).await.ok();

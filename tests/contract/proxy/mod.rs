@@ -8,6 +8,7 @@ mod body;
 mod challenge;
 mod delegation;
 mod edges;
+mod in_flight;
 mod listing;
 mod policy;
 mod revocations;

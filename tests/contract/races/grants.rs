@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use deputize_tests::{TestResponse, User, table::times_written};
+use deputize_tests::{TestResponse, User, store::skips_another_store, table::times_written};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -71,6 +71,9 @@ async fn watch(it: Arc<Connected>, viewer: User, ended: Arc<AtomicBool>) -> usiz
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_toggles_and_creations_never_leave_two_shared_grants_and_match_a_serial_order() {
+    if skips_another_store("moto is so slow that changes meet for longer than they are repeated") {
+        return;
+    }
     let it = Arc::new(Connected::set().await);
     let mut grantors = Vec::new();
     for n in 0..20 {

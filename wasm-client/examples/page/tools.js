@@ -1,5 +1,6 @@
 // Calling a tool: the server, the tool, its arguments, and the result.
 
+import { blobOf } from "deputize/extras";
 import { offers } from "./connect.js";
 import { badge, element, fill, nothing, problem, say } from "./dom.js";
 import { argumentFields, parse } from "./schema-form.js";
@@ -87,11 +88,7 @@ function resultOf(result, millis) {
   const data = result.structuredContent;
   // Servers repeat it as text, for clients that do not read structured content.
   const pieces = (result.content ?? []).filter((piece) => !(data && piece.type === "text" && isSame(piece.text, data)));
-  const parts = pieces.map((piece) =>
-    piece.type === "text"
-      ? element("p", { class: "text" }, piece.text)
-      : element("p", { class: "note" }, `A piece of the type ${piece.type}, which this page does not show`),
-  );
+  const parts = pieces.map(shown);
   say(result.isError ? "The tool failed" : "Done");
   return element(
     "div",
@@ -100,6 +97,18 @@ function resultOf(result, millis) {
     parts,
     data && element("details", {}, element("summary", {}, "Structured content"), element("pre", { tabindex: 0 }, JSON.stringify(data, null, 2))),
   );
+}
+
+/** A piece of a result. An image or a recording is shown from memory: the page's policy allows no other address. */
+function shown(piece) {
+  if (piece.type === "text") return element("p", { class: "text" }, piece.text);
+  if (piece.type !== "image" && piece.type !== "audio") {
+    return element("p", { class: "note" }, `A piece of the type ${piece.type}, which this page does not show`);
+  }
+  const src = URL.createObjectURL(blobOf(piece));
+  const over = () => URL.revokeObjectURL(src);
+  if (piece.type === "image") return element("img", { src, alt: "What the tool drew", onload: over, onerror: over });
+  return element("audio", { src, controls: true, onerror: over });
 }
 
 function isSame(text, data) {

@@ -36,6 +36,7 @@ use crate::{
     clock::{Clock, Random, Timestamp},
     error::Result,
     ids::{AgentAccountId, AppId, EventId, GrantId, ServerId, UserId},
+    in_flight::InFlight,
     origins::RequestOrigin,
     retention::{Ends, RetentionClass},
     table::{Entity, Item, Key, Record, TableOptions, to_item},
@@ -62,6 +63,8 @@ pub struct RequestContext {
     pub work_until: Option<Instant>,
     /// What is measured during the request.
     pub measured: Arc<Measured>,
+    /// The room for its body, and for the answers that it brings.
+    pub in_flight: InFlight,
 }
 
 /// Measurements for a request's metrics that its answer does not show.

@@ -32,7 +32,7 @@ const WITHIN: Duration = Duration::from_mins(2);
 pub(super) async fn answer(
     mut call: ProxyCall,
     presented: PresentedCredential,
-    body: &[u8],
+    body: &Bytes,
 ) -> Result<Response, McpRejection> {
     let invalid = |code, why: String| RpcRefusal::new(StatusCode::BAD_REQUEST, code, why);
     let messages = serde_json::from_slice::<AtMost<&RawValue, MAX_MESSAGES>>(incoming::batch(body));
@@ -48,7 +48,7 @@ pub(super) async fn answer(
     let (mut answers, mut length) = (Vec::new(), 0_usize);
     let mut not_answered = None;
     for (nth, text) in entries.into_iter().enumerate() {
-        let tidied = Tidied::of(&Bytes::copy_from_slice(text.get().as_bytes()));
+        let tidied = Tidied::of(&body.slice_ref(text.get().as_bytes()));
         let made = if length > MAX_ANSWERED {
             let why = "The answers to this batch are too large together: send it in parts";
             Err(RpcRefusal::new(StatusCode::OK, code::INVALID_REQUEST, why).into())

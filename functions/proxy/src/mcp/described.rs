@@ -14,7 +14,7 @@ pub(super) struct JsonRpcErrorBody {
     #[schema(value_type = Option<serde_json::Value>)]
     id: Option<serde_json::Value>,
     /// `code`, `message` and perhaps `data`.
-    #[schema(value_type = Object)]
+    #[schema(value_type = HashMap<String, Value>)]
     error: serde_json::Value,
 }
 
@@ -22,44 +22,42 @@ pub(super) struct JsonRpcErrorBody {
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum McpErrorBody {
-    Message(#[schema(inline)] JsonRpcErrorBody),
+    Message(JsonRpcErrorBody),
     Request(ErrorBody),
 }
 
-/// The errors by HTTP status. An error that stops a request after its caller was admitted comes with 200.
+/// The errors by HTTP status, without 400, which each operation describes. An error that stops a request after its
+/// caller was admitted comes with 200.
 #[derive(IntoResponses)]
 pub(super) enum McpErrors {
-    /// The body is not a message, or it disagrees with the headers.
-    #[response(status = 400)]
-    BadRequest(#[to_schema] McpErrorBody),
     /// The credential is missing, or is not valid (any more).
     #[response(status = 401)]
-    Unauthorized(#[to_schema] McpErrorBody),
+    Unauthorized(McpErrorBody),
     /// The caller may not do this, or the page may not.
     #[response(status = 403)]
-    Forbidden(#[to_schema] McpErrorBody),
+    Forbidden(McpErrorBody),
     /// There is no such server, session or method.
     #[response(status = 404)]
-    NotFound(#[to_schema] McpErrorBody),
+    NotFound(McpErrorBody),
     /// There is no such stream, or no ending of sessions.
     #[response(status = 405)]
-    MethodNotAllowed(#[to_schema] McpErrorBody),
+    MethodNotAllowed(McpErrorBody),
     /// The request contradicts the present state.
     #[response(status = 409)]
-    Conflict(#[to_schema] McpErrorBody),
+    Conflict(McpErrorBody),
     /// The body is too large.
     #[response(status = 413)]
-    TooLarge(#[to_schema] McpErrorBody),
+    TooLarge(McpErrorBody),
     /// The body is not JSON.
     #[response(status = 415)]
-    UnsupportedMediaType(#[to_schema] McpErrorBody),
+    UnsupportedMediaType(McpErrorBody),
     /// The MCP server failed.
     #[response(status = 502)]
-    BadGateway(#[to_schema] McpErrorBody),
+    BadGateway(McpErrorBody),
     /// The store is unavailable.
     #[response(status = 503)]
-    Unavailable(#[to_schema] McpErrorBody),
+    Unavailable(McpErrorBody),
     /// The MCP server took too long.
     #[response(status = 504)]
-    TimedOut(#[to_schema] McpErrorBody),
+    TimedOut(McpErrorBody),
 }

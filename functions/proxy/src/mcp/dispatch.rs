@@ -8,6 +8,7 @@
 //! | handshake | modern | each request told who the client is; the handshake is made of its discovery |
 
 use axum::response::Response;
+use bytes::Bytes;
 use deputize_api::reason::Reason;
 use deputize_core::{Error, error::UpstreamFailure};
 use deputize_service::{ApiError, EdgeError};
@@ -158,7 +159,7 @@ async fn dispatch_as(
             modern_to_modern(pending, call, &target, incoming).await?
         }
         (ProtocolEra::Modern, ProtocolEra::Handshake) => {
-            modern_to_handshake(pending, call, &target, params).await?
+            modern_to_handshake(pending, call, &target, (params, incoming.text)).await?
         }
         (ProtocolEra::Handshake, _) => return handshake(pending, call, &target, incoming, params).await,
     };
@@ -176,7 +177,7 @@ async fn modern_to_modern(
         method: &pending.method,
         name: name.as_deref(),
         param_headers: incoming::param_headers(&call.headers)?,
-        body: incoming.text.to_vec().into(),
+        body: incoming.text.clone().into(),
         id: Some(&pending.id),
     };
     Ok(call.upstream.relay_modern(target, message).await?)
@@ -186,7 +187,7 @@ async fn modern_to_handshake(
     pending: &PendingRequest,
     call: &ProxyCall,
     target: &Target,
-    params: Option<&RawValue>,
+    (params, body): (Option<&RawValue>, &Bytes),
 ) -> Result<RelayedResponse, DispatchError> {
     let upstream = &call.upstream;
     match pending.method.as_str() {
@@ -210,7 +211,7 @@ async fn modern_to_handshake(
                     return Err(incoming::mismatch(&format!("{header} does not match the body")).into());
                 }
             }
-            pooled(upstream, target, method, params).await
+            pooled(upstream, target, method, (params, body)).await
         }
     }
 }
@@ -220,14 +221,14 @@ async fn pooled(
     upstream: &UpstreamClient,
     target: &Target,
     method: &str,
-    params: Option<&RawValue>,
+    (params, body): (Option<&RawValue>, &Bytes),
 ) -> Result<RelayedResponse, DispatchError> {
     let params = translate::params_for_handshake(params);
-    let body = |id| {
+    let request = |id| {
         let id = to_raw_value(&id).map_err(|error| UpstreamError::protocol(error.to_string()))?;
-        Ok(translate::request(&id, method, params.as_deref()))
+        translate::request(&id, method, params.as_ref(), body)
     };
-    Ok(upstream.relay_pooled(target, body).await?)
+    Ok(upstream.relay_pooled(target, request).await?)
 }
 
 async fn handshake(
@@ -257,7 +258,7 @@ async fn handshake(
     }
     if pending.eras.server == ProtocolEra::Handshake && incoming.is_sessionless && initialize.is_none() {
         // There is none that the server would know it by.
-        let relayed = pooled(&call.upstream, target, &pending.method, params).await?;
+        let relayed = pooled(&call.upstream, target, &pending.method, (params, incoming.text)).await?;
         return Ok(Dispatched { relayed, session: None });
     }
     if pending.eras.server == ProtocolEra::Handshake {
@@ -266,7 +267,7 @@ async fn handshake(
         let message = SessionMessage {
             version: version.as_ref(),
             session: upstream_session.as_ref(),
-            body: Some(incoming.text.to_vec()),
+            body: Some(incoming.text.clone().into()),
             id: Some(&pending.id),
             last_event_id: None,
         };
@@ -301,7 +302,8 @@ async fn handshake(
         let session = Session::described(&initialize, pending.client_name.clone());
         return Ok(Dispatched { relayed: local(result), session: Some(session) });
     }
-    let relayed = handshake_to_modern(pending, &call.upstream, target, params, session.as_ref()).await?;
+    let given = (params, incoming.text);
+    let relayed = handshake_to_modern(pending, &call.upstream, target, given, session.as_ref()).await?;
     Ok(Dispatched { relayed, session: None })
 }
 
@@ -316,7 +318,7 @@ async fn shake_hands(
     let message = SessionMessage {
         version: None,
         session: None,
-        body: Some(incoming.text.to_vec()),
+        body: Some(incoming.text.clone().into()),
         id: Some(&pending.id),
         last_event_id: None,
     };
@@ -336,7 +338,7 @@ async fn handshake_to_modern(
     pending: &PendingRequest,
     upstream: &UpstreamClient,
     target: &Target,
-    params: Option<&RawValue>,
+    (params, body): (Option<&RawValue>, &Bytes),
     session: Option<&Session>,
 ) -> Result<RelayedResponse, DispatchError> {
     let method = pending.method.as_str();
@@ -353,7 +355,7 @@ async fn handshake_to_modern(
     }
     let (name, arguments) = named(method, params);
     let params = translate::params_for_modern(params, session);
-    let body = translate::request(&pending.id, method, Some(&params));
+    let body = translate::request(&pending.id, method, Some(&params), body)?;
     let message = ModernMessage { name: name.as_deref(), ..ModernMessage::plain(method, body, &pending.id) };
     match &name {
         Some(name) if method == "tools/call" => {
@@ -392,7 +394,7 @@ async fn discover(
     let session = Session::described(initialize, None);
     let id = RawValue::from_string("1".to_owned()).map_err(Error::internal)?;
     let params = translate::params_for_modern(None, Some(&session));
-    let body = translate::request(&id, "server/discover", Some(&params));
+    let body = translate::request(&id, "server/discover", Some(&params), &Bytes::new())?;
     let message = ModernMessage::plain("server/discover", body, &id);
     let reply = upstream.relay_modern(target, message).await?.response().await?;
     reply.outcome.map_err(|_| no_handshake().into())
@@ -413,7 +415,7 @@ fn read_initialize(params: Option<&RawValue>) -> Result<Initialize<'_>, RpcRefus
 fn local(result: Box<RawValue>) -> RelayedResponse {
     RelayedResponse::whole(
         None,
-        ServerMessage::Response(Reply { outcome: Ok(result), status: StatusCode::OK }),
+        ServerMessage::Response(Reply { outcome: Ok(result), status: StatusCode::OK, room: None }),
     )
 }
 

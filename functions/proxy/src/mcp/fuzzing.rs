@@ -53,8 +53,8 @@ pub fn client_message(request: &[u8]) {
     for written in
         [translate::params_for_handshake(*params), Some(translate::params_for_modern(*params, None))]
     {
-        let sent = translate::request(id, method, written.as_deref());
-        serde_json::from_slice::<Box<RawValue>>(&sent).unwrap();
+        let sent = translate::request(id, method, written.as_ref(), incoming.text).unwrap();
+        serde_json::from_slice::<Box<RawValue>>(&sent.joined()).unwrap();
     }
     let place = ServerEvent { said: None, event_id: None, retry: None };
     assert!(event(&place, Some(id.get())).ends_with("\n\n"));

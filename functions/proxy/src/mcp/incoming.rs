@@ -54,7 +54,7 @@ pub(super) enum ProtocolEra {
 #[derive(Debug)]
 pub(super) struct Incoming<'a> {
     /// The message's own bytes.
-    pub(super) text: &'a [u8],
+    pub(super) text: &'a Bytes,
     pub(super) kind: Kind<'a>,
     pub(super) era: ProtocolEra,
     /// Whether a handshake client, by its header, describes itself with the request as a modern one does, and names no
@@ -249,7 +249,7 @@ impl<'a> Incoming<'a> {
     }
 
     fn read_tidied(tidied: &'a Tidied, headers: &HeaderMap) -> Result<Self, RpcRefusal> {
-        let text = &*tidied.text;
+        let text = &tidied.text;
         let invalid =
             |message: &str| RpcRefusal::new(StatusCode::BAD_REQUEST, code::INVALID_REQUEST, message);
         if is_deeper_than(text, MAX_DEPTH) {

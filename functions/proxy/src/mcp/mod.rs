@@ -174,16 +174,17 @@ impl IntoResponse for McpRejection {
 #[utoipa::path(
     post,
     path = path::MCP,
-    operation_id = "mcp_message",
+    operation_id = "send_mcp_message",
     tag = "proxy",
     params(("server_id" = String, Path)),
-    request_body(content = Object, description = "A JSON-RPC request, notification or response"),
+    request_body(content = HashMap<String, Value>, description = "A JSON-RPC request, notification or response"),
     responses(
-        (status = 200, description = "A JSON-RPC response, or events that end with it", content(
-            (Object = "application/json"),
+        (status = 200, description = "A JSON-RPC response, or events that end with it.", content(
+            (HashMap<String, Value> = "application/json"),
             (String = "text/event-stream"),
         )),
-        (status = 202, description = "A notification or response was taken"),
+        (status = 202, description = "A notification or response was taken."),
+        (status = 400, description = "The body is not a message, or it disagrees with the headers.", body = described::McpErrorBody),
         described::McpErrors,
     ),
     security(("bearer" = []), ("api_key" = [])),
@@ -244,11 +245,12 @@ async fn message(
 #[utoipa::path(
     get,
     path = path::MCP,
-    operation_id = "mcp_stream",
+    operation_id = "open_mcp_stream",
     tag = "proxy",
     params(("server_id" = String, Path)),
     responses(
-        (status = 200, description = "Events", content_type = "text/event-stream", body = String),
+        (status = 200, description = "The messages of the server, as events.", content_type = "text/event-stream", body = String),
+        (status = 400, description = "The session is missing, or the server does not understand `Last-Event-ID`.", body = described::McpErrorBody),
         described::McpErrors,
     ),
     security(("bearer" = []), ("api_key" = [])),
@@ -266,11 +268,12 @@ async fn get(IncomingCall { call, presented }: IncomingCall) -> Response {
 #[utoipa::path(
     delete,
     path = path::MCP,
-    operation_id = "mcp_end_session",
+    operation_id = "end_mcp_session",
     tag = "proxy",
     params(("server_id" = String, Path)),
     responses(
-        (status = 204, description = "It has ended"),
+        (status = 204, description = "The session has ended."),
+        (status = 400, description = "The session is missing.", body = described::McpErrorBody),
         described::McpErrors,
     ),
     security(("bearer" = []), ("api_key" = [])),

@@ -285,11 +285,11 @@ impl PendingRequest {
     /// Stores the event in the trail, and returns the response.
     async fn reply(mut self, reply: Result<Reply, UpstreamError>) -> (StatusCode, String) {
         let made = match reply {
-            Ok(Reply { outcome: Ok(result), .. }) => {
-                let result = self.result(&result).await;
+            Ok(Reply { outcome: Ok(result), room: _room, .. }) => {
+                let result = self.result(result).await;
                 result.map(|result| (StatusCode::OK, envelope(&self.id, Ok(&result))))
             }
-            Ok(Reply { outcome: Err(error), status }) => {
+            Ok(Reply { outcome: Err(error), status, .. }) => {
                 self.audit.event.outcome = Outcome::Failed;
                 self.audit.event.detail = Some(format!("The MCP server answered error {}", error.code));
                 Ok((self.status(status, error.code), envelope(&self.id, Err(&error.error))))
@@ -321,14 +321,14 @@ impl PendingRequest {
     }
 
     /// The result as this client may see it. Parts that need no change keep their bytes.
-    async fn result(&mut self, result: &RawValue) -> Result<Box<RawValue>> {
+    async fn result(&mut self, result: Box<RawValue>) -> Result<Box<RawValue>> {
         let calling = self.method == "tools/call";
         let no_object = || {
             let error = UpstreamError::protocol("a result that is no object").while_calling(calling);
             self.upstream_access.failure(error)
         };
         let eras = self.eras;
-        if calling && crate::tools::is_error(result) {
+        if calling && crate::tools::is_error(&result) {
             self.audit.event.detail = Some("The tool reported an error".to_owned());
         }
         let same_era = eras.client == eras.server;
@@ -345,9 +345,9 @@ impl PendingRequest {
         // callers.
         if same_era && (eras.client == ProtocolEra::Handshake || !cacheable) && self.list.is_none() {
             // A raw value has no white space around it.
-            return if result.get().starts_with('{') { Ok(result.to_owned()) } else { Err(no_object()) };
+            return if result.get().starts_with('{') { Ok(result) } else { Err(no_object()) };
         }
-        let mut fields = Fields::of(result).ok_or_else(no_object)?;
+        let mut fields = Fields::of(&result).ok_or_else(no_object)?;
         if eras.client == ProtocolEra::Handshake && translate::asks_for_input(&fields) {
             return Err(Error::Upstream {
                 kind: UpstreamFailure::Bad,

@@ -73,7 +73,7 @@ async fn tell_once(
     let message = SessionMessage {
         version: version.as_ref(),
         session: upstream_session.as_ref(),
-        body: Some(incoming.text.to_vec()),
+        body: Some(incoming.text.clone().into()),
         id: None,
         last_event_id: None,
     };

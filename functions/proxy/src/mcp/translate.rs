@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+use serde::Serialize;
 use serde_json::{json, value::RawValue};
 
 use super::{
@@ -9,7 +11,7 @@ use super::{
     incoming::{CAPABILITIES_KEY, INFO_KEY, Initialize, VERSION_KEY, supported_versions},
     session::Session,
 };
-use crate::upstream::message::MODERN_VERSION;
+use crate::upstream::{Outgoing, UpstreamError, message::MODERN_VERSION};
 
 const SERVER_INFO_KEY: &str = "io.modelcontextprotocol/serverInfo";
 const LOG_LEVEL_KEY: &str = "io.modelcontextprotocol/logLevel";
@@ -21,19 +23,27 @@ fn raw(value: &serde_json::Value) -> Box<RawValue> {
     serde_json::value::to_raw_value(value).unwrap_or_default()
 }
 
-/// A whole request.
-pub(super) fn request(id: &RawValue, method: &str, params: Option<&RawValue>) -> Vec<u8> {
-    let method = serde_json::Value::from(method);
-    match params {
-        Some(params) => {
-            format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method},"params":{params}}}"#).into_bytes()
-        }
-        None => format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method}}}"#).into_bytes(),
+/// A whole request. What is a part of `body`, the client's own, is sent from there.
+pub(super) fn request(
+    id: &RawValue,
+    method: &str,
+    params: Option<&Fields<'_>>,
+    body: &Bytes,
+) -> Result<Outgoing, UpstreamError> {
+    #[derive(Serialize)]
+    struct Request<'a> {
+        jsonrpc: &'static str,
+        id: &'a RawValue,
+        method: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        params: Option<&'a Fields<'a>>,
     }
+    let request = Request { jsonrpc: "2.0", id, method, params };
+    Outgoing::write(&request, body).map_err(|error| UpstreamError::protocol(error.to_string()))
 }
 
 /// A handshake client's parameters, with what a modern server must be told with each request.
-pub(super) fn params_for_modern(params: Option<&RawValue>, session: Option<&Session>) -> Box<RawValue> {
+pub(super) fn params_for_modern<'a>(params: Option<&'a RawValue>, session: Option<&Session>) -> Fields<'a> {
     let empty = Box::<RawValue>::default();
     let mut fields = params.and_then(Fields::of).unwrap_or_default();
     let meta = fields.get("_meta").map_or(empty, ToOwned::to_owned);
@@ -56,11 +66,11 @@ pub(super) fn params_for_modern(params: Option<&RawValue>, session: Option<&Sess
     meta.set(CAPABILITIES_KEY, capabilities.to_raw());
     let meta = meta.to_raw();
     fields.set("_meta", meta);
-    fields.to_raw()
+    fields
 }
 
 /// A modern client's parameters, without what a handshake server was told once.
-pub(super) fn params_for_handshake(params: Option<&RawValue>) -> Option<Box<RawValue>> {
+pub(super) fn params_for_handshake(params: Option<&RawValue>) -> Option<Fields<'_>> {
     let mut fields = Fields::of(params?)?;
     let meta = fields.get("_meta")?.to_owned();
     let mut meta = Fields::of(&meta)?;
@@ -72,7 +82,7 @@ pub(super) fn params_for_handshake(params: Option<&RawValue>) -> Option<Box<RawV
     } else {
         fields.set("_meta", meta.to_raw());
     }
-    Some(fields.to_raw())
+    Some(fields)
 }
 
 /// The log levels, beginning with the least important (RFC 5424 section 6.2.1).

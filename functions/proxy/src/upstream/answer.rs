@@ -6,6 +6,7 @@
 use std::fmt;
 use std::pin::Pin;
 
+use deputize_core::in_flight::TakenRoom;
 use futures::{Stream, StreamExt, stream};
 use http::{HeaderValue, StatusCode};
 use serde_json::Value;
@@ -49,6 +50,8 @@ pub struct Reply {
     pub outcome: Result<Box<RawValue>, ReplyError>,
     /// The HTTP status that it came with.
     pub status: StatusCode,
+    /// The room that it takes in this process.
+    pub room: Option<TakenRoom>,
 }
 
 /// A JSON-RPC error.
@@ -150,7 +153,7 @@ impl ServerMessage {
                 message(text)
             }
             Message::Response { id: theirs, result } if ours(theirs) => {
-                Ok(Self::Response(Reply { outcome: Ok(result.to_owned()), status }))
+                Ok(Self::Response(Reply { outcome: Ok(result.to_owned()), status, room: None }))
             }
             // Some servers refuse a request unread. Their error then has no id, or an id of their own.
             Message::Error { id: theirs, code, error }
@@ -158,7 +161,7 @@ impl ServerMessage {
             {
                 let names_request = theirs.is_some_and(ours);
                 let error = ReplyError { code, error: error.to_owned(), names_request };
-                Ok(Self::Response(Reply { outcome: Err(error), status }))
+                Ok(Self::Response(Reply { outcome: Err(error), status, room: None }))
             }
             Message::Response { .. } | Message::Error { .. } => {
                 Err(UpstreamError::protocol("the response to another request"))
@@ -167,9 +170,17 @@ impl ServerMessage {
         }
     }
 
+    /// With the room that it takes.
+    pub(super) fn in_room(self, room: TakenRoom) -> Self {
+        match self {
+            Self::Response(reply) => Self::Response(Reply { room: Some(room), ..reply }),
+            message @ Self::Message(_) => message,
+        }
+    }
+
     pub(super) fn refusal(&self) -> Option<ErrorAnswer> {
         match self {
-            Self::Response(Reply { outcome: Err(error), status }) => {
+            Self::Response(Reply { outcome: Err(error), status, .. }) => {
                 let words = error.read().message;
                 Some(ErrorAnswer {
                     code: error.code,
@@ -187,7 +198,7 @@ impl ServerMessage {
 impl Reply {
     /// The result, or the server's error as an [`UpstreamError`].
     pub(super) fn into_result(self) -> Result<Box<RawValue>, UpstreamError> {
-        let Self { outcome, status } = self;
+        let Self { outcome, status, .. } = self;
         outcome.map_err(|error| {
             let RpcError { code, message, data } = error.read();
             match code {

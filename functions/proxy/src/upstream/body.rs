@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_compression::tokio::bufread::{GzipDecoder, ZlibDecoder};
 use bytes::{Bytes, BytesMut};
+use deputize_core::in_flight::{NoRoom, TakenRoom};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
@@ -78,6 +79,8 @@ impl Coding {
 /// A body that ends in an error when it grows over its bound or falls silent for too long.
 pub(super) struct BoundedBody {
     chunks: Chunks,
+    /// How long it says it is, within its bound; 0 if it does not.
+    announced: usize,
 }
 
 impl BoundedBody {
@@ -87,11 +90,12 @@ impl BoundedBody {
         silence: Silence,
     ) -> Result<Self, UpstreamError> {
         let announced = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-        if announced.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > max_bytes) {
+        let announced = announced.and_then(|length| length.parse().ok()).unwrap_or(0);
+        if announced > max_bytes {
             return Err(too_large(max_bytes));
         }
         let coding = Coding::of(response.headers())?;
-        Ok(Self::new(response.into(), max_bytes, silence, coding))
+        Ok(Self { announced, ..Self::new(response.into(), max_bytes, silence, coding) })
     }
 
     /// What is coded is bounded by the same number: a coding can make much of little, and nothing of much.
@@ -101,17 +105,25 @@ impl BoundedBody {
             None => came,
             Some(coding) => Box::pin(at_most(max_bytes, decoded(came, coding))),
         };
-        Self { chunks }
+        Self { chunks, announced: 0 }
     }
 
-    /// The whole body. A body in a single chunk, which is the usual case, is not copied.
-    pub(super) async fn collect(self) -> Result<Bytes, UpstreamError> {
-        let mut chunks = self.chunks;
-        let first = chunks.next().await.transpose()?.unwrap_or_default();
-        let Some(second) = chunks.next().await.transpose()? else { return Ok(first) };
-        let mut whole = BytesMut::from(first);
+    /// The whole body, which takes `room`. A body in a single chunk, which is the usual case, is not copied.
+    pub(super) async fn collect(self, room: &mut TakenRoom) -> Result<Bytes, UpstreamError> {
+        let Self { mut chunks, announced } = self;
+        let mut next = async || -> Result<Option<Bytes>, UpstreamError> {
+            let Some(chunk) = chunks.next().await.transpose()? else { return Ok(None) };
+            room.grow(chunk.len()).map_err(|NoRoom| UpstreamError::NoRoom { sent: false })?;
+            Ok(Some(chunk))
+        };
+        let first = next().await?.unwrap_or_default();
+        let Some(second) = next().await? else { return Ok(first) };
+        // All of it at once, so that it is not moved as it grows.
+        let mut whole = BytesMut::with_capacity(announced.max(first.len() + second.len()));
+        whole.extend_from_slice(&first);
         whole.extend_from_slice(&second);
-        while let Some(chunk) = chunks.next().await.transpose()? {
+        drop((first, second));
+        while let Some(chunk) = next().await? {
             whole.extend_from_slice(&chunk);
         }
         Ok(whole.freeze())
@@ -195,7 +207,13 @@ fn too_large(max_bytes: usize) -> UpstreamError {
 mod tests {
     use std::convert::Infallible;
 
+    use deputize_core::in_flight::InFlight;
+
     use super::*;
+
+    fn room() -> TakenRoom {
+        InFlight::default().of_one_body()
+    }
 
     fn chunks(parts: &[&'static str]) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static {
         stream::iter(parts.iter().map(|part| Ok(Bytes::from_static(part.as_bytes()))).collect::<Vec<_>>())
@@ -248,22 +266,28 @@ mod tests {
     async fn a_coding_that_comes_unasked_is_undone() {
         let (gzip, deflate) = (gzip(&b"hello, hello"[..]).await, deflate(b"hello, hello").await);
         for size in [1, 7, 1000] {
-            assert_eq!(coded(&gzip, size, 100, Coding::Gzip).collect().await.unwrap(), "hello, hello");
-            assert_eq!(coded(&deflate, size, 100, Coding::Deflate).collect().await.unwrap(), "hello, hello");
+            assert_eq!(
+                coded(&gzip, size, 100, Coding::Gzip).collect(&mut room()).await.unwrap(),
+                "hello, hello"
+            );
+            assert_eq!(
+                coded(&deflate, size, 100, Coding::Deflate).collect(&mut room()).await.unwrap(),
+                "hello, hello"
+            );
             let twice = [&gzip[..], &gzip[..]].concat();
             assert_eq!(
-                coded(&twice, size, 100, Coding::Gzip).collect().await.unwrap(),
+                coded(&twice, size, 100, Coding::Gzip).collect(&mut room()).await.unwrap(),
                 "hello, hellohello, hello"
             );
         }
-        assert_eq!(coded(b"", 1, 100, Coding::Gzip).collect().await.unwrap(), "");
+        assert_eq!(coded(b"", 1, 100, Coding::Gzip).collect(&mut room()).await.unwrap(), "");
     }
 
     #[tokio::test]
     async fn what_is_not_in_its_coding_or_breaks_off_in_it_is_an_error() {
         let whole = gzip(&b"hello, hello"[..]).await;
         for bytes in [&b"hello, hello"[..], &whole[..whole.len() - 9]] {
-            let error = coded(bytes, 5, 100, Coding::Gzip).collect().await.unwrap_err();
+            let error = coded(bytes, 5, 100, Coding::Gzip).collect(&mut room()).await.unwrap_err();
             assert!(matches!(error, UpstreamError::Protocol { .. }), "{error:?}");
         }
     }
@@ -290,7 +314,7 @@ mod tests {
         // Blocks of no bytes, without end (RFC 1951 section 3.2.4).
         let head = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
         let nothing = [&head[..], &[0, 0, 0, 0xff, 0xff].repeat(100_000)].concat();
-        let error = coded(&nothing, 1000, 10_000, Coding::Gzip).collect().await.unwrap_err();
+        let error = coded(&nothing, 1000, 10_000, Coding::Gzip).collect(&mut room()).await.unwrap_err();
         assert!(matches!(error, UpstreamError::TooLarge { .. }), "{error:?}");
     }
 
@@ -323,19 +347,20 @@ mod tests {
                 Ok(Bytes::from_static(b"late"))
             });
             let silence = Silence { limit: Duration::from_secs(60), counts };
-            let read = counting(chunks(&[opening]).chain(late), 100, silence, None).collect().await;
+            let read =
+                counting(chunks(&[opening]).chain(late), 100, silence, None).collect(&mut room()).await;
             assert_eq!(read.is_ok(), waits, "{opening}");
         }
     }
 
     #[tokio::test]
     async fn a_body_of_exactly_the_bound_is_read_whole() {
-        assert_eq!(body(chunks(&["abc", "de", "f"]), 6, 1).collect().await.unwrap(), "abcdef");
+        assert_eq!(body(chunks(&["abc", "de", "f"]), 6, 1).collect(&mut room()).await.unwrap(), "abcdef");
     }
 
     #[tokio::test]
     async fn one_byte_over_the_bound_is_too_large() {
-        let error = body(chunks(&["abc", "def", "g"]), 6, 1).collect().await.unwrap_err();
+        let error = body(chunks(&["abc", "def", "g"]), 6, 1).collect(&mut room()).await.unwrap_err();
         assert!(matches!(error, UpstreamError::TooLarge { limit, .. } if limit == "6 bytes"));
     }
 
@@ -343,7 +368,7 @@ mod tests {
     async fn a_body_that_falls_silent_is_given_up() {
         let begun = tokio::time::Instant::now();
         let silent = chunks(&["abc"]).chain(stream::pending());
-        let error = body(silent, 100, 30).collect().await.unwrap_err();
+        let error = body(silent, 100, 30).collect(&mut room()).await.unwrap_err();
         assert!(matches!(error, UpstreamError::Timeout { .. }));
         assert_eq!(begun.elapsed().as_secs(), 30);
     }
@@ -354,7 +379,7 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(29)).await;
             Some((Ok(Bytes::from_static(b"x")), ()))
         });
-        let error = body(dripping, 1000, 30).collect().await.unwrap_err();
+        let error = body(dripping, 1000, 30).collect(&mut room()).await.unwrap_err();
         assert!(matches!(error, UpstreamError::TooLarge { .. }));
     }
 }

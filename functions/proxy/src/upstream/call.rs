@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use bytes::Bytes;
+use deputize_core::in_flight::TakenRoom;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -18,31 +20,41 @@ use super::{ProtocolEra, Target, UpstreamClient, UpstreamError};
 struct ToolCall<'a> {
     name: &'a str,
     arguments: &'a RawValue,
+    body: &'a Bytes,
     traceparent: Option<&'a str>,
+}
+
+/// The outcome of a tool call.
+#[derive(Debug)]
+pub struct Called {
+    /// The `CallToolResult`'s own bytes.
+    pub result: Box<RawValue>,
+    /// The room that it takes in this process.
+    pub room: Option<TakenRoom>,
 }
 
 impl<'a> ToolCall<'a> {
     fn request(self, id: u64, era: ProtocolEra) -> Request<'a, CallParams<'a>> {
-        let Self { name, arguments, traceparent } = self;
+        let Self { name, arguments, traceparent, .. } = self;
         Request::new(id, "tools/call", CallParams { name, arguments, meta: Meta { era, traceparent } })
     }
 }
 
 impl UpstreamClient {
     /// Calls a tool. The answer is the `CallToolResult`'s own bytes, also if the tool failed (`isError`). `traceparent`
-    /// is W3C trace context, sent in `_meta`.
+    /// is W3C trace context, sent in `_meta`. If the arguments are a part of `body`, they are sent from there.
     ///
     /// To give up a call, drop the future. A modern server sees its connection close; a handshake server is told.
     pub async fn call_tool(
         &self,
         target: &Target,
         name: &str,
-        arguments: &RawValue,
+        (arguments, body): (&RawValue, &Bytes),
         traceparent: Option<&str>,
-    ) -> Result<Box<RawValue>, UpstreamError> {
+    ) -> Result<Called, UpstreamError> {
         // The call and the requests that it needs share one time limit.
         let target = &target.within(self.config().total_timeout);
-        let call = ToolCall { name, arguments, traceparent };
+        let call = ToolCall { name, arguments, body, traceparent };
         let known = self.era(target).await?;
         let attempt = self.call_as(known.era, target, call).await;
         match self.other_era(target, known, attempt.as_ref().map(|_| None)).await {
@@ -56,13 +68,18 @@ impl UpstreamClient {
         era: ProtocolEra,
         target: &Target,
         call: ToolCall<'_>,
-    ) -> Result<Box<RawValue>, UpstreamError> {
+    ) -> Result<Called, UpstreamError> {
         let relayed = match era {
             ProtocolEra::Modern => self.call_modern(target, call).await,
-            ProtocolEra::Handshake => self.relay_pooled(target, |id| call.request(id, era).bytes()).await,
+            ProtocolEra::Handshake => {
+                let request = |id| call.request(id, era).written_around(call.body);
+                self.relay_pooled(target, request).await
+            }
         }?;
         let answered = async {
-            let result = relayed.response().await?.into_result()?;
+            let mut reply = relayed.response().await?;
+            let room = reply.room.take();
+            let result = reply.into_result()?;
             // A raw value has no white space around it.
             if !result.get().starts_with('{') {
                 return Err(UpstreamError::protocol("a result that is no object"));
@@ -70,7 +87,7 @@ impl UpstreamClient {
             if era == ProtocolEra::Modern {
                 check_is_complete(&result)?;
             }
-            Ok(result)
+            Ok(Called { result, room })
         };
         answered.await.map_err(|error| error.while_calling(true))
     }
@@ -82,7 +99,7 @@ impl UpstreamClient {
     ) -> Result<RelayedResponse, UpstreamError> {
         let ToolCall { name, arguments, .. } = call;
         let request = call.request(self.next_id(), ProtocolEra::Modern);
-        let (id, body) = (request.id()?, request.bytes()?);
+        let (id, body) = (request.id()?, request.written_around(call.body)?);
         let message = ModernMessage { name: Some(name), ..ModernMessage::plain("tools/call", body, &id) };
         self.relay_modern_call(target, message, name, arguments).await
     }
@@ -163,12 +180,12 @@ impl UpstreamClient {
             let relayed = match era {
                 ProtocolEra::Modern => {
                     let request = Request::new(self.next_id(), method, params);
-                    let (id, body) = (request.id()?, request.bytes()?);
+                    let (id, body) = (request.id()?, request.written()?);
                     let message = ModernMessage::plain(method, body, &id);
                     self.relay_modern(target, message).await?
                 }
                 ProtocolEra::Handshake => {
-                    let body = |id| Request::new(id, method, params).bytes();
+                    let body = |id| Request::new(id, method, params).written();
                     self.relay_pooled(target, body).await?
                 }
             };

@@ -66,6 +66,12 @@ pub enum UpstreamError {
         /// Whether a tool call was under way.
         sent: bool,
     },
+    /// The answer found no room in this process.
+    #[error("the MCP server's answer found no room beside those of other requests")]
+    NoRoom {
+        /// Whether a tool call was under way.
+        sent: bool,
+    },
     /// The server redirects elsewhere, in another way than by 307 and 308, or without end. That is not followed: it
     /// would take the credential elsewhere, or lose the request.
     #[error("the MCP server redirects ({status}){}, which is not followed", to_where(.to.as_deref()))]
@@ -162,6 +168,7 @@ impl UpstreamError {
             Self::Interrupted { sent, .. }
             | Self::Timeout { sent, .. }
             | Self::TooLarge { sent, .. }
+            | Self::NoRoom { sent }
             | Self::Protocol { sent, .. } => *sent,
             Self::Status { status, sent, .. } => *sent && !refuses_before_dispatch(*status),
             Self::JsonRpc { code, sent, .. } => *sent && !code::is_refused_unread(*code),
@@ -198,6 +205,7 @@ impl UpstreamError {
             Self::Interrupted { sent, .. }
             | Self::Timeout { sent, .. }
             | Self::TooLarge { sent, .. }
+            | Self::NoRoom { sent }
             | Self::Status { sent, .. }
             | Self::Protocol { sent, .. }
             | Self::JsonRpc { sent, .. } => *sent = under_way,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::Deserialize;
@@ -18,7 +19,7 @@ use super::error::code;
 use super::message::{HANDSHAKE_VERSIONS, Message};
 use super::session::{Session, SessionState, is_about_version};
 use super::transport::{PROTOCOL_VERSION, SESSION_ID, Transport, status_error};
-use super::{Shared, Target, UpstreamClient, UpstreamError};
+use super::{Outgoing, Shared, Target, UpstreamClient, UpstreamError};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -30,7 +31,7 @@ pub struct SessionMessage<'a> {
     /// The server's session.
     pub session: Option<&'a HeaderValue>,
     /// The whole message. Without a body, a stream is opened.
-    pub body: Option<Vec<u8>>,
+    pub body: Option<Outgoing>,
     /// Its id, if it is a request.
     pub id: Option<&'a RawValue>,
     /// Where to resume a stream.
@@ -54,7 +55,7 @@ impl UpstreamClient {
         let transport = &self.shared.transport;
         let method = if body.is_some() { Method::POST } else { Method::GET };
         let timeouts = transport.timeouts(body.is_none());
-        self.beside(transport.relay(method, target, headers, body.map(Into::into), id, timeouts)).await
+        self.beside(transport.relay(method, target, headers, body, id, timeouts)).await
     }
 
     /// A handshake client's `initialize`, as it came. If the server refuses its revision instead of choosing another, it is
@@ -62,16 +63,16 @@ impl UpstreamClient {
     pub(crate) async fn relay_initialize(
         &self,
         target: &Target,
-        body: &[u8],
+        body: &Bytes,
         id: &RawValue,
     ) -> Result<RelayedResponse, UpstreamError> {
-        let relay = async |body: Vec<u8>| {
+        let relay = async |body: Outgoing| {
             let body = Some(body);
             let message =
                 SessionMessage { version: None, session: None, body, id: Some(id), last_event_id: None };
             self.relay_in_session(target, message).await
         };
-        let mut answer = relay(body.to_vec()).await;
+        let mut answer = relay(body.clone().into()).await;
         let proposed = proposed_version(body).unwrap_or_default();
         for older in HANDSHAKE_VERSIONS.into_iter().filter(|version| **version < *proposed) {
             let refused = match &answer {
@@ -80,7 +81,7 @@ impl UpstreamClient {
                 Err(error) => is_about_version(error),
             };
             match proposing(body, older).filter(|_| refused) {
-                Some(body) => answer = relay(body).await,
+                Some(body) => answer = relay(body.into()).await,
                 None => break,
             }
         }
@@ -121,7 +122,7 @@ impl UpstreamClient {
     pub async fn relay_pooled(
         &self,
         target: &Target,
-        body: impl Fn(u64) -> Result<Vec<u8>, UpstreamError>,
+        body: impl Fn(u64) -> Result<Outgoing, UpstreamError>,
     ) -> Result<RelayedResponse, UpstreamError> {
         let target = &target.within(self.config().total_timeout);
         let (mut asked, mut relayed) = self.beside(self.relay_once(target, &body)).await?;
@@ -158,12 +159,12 @@ impl UpstreamClient {
     async fn relay_once(
         &self,
         target: &Target,
-        body: impl Fn(u64) -> Result<Vec<u8>, UpstreamError>,
+        body: impl Fn(u64) -> Result<Outgoing, UpstreamError>,
     ) -> Result<(SessionRequest, Result<RelayedResponse, UpstreamError>), UpstreamError> {
         let session = self.session(target).await?;
         let number = self.next_id();
         let id = to_raw_value(&number).map_err(|error| UpstreamError::protocol(error.to_string()))?;
-        let (headers, body) = (session.headers().clone(), Some(body(number)?.into()));
+        let (headers, body) = (session.headers().clone(), Some(body(number)?));
         let transport = self.shared.transport.clone();
         let target = target.clone();
         let asked = SessionRequest { transport, target, session, id, is_under_way: AtomicBool::new(true) };

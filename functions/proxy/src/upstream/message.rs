@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use deputize_core::network::without_byte_order_mark;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{ProtocolEra, UpstreamError};
+use super::{Outgoing, ProtocolEra, UpstreamError};
 
 /// The stateless revision, which is spoken to modern servers.
 pub(crate) const MODERN_VERSION: &str = "2026-07-28";
@@ -58,8 +59,13 @@ impl<'a, P: Serialize> Request<'a, P> {
         to_raw_value(&self.id).map_err(|error| unwritten(&error))
     }
 
-    pub(super) fn bytes(&self) -> Result<Vec<u8>, UpstreamError> {
-        serde_json::to_vec(self).map_err(|error| unwritten(&error))
+    pub(super) fn written(&self) -> Result<Outgoing, UpstreamError> {
+        self.written_around(&Bytes::new())
+    }
+
+    /// With parts of the body of a client's request.
+    pub(super) fn written_around(&self, body: &Bytes) -> Result<Outgoing, UpstreamError> {
+        Outgoing::write(self, body).map_err(|error| unwritten(&error))
     }
 }
 
@@ -285,7 +291,7 @@ mod tests {
     fn written(era: ProtocolEra, traceparent: Option<&str>) -> String {
         let arguments = raw(r#"{"b": 1.0,"a":[ ]}"#);
         let params = CallParams { name: "echo", arguments: &arguments, meta: Meta { era, traceparent } };
-        String::from_utf8(Request::new(7, "tools/call", params).bytes().unwrap()).unwrap()
+        String::from_utf8(Request::new(7, "tools/call", params).written().unwrap().joined()).unwrap()
     }
 
     #[test]

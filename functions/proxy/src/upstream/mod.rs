@@ -36,6 +36,7 @@ pub(crate) mod fuzzing;
 mod handshake;
 pub(crate) mod message;
 mod modern;
+mod outgoing;
 pub(crate) mod param_headers;
 mod probe;
 mod relay;
@@ -56,12 +57,14 @@ pub use deputize_service::{
 };
 
 pub use self::answer::{ErrorAnswer, RelayedResponse, Reply, ReplyError, ServerEvent, ServerMessage};
+pub use self::call::Called;
 pub use self::config::UpstreamConfig;
 pub use self::era::{KnownEra, ProtocolEra};
 pub use self::error::UpstreamError;
 pub use self::handshake::SessionMessage;
 pub(crate) use self::handshake::ends_session;
 pub use self::modern::ModernMessage;
+pub use self::outgoing::Outgoing;
 pub use self::param_headers::ParamMismatch;
 pub(crate) use self::probe::Shown;
 pub use self::said::Said;

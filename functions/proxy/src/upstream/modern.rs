@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::value::RawValue;
 
@@ -13,7 +12,7 @@ use super::error::code;
 use super::message::MODERN_VERSION;
 use super::param_headers::{ParamHeaders, ParamMismatch, encode};
 use super::transport::{METHOD, NAME, PROTOCOL_VERSION};
-use super::{ProtocolEra, Target, UpstreamClient, UpstreamError};
+use super::{Outgoing, ProtocolEra, Target, UpstreamClient, UpstreamError};
 
 /// A message on its way to a modern server.
 #[derive(Debug)]
@@ -25,15 +24,14 @@ pub struct ModernMessage<'a> {
     /// The `Mcp-Param-*` headers that belong to it.
     pub param_headers: HeaderMap,
     /// The whole message.
-    pub body: Bytes,
+    pub body: Outgoing,
     /// Its id, if it is a request.
     pub id: Option<&'a RawValue>,
 }
 
 impl<'a> ModernMessage<'a> {
     /// A request that names nothing.
-    pub(crate) fn plain(method: &'a str, body: Vec<u8>, id: &'a RawValue) -> Self {
-        let body = body.into();
+    pub(crate) fn plain(method: &'a str, body: Outgoing, id: &'a RawValue) -> Self {
         Self { method, name: None, param_headers: HeaderMap::new(), body, id: Some(id) }
     }
 }

@@ -3,13 +3,15 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use serde::Deserialize;
-use serde_json::Value;
+use serde::de::{DeserializeSeed, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::UpstreamError;
 
@@ -65,11 +67,10 @@ impl ParamHeaders {
             return Err(UpstreamError::protocol("the tool's header annotations are invalid"));
         }
         let Some(annotated) = self.tools.get(tool) else { return Ok(()) };
-        let arguments: Value = serde_json::from_str(arguments.get())
-            .map_err(|error| UpstreamError::protocol(format!("the arguments cannot be read: {error}")))?;
+        let unread = |error| UpstreamError::protocol(format!("the arguments cannot be read: {error}"));
         for ParamHeader { name, path } in annotated {
-            let value = path.iter().try_fold(&arguments, |value, key| value.get(&**key));
-            if let Some(value) = value.and_then(header_value_of) {
+            let value = plain_value_at(path, arguments).map_err(unread)?;
+            if let Some(value) = value.as_ref().and_then(header_value_of) {
                 headers.insert(name.clone(), value);
             }
         }
@@ -86,11 +87,10 @@ impl ParamHeaders {
         arguments: &RawValue,
     ) -> Result<(), ParamMismatch> {
         let Some(annotated) = self.tools.get(tool) else { return Ok(()) };
-        let arguments: Value = serde_json::from_str(arguments.get()).unwrap_or_default();
         for ParamHeader { name, path } in annotated {
-            let value = path.iter().try_fold(&arguments, |value, key| value.get(&**key));
+            let value = plain_value_at(path, arguments).unwrap_or_default();
             let value = value.filter(|value| !value.is_null());
-            let agree = match (value, given.get(name)) {
+            let agree = match (value.as_ref(), given.get(name)) {
                 (None, None) => true,
                 (Some(value), Some(header)) => {
                     let text = header.to_str().ok().and_then(decode);
@@ -105,6 +105,58 @@ impl ParamHeaders {
             }
         }
         Ok(())
+    }
+}
+
+/// The value at a path, of which a list or an object is only its kind. No tree is made of the arguments: it could be many
+/// times their size.
+fn plain_value_at(path: &[Box<str>], arguments: &RawValue) -> serde_json::Result<Option<Value>> {
+    let mut at = arguments;
+    for key in path {
+        if !at.get().starts_with('{') {
+            return Ok(None);
+        }
+        match Field(key).deserialize(&mut serde_json::Deserializer::from_str(at.get()))? {
+            Some(value) => at = value,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(match at.get().as_bytes().first() {
+        Some(b'{') => Value::Object(Map::new()),
+        Some(b'[') => Value::Array(Vec::new()),
+        _ => serde_json::from_str(at.get())?,
+    }))
+}
+
+/// Finds the field of this name in an object.
+struct Field<'k>(&'k str);
+
+impl<'de> DeserializeSeed<'de> for Field<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Field<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        #[derive(Deserialize)]
+        struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+        let mut found = None;
+        while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+            if name == self.0 {
+                found = Some(value);
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -13,7 +12,7 @@ use super::events::parts;
 use super::message::Request;
 use super::said::retry_after;
 use super::transport::{MAX_ERROR_BYTES, ResponseKind, SESSION_ID, Transport, status_error};
-use super::{Said, Target, UpstreamError};
+use super::{Outgoing, Said, Target, UpstreamError};
 
 /// How long a stream may be silent, and how long it may last.
 #[derive(Clone, Copy)]
@@ -42,7 +41,7 @@ impl Transport {
         method: Method,
         target: &Target,
         headers: HeaderMap,
-        body: Option<Bytes>,
+        body: Option<Outgoing>,
         id: Option<&RawValue>,
         timeouts: StreamTimeouts,
     ) -> Result<RelayedResponse, UpstreamError> {
@@ -58,9 +57,8 @@ impl Transport {
         headers: HeaderMap,
         request: Request<'_, impl serde::Serialize>,
     ) -> Result<(Reply, Option<HeaderValue>), UpstreamError> {
-        let (id, body) = (request.id()?, request.bytes()?);
-        let asked =
-            self.relay(Method::POST, target, headers, Some(body.into()), Some(&id), self.timeouts(false));
+        let (id, body) = (request.id()?, request.written()?);
+        let asked = self.relay(Method::POST, target, headers, Some(body), Some(&id), self.timeouts(false));
         let answered = async {
             let relayed = asked.await?;
             let session_id = relayed.session_id.clone();
@@ -74,7 +72,7 @@ impl Transport {
         method: Method,
         target: &Target,
         headers: HeaderMap,
-        body: Option<Bytes>,
+        body: Option<Outgoing>,
         id: Option<&RawValue>,
         timeouts: StreamTimeouts,
     ) -> Result<RelayedResponse, UpstreamError> {
@@ -102,7 +100,8 @@ impl Transport {
             let parts = Box::pin(parts(body.into_chunks(), id.map(ToOwned::to_owned), until));
             return Ok(RelayedResponse { session_id, is_stream: true, refused: None, parts });
         }
-        let text = tokio::time::timeout_at(until, body.collect()).await.map_err(|_| late())?;
+        let mut room = target.inbound.in_flight.of_one_body();
+        let text = tokio::time::timeout_at(until, body.collect(&mut room)).await.map_err(|_| late())?;
         if !status.is_success() {
             let text = text.unwrap_or_default();
             let said = id.and_then(|_| ServerMessage::read(&text, id, status).ok());
@@ -120,7 +119,7 @@ impl Transport {
             return Err(UpstreamError::protocol(format!("HTTP {status} to a request")));
         }
         // Any other success with a response is one, and so is a response that is not said to be JSON.
-        let said = ServerMessage::read(&text, id, status);
+        let said = ServerMessage::read(&text, id, status).map(|said| said.in_room(room));
         let said = if kind.is_some() {
             said?
         } else {

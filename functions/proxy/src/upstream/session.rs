@@ -16,7 +16,7 @@ use quick_cache::sync::Cache;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::answer::{ErrorAnswer, Reply};
+use super::answer::ErrorAnswer;
 use super::error::code;
 use super::message::{HANDSHAKE_VERSIONS, InitializeParams, Request, handshake_version};
 use super::session_closer::SessionCloser;
@@ -232,8 +232,8 @@ async fn initialize(
     version: &'static str,
 ) -> Result<(Box<RawValue>, Option<HeaderValue>), UpstreamError> {
     let request = Request::new(1, "initialize", InitializeParams::proposing(version));
-    let (Reply { outcome, status }, session_id) = transport.ask(target, HeaderMap::new(), request).await?;
-    Ok((Reply { outcome, status }.into_result()?, session_id))
+    let (reply, session_id) = transport.ask(target, HeaderMap::new(), request).await?;
+    Ok((reply.into_result()?, session_id))
 }
 
 /// Whether an `initialize` may have been refused for the revision that it proposes: by 400, or in words.

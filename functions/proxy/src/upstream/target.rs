@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deputize_core::{audit::Measured, trace::Trace};
+use deputize_core::{audit::Measured, in_flight::InFlight, trace::Trace};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use quick_cache::Equivalent;
@@ -37,6 +37,8 @@ pub struct InboundRequest {
     pub until: Option<Instant>,
     /// Counts the time spent waiting for the server.
     pub measured: Arc<Measured>,
+    /// The room for answers.
+    pub in_flight: InFlight,
 }
 
 impl InboundRequest {

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use deputize_service::{address::refusal_in, lazy::GuardedClient};
 use futures::StreamExt;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE};
@@ -17,7 +16,7 @@ use super::body::{BoundedBody, Counts, Silence};
 use super::events::parts;
 use super::said::retry_after;
 use super::target::ServerKey;
-use super::{Said, Target, UpstreamConfig, UpstreamError};
+use super::{Outgoing, Said, Target, UpstreamConfig, UpstreamError};
 
 pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -103,7 +102,8 @@ impl Transport {
     pub(super) async fn said(&self, target: &Target, response: reqwest::Response) -> Said {
         let retry_after = retry_after(response.headers());
         let silence = Silence { limit: TIME_FOR_WORDS, counts: Counts::AtOnce };
-        let read = async { BoundedBody::of(response, MAX_ERROR_BYTES, silence)?.collect().await };
+        let mut room = target.inbound.in_flight.of_one_body();
+        let read = async { BoundedBody::of(response, MAX_ERROR_BYTES, silence)?.collect(&mut room).await };
         let read = tokio::time::timeout(TIME_FOR_WORDS, Box::pin(read)).await;
         let body = read.ok().and_then(Result::ok).unwrap_or_default();
         Said::of(target, retry_after, &body)
@@ -120,7 +120,7 @@ impl Transport {
         method: Method,
         target: &Target,
         headers: HeaderMap,
-        body: Option<Bytes>,
+        body: Option<Outgoing>,
     ) -> Result<reqwest::Response, UpstreamError> {
         let headers = with_ours(headers, target, body.is_some())?;
         let mut url = target.url.clone();
@@ -191,7 +191,7 @@ impl Transport {
         method: &Method,
         target: &Target,
         headers: HeaderMap,
-        body: Option<Bytes>,
+        body: Option<Outgoing>,
     ) -> Result<reqwest::Response, UpstreamError> {
         self.config.addresses.check_url(url)?;
         let mut request = reqwest::Request::new(method.clone(), url.clone());

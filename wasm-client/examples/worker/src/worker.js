@@ -69,7 +69,7 @@ function argumentsOf(text) {
 }
 
 function told(error) {
-  if (!(error instanceof DeputizeError)) {
+  if (!DeputizeError.is(error)) {
     console.error(error);
     return refused(500, "server_error", "Internal error");
   }

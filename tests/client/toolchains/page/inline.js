@@ -1,0 +1,4 @@
+import * as deputize from "deputize/inline";
+import { job, outcome } from "../job.js";
+
+ended(await outcome(told().then((said) => job(deputize, said))));

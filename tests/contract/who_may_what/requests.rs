@@ -1,0 +1,185 @@
+//! What each operation is asked: a good request, about a thing that exists. An operation without a body and without a
+//! query needs no line here.
+
+use deputize_tests::{
+    jwt::SigningKey,
+    mcp::{modern_params, request},
+    request::{ACCESS_TOKEN, TOKEN_EXCHANGE, USER_ID},
+};
+use serde_json::{Value, json};
+
+use super::{
+    callers::{Caller, Credential},
+    world::World,
+};
+
+/// One request to an operation, and so one row.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    /// What distinguishes the row from the operation's others. Empty for the plain request.
+    pub(super) what: &'static str,
+    /// The server in the path.
+    pub(super) server: &'static str,
+    pub(super) query: String,
+    pub(super) body: Body,
+    /// The caller's credential is what the request is about, and so in its body only.
+    pub(super) is_about_credential: bool,
+    /// A text that a success shows to those who see the user's, or the account's, own.
+    pub(super) shows: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Body {
+    Nothing,
+    Json(Value),
+    Form(Vec<(&'static str, String)>),
+    /// An MCP client's request for the tools.
+    Mcp(String),
+    /// No body, but the caller's MCP session.
+    InSession,
+    /// What an authorization server sends a browser back with.
+    ComesBack,
+}
+
+impl Asked {
+    fn plain() -> Self {
+        let query = String::new();
+        Self { what: "", server: "demo", query, body: Body::Nothing, is_about_credential: false, shows: None }
+    }
+
+    fn json(body: Value) -> Self {
+        Self { body: Body::Json(body), ..Self::plain() }
+    }
+
+    fn form<const N: usize>(fields: [(&'static str, &str); N]) -> Self {
+        let fields = fields.map(|(name, value)| (name, value.to_owned())).to_vec();
+        Self { body: Body::Form(fields), ..Self::plain() }
+    }
+
+    fn with(body: Body) -> Self {
+        Self { body, ..Self::plain() }
+    }
+
+    fn when(self, what: &'static str) -> Self {
+        Self { what, ..self }
+    }
+
+    fn at(self, server: &'static str) -> Self {
+        Self { server, ..self }
+    }
+
+    fn query(self, query: String) -> Self {
+        Self { query, ..self }
+    }
+
+    fn showing(self, text: &str) -> Self {
+        Self { shows: Some(text.to_owned()), ..self }
+    }
+}
+
+/// The requests to an operation by a caller. The same rows for every caller.
+pub(super) fn of(world: &World, operation: &str, caller: &Caller) -> Vec<Asked> {
+    let (bob, bot) = (world.bob.id.to_string(), world.bot.id.to_string());
+    let plain = Asked::plain();
+    match operation {
+        // Tokens. Without a client's credential in the form, so that the caller's own counts.
+        "get_token" => vec![
+            Asked::form([("grant_type", "client_credentials")]),
+            Asked::form([
+                ("grant_type", "client_credentials"),
+                ("actor_token", &bob),
+                ("actor_token_type", USER_ID),
+            ])
+            .when("for the user"),
+            exchange(world, caller).when("by exchange"),
+        ],
+        "introspect_token" | "revoke_token" => vec![Asked::form([("token", &world.token)])],
+
+        // Calls.
+        "call_tool" => vec![
+            Asked::json(json!({ "tool_name": "list_repos", "arguments": { "org": "acme-corp" } })),
+            Asked::json(json!({ "tool_name": "list_channels" }))
+                .at("chat")
+                .when("with the user's OAuth session"),
+        ],
+        "send_mcp_message" => vec![Asked::with(Body::Mcp(request("tools/list", &modern_params(""))))],
+        "open_mcp_stream" | "end_mcp_session" => vec![Asked::with(Body::InSession).at("old")],
+
+        // What is the user's.
+        "get_me" => vec![plain.showing(&bob)],
+        "list_my_api_keys" => vec![plain.showing(&world.api_key)],
+        "create_api_key" => vec![Asked::json(json!({ "name": "another" }))],
+        "list_my_delegations" => vec![plain.showing(&world.delegation)],
+        "list_delegations" => vec![
+            plain.clone().showing(&world.delegation),
+            plain.query(format!("?delegator_user_id={bob}")).when("of the user"),
+        ],
+        "list_session_grants" => vec![plain.showing(&world.grant)],
+        "create_session_grant" => vec![
+            Asked::json(json!({ "server_id": "chat" })),
+            Asked::json(json!({ "server_id": "chat", "shared": true })).when("that is shared"),
+        ],
+        "toggle_session_grant" => vec![Asked::json(json!({ "server_id": "chat" }))],
+        "connect" => vec![plain.at("team")],
+        "get_connection" | "delete_connection" => vec![plain.at("chat")],
+        "finish_connection" => vec![Asked::with(Body::ComesBack).showing("<h1>Connected</h1>")],
+        "confirm_connection" => vec![Asked::with(Body::ComesBack)],
+        "list_audit_events" => vec![
+            plain.clone().showing(&world.bobs_request),
+            plain.query(format!("?user_id={bob}")).when("of the user"),
+        ],
+
+        // What is the agent account's.
+        "list_agent_accounts" => vec![plain.showing(&bot)],
+        "get_agent_account" => vec![plain.showing("owner_user_id")],
+        "create_agent_account" => vec![Asked::json(json!({ "name": "new" }))],
+        "update_agent_account" => vec![
+            Asked::json(json!({ "name": "renamed" })),
+            Asked::json(json!({ "groups": ["bots"] })).when("its groups"),
+            Asked::json(json!({ "owner_user_id": bob })).when("its owner"),
+        ],
+        "add_client_key" => vec![Asked::json(json!({ "jwk": SigningKey::es256().jwk("new") }))],
+
+        // What is the organization's.
+        "create_user" => vec![Asked::json(json!({ "email": "new@example.com" }))],
+        "update_user" => vec![Asked::json(json!({ "name": "Robert" }))],
+        "create_server" => vec![Asked::json(json!({ "name": "new", "url": "https://new.example.com/mcp" }))],
+        "update_server" => vec![Asked::json(json!({ "name": "renamed" }))],
+        "probe_server" => vec![Asked::json(json!({ "url": world.scripted.url() }))],
+        "create_policy" | "replace_policy" => {
+            vec![Asked::json(json!({ "name": "all", "text": "permit(principal, action, resource);" }))]
+        }
+        "check_policies" => {
+            let call = |who: &str, id: &str| {
+                Asked::json(
+                    json!({ who: id, "server_id": "demo", "tool_name": "list_repos", "arguments": {} }),
+                )
+            };
+            vec![
+                call("user_id", &bob).when("about the user"),
+                call("agent_account_id", &bot).when("about the agent"),
+            ]
+        }
+        "create_delegation" | "add_client_secret" => vec![Asked::json(json!({}))],
+        _ => vec![plain],
+    }
+}
+
+/// An exchange (RFC 8693) of the caller's credential as the agent's token. A client proves itself, and presents a token.
+fn exchange(world: &World, caller: &Caller) -> Asked {
+    let user = world.app.login.token("bob");
+    let subject = match &caller.credential {
+        Credential::Nothing => "",
+        Credential::Bearer(text) | Credential::ApiKey(text) => text,
+        Credential::Client(..) => &world.token,
+    };
+    let is_about_credential = !matches!(caller.credential, Credential::Client(..));
+    let asked = Asked::form([
+        ("grant_type", TOKEN_EXCHANGE),
+        ("subject_token", subject),
+        ("subject_token_type", ACCESS_TOKEN),
+        ("actor_token", &user),
+        ("actor_token_type", ACCESS_TOKEN),
+    ]);
+    Asked { is_about_credential, ..asked }
+}
