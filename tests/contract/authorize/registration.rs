@@ -228,7 +228,7 @@ async fn what_cannot_be_registered_is_refused_with_the_reason() {
     ] {
         let answer = app.post("/api/v1/oauth/register").body("application/json", body).await;
         let said = answer.json();
-        write!(table, "{what}: {} {} {}\n", answer.status.as_u16(), said["error"], said["error_description"])
+        writeln!(table, "{what}: {} {} {}", answer.status.as_u16(), said["error"], said["error_description"])
             .unwrap();
     }
     assert_snapshot!(table, @r#"

@@ -46,7 +46,7 @@ impl AppSettings {
         let hosts: Vec<String> = listed(hosts).map(str::to_ascii_lowercase).collect();
         let fits = |host: &String| {
             let plain = host.strip_prefix('.').unwrap_or(host);
-            url::Host::parse(plain).is_ok_and(|parsed| parsed.to_string() == plain)
+            !plain.contains('*') && url::Host::parse(plain).is_ok_and(|parsed| parsed.to_string() == plain)
         };
         if hosts.is_empty() || hosts.len() > MAX_LISTED || !hosts.iter().all(fits) {
             return Err(format!(

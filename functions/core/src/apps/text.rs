@@ -70,7 +70,7 @@ mod tests {
             ("\u{2066}Git\u{2069}Hub\u{200f}", "GitHub"),
             ("Cla\u{200b}u\u{ad}de\u{feff}\u{e0041}", "Claude"),
             ("\u{1b}[31mred", "[31mred"),
-            ("a\u{2028}b", "ab"),
+            ("a\u{2028}b", "a b"),
             ("Z\u{341}\u{341}\u{341}\u{341}\u{341}a", "Z\u{341}\u{341}a"),
             ("\u{301}\u{301}x", "x"),
             ("<b>Claude</b>", "<b>Claude</b>"),
