@@ -1,7 +1,7 @@
 //! Apps that users allowed to act as them, and the tokens that those have.
 
 use deputize_core::{
-    apps::{App, AppKind, Authorization, BlockedHost, app_id},
+    apps::{App, AppAuth, AppKind, AppRegistration, Authorization, BlockedHost, app_id},
     epoch::Epoch,
     ids::AuthorizationId,
     scope::Scopes,
@@ -80,7 +80,14 @@ impl TestApp {
     pub async fn allow_registered(&self, user: &User, resource: Resource, scope: &str) -> AllowedApp {
         let mut allowed = self.allow_app(user, "registered", resource, scope).await;
         let created_at = self.now();
-        let app = App { id: allowed.authorization.app.clone(), blocked_at: None, created_at };
+        let registration = Some(AppRegistration {
+            name: "An app".to_owned(),
+            redirect_uris: vec!["https://app.example.com/callback".to_owned()],
+            auth: AppAuth::None,
+            trusted: false,
+        });
+        let id = allowed.authorization.app.clone();
+        let app = App { id, registration, blocked_at: None, created_at };
         self.put_entity(Key::app(&app.id), &app).await;
         allowed.authorization.app_kind = AppKind::Registered;
         self.put_entity(allowed.key(), &allowed.authorization).await;
@@ -109,7 +116,8 @@ impl TestApp {
     pub async fn block_allowed(&self, allowed: &AllowedApp) {
         let app = &allowed.authorization.app;
         let (blocked_at, created_at) = (Some(self.now()), self.now());
-        self.put_entity(Key::app(app), &App { id: app.clone(), blocked_at, created_at }).await;
+        self.put_entity(Key::app(app), &App { id: app.clone(), registration: None, blocked_at, created_at })
+            .await;
     }
 
     /// An admin blocks all apps of a host.

@@ -166,7 +166,14 @@ impl TestApp {
         change(&mut settings);
         let issuers = [(&self.login, LINKS[0]), (&self.workos, LINKS[1])];
         let (time, vault) = ((self.core.clock.clone(), Random::System), Vault::new(root(7), Vec::new()));
-        self.with(core((self.faults.client(), self.store.table()), issuers, time, vault, settings, outbound()))
+        self.with(core(
+            (self.faults.client(), self.store.table()),
+            issuers,
+            time,
+            vault,
+            settings,
+            outbound(),
+        ))
     }
 
     /// Another process, in which people sign in by these providers: as an operator trusts them, and the network that leads

@@ -91,7 +91,8 @@ pub(crate) async fn begin(
         let begun = Box::pin(connections::begin(&core, &person.caller, &id, form.get("scope"))).await?;
         // 303: the browser goes there with GET (RFC 9110 section 15.4.4).
         let mut response = Redirect::to(&begun.authorization_url).into_response();
-        let cookie = HeaderValue::try_from(connecting::cookie(&core, &begun)).map_err(Error::internal)?;
+        let cookie =
+            HeaderValue::try_from(connecting::cookie(&core.settings, &begun)).map_err(Error::internal)?;
         response.headers_mut().append(SET_COOKIE, cookie);
         Ok(response)
     };

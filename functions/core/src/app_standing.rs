@@ -32,7 +32,8 @@ pub(crate) enum AppEnded {
 
 /// Why an app may not act at all, by what admins said of it. This is the only place that decides it.
 pub(crate) fn refusal_of(known: Option<&App>, host_is_blocked: bool, kind: AppKind) -> Option<&'static str> {
-    if kind == AppKind::Registered && known.is_none() {
+    // An app that is only blocked has an item too.
+    if kind == AppKind::Registered && known.is_none_or(|known| known.registration.is_none()) {
         return Some("The app is not registered any more");
     }
     let is_blocked = host_is_blocked || known.is_some_and(|known| known.blocked_at.is_some());

@@ -29,8 +29,8 @@ pub use self::{
     text::{shown, shown_name},
 };
 pub use crate::entities::app::{
-    App, AppAuth, AppKey, AppKind, AppRegistration, Authorization, Block, BlockedHost, IDLE_FOR, LASTS, MadeByApp,
-    app_id,
+    App, AppAuth, AppKey, AppKind, AppRegistration, Authorization, Block, BlockedHost, IDLE_FOR, LASTS,
+    MadeByApp, app_id,
 };
 
 use self::redirect_uri::RedirectUri;

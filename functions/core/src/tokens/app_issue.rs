@@ -32,7 +32,8 @@ use super::{
     revoked::add_revocation,
 };
 use crate::{
-    Core, app_standing::refusal_of,
+    Core,
+    app_standing::refusal_of,
     apps::{App, AppAuth, AppKind, Authorization, BlockedHost, LASTS},
     audience::Resource,
     audit::{Action, Event, RequestContext},
@@ -397,7 +398,7 @@ impl Redemption<'_> {
             Some(host) => known.found.contains(&Key::app_host(host)),
         };
         let (app, taken) = (known.app.as_deref(), &self.core.settings.apps);
-        if authorization.app_kind == AppKind::Registered && app.is_none() {
+        if authorization.app_kind == AppKind::Registered && app.is_none_or(|app| app.registration.is_none()) {
             return Err(TokenError::InvalidClient.into());
         }
         if !taken.takes(authorization.app_kind) || !taken.takes_host(host) {
