@@ -20,7 +20,7 @@ EDGE_TEMPLATE = REPOSITORY / "infra" / "sam" / "edge.yaml"
 CDK_APP = REPOSITORY / "infra" / "cdk"
 TOOLS = Path(__file__).parent / ".venv" / "bin"
 
-FUNCTIONS = ("token", "delegations", "grants", "proxy", "admin")
+FUNCTIONS = ("token", "delegations", "grants", "proxy", "admin", "console")
 
 _NOTHING = object()
 

@@ -328,7 +328,7 @@ def test_an_environment_holds_whatever_may_be_in_it() -> None:
     bounds = {name: of.get("MaxLength") for name, of in expanded_sam_template({})["Parameters"].items()}
     parameters = {name: "x" * bounds[name] for name in ("TrustedIssuers", "AllowedOrigins", "PublicUrl", "PrivateUpstreams")}
     stack = Stack(expanded_sam_template(parameters), parameters, {})
-    for name in ("Token", "Delegations", "Grants", "Proxy", "Admin"):
+    for name in ("Token", "Delegations", "Grants", "Proxy", "Admin", "Console"):
         variables = stack.resources[f"{name}Function"].properties["Environment"]["Variables"]
         # Values that are still names here have at most the length of a key's ARN, or of a table's name.
         lengths = [len(key) + len(re.sub(r"\$\{.*?\}", "x" * 120, value)) for key, value in variables.items()]

@@ -318,7 +318,7 @@ export class Deputize extends Construct {
       DEPUTIZE_CA_BUNDLE: props.caBundleLayer ? CA_BUNDLE : "",
     };
     if (name !== "delegations") environment["DEPUTIZE_VAULT_KMS_KEY"] = this.vaultKey.keyArn;
-    if (name === "grants" || name === "proxy") {
+    if (name === "grants" || name === "proxy" || name === "console") {
       environment["DEPUTIZE_PRIVATE_UPSTREAMS"] = (props.privateUpstreams ?? []).join(",");
     }
     if (name === "proxy") environment["DEPUTIZE_SESSION_STREAMS"] = String(props.sessionStreams ?? 120);
@@ -615,4 +615,5 @@ const DESCRIPTIONS: Record<FunctionName, string> = {
   grants: "Session grants, and connecting users to OAuth-protected servers",
   proxy: "Calls MCP servers, as far as delegation and policies allow",
   admin: "Users, agent accounts, servers, policies, signing keys, the audit trail",
+  console: "Signs people in, and shows them what they allow and have allowed",
 };

@@ -89,13 +89,14 @@ export function monitor(scope: Construct, monitored: Monitored) {
     "ApiErrors",
     "API Gateway answered with 5xx, and no MCP server or authorization server caused it",
     new cloudwatch.MathExpression({
-      expression: "all - FILL(calling, 0) - FILL(connecting, 0)",
+      expression: "all - FILL(calling, 0) - FILL(connecting, 0) - FILL(signing_in, 0)",
       label: "5xx of ours",
       period: FIVE_MINUTES,
       usingMetrics: {
         all: metric("AWS/ApiGateway", "5XXError", { ApiName: monitored.apiName, Stage: monitored.stageName }),
         calling: metric("Deputize", "UpstreamErrors", { Function: monitored.functions.proxy }),
         connecting: metric("Deputize", "UpstreamErrors", { Function: monitored.functions.grants }),
+        signing_in: metric("Deputize", "UpstreamErrors", { Function: monitored.functions.console }),
       },
     }),
   );
@@ -139,7 +140,7 @@ export function monitor(scope: Construct, monitored: Monitored) {
         ofApi("5XXError"),
         ofApi("4XXError"),
         ...ofFunctions("Errors"),
-        ...told("UpstreamErrors", ["grants", "proxy"]),
+        ...told("UpstreamErrors", ["grants", "proxy", "console"]),
         inTable("ReadThrottleEvents"),
         inTable("WriteThrottleEvents"),
         ...AUDITED.map((by) => [...inTable("WriteThrottleEvents"), "GlobalSecondaryIndexName", `audit_by_${by}`]),

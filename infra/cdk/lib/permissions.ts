@@ -86,6 +86,36 @@ const ACCESS: Record<FunctionName, Access> = {
     searches: true,
     seal: ["SIGNING_KEYS", "SERVER#*"],
   },
+  console: {
+    read: [
+      ...CALLERS,
+      "SERVER#*",
+      "APP#*",
+      "APP_HOST#*",
+      "APP_KEY",
+      "CONNECTING#*",
+      "SIGN_IN_KEYS",
+      "SIGNED_IN#*",
+      "LOGOUT#*",
+    ],
+    list: ["USER#*", "SIGNING_KEYS", "SERVER#*"],
+    write: [
+      ...NEWCOMERS,
+      "SERVER#*",
+      "CODE#*",
+      "CONNECTING#*",
+      "SIGN_IN_KEYS",
+      "SIGNED_IN#*",
+      "LOGOUT#*",
+      "APP_KEY",
+      "AUDIT#*",
+    ],
+    check: STANDING,
+    remove: ["USER#*"],
+    records: true,
+    seal: ["USER#*", "SERVER#*", "CONNECTING#*", "APP_KEY", "SIGN_IN_KEYS"],
+    open: ["USER#*", "SERVER#*", "APP_KEY", "SIGN_IN_KEYS"],
+  },
 };
 
 /** What Lambda needs to connect a function to subnets: that of AWSLambdaVPCAccessExecutionRole, without its logs. */

@@ -1,12 +1,17 @@
 // Which function answers at which path. Each folder has a route for the rest of its paths, so the result does not
 // depend on how the gateway matches the folders above it.
 
-export const FUNCTIONS = ["token", "delegations", "grants", "proxy", "admin"] as const;
+export const FUNCTIONS = ["token", "delegations", "grants", "proxy", "admin", "console"] as const;
 export type FunctionName = (typeof FUNCTIONS)[number];
 
 export const ROUTES: Record<string, FunctionName> = {
-  "/": "admin",
-  "/{path+}": "admin",
+  "/": "console",
+  "/{path+}": "console",
+  "/healthz": "admin",
+  "/openapi.json": "admin",
+  // Where some MCP clients look for these, whatever the metadata says.
+  "/token": "token",
+  "/register": "token",
   "/.well-known": "token",
   "/.well-known/{path+}": "token",
   "/api": "admin",
@@ -15,6 +20,7 @@ export const ROUTES: Record<string, FunctionName> = {
   "/api/v1/{path+}": "admin",
   "/api/v1/oauth": "token",
   "/api/v1/oauth/{path+}": "token",
+  "/api/v1/oauth/authorize": "console",
   "/api/v1/oauth/callback": "grants",
   "/api/v1/oauth/client-metadata.json": "grants",
   "/api/v1/delegations": "delegations",
