@@ -355,10 +355,10 @@ fn refused(core: &Core, asked: &Asked, refused: Refused) -> Response {
         ("prompt" = Option<String>, Query),
     ),
     responses(
-        (status = 200, description = "The question to the person", content_type = "text/html", body = String),
-        (status = 303, description = "To sign in, or back to the app"),
-        (status = "4XX", description = "The page says why", content_type = "text/html", body = String),
-        (status = "5XX", description = "The page says why", content_type = "text/html", body = String),
+        (status = 200, description = "The question to the person.", content_type = "text/html", body = String),
+        (status = 303, description = "To sign in, or back to the app."),
+        (status = "4XX", description = "The page says why.", content_type = "text/html", body = String),
+        (status = "5XX", description = "The page says why.", content_type = "text/html", body = String),
     ),
     security(()),
 )]
@@ -468,10 +468,10 @@ async fn finished(
     tag = "apps",
     request_body(content_type = "application/x-www-form-urlencoded", content = std::collections::HashMap<String, String>),
     responses(
-        (status = 200, description = "A further question", content_type = "text/html", body = String),
-        (status = 303, description = "Back to the app, or on to connecting"),
-        (status = "4XX", description = "The page says why", content_type = "text/html", body = String),
-        (status = "5XX", description = "The page says why", content_type = "text/html", body = String),
+        (status = 200, description = "A further question.", content_type = "text/html", body = String),
+        (status = 303, description = "Back to the app, or on to connecting."),
+        (status = "4XX", description = "The page says why.", content_type = "text/html", body = String),
+        (status = "5XX", description = "The page says why.", content_type = "text/html", body = String),
     ),
     security(()),
 )]

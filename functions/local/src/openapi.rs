@@ -129,10 +129,12 @@ mod tests {
     }
 
     /// What the names of operations begin with.
-    const VERBS: [&str; 23] = [
+    const VERBS: [&str; 27] = [
         "add",
+        "answer",
         "approve",
         "authorize",
+        "block",
         "call",
         "check",
         "confirm",
@@ -147,11 +149,13 @@ mod tests {
         "list",
         "open",
         "probe",
+        "register",
         "replace",
         "revoke",
         "rotate",
         "send",
         "toggle",
+        "unblock",
         "update",
     ];
 }

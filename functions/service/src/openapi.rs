@@ -28,6 +28,7 @@ use utoipa::{
         (name = "connections", description = "A user's OAuth sessions at MCP servers."),
         (name = "agent accounts", description = "Agents' identities, with their client secrets and keys."),
         (name = "API keys", description = "Users' API keys."),
+        (name = "apps", description = "Apps that act as their user: MCP clients and web pages."),
         (name = "users", description = "The people of the organization."),
         (name = "servers", description = "The MCP servers that agents can use."),
         (name = "policies", description = "Which caller may call which tool, in Cedar."),

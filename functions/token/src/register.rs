@@ -65,11 +65,11 @@ struct Registration {
     request_body(content = serde_json::Value, description = "Client metadata (RFC 7591 section 2)"),
     responses(
         (status = 201, body = Registration),
-        (status = 400, description = "invalid_redirect_uri or invalid_client_metadata", body = ErrorBody),
-        (status = 403, description = "This deployment takes no registrations", body = ErrorBody),
-        (status = 413, description = "The body is too large", body = ErrorBody),
-        (status = 415, description = "The body is no JSON", body = ErrorBody),
-        (status = 503, description = "The store is unavailable", body = ErrorBody),
+        (status = 400, description = "invalid_redirect_uri or invalid_client_metadata.", body = ErrorBody),
+        (status = 403, description = "This deployment takes no registrations.", body = ErrorBody),
+        (status = 413, description = "The body is too large.", body = ErrorBody),
+        (status = 415, description = "The body is no JSON.", body = ErrorBody),
+        (status = 503, description = "The store is unavailable.", body = ErrorBody),
     ),
     security(()),
 )]

@@ -119,7 +119,10 @@ async fn an_unknown_field_is_a_400_that_names_it_at_every_endpoint_and_depth() {
             assert_eq!(answer.json()["error"], "invalid_request");
         }
     }
-    assert_eq!(nested, 5, "identity; header and oauth_client, of a new server and of one that is there");
+    assert_eq!(
+        nested, 6,
+        "identity; header and oauth_client, of a new server and of one that is there; jwks"
+    );
     assert_eq!(scenario.app.contents(), before);
 }
 
