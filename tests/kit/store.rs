@@ -30,6 +30,7 @@ use deputize_core::table::TableOptions;
 use deputize_local::store::{self, Store};
 use dynoxide::Database;
 use serde_json::{Value, from_value, to_value};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 /// The variable that names the address, such as `http://127.0.0.1:5000`.
@@ -42,6 +43,12 @@ pub fn skips_another_store(why: &str) -> bool {
         println!("skipped on another DynamoDB: {why}");
     }
     skips
+}
+
+/// How many of a test's callers are under way at once: all of them, and three on another DynamoDB. moto answers one request
+/// at a time, so more of them would meet for longer than a change is repeated.
+pub fn turns() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(if env::var_os(ADDRESS).is_some() { 3 } else { Semaphore::MAX_PERMITS }))
 }
 
 /// A store. Cheap to clone.

@@ -12,7 +12,6 @@ use deputize_core::{
     Error, TokenError,
     error::{UpstreamFailure, chain},
     ids::PolicyId,
-    in_flight::NoRoom,
     policies::{Denial, DeniedFor},
 };
 use http::{
@@ -64,12 +63,6 @@ pub enum EdgeError {
     /// With the methods that it has (RFC 9110 section 10.2.1), where that is not for the router to say.
     #[error("This endpoint has no such method")]
     MethodNotAllowed(Option<&'static str>),
-}
-
-impl From<NoRoom> for EdgeError {
-    fn from(NoRoom: NoRoom) -> Self {
-        Self::Busy
-    }
 }
 
 impl<E: Into<Error>> From<E> for ApiError {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use deputize_core::{control::Control, table::Key, vault::Vault};
-use deputize_tests::{TestApp, TestRequest, TestResponse, app::root};
+use deputize_tests::{TestApp, TestRequest, TestResponse, app::root, store::turns};
 use serde_json::json;
 
 use crate::scenario::Scenario;
@@ -11,7 +11,17 @@ use crate::scenario::Scenario;
 /// Sends all requests at the same time, on several threads.
 async fn at_once(app: &TestApp, asks: impl IntoIterator<Item = TestRequest>) -> Vec<TestResponse> {
     app.faults.shuffle();
-    let tasks: Vec<_> = asks.into_iter().map(|ask| tokio::spawn(async { ask.await })).collect();
+    let turns = turns();
+    let tasks: Vec<_> = asks
+        .into_iter()
+        .map(|ask| {
+            let turns = Arc::clone(&turns);
+            tokio::spawn(async move {
+                let _turn = turns.acquire().await.unwrap();
+                ask.await
+            })
+        })
+        .collect();
     let mut answers = Vec::new();
     for task in tasks {
         answers.push(task.await.unwrap());
@@ -40,10 +50,13 @@ async fn secrets_that_come_and_go_are_never_more_than_two_and_each_that_was_answ
     let Scenario { app, alice, bot, .. } = Scenario::start().await;
     let (app, secrets) = (Arc::new(app), format!("/api/v1/agent-accounts/{}/secrets", bot.id));
     app.faults.shuffle();
+    let turns = turns();
     let tasks: Vec<_> = (0..12)
         .map(|n| {
             let (app, alice, secrets) = (Arc::clone(&app), alice.clone(), secrets.clone());
+            let turns = Arc::clone(&turns);
             tokio::spawn(async move {
+                let _turn = turns.acquire().await.unwrap();
                 let added = app.post(&secrets).as_user(&alice).await;
                 let list = app.get(&secrets).as_user(&alice).await.ok().json();
                 assert!(list.as_array().unwrap().len() <= 2, "{list}");
@@ -88,10 +101,13 @@ async fn delegations_that_are_made_and_revoked_at_once_are_each_followed() {
     let path = format!("/api/v1/agent-accounts/{}/delegations", bot.id);
     let app = Arc::new(app);
     app.faults.shuffle();
+    let turns = turns();
     let tasks: Vec<_> = (0..20)
         .map(|_| {
             let (app, carol, path) = (Arc::clone(&app), carol.clone(), path.clone());
+            let turns = Arc::clone(&turns);
             tokio::spawn(async move {
+                let _turn = turns.acquire().await.unwrap();
                 let id = app.post(&path).as_user(&carol).await.ok().field("id");
                 app.delete(format!("/api/v1/delegations/{id}")).as_user(&carol).await.ok();
                 // Mine has ended, even if another caller has made a new one in the meantime.
