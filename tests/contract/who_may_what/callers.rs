@@ -13,6 +13,8 @@ pub(super) enum Credential {
     ApiKey(String),
     /// A client's id and secret, by HTTP Basic.
     Client(String, String),
+    /// Of a browser session.
+    Cookie(String),
 }
 
 #[derive(Clone, Debug)]
@@ -30,6 +32,7 @@ impl Caller {
             Credential::Bearer(token) => request.bearer(token),
             Credential::ApiKey(key) => request.header("x-runlayer-api-key", key),
             Credential::Client(id, secret) => request.basic(id, secret),
+            Credential::Cookie(cookie) => request.header("cookie", cookie),
         }
     }
 }
@@ -53,6 +56,9 @@ pub(super) async fn all(world: &World) -> Vec<Caller> {
         ("elsewhere", Credential::Bearer(other.access_token())),
         ("key", key(&bob.api_key)),
         ("JWT", Credential::Bearer(app.login.token("bob"))),
+        ("browser", Credential::Cookie(world.cookie.clone())),
+        ("app", Credential::Bearer(world.allowed.token.clone())),
+        ("tools app", Credential::Bearer(app.allow_tools(bob).await.token)),
         ("another", key(&carol.api_key)),
         ("owner", key(&olga.api_key)),
         ("admin", key(&ada.api_key)),

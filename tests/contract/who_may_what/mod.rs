@@ -99,6 +99,9 @@ fn outcome(answer: &TestResponse, shows: Option<&str>) -> String {
         Some(reason) if refusal["error"].is_string() || !answer.status.is_success() => {
             format!("{} `{reason}`", answer.status.as_u16())
         }
+        _ if answer.status == 303 && !answer.header("location").unwrap_or_default().contains("/sign-in?") => {
+            YES.to_owned()
+        }
         _ if !answer.status.is_success() || body["error"].is_object() => answer.status.as_u16().to_string(),
         _ if shows.is_none_or(|text| answer.text.contains(text)) => YES.to_owned(),
         _ => PART.to_owned(),

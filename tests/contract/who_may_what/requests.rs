@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     callers::{Caller, Credential},
-    world::World,
+    world::{CALLBACK, World},
 };
 
 /// One request to an operation, and so one row.
@@ -39,6 +39,8 @@ pub(super) enum Body {
     InSession,
     /// What an authorization server sends a browser back with.
     ComesBack,
+    /// What the button of the consent page sends.
+    Allows,
 }
 
 impl Asked {
@@ -95,6 +97,10 @@ pub(super) fn of(world: &World, operation: &str, caller: &Caller) -> Vec<Asked> 
         ],
         "introspect_token" | "revoke_token" => vec![Asked::form([("token", &world.token)])],
 
+        "authorize" => vec![plain.query(world.authorization_request()).showing("<h1>Let ")],
+        "answer_authorization" => vec![Asked::with(Body::Allows)],
+        "register_client" => vec![Asked::json(json!({ "redirect_uris": [CALLBACK] }))],
+
         // Calls.
         "call_tool" => vec![
             Asked::json(json!({ "tool_name": "list_repos", "arguments": { "org": "acme-corp" } })),
@@ -108,6 +114,8 @@ pub(super) fn of(world: &World, operation: &str, caller: &Caller) -> Vec<Asked> 
         // What is the user's.
         "get_me" => vec![plain.showing(&bob)],
         "list_my_api_keys" => vec![plain.showing(&world.api_key)],
+        "list_my_browser_sessions" => vec![plain.showing(&world.browser_session)],
+        "list_my_authorizations" | "list_user_authorizations" => vec![plain.showing(&world.authorization())],
         "create_api_key" => vec![Asked::json(json!({ "name": "another" }))],
         "list_my_delegations" => vec![plain.showing(&world.delegation)],
         "list_delegations" => vec![
@@ -160,6 +168,9 @@ pub(super) fn of(world: &World, operation: &str, caller: &Caller) -> Vec<Asked> 
                 call("agent_account_id", &bot).when("about the agent"),
             ]
         }
+        "register_app" => vec![Asked::json(json!({ "name": "new", "redirect_uris": [CALLBACK] }))],
+        "update_app" => vec![Asked::json(json!({ "name": "renamed" }))],
+        "block_app" => vec![Asked::json(json!({ "host": "client.example" }))],
         "create_delegation" | "add_client_secret" => vec![Asked::json(json!({}))],
         _ => vec![plain],
     }
@@ -169,7 +180,7 @@ pub(super) fn of(world: &World, operation: &str, caller: &Caller) -> Vec<Asked> 
 fn exchange(world: &World, caller: &Caller) -> Asked {
     let user = world.app.login.token("bob");
     let subject = match &caller.credential {
-        Credential::Nothing => "",
+        Credential::Nothing | Credential::Cookie(_) => "",
         Credential::Bearer(text) | Credential::ApiKey(text) => text,
         Credential::Client(..) => &world.token,
     };

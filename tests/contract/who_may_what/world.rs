@@ -1,10 +1,11 @@
 //! What the requests are about.
 
 use deputize_tests::{
-    Agent, McpServer, Provider, TestApp, TestRequest, User,
+    Agent, AllowedApp, McpServer, Provider, TestApp, TestRequest, User,
     app::Snapshot,
     jwt::SigningKey,
     mcp::{ProtocolEra, ScriptedServer, events},
+    person::authorize_path,
 };
 use http::Method;
 use serde_json::json;
@@ -13,6 +14,9 @@ use super::{
     callers::Caller,
     requests::{Asked, Body},
 };
+
+/// Where the app that an admin registered gets its answers.
+pub(super) const CALLBACK: &str = "https://app.example.com/callback";
 
 /// Bob is *the user*, and everything that has an id is Bob's, or belongs to the agent account `bot`, which Olga owns.
 /// Bob delegates to it. All active users are connected to the server `chat` and have a grant of their own there, so
@@ -43,6 +47,15 @@ pub(super) struct World {
     pub(super) kid: String,
     /// A request of Bob's that is in the audit trail.
     pub(super) bobs_request: String,
+    /// An app that Bob allowed to manage.
+    pub(super) allowed: AllowedApp,
+    /// An app that an admin registered.
+    registered: String,
+    /// What names an admin's block of another app.
+    block: String,
+    /// Bob's browser.
+    pub(super) cookie: String,
+    pub(super) browser_session: String,
     /// An agent token of `bot`.
     pub(super) token: String,
     /// Where Bob's browser is to go to connect to the server `team`.
@@ -93,10 +106,21 @@ impl World {
             .unwrap()
             .to_owned();
         let begun = app.post("/api/v1/servers/team/connect").as_user(&bob).await.ok();
+        let new = json!({ "name": "App", "redirect_uris": [CALLBACK], "auth_method": "client_secret" });
+        let registered = app.post("/api/v1/apps").as_user(&ada).json(&new).await.ok();
+        let blocked = json!({ "host": "evil.test" });
+        let blocked = app.post("/api/v1/app-blocks").as_user(&ada).json(&blocked).await.ok();
+        let cookie = app.signed_in(&bob).await;
+        let sessions = app.get("/api/v1/me/browser-sessions").as_user(&bob).await.ok().json();
         let deactivated = json!({ "active": false });
         app.patch(format!("/api/v1/users/{}", dan.id)).as_user(&ada).json(&deactivated).await.ok();
         Self {
             authorization_url: begun.field("authorization_url"),
+            allowed: app.allow_management(&bob).await,
+            registered: registered.field("client_id"),
+            block: blocked.field("id"),
+            cookie,
+            browser_session: sessions[0]["id"].as_str().unwrap().to_owned(),
             bobs_request: spare.header("x-request-id").unwrap().to_owned(),
             api_key: spare.field("id"),
             app,
@@ -126,11 +150,33 @@ impl World {
         self.app = self.app.back_to(snapshot).await;
     }
 
+    /// The id of what Bob allowed an app.
+    pub(super) fn authorization(&self) -> String {
+        self.allowed.authorization.id.to_string()
+    }
+
+    /// The query by which the registered app sends a browser.
+    pub(super) fn authorization_request(&self) -> String {
+        let path = authorize_path(&[
+            ("response_type", "code"),
+            ("client_id", &self.registered),
+            ("redirect_uri", CALLBACK),
+            // RFC 7636 appendix B.
+            ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
+            ("code_challenge_method", "S256"),
+        ]);
+        path[path.find('?').unwrap()..].to_owned()
+    }
+
     /// The path with the ids of this world in it.
     fn path(&self, template: &str, server: &str) -> String {
         let ids = [
             ("agent_account_id", &*self.bot.id.to_string()),
             ("api_key_id", &self.api_key),
+            ("authorization_id", &self.authorization()),
+            ("block_id", &self.block),
+            ("browser_session_id", &self.browser_session),
+            ("client_id", &self.registered),
             ("delegation_id", &self.delegation),
             ("key_id", &self.client_key),
             ("kid", &self.kid),
@@ -177,6 +223,11 @@ impl World {
                     None => self.app.initialize(asked.server).as_user(&self.bob).await.session(),
                 };
                 request("").in_session(&session).header("accept", "text/event-stream")
+            }
+            Body::Allows => {
+                let page = self.app.get(format!("{path}{}", self.authorization_request()));
+                let page = page.header("cookie", &self.cookie).await.ok();
+                self.app.nobody().press(&page, "allow")
             }
             Body::ComesBack => {
                 let back = self.provider.consent(&self.authorization_url, "bob");
