@@ -77,7 +77,7 @@ def test_the_proxy_cannot_grant_itself_a_session(unchanged_server: Deployment) -
         Intruder(unchanged_server, "proxy").put_in_a_transaction(AGENT, "GRANT#0197c5a0#demo")
 
 
-@pytest.mark.parametrize("name", ["token", "delegations", "grants", "admin"])
+@pytest.mark.parametrize("name", ["token", "delegations", "grants", "admin", "console"])
 def test_nobody_but_the_proxy_can_open_an_upstream_token(unchanged_server: Deployment, name: str) -> None:
     wrapped = Intruder(unchanged_server, "grants").make_data_key(USER)
     with refused():
@@ -85,7 +85,7 @@ def test_nobody_but_the_proxy_can_open_an_upstream_token(unchanged_server: Deplo
     assert Intruder(unchanged_server, "proxy").unwrap(USER, wrapped)
 
 
-@pytest.mark.parametrize("name", ["delegations", "grants", "proxy", "admin"])
+@pytest.mark.parametrize("name", ["delegations", "grants", "proxy", "admin", "console"])
 def test_nobody_but_the_token_function_can_open_a_signing_key(unchanged_server: Deployment, name: str) -> None:
     wrapped = Intruder(unchanged_server, "admin").make_data_key("SIGNING_KEYS")
     with refused():
@@ -100,7 +100,7 @@ def test_a_signing_key_cannot_be_opened_as_something_else(unchanged_server: Depl
         Intruder(unchanged_server, "proxy").unwrap(USER, wrapped)
 
 
-@pytest.mark.parametrize("name", ["token", "delegations", "grants", "proxy", "admin"])
+@pytest.mark.parametrize("name", ["token", "delegations", "grants", "proxy", "admin", "console"])
 def test_nobody_rewrites_the_trail_or_reads_the_table_as_a_whole(unchanged_server: Deployment, name: str) -> None:
     intruder = Intruder(unchanged_server, name)
     with refused():
@@ -109,7 +109,7 @@ def test_nobody_rewrites_the_trail_or_reads_the_table_as_a_whole(unchanged_serve
         intruder.scan()
 
 
-@pytest.mark.parametrize("name", ["token", "delegations", "grants", "proxy"])
+@pytest.mark.parametrize("name", ["token", "delegations", "grants", "proxy", "console"])
 def test_only_the_admin_function_changes_a_policy(unchanged_server: Deployment, name: str) -> None:
     for partition, item in (("POLICIES", "POLICY#0197c5a0"), ("CONTROL#0", "CONTROL")):
         with refused():

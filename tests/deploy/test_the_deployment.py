@@ -18,6 +18,7 @@ NOBODYS = {
     "grants": ("GET", "/api/v1/servers/demo-oauth/connection", 401),
     "proxy": ("GET", "/api/v1/proxy/demo/tools", 401),
     "admin": ("GET", "/api/v1/me", 401),
+    "console": ("GET", "/api/v1/authorizations", 401),
 }
 
 
@@ -34,7 +35,7 @@ def test_each_function_answers_at_the_one_host(unchanged_server: Deployment, nam
     assert (response.status_code, "x-request-id" in response.headers) == (status, True), response.text
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/api/v1", "/api/v1/nothing", "/.well-known/nothing"])
+@pytest.mark.parametrize("path", ["/nothing", "/api/v1", "/api/v1/nothing", "/.well-known/nothing"])
 def test_what_is_not_there_is_said_in_our_words(unchanged_server: Deployment, path: str) -> None:
     response = caller(unchanged_server).get(path)
     assert (response.status_code, response.json()["error"]) == (404, "not_found"), response.text

@@ -233,6 +233,12 @@ OTHERWISE = {
     "Architecture": "x86_64",
     "TrustedIssuers": '[{"issuer":"https://login.example.com","audiences":["deputize"]}]',
     "AllowedOrigins": "https://app.example.com",
+    "RetentionDays": "audit=30",
+    "Apps": "none",
+    "AppHosts": "claude.ai",
+    "AppSchemes": "myapp",
+    "RefreshGrace": "0",
+    "ClaimsMaxAgeDays": "7",
     "PrivateUpstreams": "10.20.0.0/16,.corp.example",
     "SubnetIds": NETWORK["SubnetIds"],
     "SecurityGroupIds": NETWORK["SecurityGroupIds"],
@@ -255,6 +261,7 @@ OTHERWISE = {
     "ProxyConcurrency": "20",
     "DeletionProtection": "false",
     "SharedGrants": "managers",
+    "BrowserSessionMinutes": "idle=15,total=480",
     "EdgeFunctionArn": EDGE,
     "VpcId": "vpc-1",
     "RouteTableIds": "rtb-1",
@@ -266,6 +273,12 @@ OTHERWISE = {
 WITH_A_RELEASE = (
     "TrustedIssuers",
     "AllowedOrigins",
+    "RetentionDays",
+    "Apps",
+    "AppHosts",
+    "AppSchemes",
+    "RefreshGrace",
+    "ClaimsMaxAgeDays",
     "PrivateUpstreams",
     "SubnetIds",
     "SecurityGroupIds",
@@ -323,10 +336,22 @@ def test_a_versions_description_holds_whatever_may_be_in_it() -> None:
         assert sum(longest[parameter] for parameter in named) + len(named) - 1 <= 256
 
 
+LISTS = (
+    "TrustedIssuers",
+    "AllowedOrigins",
+    "PublicUrl",
+    "PrivateUpstreams",
+    "Apps",
+    "AppHosts",
+    "AppSchemes",
+    "BrowserSessionMinutes",
+)
+
+
 def test_an_environment_holds_whatever_may_be_in_it() -> None:
     """4 KB, names and all (AWS Lambda Developer Guide, "Lambda quotas")."""
     bounds = {name: of.get("MaxLength") for name, of in expanded_sam_template({})["Parameters"].items()}
-    parameters = {name: "x" * bounds[name] for name in ("TrustedIssuers", "AllowedOrigins", "PublicUrl", "PrivateUpstreams")}
+    parameters = {name: "x" * bounds[name] for name in LISTS}
     stack = Stack(expanded_sam_template(parameters), parameters, {})
     for name in ("Token", "Delegations", "Grants", "Proxy", "Admin", "Console"):
         variables = stack.resources[f"{name}Function"].properties["Environment"]["Variables"]

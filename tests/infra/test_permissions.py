@@ -24,6 +24,16 @@ PARTITIONS = (
     GRANT,
     "SERVER#demo",
     "CONNECTING#00ff",
+    "SID#00ff",
+    "SIGN_IN#00ff",
+    "SIGN_IN_SECRETS",
+    "LOGOUT#00ff",
+    "APP#00ff",
+    "APP_HOST#app.example",
+    "APP_KEYS",
+    "APPS",
+    "APP_BLOCKS",
+    "CODE#00ff",
     "POLICIES",
     "CONTROL#7",
     "SIGNING_KEYS",
@@ -35,7 +45,17 @@ PARTITIONS = (
     "AGENTS",
     "SERVERS",
 )
-SEALED = ("SIGNING_KEYS", USER, "SERVER#demo", "CONNECTING#00ff", "MCP_SESSION_KEYS")
+ID_TOKEN = "ID_TOKEN#0197c5a0-0000-7000-8000-000000000006"
+SEALED = (
+    "SIGNING_KEYS",
+    USER,
+    "SERVER#demo",
+    "CONNECTING#00ff",
+    "MCP_SESSION_KEYS",
+    "APP_KEYS",
+    "SIGN_IN_SECRETS",
+    ID_TOKEN,
+)
 
 
 def policy(stack: Stack, name: str) -> Policy:
@@ -80,9 +100,31 @@ def test_only_the_token_function_opens_signing_keys(stack: Stack) -> None:
     assert who_may(stack, with_the_key("Decrypt", "SIGNING_KEYS")) == {"token"}
 
 
-def test_the_token_function_opens_nothing_but_signing_keys(stack: Stack) -> None:
+def test_the_token_function_opens_signing_keys_and_the_key_of_registrations_alone(stack: Stack) -> None:
     opened = {key for key in SEALED if policy(stack, "token").allows(with_the_key("Decrypt", key))}
-    assert opened == {"SIGNING_KEYS"}
+    assert opened == {"SIGNING_KEYS", "APP_KEYS"}
+
+
+def test_only_the_console_function_signs_people_in(stack: Stack) -> None:
+    """It reads our secrets at the providers, which an operator stores, and opens the ID tokens of sessions."""
+    assert who_may(stack, with_the_key("Decrypt", "SIGN_IN_SECRETS")) == {"console"}
+    assert who_may(stack, with_the_key("Decrypt", ID_TOKEN)) == {"console"}
+    assert who_may(stack, on_the_table("BatchGetItem", "SIGN_IN_SECRETS")) == {"console"}
+    for change in CHANGES:
+        assert who_may(stack, on_the_table(change, "SIGN_IN_SECRETS")) == set()
+        assert who_may(stack, on_the_table(change, "SIGN_IN#00ff")) <= {"console"}
+
+
+def test_only_the_console_function_registers_and_blocks_apps(stack: Stack) -> None:
+    for change in CHANGES:
+        for key in ("APP#00ff", "APP_HOST#app.example", "APPS", "APP_BLOCKS"):
+            assert who_may(stack, on_the_table(change, key)) <= {"console"}
+
+
+def test_the_console_function_gives_codes_and_reads_none(stack: Stack) -> None:
+    """What redeems a code is the token function."""
+    assert who_may(stack, on_the_table("BatchGetItem", "CODE#00ff")) == {"token"}
+    assert who_may(stack, on_the_table("PutItem", "CODE#00ff")) == {"token", "console"}
 
 
 def test_only_the_proxy_opens_upstream_tokens(stack: Stack) -> None:

@@ -20,11 +20,13 @@ NAMED = dict(
 
 
 def paths_of(name: str) -> set[str]:
-    """The paths that a function's handlers declare: a path, or the name of one."""
+    """The paths that a function's handlers declare, and those of its pages: a path, or the name of one."""
     paths = set()
     for source in (REPOSITORY / "functions" / name / "src").rglob("*.rs"):
-        for path, constant in re.findall(r'^\s*path = (?:"(/[^"]*)"|path::(\w+)),', source.read_text(), re.M):
+        text = source.read_text()
+        for path, constant in re.findall(r'^\s*path = (?:"(/[^"]*)"|path::(\w+)),', text, re.M):
             paths.add(path or NAMED[constant])
+        paths |= {NAMED[constant] for constant in re.findall(r"\.route\(path::(\w+),", text)}
     assert paths, name
     return paths
 

@@ -78,11 +78,10 @@ pub async fn add(
     let NewBrowserSession { user, identity, sid, id_token, previous } = new;
     let now = core.clock.now();
     let id = BrowserSessionId(core.random.uuid()?);
-    let key = Key::browser_session(user.id, id);
     let made = new_owned_secret(&core.random, BROWSER_SESSION_PREFIX, user.id, id.0)?;
     let id_token = match id_token.filter(|token| token.len() <= MAX_ID_TOKEN) {
         None => None,
-        Some(token) => Some(core.vault.seal(&key, token.as_bytes()).await?),
+        Some(token) => Some(core.vault.seal(&Key::id_token(user.id, id), token.as_bytes()).await?),
     };
     let session = BrowserSession {
         id,
@@ -107,7 +106,7 @@ pub async fn add(
     for oldest in others.iter().take(too_many.min(DROPPED_AT_ONCE)) {
         remove(change, oldest)?;
     }
-    change.create_expiring(key, &session, session.expires_at)?;
+    change.create_expiring(session.key(), &session, session.expires_at)?;
     if let Some(sid) = &session.sid {
         let pointer = ProviderSession { user_id: user.id, session_id: id };
         let key = Key::provider_session(&session.issuer, sid, id);
@@ -280,7 +279,7 @@ pub async fn sign_out(core: &Core, person: &SignedIn, request: &RequestContext) 
 /// The ID token with which the session began, if it is kept.
 pub async fn id_token(core: &Core, session: &BrowserSession) -> Result<Option<SecretString>> {
     let Some(sealed) = &session.id_token else { return Ok(None) };
-    let opened = core.vault.open(&session.key(), sealed).await?;
+    let opened = core.vault.open(&Key::id_token(session.user_id, session.id), sealed).await?;
     let text = std::str::from_utf8(&opened.value).map_err(Error::internal)?;
     Ok(Some(SecretString::from(text)))
 }

@@ -1,7 +1,13 @@
 //! `deputize bootstrap`: what a deployment's operator does once, after the stack was made. The functions have no rights
 //! to do it: signing keys and admins are made by a person who has rights on the table.
 
-use std::{env, path::PathBuf, sync::Arc};
+use std::{
+    env,
+    fs::File,
+    io::{self, Read},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_dynamodb::{
@@ -17,6 +23,7 @@ use deputize_core::{
     error::{because, chain},
     issuers::{self, Issuers},
     secret::shown_once,
+    sign_in,
     table::{Table, TableOptions},
     users::Email,
 };
@@ -30,8 +37,21 @@ use deputize_service::{
     kms,
     outbound::{Outbound, Times},
 };
+use zeroize::Zeroizing;
 
 use crate::StartError;
+
+/// Which deployment it is.
+#[derive(Debug, clap::Args)]
+#[expect(clippy::doc_markdown, reason = "it is shown as help")]
+struct Deployment {
+    /// The DynamoDB table's name. If left out, DEPUTIZE_TABLE.
+    #[arg(long)]
+    table: Option<String>,
+    /// The ARN of the KMS key that the functions use. If left out, DEPUTIZE_VAULT_KMS_KEY or DEPUTIZE_VAULT_KEY.
+    #[arg(long)]
+    kms_key: Option<String>,
+}
 
 /// How to bootstrap.
 #[derive(Debug, clap::Args)]
@@ -41,12 +61,8 @@ pub struct Options {
     /// this address verified, is this admin.
     #[arg(long)]
     admin_email: String,
-    /// The DynamoDB table's name. If left out, DEPUTIZE_TABLE.
-    #[arg(long)]
-    table: Option<String>,
-    /// The ARN of the KMS key that the functions use. If left out, DEPUTIZE_VAULT_KMS_KEY or DEPUTIZE_VAULT_KEY.
-    #[arg(long)]
-    kms_key: Option<String>,
+    #[command(flatten)]
+    deployment: Deployment,
     /// Give an existing admin another API key.
     #[arg(long)]
     new_key: bool,
@@ -61,7 +77,7 @@ pub async fn run(options: &Options) -> Result<(), StartError> {
             error,
         ))
     })?;
-    let core = core(options).await?;
+    let core = core(&options.deployment).await?;
     core.bootstrap().await.map_err(failed)?;
     let request = RequestContext { id: core.random.uuid()?, ..RequestContext::default() };
     match bootstrap::admin(&core, &request, &email, options.new_key).await.map_err(failed)? {
@@ -108,6 +124,31 @@ pub async fn trusted_issuers(options: &IssuersOptions) -> Result<(), StartError>
     Ok(())
 }
 
+/// Which secrets to store.
+#[derive(Debug, clap::Args)]
+pub struct SecretsOptions {
+    /// A file with a JSON object: to each provider's id its client secret, or a private key in PEM; - for standard input
+    file: PathBuf,
+    #[command(flatten)]
+    deployment: Deployment,
+}
+
+/// Stores the secrets by which a deployment proves itself to the providers that people sign in by.
+pub async fn sign_in_secrets(options: &SecretsOptions) -> Result<(), StartError> {
+    let file = options.file.display();
+    let mut json = Zeroizing::new(String::new());
+    let read = match options.file.to_str() {
+        Some("-") => io::stdin().read_to_string(&mut json),
+        _ => File::open(&options.file).and_then(|mut file| file.read_to_string(&mut json)),
+    };
+    read.map_err(|error| StartError::new(because(file.to_string(), error)))?;
+    let core = core(&options.deployment).await?;
+    sign_in::store_secrets(&core, &json).await.map_err(|error| match error {
+        Error::Invalid(why) => StartError::new(because(file.to_string(), why)),
+        other => failed(other),
+    })
+}
+
 fn set(name: &str) -> Option<String> {
     env::var(name).ok().filter(|text| !text.trim().is_empty())
 }
@@ -125,15 +166,15 @@ async fn table(aws: &SdkConfig, name: Option<&str>) -> Result<Table, StartError>
     Ok(Table::new(client, TableOptions { name, retention, ..TableOptions::default() }))
 }
 
-async fn core(options: &Options) -> Result<Core, StartError> {
-    let vault = VaultConfig::from_lookup(&|variable| match &options.kms_key {
+async fn core(deployment: &Deployment) -> Result<Core, StartError> {
+    let vault = VaultConfig::from_lookup(&|variable| match &deployment.kms_key {
         Some(arn) if variable == KMS_KEY.name => Some(arn.clone()),
         Some(_) if variable == LOCAL_KEY.name => None,
         _ => set(variable),
     })
     .map_err(StartError::new)?;
     let aws = aws_config::load_defaults(BehaviorVersion::latest()).await;
-    let table = table(&aws, options.table.as_deref()).await?;
+    let table = table(&aws, deployment.table.as_deref()).await?;
     let vault = kms::vault(&aws, &vault).await?;
     let fetch = HttpFetch::new();
     let http = Outbound::new(AddressPolicy::PUBLIC, Times::default());

@@ -65,6 +65,9 @@ enum Command {
     /// Store a list of trusted issuers in a deployment's table, if the list is too long for a function's environment,
     /// and print the value for the parameter
     TrustedIssuers(bootstrap::IssuersOptions),
+    /// Store the secrets by which a deployment proves itself to the OpenID providers that people sign in by, sealed, in
+    /// place of those that were stored before
+    SignInSecrets(bootstrap::SecretsOptions),
 }
 
 #[tokio::main]
@@ -75,6 +78,7 @@ async fn main() -> std::process::ExitCode {
     match &arguments.command {
         Some(Command::Bootstrap(options)) => return ended(bootstrap::run(options).await),
         Some(Command::TrustedIssuers(options)) => return ended(bootstrap::trusted_issuers(options).await),
+        Some(Command::SignInSecrets(options)) => return ended(bootstrap::sign_in_secrets(options).await),
         None => {}
     }
     let connections = ConnectionLimits { most: arguments.max_connections, ..ConnectionLimits::default() };

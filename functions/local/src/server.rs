@@ -19,7 +19,7 @@ use axum::{
 };
 use deputize_api::reason::Reason;
 use deputize_core::{
-    Core, Error, Settings,
+    Core, Error, Settings, SignInSecrets,
     connections::{REFRESH_WITHIN, registration::redirect_uri},
     error::{Cause, Told, because, chain},
     in_flight::InFlight,
@@ -35,10 +35,10 @@ use deputize_service::{
     authorities::Authorities,
     config::{
         app_settings, authorities, browser_sessions, claims_max_age, origins, private_upstreams,
-        refresh_grace, retention as retention_of, shared_grants, sign_in_secrets, trusted_issuers,
+        refresh_grace, retention as retention_of, shared_grants, trusted_issuers,
         variables::{
             ALLOWED_ORIGINS, BROWSER_SESSIONS, CA_BUNDLE, CLAIMS_MAX_AGE, REFRESH_GRACE, RETENTION,
-            SHARED_GRANTS, SIGN_IN_SECRETS, TRUSTED_ISSUERS, Variable,
+            SHARED_GRANTS, TRUSTED_ISSUERS, Variable,
         },
     },
     edge::{self, SourceIp},
@@ -316,8 +316,19 @@ fn core(
     settings.claims_max_age = claims_max_age(set(&CLAIMS_MAX_AGE).as_deref()).map_err(StartError::new)?;
     settings.browser_sessions =
         browser_sessions(set(&BROWSER_SESSIONS).as_deref()).map_err(StartError::new)?;
-    settings.sign_in_secrets = sign_in_secrets(set(&SIGN_IN_SECRETS).as_deref()).map_err(StartError::new)?;
+    settings.sign_in_secrets = sign_in_secrets(std::env::var(SIGN_IN_SECRETS).ok().as_deref())?;
     Ok(Core::new(table, settings, issuers, vault(data)?, Arc::new(http)))
+}
+
+/// The variable with the secrets by which this service proves itself to the providers that people sign in by. A function
+/// finds them in the table.
+const SIGN_IN_SECRETS: &str = "DEPUTIZE_SIGN_IN_SECRETS";
+
+/// Reads [`SIGN_IN_SECRETS`]. The error repeats no secret.
+fn sign_in_secrets(json: Option<&str>) -> Result<SignInSecrets, StartError> {
+    let read = json.map(str::trim).filter(|json| !json.is_empty()).map(str::parse).transpose();
+    let read = read.map_err(|why: String| StartError::new(format!("{SIGN_IN_SECRETS} {why}")));
+    Ok(read?.unwrap_or_default())
 }
 
 /// A machine's names for itself. A developer's client or page uses any of them.

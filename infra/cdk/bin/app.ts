@@ -59,9 +59,9 @@ function network(): DeputizeProps["network"] {
 }
 
 /** `audit=400,grants=90`, in the functions' own format. The functions check it. */
-function retentionDays(): DeputizeProps["retentionDays"] {
-  const parts = text("retentionDays")?.split(",").map((part) => part.split("="));
-  return parts && Object.fromEntries(parts.map(([kept, days]) => [kept, Number(days)]));
+function assigned(name: string): Record<string, number> | undefined {
+  const parts = text(name)?.split(",").map((part) => part.split("="));
+  return parts && Object.fromEntries(parts.map(([of, number]) => [of, Number(number)]));
 }
 
 const known = { arm64: lambda.Architecture.ARM_64, x86_64: lambda.Architecture.X86_64 };
@@ -96,7 +96,13 @@ const deputize = new Deputize(stack, "Deputize", {
   trustedIssuers: trusted && JSON.parse(trusted),
   allowedOrigins: list("allowedOrigins"),
   sharedGrants: text("sharedGrants") as DeputizeProps["sharedGrants"],
-  retentionDays: retentionDays(),
+  retentionDays: assigned("retentionDays"),
+  apps: text("apps") === "none" ? "none" : (list("apps") as Exclude<DeputizeProps["apps"], "none">),
+  appHosts: list("appHosts"),
+  appSchemes: list("appSchemes"),
+  refreshGrace: number("refreshGrace"),
+  browserSessionMinutes: assigned("browserSessionMinutes"),
+  claimsMaxAgeDays: number("claimsMaxAgeDays"),
   privateUpstreams: list("privateUpstreams"),
   network: network(),
   caBundleLayer: text("caBundleLayer"),

@@ -42,6 +42,14 @@ export interface TrustedIssuer {
   email_claim?: "email" | "emails" | "preferred_username" | "upn";
   email_domains?: string[];
   provision?: boolean;
+  sign_in?: {
+    client_id: string;
+    id?: string;
+    name?: string;
+    [more: string]: unknown;
+  };
+  groups_claim?: string | string[];
+  role_claim?: { claim: string | string[]; values: Record<string, "admin" | "user"> };
 }
 
 export interface DeputizeProps {
@@ -57,6 +65,18 @@ export interface DeputizeProps {
   readonly sharedGrants?: "anyone" | "managers";
   /** For how many days the table keeps ended items; 0 for ever. Default: audit 400, all others 90. */
   readonly retentionDays?: { audit?: number; api_keys?: number; delegations?: number; grants?: number };
+  /** Which apps may ask users to let them act as them. Default: all three kinds. */
+  readonly apps?: ("documents" | "registration" | "admin")[] | "none";
+  /** The hosts that such apps may be from, such as `claude.ai` and `.example.com`. Default: any. */
+  readonly appHosts?: string[];
+  /** Private-use schemes of redirect URIs without a dot that are permitted besides those of known apps. */
+  readonly appSchemes?: string[];
+  /** How many seconds a refresh token stays good once the one that came after it has been used. Default: 60. */
+  readonly refreshGrace?: number;
+  /** How many minutes a person's session in a browser lasts without use, and in all. Default: 30 and 720. */
+  readonly browserSessionMinutes?: { idle?: number; total?: number };
+  /** How many days the groups and the role count that an issuer's token gave a user. Default: 30. */
+  readonly claimsMaxAgeDays?: number;
   /**
    * The private networks and host names where MCP servers and their authorization servers may be, such as
    * `10.20.0.0/16` and `.corp.example`. Default: none.
@@ -311,15 +331,23 @@ export class Deputize extends Construct {
       DEPUTIZE_TRUSTED_ISSUERS: props.trustedIssuers ? JSON.stringify(props.trustedIssuers) : "",
       DEPUTIZE_ALLOWED_ORIGINS: (props.allowedOrigins ?? []).join(","),
       DEPUTIZE_LOG: props.logLevel ?? "info",
-      DEPUTIZE_RETENTION_DAYS: Object.entries(props.retentionDays ?? {})
-        .map(([kept, days]) => `${kept}=${days}`)
-        .join(","),
+      DEPUTIZE_RETENTION_DAYS: assigned(props.retentionDays),
+      DEPUTIZE_CLAIMS_MAX_AGE_DAYS: String(props.claimsMaxAgeDays ?? 30),
       SSL_CERT_FILE: CERTIFICATES,
       DEPUTIZE_CA_BUNDLE: props.caBundleLayer ? CA_BUNDLE : "",
     };
     if (name !== "delegations") environment["DEPUTIZE_VAULT_KMS_KEY"] = this.vaultKey.keyArn;
     if (name === "grants" || name === "proxy" || name === "console") {
       environment["DEPUTIZE_PRIVATE_UPSTREAMS"] = (props.privateUpstreams ?? []).join(",");
+    }
+    if (name === "token" || name === "console") {
+      environment["DEPUTIZE_APPS"] = props.apps === "none" ? "none" : (props.apps ?? []).join(",");
+      environment["DEPUTIZE_APP_HOSTS"] = (props.appHosts ?? []).join(",");
+      environment["DEPUTIZE_APP_SCHEMES"] = (props.appSchemes ?? []).join(",");
+    }
+    if (name === "token") environment["DEPUTIZE_REFRESH_GRACE"] = String(props.refreshGrace ?? 60);
+    if (name === "admin" || name === "console") {
+      environment["DEPUTIZE_BROWSER_SESSION_MINUTES"] = assigned(props.browserSessionMinutes);
     }
     if (name === "proxy") environment["DEPUTIZE_SESSION_STREAMS"] = String(props.sessionStreams ?? 120);
     if (name === "admin") environment["DEPUTIZE_SHARED_GRANTS"] = props.sharedGrants ?? "anyone";
@@ -603,6 +631,12 @@ export class Deputize extends Construct {
     });
     return sns.Topic.fromTopicArn(this, "Alarms", topic.ref);
   }
+}
+
+/** `audit=400,grants=90`: numbers with names, as the functions read them. */
+function assigned(numbers: Record<string, number | undefined> = {}): string {
+  const set = Object.entries(numbers).filter(([, number]) => number !== undefined);
+  return set.map(([name, number]) => `${name}=${number}`).join(",");
 }
 
 function functionArn(name: FunctionName): string {

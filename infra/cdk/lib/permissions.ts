@@ -25,29 +25,42 @@ interface Access {
 // Functions that users call read these, and store users who come for the first time.
 const CALLERS = ["USER#*", "EMAIL#*", "IDENTITY#*", "CONTROL#*"];
 const NEWCOMERS = ["USER#*", "USERS", "EMAIL#*", "IDENTITY#*"];
+// A user's app is refused if its token was revoked, or an admin blocked it or the host that it is from.
+const APPS = ["APP#*", "APP_HOST#*", "REVOKED#*"];
 // A change is made only while its caller is still the same. These items prove it: the user, their API key, or their
 // subject.
 const STANDING = ["USER#*", "IDENTITY#*"];
 
 const ACCESS: Record<FunctionName, Access> = {
   token: {
-    read: [...CALLERS, "AGENT#*", "SERVER#*", "REVOKED#*", "ASSERTION#*"],
+    read: [...CALLERS, ...APPS, "AGENT#*", "SERVER#*", "ASSERTION#*", "CODE#*", "APP_KEYS"],
     list: ["SIGNING_KEYS"],
     // A user's JWT as actor_token may be the first one of its subject, which is then bound to the user.
-    write: ["USER#*", "IDENTITY#*", "REVOKED#*", "ASSERTION#*", "SIGNING_KEYS", "AUDIT#*"],
+    write: [
+      "USER#*",
+      "IDENTITY#*",
+      "REVOKED#*",
+      "ASSERTION#*",
+      "CODE#*",
+      "APP_KEYS",
+      "SIGNING_KEYS",
+      "AUDIT#*",
+    ],
+    // Families of refresh tokens.
+    remove: ["USER#*"],
     records: true,
-    // Only seals again what a previous key of the vault had sealed.
-    seal: ["SIGNING_KEYS"],
-    open: ["SIGNING_KEYS"],
+    // Of the signing keys, only seals again what a previous key of the vault had sealed.
+    seal: ["SIGNING_KEYS", "APP_KEYS"],
+    open: ["SIGNING_KEYS", "APP_KEYS"],
   },
   delegations: {
-    read: [...CALLERS, "AGENT#*", "DELEGATION#*", "SERVER#*"],
+    read: [...CALLERS, ...APPS, "AGENT#*", "DELEGATION#*", "SERVER#*"],
     list: ["AGENT#*", "USER#*", "SIGNING_KEYS"],
     write: [...NEWCOMERS, "AGENT#*", "DELEGATION#*", "AUDIT#*"],
     check: [...STANDING, "AGENT#*"],
   },
   grants: {
-    read: [...CALLERS, "AGENT#*", "GRANT#*", "SERVER#*", "CONNECTING#*"],
+    read: [...CALLERS, ...APPS, "AGENT#*", "GRANT#*", "SERVER#*", "CONNECTING#*"],
     list: ["AGENT#*", "SERVER#*", "SIGNING_KEYS"],
     write: [...NEWCOMERS, "AGENT#*", "GRANT#*", "SERVER#*", "CONNECTING#*", "AUDIT#*"],
     check: STANDING,
@@ -58,7 +71,7 @@ const ACCESS: Record<FunctionName, Access> = {
     open: ["SERVER#*", "CONNECTING#*"],
   },
   proxy: {
-    read: [...CALLERS, "AGENT#*", "SERVER#*", "REVOKED#*", "MCP_SESSION_KEYS"],
+    read: [...CALLERS, ...APPS, "AGENT#*", "SERVER#*", "MCP_SESSION_KEYS"],
     list: ["POLICIES", "SIGNING_KEYS"],
     write: [...NEWCOMERS, "SERVER#*", "MCP_SESSION_KEYS", "AUDIT#*"],
     check: STANDING,
@@ -68,7 +81,7 @@ const ACCESS: Record<FunctionName, Access> = {
     open: ["USER#*", "SERVER#*", "MCP_SESSION_KEYS"],
   },
   admin: {
-    read: [...CALLERS, "AGENT#*", "SERVER#*", "POLICIES", "AUDIT#*"],
+    read: [...CALLERS, ...APPS, "AGENT#*", "SERVER#*", "POLICIES", "AUDIT#*"],
     list: ["USER#*", "USERS", "AGENTS", "SERVERS", "POLICIES", "AUDIT#*", "SIGNING_KEYS"],
     write: [
       ...NEWCOMERS,
@@ -82,39 +95,33 @@ const ACCESS: Record<FunctionName, Access> = {
       "AUDIT#*",
     ],
     check: STANDING,
-    remove: ["USER#*", "IDENTITY#*", "POLICIES", "SIGNING_KEYS"],
+    remove: ["USER#*", "IDENTITY#*", "SID#*", "POLICIES", "SIGNING_KEYS"],
     searches: true,
     seal: ["SIGNING_KEYS", "SERVER#*"],
   },
   console: {
-    read: [
-      ...CALLERS,
-      "SERVER#*",
-      "APP#*",
-      "APP_HOST#*",
-      "APP_KEY",
-      "CONNECTING#*",
-      "SIGN_IN_KEYS",
-      "SIGNED_IN#*",
-      "LOGOUT#*",
-    ],
-    list: ["USER#*", "SIGNING_KEYS", "SERVER#*"],
+    read: [...CALLERS, ...APPS, "SERVER#*", "APP_KEYS", "SIGN_IN_SECRETS"],
+    list: ["USER#*", "SID#*", "APPS", "APP_BLOCKS", "SERVER#*", "SIGNING_KEYS"],
     write: [
       ...NEWCOMERS,
-      "SERVER#*",
-      "CODE#*",
-      "CONNECTING#*",
-      "SIGN_IN_KEYS",
-      "SIGNED_IN#*",
+      "SIGN_IN#*",
+      "SID#*",
       "LOGOUT#*",
-      "APP_KEY",
+      "APP#*",
+      "APP_HOST#*",
+      "APPS",
+      "APP_BLOCKS",
+      "CODE#*",
+      "SERVER#*",
+      "CONNECTING#*",
       "AUDIT#*",
     ],
     check: STANDING,
-    remove: ["USER#*"],
+    remove: ["USER#*", "SID#*", "APP#*", "APP_HOST#*", "APPS", "APP_BLOCKS"],
     records: true,
-    seal: ["USER#*", "SERVER#*", "CONNECTING#*", "APP_KEY", "SIGN_IN_KEYS"],
-    open: ["USER#*", "SERVER#*", "APP_KEY", "SIGN_IN_KEYS"],
+    // A session's ID token is sealed for a key of its own, since a user's partition also holds upstream tokens.
+    seal: ["ID_TOKEN#*", "SERVER#*", "CONNECTING#*"],
+    open: ["ID_TOKEN#*", "SERVER#*", "APP_KEYS", "SIGN_IN_SECRETS"],
   },
 };
 

@@ -51,7 +51,7 @@ fn settings_of_a_provider_that_cannot_be_meant_are_refused_without_a_secret() {
     let of = "issuer https://a.test: sign_in: ";
     assert_eq!(
         sign_in(json!({ "client_id": "c", "client_secret": "hunter2" })),
-        format!("{of}the client secret does not belong here: put it into DEPUTIZE_SIGN_IN_SECRETS")
+        format!("{of}the client secret does not belong here: docs/sign-in.md says where")
     );
     assert_eq!(
         sign_in(json!({ "client_id": "c", "scope": "profile" })),

@@ -1,6 +1,7 @@
 //! The ID token, checked in full (OpenID Connect Core section 3.1.3.7).
 
-use deputize_tests::{Browser, IdentityProvider, TestApp, jwt, jwt::SigningKey};
+use deputize_core::{sign_in::store_secrets, vault::Vault};
+use deputize_tests::{Browser, IdentityProvider, TestApp, app::root, jwt, jwt::SigningKey};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -162,6 +163,37 @@ async fn the_service_proves_itself_by_a_secret_or_a_key_and_shows_neither() {
     assert_eq!(claims["aud"], "https://id.example.com/token");
     assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 60);
     assert_eq!(form["client_assertion_type"], "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+}
+
+#[tokio::test]
+async fn secrets_that_an_operator_stores_are_sealed_and_count_from_the_next_sign_in_on() {
+    let (app, acme) = one_provider(&json!({})).await;
+    acme.script().secret = Some("hunter2".to_owned());
+    let is_refused = async || {
+        let answer = app.browser().sign_in(&acme, "alice").await;
+        answer.text.contains("does not know this service as a client")
+    };
+    assert!(is_refused().await, "it proves itself by nothing yet");
+    for (secret, refused) in [("hunter1", true), ("hunter2", false), ("hunter3", true)] {
+        store_secrets(&app.core, &json!({ "id-example-com": secret }).to_string()).await.unwrap();
+        assert_eq!(is_refused().await, refused, "{secret}");
+    }
+    assert!(!format!("{:?}", app.contents()).contains("hunter"));
+    let wrong = store_secrets(&app.core, r#"{"id-example-com": hunter2}"#).await.unwrap_err().to_string();
+    assert_eq!(wrong, "must be a JSON object that gives a text to each provider's id");
+    store_secrets(&app.core, "{}").await.unwrap();
+    assert!(is_refused().await, "it has none any more");
+}
+
+#[tokio::test]
+async fn stored_secrets_that_were_moved_or_damaged_sign_nobody_in() {
+    let (app, acme) = one_provider(&json!({})).await;
+    store_secrets(&app.core, &json!({ "id-example-com": "hunter2" }).to_string()).await.unwrap();
+    // Sealed by another deployment.
+    let other = app.another(Vault::new(root(8), Vec::new())).await;
+    store_secrets(&other.core, &json!({ "id-example-com": "hunter2" }).to_string()).await.unwrap();
+    let answer = app.browser().sign_in(&acme, "alice").await;
+    assert!(answer.status.is_server_error() && !answer.text.contains("hunter"), "{answer}");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from emulated.emulator import Emulator, free_port
+from emulated.identity_provider import IdentityProvider
 from emulated.organization import Organization, write_demo_env
 from emulated.private_address import Forwarder
 from emulated.stack import DeployedStack
@@ -29,6 +30,7 @@ class Deployment:
     stack: DeployedStack
     upstream: Server
     forwarder: Forwarder
+    provider: IdentityProvider
     demo_env_file: Path
     bootstrap_key: str = field(repr=False)
     _as_made: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict, repr=False)
@@ -43,12 +45,15 @@ class Deployment:
         # The operator chooses the issuers, so their keys may come from this machine.
         port = free_port()
         trusted["jwks_uri"] = f"http://127.0.0.1:{port}/demo/issuer/jwks.json"
+        provider = IdentityProvider(forwarder.address, folder / "provider")
         parameters = {
             "PrivateUpstreams": forwarder.address,
-            "TrustedIssuers": json.dumps([trusted]),
+            "TrustedIssuers": json.dumps([trusted, provider.trusted()]),
             "SessionStreams": str(SESSION_STREAMS_SECONDS),
         }
-        stack = DeployedStack.create(emulator, parameters, folder)
+        # A layer's file, which the emulator does not put into /opt.
+        always = {"DEPUTIZE_CA_BUNDLE": str(provider.ca_file)}
+        stack = DeployedStack.create(emulator, parameters, always, folder)
         upstream = Server.start(
             folder / "upstream",
             port=port,
@@ -58,12 +63,15 @@ class Deployment:
         bootstrapped = stack.bootstrap()
         assert bootstrapped.returncode == 0, bootstrapped.stderr
         key = bootstrapped.stdout.strip()
+        stored = stack.store_sign_in_secrets(provider.secrets())
+        assert stored.returncode == 0, stored.stderr
         variables = Organization(stack.url, upstream.demo).make(key)
         demo_env_file = folder / "demo.env"
         write_demo_env(demo_env_file, variables)
-        made = cls(emulator, stack, upstream, forwarder, demo_env_file, key)
+        made = cls(emulator, stack, upstream, forwarder, provider, demo_env_file, key)
         made._as_made = made._items()
         LEDGER.add_all(made.demo.secrets())
+        LEDGER.add("the secret at the provider", provider.secret)
         LEDGER.watch(stack.logs)
         return made
 
@@ -102,6 +110,7 @@ class Deployment:
     def stop(self) -> None:
         self.stack.stop()
         self.forwarder.stop()
+        self.provider.stop()
         self.upstream.stop()
         self.emulator.stop()
 

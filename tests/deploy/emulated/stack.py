@@ -42,9 +42,13 @@ class DeployedStack:
     gateway: Gateway
     cloudfront: CloudFront
     url: str
+    always: Mapping[str, str]
 
     @classmethod
-    def create(cls, emulator: Emulator, parameters: Mapping[str, str], folder: Path) -> DeployedStack:
+    def create(
+        cls, emulator: Emulator, parameters: Mapping[str, str], always: Mapping[str, str], folder: Path
+    ) -> DeployedStack:
+        """`always` are variables of every function that the template does not set so."""
         parameters = {"Architecture": "x86_64", **EDGE, **parameters}
         if TEMPLATE == "cdk":
             made, synthesized = _by_the_cdk(emulator, parameters, folder)
@@ -92,7 +96,7 @@ class DeployedStack:
         cloudfront = CloudFront(config, gateway, sent_along)
         # The template's address, which the emulator cannot resolve.
         assert outputs["Url"] == f"https://{distribution['DomainName']}", outputs["Url"]
-        stack = cls(emulator, synthesized, outputs, guards, gateway, cloudfront, cloudfront.url)
+        stack = cls(emulator, synthesized, outputs, guards, gateway, cloudfront, cloudfront.url, always)
         stack.configure({})
         return stack
 
@@ -104,6 +108,7 @@ class DeployedStack:
                 "DEPUTIZE_URL": self.url,
                 "AWS_ENDPOINT_URL_DYNAMODB": self.guards[name].url,
                 "AWS_ENDPOINT_URL_KMS": self.guards[name].url,
+                **self.always,
             }
             # A file of Amazon Linux, which this machine may not have.
             del variables["SSL_CERT_FILE"]
@@ -127,13 +132,16 @@ class DeployedStack:
 
     def bootstrap(self, *more: str) -> subprocess.CompletedProcess[str]:
         """`deputize bootstrap`, as an operator runs it."""
+        return self._operates("bootstrap", "--admin-email", ADMIN, *more)
+
+    def store_sign_in_secrets(self, secrets: str) -> subprocess.CompletedProcess[str]:
+        """`deputize sign-in-secrets`, as an operator runs it."""
+        return self._operates("sign-in-secrets", "-", given=secrets)
+
+    def _operates(self, *command: str, given: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [
-                binary(),
-                *("bootstrap", "--admin-email", ADMIN),
-                *("--table", self.outputs["TableName"], "--kms-key", self.outputs["VaultKeyArn"]),
-                *more,
-            ],
+            [binary(), *command, "--table", self.outputs["TableName"], "--kms-key", self.outputs["VaultKeyArn"]],
+            input=given,
             env={"PATH": os.environ["PATH"], "AWS_ENDPOINT_URL": self.emulator.url, **credentials()},
             capture_output=True,
             text=True,

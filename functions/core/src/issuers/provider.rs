@@ -64,7 +64,7 @@ impl SignIn {
     pub(super) fn check(&self) -> Result<(), String> {
         if self.client_secret.is_some() {
             return Err(
-                "sign_in: the client secret does not belong here: put it into DEPUTIZE_SIGN_IN_SECRETS"
+                "sign_in: the client secret does not belong here: docs/sign-in.md says where"
                     .to_owned(),
             );
         }

@@ -97,7 +97,7 @@ pub async fn finish(
     };
     let default = SignIn::default();
     let sign_in = provider.sign_in.as_ref().unwrap_or(&default);
-    let (client, assertion) = secrets::client(core, provider_id, sign_in, &metadata)?;
+    let (client, assertion) = secrets::client(core, provider_id, sign_in, &metadata).await?;
     let (verifier, redirect_uri) = (attempt.verifier(), redirect_uri(&core.settings, provider_id));
     let grant = AuthorizationGrant::Code { code: granted, verifier: &verifier, redirect_uri: &redirect_uri };
     let assertion = assertion.as_ref().map(ExposeSecret::expose_secret);

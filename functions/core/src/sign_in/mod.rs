@@ -31,7 +31,7 @@ pub use self::{
     finish::{FinishedSignIn, ProviderAnswer, finish},
     logout::{backchannel_logout, end_session_url},
     return_to::LocalPath,
-    secrets::SignInSecrets,
+    secrets::{SignInSecrets, store_secrets},
 };
 
 use deputize_api::path;

@@ -1,22 +1,27 @@
 //! How this service proves itself to a provider: by a client secret, by a private key (RFC 7523 section 2.2), or not at
 //! all. What is given for a provider says which.
 //!
-//! These are secrets, so they are not in the list of issuers, which is plain configuration and may be in the table.
+//! These are secrets, so they are in no list of issuers and in no function's environment, which everybody who may look at
+//! the function's configuration sees. On AWS an operator stores them in the table, sealed ([`store_secrets`]). The local
+//! server is given them by its environment.
 
 use std::{collections::BTreeMap, str::FromStr};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use deputize_api::reason::Reason;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 use zeroize::Zeroizing;
 
 use crate::{
     Core,
     connections::{AuthMethod, Client},
-    error::{Error, Result},
+    error::{Error, Result, Told},
     issuers::{ProviderMetadata, SignIn},
+    table::{Change, Entity, Key, retry_on_conflict},
+    vault::Sealed,
 };
 
 /// The secrets, by the providers' names in addresses.
@@ -43,6 +48,51 @@ impl FromStr for SignInSecrets {
         }
         Ok(Self(read.into_iter().map(|(id, secret)| (id, SecretString::from(secret.as_str()))).collect()))
     }
+}
+
+/// The secrets of all providers in the table: the JSON object, sealed as one.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredSecrets {
+    sealed: Sealed,
+}
+
+impl Entity for StoredSecrets {
+    const KIND: &'static str = "sign-in secrets";
+}
+
+/// The most bytes of the JSON object.
+const MAX_STORED: usize = 64 * 1024;
+
+/// Stores the secrets of all providers, in place of those that were stored before. They count from the next sign-in on.
+pub async fn store_secrets(core: &Core, json: &str) -> Result<()> {
+    if json.len() > MAX_STORED {
+        return Err(Error::invalid(format!("the secrets have more than {MAX_STORED} bytes")));
+    }
+    json.parse::<SignInSecrets>().map_err(|why| Error::Invalid(Told::by(Reason::RequestInvalid, why)))?;
+    let key = Key::sign_in_secrets();
+    let secrets = StoredSecrets { sealed: core.vault.seal(&key, json.as_bytes()).await? };
+    retry_on_conflict(|| async {
+        let mut change = Change::new();
+        match core.table.read_one::<StoredSecrets>(key.clone()).await? {
+            None => change.create(key.clone(), &secrets)?,
+            Some(was) => change.replace(key.clone(), &secrets, was.rev)?,
+        };
+        core.table.commit(change).await
+    })
+    .await
+}
+
+/// The secret for a provider: of this process's settings, or else the one that is stored.
+async fn secret(core: &Core, provider_id: &str) -> Result<Option<SecretString>> {
+    if let Some(set) = core.settings.sign_in_secrets.0.get(provider_id) {
+        return Ok(Some(set.clone()));
+    }
+    let key = Key::sign_in_secrets();
+    let Some(stored) = core.table.read_one::<StoredSecrets>(key.clone()).await? else { return Ok(None) };
+    let opened = core.vault.open(&key, &stored.sealed).await?.value;
+    let json = std::str::from_utf8(&opened).map_err(Error::internal)?;
+    let mut secrets: SignInSecrets = json.parse().map_err(Error::internal)?;
+    Ok(secrets.0.remove(provider_id))
 }
 
 fn is_key(secret: &str) -> bool {
@@ -76,14 +126,14 @@ struct Assertion<'a> {
 }
 
 /// Us, at a provider, and the assertion if we prove ourselves by one.
-pub(super) fn client(
+pub(super) async fn client(
     core: &Core,
     provider_id: &str,
     sign_in: &SignIn,
     metadata: &ProviderMetadata,
 ) -> Result<(Client, Option<SecretString>)> {
     let id = sign_in.client_id.clone();
-    let Some(secret) = core.settings.sign_in_secrets.0.get(provider_id) else {
+    let Some(secret) = secret(core, provider_id).await? else {
         return Ok((Client { id, auth_method: AuthMethod::None, secret: None }, None));
     };
     if !is_key(secret.expose_secret()) {
@@ -93,7 +143,7 @@ pub(super) fn client(
             None => knows(AuthMethod::ClientSecretBasic) || !knows(AuthMethod::ClientSecretPost),
         };
         let auth_method = if basic { AuthMethod::ClientSecretBasic } else { AuthMethod::ClientSecretPost };
-        return Ok((Client { id, auth_method, secret: Some(secret.clone()) }, None));
+        return Ok((Client { id, auth_method, secret: Some(secret) }, None));
     }
     let key =
         read_key(secret.expose_secret()).ok_or_else(|| Error::internal("a private key cannot be read"))?;

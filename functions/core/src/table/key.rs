@@ -14,6 +14,7 @@
 //! | user by issuer and subject (pointer) | `IDENTITY#{sha256}` | `USER` | 10 for each user |
 //! | browser session by the provider's `sid` (pointer) | `SID#{sha256}` | `{session}` | goes with the session, at its end |
 //! | sign-in that has been finished | `SIGN_IN#{sha256}` | `SIGN_IN` | 15 minutes |
+//! | our secrets at sign-in providers | `SIGN_IN_SECRETS` | `SIGN_IN_SECRETS` | one |
 //! | logout token that has been used | `LOGOUT#{sha256}` | `LOGOUT` | 15 minutes |
 //! | agent account, with its secrets and keys | `AGENT#{agent}` | `AGENT` | as many as admins make |
 //! | … a delegation to it | `AGENT#{agent}` | `DELEGATION#{user}` | one for each user; goes after its end |
@@ -87,6 +88,12 @@ impl Key {
         Self::new(format!("USER#{user}"), format!("BROWSER#{session}"))
     }
 
+    /// What a browser session's ID token is sealed for. It is no item's key: the function that signs people in opens the
+    /// token, and must not be able to open anything else in the user's partition.
+    pub fn id_token(user: UserId, session: BrowserSessionId) -> Self {
+        Self::new(format!("ID_TOKEN#{session}"), user.to_string())
+    }
+
     /// By the hash of what the provider calls its session, since it chooses the text.
     pub fn provider_session(issuer: &str, sid: &str, session: BrowserSessionId) -> Self {
         Self::new(Partition::provider_session(issuer, sid).pk, session.to_string())
@@ -95,6 +102,10 @@ impl Key {
     /// By the hash of its `state`.
     pub fn finished_sign_in(state: &str) -> Self {
         Self::new(format!("SIGN_IN#{}", sha256_hex(state.as_bytes())), "SIGN_IN")
+    }
+
+    pub fn sign_in_secrets() -> Self {
+        Self::new("SIGN_IN_SECRETS", "SIGN_IN_SECRETS")
     }
 
     /// By the hash of the token's `jti`, since its issuer chooses the text.

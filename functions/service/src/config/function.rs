@@ -33,8 +33,6 @@ pub struct Needs {
     pub apps: bool,
     /// It shows or takes browser sessions, so it reads how long they last.
     pub browser_sessions: bool,
-    /// It signs people in, so it proves itself to the providers.
-    pub sign_in: bool,
 }
 
 impl Function {
@@ -62,7 +60,6 @@ impl Function {
                 accounts: false,
                 apps: true,
                 browser_sessions: false,
-                sign_in: false,
             },
             Self::Delegations => Needs {
                 vault: false,
@@ -71,7 +68,6 @@ impl Function {
                 accounts: false,
                 apps: false,
                 browser_sessions: false,
-                sign_in: false,
             },
             Self::Grants => Needs {
                 vault: true,
@@ -80,7 +76,6 @@ impl Function {
                 accounts: false,
                 apps: false,
                 browser_sessions: false,
-                sign_in: false,
             },
             Self::Proxy => Needs {
                 vault: true,
@@ -89,7 +84,6 @@ impl Function {
                 accounts: false,
                 apps: false,
                 browser_sessions: false,
-                sign_in: false,
             },
             Self::Admin => Needs {
                 vault: true,
@@ -98,7 +92,6 @@ impl Function {
                 accounts: true,
                 apps: false,
                 browser_sessions: true,
-                sign_in: false,
             },
             Self::Console => Needs {
                 vault: true,
@@ -107,7 +100,6 @@ impl Function {
                 accounts: false,
                 apps: true,
                 browser_sessions: true,
-                sign_in: true,
             },
         }
     }

@@ -17,7 +17,7 @@ mod vault;
 use std::{cell::RefCell, env, fmt, time::Duration};
 
 use deputize_core::{
-    CLAIMS_MAX_AGE as CLAIMS_LAST, Settings, SignInSecrets,
+    CLAIMS_MAX_AGE as CLAIMS_LAST, Settings,
     agents::SharedGrants,
     apps::AppSettings,
     browser_sessions::BrowserSessionTimes,
@@ -31,7 +31,7 @@ use deputize_core::{
 use self::variables::{
     ALLOW_PRIVATE_UPSTREAMS, ALLOWED_ORIGINS, APP_HOSTS, APP_SCHEMES, APPS, BROWSER_SESSIONS, CA_BUNDLE,
     CALLER_ADDRESS, CLAIMS_MAX_AGE, PRIVATE_UPSTREAMS, REFRESH_GRACE, RETENTION, SESSION_STREAMS,
-    SHARED_GRANTS, SIGN_IN_SECRETS, STREAM_RESPONSES, TABLE, TRUSTED_ISSUERS, URL, Variable,
+    SHARED_GRANTS, STREAM_RESPONSES, TABLE, TRUSTED_ISSUERS, URL, Variable,
 };
 pub use self::{
     function::{Function, Needs},
@@ -115,7 +115,7 @@ impl Config {
     /// The same, with the values that `lookup` finds.
     pub fn from_lookup(function: Function, lookup: EnvLookup<'_>) -> Result<Self, Misconfigured> {
         let reader = Reader::new(lookup);
-        let Needs { vault, upstreams, streams, accounts, apps, browser_sessions: sessions, sign_in } =
+        let Needs { vault, upstreams, streams, accounts, apps, browser_sessions: sessions } =
             function.needs();
         let table = reader.required(&TABLE);
         let url = reader.required(&URL).and_then(|url| reader.keep(public_url(&url)));
@@ -147,8 +147,6 @@ impl Config {
         let claims_max_age = reader.keep(claims_max_age(reader.optional(&CLAIMS_MAX_AGE).as_deref()));
         let sessions = sessions.then(|| reader.optional(&BROWSER_SESSIONS)).flatten();
         let sessions = reader.keep(browser_sessions(sessions.as_deref()));
-        let secrets = sign_in.then(|| reader.optional(&SIGN_IN_SECRETS)).flatten();
-        let secrets = reader.keep(sign_in_secrets(secrets.as_deref()));
         let config = (|| {
             let mut settings = Settings::at(&url?)
                 .allowing(allowed_origins?)
@@ -157,7 +155,6 @@ impl Config {
                 .taking_apps(apps?);
             settings.claims_max_age = claims_max_age?;
             settings.browser_sessions = sessions?;
-            settings.sign_in_secrets = secrets?;
             Some(Self {
                 function,
                 table: table?,
@@ -365,12 +362,6 @@ pub fn browser_sessions(text: Option<&str>) -> Result<BrowserSessionTimes, Strin
         }
     }
     if times.idle <= times.total { Ok(times) } else { Err(wrong()) }
-}
-
-/// Reads [`SIGN_IN_SECRETS`]. The error repeats no secret.
-pub fn sign_in_secrets(json: Option<&str>) -> Result<SignInSecrets, String> {
-    let read = json.map(str::trim).filter(|json| !json.is_empty()).map(str::parse).transpose();
-    Ok(read.map_err(|why: String| format!("{SIGN_IN_SECRETS} {why}"))?.unwrap_or_default())
 }
 
 /// Reads [`RETENTION`]. The defaults if it is left out or empty.
@@ -622,14 +613,6 @@ mod tests {
                 "{wrong}"
             );
         }
-    }
-
-    #[test]
-    fn secrets_for_sign_in_are_the_consoles_and_no_message_repeats_one() {
-        let set = with(("DEPUTIZE_SIGN_IN_SECRETS", r#"{"acme": hunter2}"#));
-        let text = read(Function::Console, &set).unwrap_err().to_string();
-        assert!(text.contains("DEPUTIZE_SIGN_IN_SECRETS must be a JSON object") && !text.contains("hunter2"));
-        assert!(read(Function::Admin, &set).is_ok());
     }
 
     #[test]

@@ -66,11 +66,9 @@ pub const APP_SCHEMES: Variable = of_those_with_apps("DEPUTIZE_APP_SCHEMES");
 pub const CLAIMS_MAX_AGE: Variable = of_all("DEPUTIZE_CLAIMS_MAX_AGE_DAYS");
 pub const BROWSER_SESSIONS: Variable =
     Variable { name: "DEPUTIZE_BROWSER_SESSION_MINUTES", read_by: &[Function::Admin, Function::Console] };
-pub const SIGN_IN_SECRETS: Variable =
-    Variable { name: "DEPUTIZE_SIGN_IN_SECRETS", read_by: &[Function::Console] };
 
 /// All variables.
-pub const ALL: [&Variable; 23] = [
+pub const ALL: [&Variable; 22] = [
     &TABLE,
     &URL,
     &CALLER_ADDRESS,
@@ -90,7 +88,6 @@ pub const ALL: [&Variable; 23] = [
     &APP_SCHEMES,
     &CLAIMS_MAX_AGE,
     &BROWSER_SESSIONS,
-    &SIGN_IN_SECRETS,
     &STREAM_RESPONSES,
     &SESSION_STREAMS,
     &REFRESH_GRACE,

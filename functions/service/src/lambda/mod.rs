@@ -30,7 +30,7 @@
 //!   of a second on a busy core. `infra/build` leaves this out. Every key on the machine depends on the kernel's
 //!   randomness anyway.
 //! - **One thread.** Lambda gives a process one request at a time.
-//! - **A function contains only what it calls.** The five functions are built together (`infra/build`), with one set of
+//! - **A function contains only what it calls.** The six functions are built together (`infra/build`), with one set of
 //!   features and fat link-time optimization. Cedar is only in the two functions that decide or check policies,
 //!   although `core` holds it for all. A function's own package is compiled for size, and so is what the optimizer
 //!   combines with it. Dependencies are compiled for speed.
