@@ -1,5 +1,7 @@
 //! Apps that act as their user: how they are known, and how a person allows them to.
 
+mod a_day;
+mod apps_page;
 mod consent;
 mod documents;
 mod errors;
