@@ -6,6 +6,7 @@ mod consent;
 mod documents;
 mod errors;
 mod management;
+mod prompt;
 mod registration;
 
 use deputize_tests::{Documents, Person, TestApp, TestResponse, User, documents::DOCUMENT};
