@@ -1,5 +1,6 @@
-"""Clients that cannot run here, played by their documentation and by what was seen of them: hosted ones, and programs that
-take their answer by a scheme of their own. The service is asked by the real protocol, and a real browser goes between.
+"""Clients that cannot run here, played by their documentation and by what was seen of them: hosted ones, and programs
+that take their answer by a scheme of their own. The service is asked by the real protocol, and a real browser goes
+between.
 
 - Claude: <https://claude.com/docs/connectors/building/authentication>,
   <https://support.claude.com/en/articles/11503834-building-custom-connectors-via-remote-mcp-servers>

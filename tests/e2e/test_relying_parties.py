@@ -1,5 +1,5 @@
-"""`oauth4webapi` and `openid-client`, unmodified and with all of their checks, as apps that act as their user: discovery,
-registration, PKCE, `iss`, code, refresh, introspection, revocation."""
+"""`oauth4webapi` and `openid-client`, unmodified and with all of their checks, as apps that act as their user:
+discovery, registration, PKCE, `iss`, code, refresh, introspection, revocation."""
 
 from __future__ import annotations
 
