@@ -117,6 +117,10 @@ def test_a_person_who_declines_is_told_that_nothing_was_connected(
     browser.wait_for("text=Not connected")
     browser.screenshot(tmp_path / "declined.png")
     assert "declined" in browser.text()
+    # The way back, if the person has changed their mind.
+    browser.click("text=Try again")
+    browser.click('button[value="bob@example.com"]')
+    browser.wait_for("text=Connect to Chat")
     assert bob.get(f"/api/v1/servers/{CHAT}/connection").status_code == httpx.codes.NOT_FOUND
 
 

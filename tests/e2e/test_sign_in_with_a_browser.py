@@ -8,7 +8,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from harness.api import caller
+from harness.api import caller, done
+from harness.apps import App, Callback, register
 from harness.browser import Browser
 from harness.demo_env import DemoEnv
 from harness.identity_provider import PROVIDER_ID, IdentityProvider, free_port
@@ -106,6 +107,71 @@ def test_the_providers_back_channel_ends_the_session_here(
     browser.open(f"{provider.issuer}/session/end")
     browser.click("#logout")
     browser.wait_for("#done")
+    browser.open(f"{server.url}/")
+    browser.wait_for("text=By which account of yours?")
+    assert provider.errors() == []
+
+
+def test_the_back_channel_ends_one_browsers_session_and_no_app(
+    provider_and_server: tuple[IdentityProvider, Server], browser: Browser
+) -> None:
+    provider, server = provider_and_server
+    sign_in_by_acme(browser, server, "dora")
+    with Callback() as callback, Browser() as elsewhere:
+        sign_in_by_acme(elsewhere, server, "dora")
+        metadata = {"redirect_uris": [callback.uri], "token_endpoint_auth_method": "none"}
+        app = App(server, register(server, metadata)["client_id"], callback.uri)
+        asked = app.ask(resource=f"{server.url}/api/v1", scope="manage offline_access")
+        browser.open(asked.url)
+        browser.click('button[value="allow"]')
+        browser.wait_for("#there")
+        app.redeem(asked, callback.answer())
+
+        browser.open(f"{provider.issuer}/session/end")
+        browser.click("#logout")
+        browser.wait_for("#done")
+        browser.open(f"{server.url}/")
+        browser.wait_for("text=By which account of yours?")
+        # The provider named the session that ended. Dora's other browser has another one.
+        elsewhere.open(f"{server.url}/")
+        assert "dora@example.com" in elsewhere.text()
+        assert "A program on your computer" in elsewhere.text()
+    app.refresh()
+    with caller(server, token=app.tokens["access_token"]) as client:
+        assert done(client.get("/api/v1/me")).json()["email"] == "dora@example.com"
+    assert provider.errors() == []
+
+
+def test_an_app_can_have_its_user_prove_again_who_they_are(
+    provider_and_server: tuple[IdentityProvider, Server], browser: Browser
+) -> None:
+    provider, server = provider_and_server
+    sign_in_by_acme(browser, server, "dora")
+    with Callback() as callback:
+        metadata = {"redirect_uris": [callback.uri], "token_endpoint_auth_method": "none"}
+        app = App(server, register(server, metadata)["client_id"], callback.uri)
+        asked = app.ask(prompt="login")
+        browser.open(asked.url)
+        browser.click("text=Acme")
+        # The provider has a session of hers, and asks all the same.
+        browser.fill("#login", "dora")
+        browser.click("#sign-in")
+        browser.click('button[value="allow"]')
+        browser.wait_for("#there")
+        app.redeem(asked, callback.answer())
+    assert provider.errors() == []
+
+
+def test_a_person_who_declines_at_the_provider_is_not_signed_in(
+    provider_and_server: tuple[IdentityProvider, Server], browser: Browser
+) -> None:
+    provider, server = provider_and_server
+    browser.open(f"{server.url}/")
+    browser.click("text=Acme")
+    browser.fill("#login", "dora")
+    browser.click("#sign-in")
+    browser.click("#decline")
+    browser.wait_for("text=You are not signed in")
     browser.open(f"{server.url}/")
     browser.wait_for("text=By which account of yours?")
     assert provider.errors() == []

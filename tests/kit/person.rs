@@ -66,6 +66,25 @@ impl Person<'_> {
             .header("origin", "https://deputize.test")
     }
 
+    /// The request that a button sends which is one of several of a page, or of a form without an address of its own:
+    /// that goes to the page's.
+    #[track_caller]
+    pub fn press_one(&self, address: &str, page: &TestResponse, button: (&str, &str)) -> TestRequest {
+        let (name, value) = button;
+        let wanted = format!(r#"name="{name}" value="{value}""#);
+        let mut forms = page.text.split("<form").skip(1).filter_map(|form| form.split("</form>").next());
+        let form = forms.find(|form| name.is_empty() || form.contains(&wanted));
+        let form = form.unwrap_or_else(|| panic!("no form with {button:?} in {page}"));
+        let action =
+            FORM.captures(&format!("<form{form}")).map_or(address.to_owned(), |found| unescaped(&found[1]));
+        let hidden = HIDDEN.captures_iter(form).map(|found| (unescaped(&found[1]), unescaped(&found[2])));
+        let hidden: Vec<(String, String)> = hidden.collect();
+        let mut fields: Vec<(&str, &str)> = hidden.iter().map(|(name, value)| (&**name, &**value)).collect();
+        fields.extend(Some(button).filter(|_| !name.is_empty()));
+        let sent = self.with_cookie(self.app.post(action)).form(&fields);
+        sent.header("sec-fetch-site", "same-origin").header("origin", "https://deputize.test")
+    }
+
     /// The same without what a browser adds.
     pub fn post(&self, page: &TestResponse, answer: &str) -> TestRequest {
         let action = page.form_action();

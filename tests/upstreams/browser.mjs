@@ -1,13 +1,22 @@
 // Chromium, controlled line by line: each line of standard input is a JSON array with a command's name and its
-// arguments. The answer is one line, {"done": …} or {"failed": "why"}. CHROMIUM is the executable.
+// arguments. The answer is one line, {"done": …} or {"failed": "why"}. CHROMIUM is the executable. HOSTS_HERE is a JSON
+// object: to a host of the internet, the port of this machine that stands in for it, with a certificate of its own.
 
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 
 const PATIENCE_MS = 20_000;
 
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM });
-const context = await browser.newContext({ viewport: { width: 760, height: 620 } });
+const hostsHere = Object.entries(JSON.parse(process.env.HOSTS_HERE ?? "{}"));
+const rules = hostsHere.map(([host, port]) => `MAP ${host} 127.0.0.1:${port}`);
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM,
+  args: rules.length > 0 ? [`--host-resolver-rules=${rules.join(",")}`] : [],
+});
+const context = await browser.newContext({
+  viewport: { width: 760, height: 620 },
+  ignoreHTTPSErrors: rules.length > 0,
+});
 context.setDefaultTimeout(PATIENCE_MS);
 const page = await context.newPage();
 
@@ -19,6 +28,28 @@ page.on("console", (message) => {
   if (message.type() === "error") complaints.push(`${message.text()} at ${message.location().url}`);
 });
 page.on("pageerror", (error) => complaints.push(`${error.message} at ${page.url()}`));
+
+// The addresses that the page went to, also those that another program opens: the protocol's own events have them.
+const wentTo = [];
+const waiting = new Set();
+const events = await context.newCDPSession(page);
+await events.send("Network.enable");
+events.on("Network.requestWillBeSent", ({ type, request }) => {
+  if (type !== "Document") return;
+  wentTo.push(request.url);
+  for (const look of waiting) look(request.url);
+});
+
+function goesTo(start) {
+  const been = wentTo.find((url) => url.startsWith(start));
+  if (been) return been;
+  return new Promise((resolve, reject) => {
+    const late = setTimeout(() => settle(reject, new Error(`did not go to ${start}`)), PATIENCE_MS);
+    const look = (url) => url.startsWith(start) && settle(resolve, url);
+    const settle = (how, what) => (clearTimeout(late), waiting.delete(look), how(what));
+    waiting.add(look);
+  });
+}
 
 async function told(response) {
   const headers = await response.allHeaders();
@@ -35,6 +66,7 @@ const commands = {
   text: (selector) => page.innerText(selector),
   call: (name, value) => page.evaluate(([name, value]) => window[name](value), [name, value]),
   url: () => page.url(),
+  goes_to: goesTo,
   screenshot: async (path) => void (await page.screenshot({ path, fullPage: true })),
   prefer: (colorScheme) => page.emulateMedia({ colorScheme }),
   resize: (width, height) => page.setViewportSize({ width, height }),

@@ -167,11 +167,12 @@ async fn register_app(
         AppAuthMethod::PrivateKeyJwt => {
             let sent = jwks.map(|set| set.keys).unwrap_or_default();
             let count = sent.len();
-            let keys = apps::usable_keys(sent);
+            let (keys, why) = apps::usable_keys(sent);
+            if let Some(why) = why {
+                return Err(Error::invalid(format!("jwks: a key in it cannot be used: {why}")).into());
+            }
             if keys.len() < count {
-                return Err(
-                    Error::invalid("jwks: a key in it cannot be used, or there are more than 10").into()
-                );
+                return Err(Error::invalid("jwks: there are more than 10 keys in it").into());
             }
             NewProof::Keys { keys, jwks_uri }
         }

@@ -47,6 +47,7 @@ use crate::{
     browser::{FORM_TOKEN, SamePage, signed_in, to_sign_in},
     consent::{self, Shown},
     page,
+    sign_in::{AGAIN, OTHER_ACCOUNT},
 };
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
@@ -98,6 +99,23 @@ impl Asked {
     fn here(&self) -> String {
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.pairs).finish();
         format!("{}?{query}", path::AUTHORIZE)
+    }
+
+    /// The way to sign in that `prompt` asks for, of a person who is signed in too (OpenID Connect Core section 3.1.2.1), and the
+    /// request without these values, which have been done by then. `prompt=none` asks for no page at all.
+    fn signs_in_first(&self) -> Option<(&'static str, Self)> {
+        let how = [("login", AGAIN), ("select_account", OTHER_ACCOUNT)];
+        let how = how.into_iter().find(|(prompt, _)| self.asks_for(prompt) && !self.asks_for("none"));
+        let left = |prompt: &str| {
+            let left = prompt.split(' ').filter(|one| !["login", "select_account"].contains(one));
+            left.collect::<Vec<_>>().join(" ")
+        };
+        let pairs = self
+            .pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), if name == "prompt" { left(value) } else { value.clone() }));
+        let pairs = pairs.filter(|(_, value)| !value.is_empty()).collect();
+        how.map(|(_, how)| (how, Self { pairs, step: None }))
     }
 
     /// The parameter that is there twice and must not be (RFC 6749 section 3.1). `resource` may be (RFC 8707 section 2).
@@ -373,6 +391,9 @@ async fn authorize(
         return too_long(&core);
     }
     let asked = Asked::read(query);
+    if let Some((how, asked)) = asked.signs_in_first() {
+        return to_sign_in(&core.settings, &asked.here(), Some(how)).into_response();
+    }
     let person = match signed_in(&core, &headers, &request).await {
         Ok(Some(person)) => person,
         Ok(None) => return Box::pin(anonymous(&core, &asked)).await,
@@ -399,7 +420,7 @@ fn too_long(core: &Core) -> Response {
 /// Nobody is signed in. Only an app that an admin registered is looked up, which asks no other host.
 async fn anonymous(core: &Core, asked: &Asked) -> Response {
     if !asked.asks_for("none") {
-        return to_sign_in(&core.settings, &asked.here()).into_response();
+        return to_sign_in(&core.settings, &asked.here(), None).into_response();
     }
     let is_registered =
         asked.get("client_id").and_then(apps::kind_of).is_some_and(|kind| kind == AppKind::Registered);
@@ -491,7 +512,7 @@ async fn answer(
     let person = match signed_in(&core, &headers, &request).await {
         Ok(Some(person)) => person,
         // The session has ended meanwhile. The person is asked again.
-        Ok(None) => return to_sign_in(&core.settings, &asked.here()).into_response(),
+        Ok(None) => return to_sign_in(&core.settings, &asked.here(), None).into_response(),
         Err(error) => return page::failed(&core.settings, "This page cannot be shown", &error),
     };
     let form = match Form::from_request(http, &core).await {

@@ -106,17 +106,18 @@ where
                 // What was to be changed is lost: the person starts again.
                 let here = parts.uri.path_and_query().filter(|_| parts.method == Method::GET);
                 let here = here.map_or(path::HOME, http::uri::PathAndQuery::as_str);
-                Err(to_sign_in(&core.settings, here).into_response())
+                Err(to_sign_in(&core.settings, here, None).into_response())
             }
             Err(error) => Err(page::failed(&core.settings, "This page cannot be shown", &error)),
         }
     }
 }
 
-/// The way to the sign-in page and back to `here`, a path and query of ours.
-pub(crate) fn to_sign_in(settings: &Settings, here: &str) -> Redirect {
-    let query = form_urlencoded::Serializer::new(String::new()).append_pair("return_to", here).finish();
-    Redirect::to(&format!("{}{}?{query}", settings.issuer, path::SIGN_IN))
+/// The way to the sign-in page and back to `here`, a path and query of ours. `how` is what the provider asks.
+pub(crate) fn to_sign_in(settings: &Settings, here: &str, how: Option<&str>) -> Redirect {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("return_to", here).extend_pairs(how.map(|how| (how, "true")));
+    Redirect::to(&format!("{}{}?{}", settings.issuer, path::SIGN_IN, query.finish()))
 }
 
 /// A request that a page of ours has sent.

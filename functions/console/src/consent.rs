@@ -209,7 +209,7 @@ fn encoded(text: &str) -> String {
 }
 
 /// A day, such as 28 Nov 2027.
-fn date(at: Timestamp) -> Markup {
+pub(crate) fn date(at: Timestamp) -> Markup {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let text = at.to_string();

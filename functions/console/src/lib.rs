@@ -8,7 +8,7 @@
 //! | `consent` | the page of that question |
 //! | `page` | what a page looks like, and the headers that it is sent with |
 //! | `browser` | who sits at the browser, and whether a page of ours sent a form |
-//! | `home` | the first page |
+//! | `home` | the first page, on which a person ends what they allowed apps |
 //! | `sign_in` | to an OpenID provider and back |
 //! | `sign_out` | the end of a session |
 //! | `connect` | connecting to an MCP server |
@@ -43,7 +43,7 @@ pub fn router(core: Arc<Core>) -> Routes {
         .merge(authorize::routes())
         .merge(apps::routes())
         .merge(authorizations::routes())
-        .route(path::HOME, get(home::home))
+        .route(path::HOME, get(home::home).post(home::end_app))
         .route(path::SIGN_IN, get(sign_in::sign_in))
         .route(path::SIGN_IN_CALLBACK, get(sign_in::callback))
         .route(path::BACKCHANNEL_LOGOUT, post(sign_in::backchannel_logout))

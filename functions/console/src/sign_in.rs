@@ -19,7 +19,7 @@ use deputize_core::{
     browser_sessions::cookie_value,
     issuers::TrustedIssuer,
     secret::sha256_hex,
-    sign_in::{self, ATTEMPT_LASTS, BegunSignIn, LocalPath, ProviderAnswer, attempt_id},
+    sign_in::{self, ATTEMPT_LASTS, Asks, BegunSignIn, LocalPath, ProviderAnswer, attempt_id},
 };
 use deputize_service::{
     ApiError, EdgeError, Result,
@@ -46,7 +46,13 @@ pub(crate) struct SignInQuery {
     provider: Option<String>,
     /// Whether the person wants another account than the one that they have there.
     other_account: Option<bool>,
+    /// Whether the person is to prove again who they are.
+    again: Option<bool>,
 }
+
+/// The parameters of [`SignInQuery`] by which the provider asks something.
+pub(crate) const OTHER_ACCOUNT: &str = "other_account";
+pub(crate) const AGAIN: &str = "again";
 
 /// The page that asks by which provider, or the way to it.
 pub(crate) async fn sign_in(
@@ -80,20 +86,23 @@ async fn choose_or_begin(
     headers: &HeaderMap,
     query: SignInQuery,
 ) -> Result<Response> {
-    let SignInQuery { return_to, provider, other_account } = query;
+    let SignInQuery { return_to, provider, other_account, again } = query;
     let return_to = return_to.map_or(Ok(LocalPath::default()), |text| text.parse());
     let return_to = return_to.map_err(|why| Error::invalid(why.to_string()))?;
-    let wants_other = other_account == Some(true);
-    if provider.is_none() && !wants_other && signed_in(core, headers, request).await?.is_some() {
+    let asks = match (again, other_account) {
+        (Some(true), _) => Asks::Login,
+        (_, Some(true)) => Asks::Account,
+        _ => Asks::Nothing,
+    };
+    if provider.is_none() && asks == Asks::Nothing && signed_in(core, headers, request).await?.is_some() {
         return Ok(onwards(&core.settings, &return_to).into_response());
     }
     let mut ids = core.issuers.providers().filter_map(TrustedIssuer::provider_id);
     let only = ids.next().filter(|_| ids.next().is_none());
     let Some(provider) = provider.or(only) else {
-        return Ok(choice(core, &return_to, wants_other));
+        return Ok(choice(core, &return_to, asks));
     };
-    let BegunSignIn { authorization_url, attempt } =
-        sign_in::begin(core, &provider, return_to, wants_other).await?;
+    let BegunSignIn { authorization_url, attempt } = sign_in::begin(core, &provider, return_to, asks).await?;
     let mut response = Redirect::to(authorization_url.as_str()).into_response();
     let cookies = Attempts { settings: &core.settings };
     for cookie in cookies.surplus(headers) {
@@ -112,7 +121,7 @@ fn onwards(settings: &Settings, to: &LocalPath) -> Redirect {
 }
 
 /// The page that asks by which provider.
-fn choice(core: &Core, return_to: &LocalPath, other_account: bool) -> Response {
+fn choice(core: &Core, return_to: &LocalPath, asks: Asks) -> Response {
     let providers: Vec<_> = core
         .issuers
         .providers()
@@ -128,8 +137,10 @@ fn choice(core: &Core, return_to: &LocalPath, other_account: bool) -> Response {
     let address = |id: &str| {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("provider", id).append_pair("return_to", return_to.as_str());
-        if other_account {
-            query.append_pair("other_account", "true");
+        match asks {
+            Asks::Nothing => {}
+            Asks::Account => drop(query.append_pair(OTHER_ACCOUNT, "true")),
+            Asks::Login => drop(query.append_pair(AGAIN, "true")),
         }
         format!("{}{}?{}", core.settings.path(), path::SIGN_IN, query.finish())
     };

@@ -138,6 +138,16 @@ async fn finish(
         ConnectionOutcome::Connected { server, account, return_to: None } => {
             page::connected(&server, &account)
         }
+        ConnectionOutcome::NotConnected { why, server, return_to } => {
+            // A person who was on the way somewhere goes on without the connection, or tries again from there. Any other begins
+            // anew at the page on which a person connects, if people sign in here.
+            let signs_in = core.issuers.providers().next().is_some();
+            let anew = || signs_in.then(|| path::CONNECT_PAGE.replace("{server_id}", server.as_str()));
+            let way =
+                return_to.map(|path| (path, "Go on")).or_else(|| anew().map(|path| (path, "Try again")));
+            let way = way.map(|(path, words)| (format!("{}{path}", core.settings.issuer), words));
+            page::not_connected(&why.into(), way)
+        }
         ConnectionOutcome::ToConfirm { server, account, provider } => {
             let hidden = [("state", state), ("code", code), ("iss", iss)];
             let hidden = hidden.map(|(name, value)| (name, value.as_deref()));

@@ -45,9 +45,18 @@ pub(crate) fn to_confirm(
 }
 
 pub(crate) fn failed(error: &ApiError) -> Response {
+    not_connected(error, None)
+}
+
+/// The page of an error, with the way on: an address of ours and its words.
+pub(crate) fn not_connected(error: &ApiError, way: Option<(String, &str)>) -> Response {
     let (status, _) = error.classify();
     error.log();
-    page(status, "bad", "Not connected", &html! { p { (error.to_string()) "." } })
+    let text = html! {
+        p { (error.to_string()) "." }
+        @if let Some((address, words)) = way { p { a href=(address) { (words) } } }
+    };
+    page(status, "bad", "Not connected", &text)
 }
 
 /// The host of an issuer: the name by which users know a provider.
@@ -67,7 +76,7 @@ h1{margin:0 0 1rem;font-size:1.45rem;line-height:1.25}h1::before{display:block;f
 p{margin:.75rem 0;overflow-wrap:anywhere}.account{font-weight:650;font-size:1.1rem;padding:.6rem .9rem;\
 border:1px solid var(--line);border-radius:8px}.quiet{color:var(--quiet);font-size:.9rem}\
 button{margin:.5rem 0;padding:.65rem 1.6rem;font:inherit;font-weight:600;color:#fff;background:var(--accent);\
-border:0;border-radius:8px;cursor:pointer}button:focus-visible{outline:3px solid var(--ink);outline-offset:2px}\
+border:0;border-radius:8px;cursor:pointer}a{color:var(--accent)}button:focus-visible,a:focus-visible{outline:3px solid var(--ink);outline-offset:2px}\
 footer{margin-top:1.5rem;padding-top:1rem;border-top:1px solid var(--line);color:var(--quiet);font-size:.85rem}";
 
 /// No script runs, nothing is loaded except the style above, and no other page can embed this one in a frame.

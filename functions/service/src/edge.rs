@@ -16,7 +16,8 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use deputize_core::{Core, Error, audit, origins::RequestOrigin, trace::Trace};
+use deputize_api::path;
+use deputize_core::{Core, Error, audit, origins::RequestOrigin, tokens::Resource, trace::Trace};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
@@ -24,7 +25,7 @@ use tracing::Instrument;
 use crate::{
     ApiError, EdgeError,
     cors::{Cors, cors},
-    response::UpstreamsFault,
+    response::{CredentialRefused, UpstreamsFault},
 };
 
 /// Sent with every response. The audit trail holds the same id.
@@ -94,6 +95,20 @@ fn below(path: &str, link: &HeaderValue) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("<{path}{rest}")).ok()
 }
 
+/// Whether a route is the management API's. The proxy's say themselves where a token for them is had.
+fn is_management(route: &str) -> bool {
+    let is_below = |place: &str| route.strip_prefix(place).is_some_and(|rest| rest.starts_with('/'));
+    is_below(path::MANAGEMENT) && !is_below(path::PROXY)
+}
+
+/// The challenge that refuses a credential of ours, with where an app finds out how to get one for the management API (RFC
+/// 9728 section 5.1). Each `Bearer` challenge of ours has a realm, so another parameter may follow.
+fn with_metadata(core: &Core, said: &HeaderValue) -> Option<HeaderValue> {
+    let said = said.to_str().ok().filter(|said| said.starts_with("Bearer realm="))?;
+    let metadata = Resource::Management.metadata_url(&core.settings);
+    HeaderValue::from_str(&format!(r#"{said}, resource_metadata="{metadata}""#)).ok()
+}
+
 async fn edge(State(core): State<Arc<Core>>, mut request: Request, next: Next) -> Response {
     let now = core.clock.now();
     let trace = trace(&core, request.headers(), request.extensions().get::<XRay>());
@@ -136,8 +151,16 @@ async fn edge(State(core): State<Arc<Core>>, mut request: Request, next: Next) -
     .await;
     let route = response.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
     let is_upstreams_fault = response.extensions().get::<UpstreamsFault>().is_some();
+    let is_credential_refused = response.extensions().get::<CredentialRefused>().is_some();
+    let is_management = is_management(route.as_str());
     response.extensions_mut().insert(Served { request: known, route, is_upstreams_fault });
     let headers = response.headers_mut();
+    if is_credential_refused
+        && is_management
+        && let Some(full) = headers.get(header::WWW_AUTHENTICATE).and_then(|said| with_metadata(&core, said))
+    {
+        headers.insert(header::WWW_AUTHENTICATE, full);
+    }
     if let Some(link) = headers.get(header::LINK).and_then(|link| below(core.settings.path(), link)) {
         headers.insert(header::LINK, link);
     }

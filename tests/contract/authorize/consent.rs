@@ -288,7 +288,8 @@ async fn having_allowed_an_app_before_shortens_the_page_and_never_skips_it() {
     let desk = Desk::set().await;
     let browser = desk.browser().await;
     let id = registered(&desk.app, "Cursor", HERE).await;
-    for prompt in ["", "consent", "login"] {
+    // `login` leads to signing in first: see `prompt`.
+    for prompt in ["", "consent"] {
         let page = browser.authorize(&request(&id, HERE, &[("prompt", prompt)])).await.ok();
         browser.press(&page, "allow").await.sent_with("code").unwrap();
     }
@@ -508,6 +509,33 @@ mod connecting {
         assert_eq!(page.status, 502);
         assert!(page.words().contains("PKCE"), "{}", page.words());
         browser.press(&page, "go_on").await.sent_with("code").unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_person_who_declines_at_the_provider_goes_back_to_where_they_were() {
+        let provider = Provider::start().await;
+        let (app, bob, id) = set(&provider).await;
+        let browser = app.person(&bob).await;
+        let page = browser.authorize(&request(&id, HERE, &[SLACK])).await.ok();
+        let on = browser.press(&page, "allow").await;
+        let page = browser.open(on.header("location").unwrap()).await.ok();
+        let on = browser.press(&page, "connect").await;
+        let cookie = on.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+        let back = provider.consent(on.sent_to().as_str(), "bob");
+        let declined = back.split('&').map(|part| match part.split_once("code=") {
+            Some((before, _)) => format!("{before}error=access_denied"),
+            None => part.to_owned(),
+        });
+        let declined = declined.collect::<Vec<_>>().join("&");
+        let page = app.get(declined).header("cookie", &cookie).await;
+        assert_eq!(page.status, 400, "{page}");
+        assert!(page.text.contains("Access was declined at the authorization server"), "{page}");
+        let (_, rest) = page.text.split_once(r#"<a href=""#).unwrap();
+        let way = rest.split('"').next().unwrap().replace("&amp;", "&");
+        let page = browser.open(&way).await.ok();
+        assert_eq!(page.title(), "Connect your slack account?");
+        let code = browser.press(&page, "go_on").await.sent_with("code").unwrap();
+        redeem(&app, &id, HERE, &code).await.ok();
     }
 
     /// Nobody gets to the second page, and so to a code, without the first.

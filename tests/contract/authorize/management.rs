@@ -119,7 +119,7 @@ async fn what_an_admin_cannot_register_is_refused_with_the_reason() {
     {"auth_method":"private_key_jwt"}
       400 private_key_jwt needs either jwks with public keys that can be used, or a jwks_uri with https
     {"auth_method":"private_key_jwt","jwks":{"keys":[{"kty":"oct","k":"AAAA"}]}}
-      400 jwks: a key in it cannot be used, or there are more than 10
+      400 jwks: a key in it cannot be used: it is a private or secret key: make a new pair, for this one has left its keeper's hands, and send the public half only
     {"jwks_uri":"https://app.example.com/jwks"}
       400 jwks and jwks_uri go with private_key_jwt
     {"auth_method":"private_key_jwt","jwks_uri":"http://app.example.com/jwks"}

@@ -1,9 +1,12 @@
 //! Apps that act as their user: how they are known, and how a person allows them to.
 
+mod a_day;
+mod apps_page;
 mod consent;
 mod documents;
 mod errors;
 mod management;
+mod prompt;
 mod registration;
 
 use deputize_tests::{Documents, Person, TestApp, TestResponse, User, documents::DOCUMENT};

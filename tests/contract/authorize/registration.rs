@@ -225,6 +225,15 @@ async fn what_cannot_be_registered_is_refused_with_the_reason() {
             json!({ "redirect_uris": [CALLBACK], "token_endpoint_auth_method": "private_key_jwt" })
                 .to_string(),
         ),
+        (
+            "a key on another curve",
+            json!({
+                "redirect_uris": [CALLBACK],
+                "token_endpoint_auth_method": "private_key_jwt",
+                "jwks": { "keys": [{ "kty": "EC", "crv": "P-521", "x": "AA", "y": "AA" }] },
+            })
+            .to_string(),
+        ),
     ] {
         let answer = app.post("/api/v1/oauth/register").body("application/json", body).await;
         let said = answer.json();
@@ -241,6 +250,7 @@ async fn what_cannot_be_registered_is_refused_with_the_reason() {
     javascript: 400 "invalid_redirect_uri" "javascript:alert(1) cannot be a redirect URI: its scheme must be https, http on this computer, or a known app's own"
     http elsewhere: 400 "invalid_redirect_uri" "http://app.example.com/ cannot be a redirect URI: http is for this computer alone: localhost, 127.0.0.1 or [::1]"
     keys that are none: 400 "invalid_client_metadata" "private_key_jwt needs jwks with a usable public key, or a jwks_uri with https"
+    a key on another curve: 400 "invalid_client_metadata" "private_key_jwt needs jwks with a usable public key, or a jwks_uri with https; of the key that is there: it must be EC with crv P-256 or P-384, OKP with crv Ed25519, or RSA"
     "#);
     let form = app.post("/api/v1/oauth/register").form(&[("redirect_uris", CALLBACK)]).await;
     assert_eq!(form.status, 415);

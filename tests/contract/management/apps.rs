@@ -50,11 +50,11 @@ async fn a_token_for_calling_tools_manages_nothing_and_so_does_one_without_the_s
     }
     assert_snapshot!(told.join("\n"), @r#"
     401 The token is for another audience
-      Bearer realm="deputize", error="invalid_token", error_description="The token is for another audience"
+      Bearer realm="deputize", error="invalid_token", error_description="The token is for another audience", resource_metadata="https://deputize.test/.well-known/oauth-protected-resource/api/v1"
     401 The token is for another audience
-      Bearer realm="deputize", error="invalid_token", error_description="The token is for another audience"
+      Bearer realm="deputize", error="invalid_token", error_description="The token is for another audience", resource_metadata="https://deputize.test/.well-known/oauth-protected-resource/api/v1"
     403 The token lacks the scope manage: have the user allow the app that scope
-      Bearer realm="deputize", error="insufficient_scope", error_description="The token lacks the scope manage: have the user allow the app that scope", scope="manage"
+      Bearer realm="deputize", error="insufficient_scope", error_description="The token lacks the scope manage: have the user allow the app that scope", scope="manage", resource_metadata="https://deputize.test/.well-known/oauth-protected-resource/api/v1"
     "#);
 }
 

@@ -84,7 +84,7 @@ async fn a_newcomer_stays_unknown_elsewhere() {
     let before = app.contents();
     assert_snapshot!(app.get("/api/v1/me").bearer(&app.workos.token("newcomer")).await, @r#"
     401 Unauthorized
-    www-authenticate: Bearer realm="deputize", error="invalid_token", error_description="The token's user is unknown here"
+    www-authenticate: Bearer realm="deputize", error="invalid_token", error_description="The token's user is unknown here", resource_metadata="https://deputize.test/.well-known/oauth-protected-resource/api/v1"
 
     {
       "error": "invalid_token",
@@ -166,7 +166,7 @@ async fn without_a_credential_there_is_a_challenge() {
     let Scenario { app, .. } = Scenario::start().await;
     assert_snapshot!(app.get("/api/v1/me").await, @r#"
     401 Unauthorized
-    www-authenticate: Bearer realm="deputize"
+    www-authenticate: Bearer realm="deputize", resource_metadata="https://deputize.test/.well-known/oauth-protected-resource/api/v1"
 
     {
       "error": "unauthorized",
@@ -185,7 +185,7 @@ async fn a_credential_that_proves_nothing_is_refused() {
     let answer = app.get("/api/v1/me").bearer(&expired).await;
     assert_snapshot!(answer, @r#"
     401 Unauthorized
-    www-authenticate: Bearer realm="deputize", error="invalid_token", error_description="User token refused: the token has expired"
+    www-authenticate: Bearer realm="deputize", error="invalid_token", error_description="User token refused: the token has expired", resource_metadata="https://deputize.test/.well-known/oauth-protected-resource/api/v1"
 
     {
       "error": "invalid_token",

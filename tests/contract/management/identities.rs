@@ -95,7 +95,7 @@ async fn whoever_is_given_a_users_address_is_not_given_their_account() {
     let before = app.contents();
     assert_snapshot!(me(&app, &with_email(&app.login, "successor", &bob.email)).await, @r#"
     401 Unauthorized
-    www-authenticate: Bearer realm="deputize", error="invalid_token", error_description="The user with the token's email address is known to its issuer by another sub; an admin can replace that by the user's identities (PATCH /api/v1/users/{user_id})"
+    www-authenticate: Bearer realm="deputize", error="invalid_token", error_description="The user with the token's email address is known to its issuer by another sub; an admin can replace that by the user's identities (PATCH /api/v1/users/{user_id})", resource_metadata="https://deputize.test/.well-known/oauth-protected-resource/api/v1"
 
     {
       "error": "invalid_token",
@@ -191,7 +191,7 @@ async fn a_second_issuer_leads_to_a_known_user_by_email_only_where_it_is_trusted
     let before = app.contents();
     assert_snapshot!(me(&app, &app.workos.token("bob")).await, @r#"
     401 Unauthorized
-    www-authenticate: Bearer realm="deputize", error="invalid_token", error_description="The user with the token's email address is known to another issuer, and this one may not lead to them; an admin can add it to the user's identities (PATCH /api/v1/users/{user_id}), or the operator can set the issuer's link_by_email to any, which leads to no admin"
+    www-authenticate: Bearer realm="deputize", error="invalid_token", error_description="The user with the token's email address is known to another issuer, and this one may not lead to them; an admin can add it to the user's identities (PATCH /api/v1/users/{user_id}), or the operator can set the issuer's link_by_email to any, which leads to no admin", resource_metadata="https://deputize.test/.well-known/oauth-protected-resource/api/v1"
 
     {
       "error": "invalid_token",
@@ -216,7 +216,7 @@ async fn an_email_alone_leads_to_an_admin_once_only() {
     assert_eq!(first.field("id"), alice.id.to_string());
     assert_snapshot!(me(&app, &app.workos.token("alice")).await, @r#"
     401 Unauthorized
-    www-authenticate: Bearer realm="deputize", error="invalid_token", error_description="The user with the token's email address is known to another issuer, and this one may not lead to them; an admin can add it to the user's identities (PATCH /api/v1/users/{user_id}), or the operator can set the issuer's link_by_email to any, which leads to no admin"
+    www-authenticate: Bearer realm="deputize", error="invalid_token", error_description="The user with the token's email address is known to another issuer, and this one may not lead to them; an admin can add it to the user's identities (PATCH /api/v1/users/{user_id}), or the operator can set the issuer's link_by_email to any, which leads to no admin", resource_metadata="https://deputize.test/.well-known/oauth-protected-resource/api/v1"
 
     {
       "error": "invalid_token",

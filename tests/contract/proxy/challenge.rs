@@ -86,11 +86,16 @@ async fn what_is_no_id_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn other_endpoints_and_other_refusals_say_nothing_of_it() {
+async fn other_refusals_say_nothing_of_it_and_the_management_api_names_its_own() {
     let it = Permitted::without_policies().await;
     let token = it.app().m2m(it.bot()).await;
     let denied = it.app().call("demo", "list_repos", &json!({ "org": "acme" })).bearer(&token).await;
     assert_eq!((denied.status.as_u16(), denied.header(CHALLENGE)), (403, None));
     let me = it.app().get("/api/v1/me").await;
-    assert_eq!(me.header(CHALLENGE), Some(r#"Bearer realm="deputize""#));
+    assert_eq!(
+        me.header(CHALLENGE),
+        Some(
+            r#"Bearer realm="deputize", resource_metadata="https://deputize.test/.well-known/oauth-protected-resource/api/v1""#
+        )
+    );
 }

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,13 @@ def chromium() -> str:
 
 
 class Browser:
-    """A browser with one page and without a history. `with Browser() as browser:` closes it."""
+    """A browser with one page and without a history. `with Browser() as browser:` closes it. `hosts_here` are ports of
+    this machine that stand in for hosts of the internet, by https."""
 
-    def __init__(self) -> None:
+    def __init__(self, hosts_here: Mapping[str, int] | None = None) -> None:
         self._process = subprocess.Popen(
             ["node", REPOSITORY / "tests/upstreams/browser.mjs"],
-            env=os.environ | {"CHROMIUM": chromium()},
+            env=os.environ | {"CHROMIUM": chromium(), "HOSTS_HERE": json.dumps(dict(hosts_here or {}))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -94,6 +96,11 @@ class Browser:
     @property
     def url(self) -> str:
         return self._do("url")
+
+    def goes_to(self, start: str) -> str:
+        """The first address so far, or from now on, to which the page went and which starts like this. Another program
+        may be what opens it, as with `cursor://`."""
+        return self._do("goes_to", start)
 
     def screenshot(self, path: Path) -> None:
         self._do("screenshot", str(path))

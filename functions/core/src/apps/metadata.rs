@@ -44,10 +44,17 @@ fn or_absent<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) ->
     Ok(serde_json::from_value(value).ok().flatten())
 }
 
-/// The public keys of a set that can be used, at most [`MAX_KEYS`].
-pub fn usable_keys(keys: impl IntoIterator<Item = Value>) -> Vec<AppKey> {
-    let usable = keys.into_iter().filter_map(|key| serde_json::from_value::<NewJwk>(key).ok());
-    usable.take(MAX_KEYS).map(|NewJwk { key, kid, alg }| AppKey { kid, key, alg }).collect()
+/// The public keys of a set that can be used, at most [`MAX_KEYS`]; and why the first that cannot be used is not.
+pub fn usable_keys(keys: impl IntoIterator<Item = Value>) -> (Vec<AppKey>, Option<String>) {
+    let (mut usable, mut why) = (Vec::new(), None);
+    for key in keys {
+        match serde_json::from_value::<NewJwk>(key) {
+            Ok(NewJwk { key, kid, alg }) if usable.len() < MAX_KEYS => usable.push(AppKey { kid, key, alg }),
+            Ok(_) => break,
+            Err(error) => why = why.or_else(|| Some(error.to_string())),
+        }
+    }
+    (usable, why)
 }
 
 impl Metadata {
@@ -69,15 +76,19 @@ impl Metadata {
     }
 
     /// The keys by which it proves itself with `private_key_jwt`, or why there are none.
-    pub(super) fn keys(&mut self) -> Result<AppAuth, &'static str> {
-        let keys = usable_keys(self.jwks.take().map(|set| set.keys).unwrap_or_default());
+    pub(super) fn keys(&mut self) -> Result<AppAuth, String> {
+        let (keys, why) = usable_keys(self.jwks.take().map(|set| set.keys).unwrap_or_default());
         let is_https = |uri: &String| {
             uri.len() <= LONGEST_URI && url::Url::parse(uri).is_ok_and(|url| url.scheme() == "https")
         };
         // RFC 7591 section 2: not both. The keys themselves ask nobody.
         let jwks_uri = self.jwks_uri.take().filter(is_https).filter(|_| keys.is_empty());
         if keys.is_empty() && jwks_uri.is_none() {
-            return Err("private_key_jwt needs jwks with a usable public key, or a jwks_uri with https");
+            let needs = "private_key_jwt needs jwks with a usable public key, or a jwks_uri with https";
+            return Err(why.map_or_else(
+                || needs.to_owned(),
+                |why| format!("{needs}; of the key that is there: {why}"),
+            ));
         }
         Ok(AppAuth::Keys { keys, jwks_uri })
     }

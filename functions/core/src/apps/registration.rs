@@ -150,7 +150,7 @@ fn narrowed(core: &Core, body: &[u8]) -> Result<Result<Narrowed, RegistrationRef
             Ok(AppAuth::Keys { jwks_uri: Some(uri), .. }) => (Some(Proof::JwksUri(uri)), any),
             Ok(AppAuth::Keys { keys, .. }) => (Some(Proof::Keys(keys)), any),
             Ok(_) => (None, any),
-            Err(why) => return Ok(Err(RegistrationRefusal::Metadata(why.to_owned()))),
+            Err(why) => return Ok(Err(RegistrationRefusal::Metadata(why))),
         },
         "none" => (None, any),
         _ => {

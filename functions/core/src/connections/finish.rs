@@ -32,7 +32,7 @@ use crate::{
     Core, app_standing,
     audit::{Action, Event, RequestContext},
     error::{Error, Result, UpstreamFailure},
-    ids::UserId,
+    ids::{ServerId, UserId},
     secret::SecretHash,
     servers::Server,
     sessions::{self, NewSession},
@@ -73,6 +73,8 @@ pub enum ConnectionOutcome {
         /// The path and query of ours at which the user goes on, if the beginning named one.
         return_to: Option<String>,
     },
+    /// The user declined, or the authorization server gave no tokens. The user can begin anew, or go on without.
+    NotConnected { why: Error, server: ServerId, return_to: Option<String> },
     /// Ask the user who looks at the page whether this connection is theirs.
     ToConfirm { server: String, account: String, provider: String },
 }
@@ -156,7 +158,10 @@ pub async fn finish(
     }
     let Some(granted) = code.filter(|code| answer.error.is_none() && !code.is_empty()) else {
         consume(&core.table, &key, &connecting).await?;
-        return refused(&core.task_context(), request, &connecting, declined(&answer)).await;
+        let (server, return_to) = (connecting.server_id.clone(), connecting.return_to.clone());
+        let why = declined(&answer);
+        note_refusal(&core.task_context(), request, &connecting, &why).await?;
+        return Ok(ConnectionOutcome::NotConnected { why, server, return_to });
     };
     // The KMS is called now: as long as the `state` exists, the browser can try again.
     let opened = core.vault.open(&key, &connecting.verifier).await?.value;
@@ -173,11 +178,13 @@ pub async fn finish(
         registration,
         server,
     };
-    let server = exchange.server.name.clone();
+    let (server, server_id) = (exchange.server.name.clone(), exchange.server.id.clone());
     let return_to = exchange.connecting.return_to.clone();
     // The browser may disconnect, but the provider accepts a code only once.
-    core.tasks.run("finishing a connection", exchange.run()).await?;
-    Ok(ConnectionOutcome::Connected { server, account: account(&user), return_to })
+    Ok(match core.tasks.run("finishing a connection", exchange.run()).await {
+        Ok(()) => ConnectionOutcome::Connected { server, account: account(&user), return_to },
+        Err(why) => ConnectionOutcome::NotConnected { why, server: server_id, return_to },
+    })
 }
 
 fn account(user: &User) -> String {
@@ -299,7 +306,17 @@ async fn refused<T>(
     connecting: &PendingConnection,
     error: Error,
 ) -> Result<T> {
+    note_refusal(context, request, connecting, &error).await?;
+    Err(error)
+}
+
+async fn note_refusal(
+    context: &TaskContext,
+    request: &RequestContext,
+    connecting: &PendingConnection,
+    error: &Error,
+) -> Result<()> {
     let event = event(context, request, connecting)?.failed(error.to_string());
     context.table.append(&event).await.map_err(Error::undecided)?;
-    Err(error)
+    Ok(())
 }

@@ -18,6 +18,29 @@ pub struct BegunSignIn {
     pub attempt: Attempt,
 }
 
+/// What the provider is to ask a person who has a session there (OpenID Connect Core section 3.1.2.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Asks {
+    /// What it likes.
+    #[default]
+    Nothing,
+    /// Which of their accounts it is.
+    Account,
+    /// To prove again who they are.
+    Login,
+}
+
+impl Asks {
+    /// The value of `prompt`.
+    fn prompt(self) -> Option<&'static str> {
+        match self {
+            Self::Nothing => None,
+            Self::Account => Some("select_account"),
+            Self::Login => Some("login"),
+        }
+    }
+}
+
 /// The parameters of the protocol, which a provider's own address does not set.
 const OURS: [&str; 12] = [
     "response_type",
@@ -34,13 +57,8 @@ const OURS: [&str; 12] = [
     "request_uri",
 ];
 
-/// Begins to sign a person in. With `other_account`, the provider asks which of their accounts it is.
-pub async fn begin(
-    core: &Core,
-    provider_id: &str,
-    return_to: LocalPath,
-    other_account: bool,
-) -> Result<BegunSignIn> {
+/// Begins to sign a person in.
+pub async fn begin(core: &Core, provider_id: &str, return_to: LocalPath, asks: Asks) -> Result<BegunSignIn> {
     let provider = provider(core, provider_id)?;
     let metadata = core.issuers.metadata_of(core, provider).await?;
     let default = SignIn::default();
@@ -61,8 +79,8 @@ pub async fn begin(
         .append_pair("nonce", &attempt.nonce())
         .append_pair("code_challenge", &attempt.challenge())
         .append_pair("code_challenge_method", "S256");
-    if other_account {
-        url.query_pairs_mut().append_pair("prompt", "select_account");
+    if let Some(prompt) = asks.prompt() {
+        url.query_pairs_mut().append_pair("prompt", prompt);
     }
     Ok(BegunSignIn { authorization_url: url, attempt })
 }

@@ -27,7 +27,7 @@ mod secrets;
 
 pub use self::{
     attempt::{ATTEMPT_LASTS, Attempt, attempt_id},
-    begin::{BegunSignIn, begin},
+    begin::{Asks, BegunSignIn, begin},
     finish::{FinishedSignIn, ProviderAnswer, finish},
     logout::{backchannel_logout, end_session_url},
     return_to::LocalPath,

@@ -1,0 +1,103 @@
+"""`oauth4webapi` and `openid-client`, unmodified and with all of their checks, as apps that act as their user:
+discovery, registration, PKCE, `iss`, code, refresh, introspection, revocation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+import pytest
+from harness.api import caller, done
+from harness.browser import Browser
+from harness.relying_party import RelyingParty
+from harness.server import Server
+
+LIBRARIES = ("oauth4webapi", "openid-client")
+ALICE = 'button[value="alice@example.com"]'
+ALLOW = 'button[value="allow"]'
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server.start(tmp_path_factory.mktemp("relying-parties") / "data") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser(server: Server) -> Iterator[Browser]:
+    """Alice is signed in there."""
+    with Browser() as browser:
+        browser.open(f"{server.url}/")
+        browser.click(ALICE)
+        browser.wait_for("text=You are signed in")
+        yield browser
+
+
+def allowed(browser: Browser, app: RelyingParty) -> None:
+    browser.open(app.authorize_url())
+    browser.click(ALLOW)
+    browser.wait_for("#there")
+
+
+@pytest.mark.parametrize(
+    ("library", "auth"),
+    list(product(LIBRARIES, ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"])),
+)
+def test_an_app_that_registers_itself_gets_uses_and_gives_back_its_tokens(
+    server: Server, browser: Browser, library: str, auth: str
+) -> None:
+    demo = server.demo
+    # Both addresses of the metadata are read by one of the ways to prove oneself.
+    discovery = "oidc" if auth == "client_secret_post" else "oauth2"
+    with RelyingParty(server, library, server_id=demo.SERVER_ID, auth=auth, discovery=discovery) as app:
+        allowed(browser, app)
+        report = app.report()
+
+    resource = f"{server.url}/api/v1/proxy/{demo.SERVER_ID}/mcp"
+    claims, introspected = report.pop("claims"), report.pop("introspected")
+    introspects = auth != "none"
+    assert report.pop("client_id").startswith("dyn.")
+    assert report == {
+        "token_type": "bearer",
+        "scope": "tools:call offline_access",
+        "expires_in": 3600,
+        "called": 200,
+        "rotated": True,
+        "called_again": 200,
+        "after_revocation": {
+            "introspected": {"active": False} if introspects else None,
+            "refresh": "invalid_grant",
+            "call": "invalid_token",
+        },
+    }
+    if library == "oauth4webapi":
+        assert (claims["iss"], claims["aud"], claims["sub"]) == (server.url, resource, demo.USER_ID)
+    if introspects:
+        assert introspected["active"] is True
+        assert (introspected["aud"], introspected["sub"]) == (resource, demo.USER_ID)
+        assert introspected["exp"] - introspected["iat"] == 3600
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_an_app_that_an_admin_registered_proves_itself_with_its_secret(
+    server: Server, browser: Browser, library: str
+) -> None:
+    demo = server.demo
+    new = {"name": "Payroll", "redirect_uris": ["http://127.0.0.1/callback"], "auth_method": "client_secret"}
+    made = done(caller(server, api_key=demo.ALICE_API_KEY).post("/api/v1/apps", json=new)).json()
+    with RelyingParty(
+        server,
+        library,
+        server_id=demo.SERVER_ID,
+        auth="client_secret_basic",
+        client_id=made["client_id"],
+        client_secret=made["client_secret"],
+    ) as app:
+        browser.open(app.authorize_url())
+        assert "Payroll" in browser.text()
+        browser.click(ALLOW)
+        browser.wait_for("#there")
+        report = app.report()
+    assert (report["called"], report["called_again"]) == (200, 200)
+    assert report["introspected"]["client_id"] == made["client_id"]
+    assert report["after_revocation"]["refresh"] == "invalid_grant"
