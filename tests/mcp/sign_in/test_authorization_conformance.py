@@ -1,7 +1,7 @@
 """The conformance suite's scenarios for authorization servers, with a person in Chromium.
 
-The other scenarios about authorization do not apply. Those of its command `client` (`auth/…`) test a client, at a server of
-the suite's own. Its command `server`, for MCP servers, has none."""
+The other scenarios about authorization do not apply. Those of its command `client` (`auth/…`) test a client, at a server
+of the suite's own. Its command `server`, for MCP servers, has none."""
 
 from __future__ import annotations
 

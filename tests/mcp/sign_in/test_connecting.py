@@ -1,5 +1,5 @@
-"""A server that asks for an account of the person's, which is not connected. The client shows where to connect. It is never
-sent to sign in again, which would not help."""
+"""A server that asks for an account of the person's, which is not connected. The client shows where to connect. It is
+never sent to sign in again, which would not help."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_connection_is_made_on_the_way_and_when_it_is_gone_the_client_says_whe
         if program != TYPESCRIPT_1:
             assert_works(say(client, "call_tool", **CALL))
     if program == TYPESCRIPT_1:
-        # It does not begin another session by itself when its session is gone.
+        # It begins no other session by itself (https://github.com/modelcontextprotocol/typescript-sdk/issues/1708).
         with desk.start() as client:
             assert_works(say(client, "call_tool", **CALL))
     assert_signed_in_once(desk, bob)

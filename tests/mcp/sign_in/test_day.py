@@ -22,6 +22,8 @@ from support.person import BOB, Person, origin, parameter
 
 # These judge by their own clock whether to refresh. To a 401 they answer by signing in anew.
 BY_CLOCK = (PYTHON, FASTMCP)
+# A little more than an access token lives.
+HOUR = 3601
 # What these say of themselves when their person does not allow it. The others leave that to the app around them.
 SAYS_NO = {
     MCP_REMOTE: "mcp-remote: Authorization failed: access_denied - The user did not allow it",
@@ -72,8 +74,9 @@ def test_a_client_is_allowed_once_and_works_until_its_person_ends_it(
         # The Inspector looks the tool up, and finds that there is none.
         assert "Policy denied" in denied or "Tool 'delete_repo' not found" in denied
 
+        # An hour later.
         if program in BY_CLOCK:
-            say(client, "pass", seconds=3601)
+            say(client, "pass", seconds=HOUR)
         else:
             bob.end_access_token(desk)
         assert_works(say(client, "call_tool", **WORKS))
@@ -88,11 +91,21 @@ def test_a_client_is_allowed_once_and_works_until_its_person_ends_it(
     trail = bob.trail(client_id=allowed["client_id"])
     assert issued(trail) == ["authorization_code", "refresh_token"]
     assert {event["user_id"] for event in trail} == {bob.server.demo.BOB_ID}
+    logged = bob.server.output()
+    assert [name for name in ("access_token", "refresh_token") if desk.kept(name) in logged] == []
 
-    # The next day.
+    # The next day, with what was kept.
+    if program not in BY_CLOCK:
+        bob.end_access_token(desk)
     with desk.start() as client:
+        if program == FASTMCP:
+            # It does not keep where the token endpoint is, and goes to /token.
+            say(client, "pass", seconds=3 * HOUR)
         assert_works(say(client, "call_tool", **WORKS))
         assert desk.openings() == []
+        refreshed = ["refresh_token"] * (1 if program == PYTHON else 2)
+        assert issued(bob.trail(client_id=allowed["client_id"])) == ["authorization_code", *refreshed]
+
         bob.revoke_all()
         client.ask("call_tool", **WORKS)
         address = desk.opening()
@@ -102,7 +115,29 @@ def test_a_client_is_allowed_once_and_works_until_its_person_ends_it(
             assert told in client.answer()["error"]["message"]
     assert desk.openings() == []
     assert bob.authorizations() == []
-    assert issued(bob.trail(client_id=allowed["client_id"])) == ["authorization_code", "refresh_token"]
+    assert issued(bob.trail(client_id=allowed["client_id"])) == ["authorization_code", *refreshed]
+
+
+def test_the_python_client_asks_again_if_its_token_ran_out_while_it_was_closed(
+    bob: Person, home: Path
+) -> None:
+    """It does not know how old a kept token is (https://github.com/modelcontextprotocol/python-sdk/issues/3250). The page
+    is shorter then."""
+    desk = Desk(PYTHON, home, bob.url("demo"))
+    with desk.start() as client:
+        client.ask("call_tool", **WORKS)
+        bob.sign_in(desk.opening())
+        bob.allow()
+        assert_works(client.answer())
+    bob.end_access_token(desk)
+    with desk.start() as client:
+        client.ask("call_tool", **WORKS)
+        page = bob.look(desk.opening())
+        assert "You allowed this on " in page
+        assert "It will be able to" not in page
+        bob.allow()
+        assert_works(client.answer())
+    assert len(bob.authorizations()) == 1
 
 
 def issued(trail: list[dict[str, Any]]) -> list[str]:

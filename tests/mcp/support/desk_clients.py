@@ -19,7 +19,7 @@ _PROGRAMS = _MCP / "sign_in/programs"
 _PACKAGES = _MCP / "node_modules"
 # The Inspector needs a newer Node than the rest.
 _NEW_NODE = _PACKAGES / "node/bin/node"
-_INSPECTOR = _PACKAGES / "@modelcontextprotocol/inspector/clients/cli/build/index.js"
+_INSPECTOR = _PACKAGES / "@modelcontextprotocol/inspector/clients/launcher/build/index.js"
 _MCP_REMOTE = _PACKAGES / "mcp-remote/dist/proxy.js"
 _DEADLINE_SECONDS = 30
 
@@ -287,8 +287,8 @@ class _Command:
         # One that is not taken, unlike perhaps its own.
         step += ["--callback-url", f"http://127.0.0.1:{free_port()}/oauth/callback"]
         self._process = subprocess.Popen(
-            [_NEW_NODE, _INSPECTOR, "--server-url", self._desk.url, "--transport", "http", "--format", "json"]
-            + ["--quiet", *step],
+            [_NEW_NODE, _INSPECTOR, "--cli", "--server-url", self._desk.url, "--transport", "http"]
+            + ["--format", "json", "--quiet", *step],
             env=self._desk.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

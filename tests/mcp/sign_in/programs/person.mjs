@@ -76,8 +76,8 @@ class Provider {
 }
 
 /**
- * Does the steps with the client that `make(options, provider, asked)` makes: `{ client, transport, verbs }`. `asked` takes
- * the addresses that servers ask it to open. `finish(transport, parameters)` hands it the browser's answer.
+ * Does the steps with the client that `make(options, provider, asked)` makes: `{ client, transport, verbs }`. `asked`
+ * takes the addresses that servers ask it to open. `finish(transport, parameters)` hands it the browser's answer.
  */
 export async function main(make, { UnauthorizedError, finish }) {
   const options = JSON.parse(process.argv[2]);
