@@ -18,16 +18,28 @@ const context = await browser.newContext({
   ignoreHTTPSErrors: rules.length > 0,
 });
 context.setDefaultTimeout(PATIENCE_MS);
-const page = await context.newPage();
+
+// The tabs by name. Commands are for the one in front.
+const tabs = new Map();
+let page;
 
 // All answers that the browser has got, and its complaints.
 const answers = [];
 const complaints = [];
 context.on("response", (response) => answers.push(told(response)));
-page.on("console", (message) => {
-  if (message.type() === "error") complaints.push(`${message.text()} at ${message.location().url}`);
-});
-page.on("pageerror", (error) => complaints.push(`${error.message} at ${page.url()}`));
+
+async function tab(name) {
+  page = tabs.get(name);
+  if (page !== undefined) return;
+  const opened = await context.newPage();
+  opened.on("console", (message) => {
+    if (message.type() === "error") complaints.push(`${message.text()} at ${message.location().url}`);
+  });
+  opened.on("pageerror", (error) => complaints.push(`${error.message} at ${opened.url()}`));
+  tabs.set(name, opened);
+  page = opened;
+}
+await tab("first");
 
 // The addresses that the page went to, also those that another program opens: the protocol's own events have them.
 const wentTo = [];
@@ -59,6 +71,8 @@ async function told(response) {
 }
 
 const commands = {
+  tab,
+  forget: () => context.clearCookies(),
   open: async (url) => (await page.goto(url)).status(),
   fill: (selector, text) => page.fill(selector, text),
   click: (selector) => page.click(selector),

@@ -26,7 +26,7 @@ def chromium() -> str:
 
 
 class Browser:
-    """A browser with one page and without a history. `with Browser() as browser:` closes it. `hosts_here` are ports of
+    """A browser with one tab and without a history. `with Browser() as browser:` closes it. `hosts_here` are ports of
     this machine that stand in for hosts of the internet, by https."""
 
     def __init__(self, hosts_here: Mapping[str, int] | None = None) -> None:
@@ -70,6 +70,14 @@ class Browser:
         answer = json.loads(line)
         assert "failed" not in answer, f"{what}: {answer['failed']}"
         return answer["done"]
+
+    def tab(self, name: str) -> None:
+        """Goes to the tab of this name, and opens it if there is none. The first one is called `first`."""
+        self._do("tab", name)
+
+    def forget(self) -> None:
+        """Forgets all cookies: in this browser, nobody is signed in anywhere."""
+        self._do("forget")
 
     def open(self, url: str) -> int:
         """Returns the status."""
