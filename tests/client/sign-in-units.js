@@ -540,6 +540,44 @@ export async function signInUnits(installed, report) {
     }
   });
 
+  unit("MCP: one refresh serves all requests, and an answer that is lost is asked for once more", async (tab) => {
+    const resource = `${url}/api/v1/proxy/demo/mcp`;
+    const metadata = {
+      issuer: url, authorization_endpoint: `${url}/authorize`, token_endpoint: TOKEN, response_types_supported: ["code"],
+      token_endpoint_auth_methods_supported: ["none"],
+    };
+    const provider = page();
+    provider.saveDiscoveryState({ authorizationServerUrl: url, authorizationServerMetadata: metadata, resourceMetadata: { resource, authorization_servers: [url] } });
+    for (const losses of [[lost], [async () => refused(503, "temporarily_unavailable")]]) {
+      provider.saveTokens({ access_token: "at-1", refresh_token: "rt-1", token_type: "Bearer", issuer: url });
+      const sent = [];
+      const fetch = async (to, init) => {
+        const isRefresh = String(to) === TOKEN;
+        const headers = new Headers(init.headers);
+        sent.push(isRefresh ? init.body.get("refresh_token") : `${headers.get("authorization")} ${init.method}`);
+        if (!isRefresh) return new Response(null, { status: headers.get("authorization") === "Bearer at-1" ? 401 : 202 });
+        return (losses.shift() ?? (async () => tokens(2)))();
+      };
+      const to = mcp.transport({ url, serverId: "demo", provider }, { fetch });
+      await to.start();
+      await Promise.all([1, 2, 3].map(() => to.send({ jsonrpc: "2.0", method: "notifications/cancelled" })));
+      await to.close();
+      assert.deepEqual(sent, [...Array(3).fill("Bearer at-1 POST"), "rt-1", "rt-1", ...Array(3).fill("Bearer at-2 POST")]);
+    }
+    assert.deepEqual(tab.gone, []);
+  });
+
+  unit("MCP: nothing but a refresh is ever sent twice", async () => {
+    const provider = page();
+    let sent = 0;
+    const fetch = () => (sent++, lost());
+    const to = mcp.transport({ url, serverId: "demo", provider }, { fetch });
+    await to.start();
+    const params = { name: "x", arguments: { text: "&grant_type=refresh_token&" } };
+    await assert.rejects(to.send({ jsonrpc: "2.0", id: 1, method: "tools/call", params }));
+    assert.equal(sent, 1);
+  });
+
   unit("MCP: signing out revokes, and forgets", async (tab) => {
     const provider = page();
     await provider.signOut();

@@ -16,7 +16,25 @@ export function transport(options, further) {
   }
   if (client !== undefined && typeof client?.token !== "function") throw new TypeError("client must be an AgentClient");
   const endpoint = new URL(`${address(url)}/api/v1/proxy/${encodeURIComponent(serverId)}/mcp`);
-  return new StreamableHTTPClientTransport(endpoint, { ...further, authProvider: provider ?? authProvider(client) });
+  if (client) return new StreamableHTTPClientTransport(endpoint, { ...further, authProvider: authProvider(client) });
+  const fetch = refreshingOnce(further?.fetch ?? ((...call) => globalThis.fetch(...call)));
+  return new StreamableHTTPClientTransport(endpoint, { ...further, fetch, authProvider: provider });
+}
+
+/**
+ * The SDK refreshes for each request whose token is refused, and without an answer it asks the user again. So one refresh
+ * serves all, and is sent once more if its answer is lost: the service answers it as before.
+ */
+function refreshingOnce(send) {
+  let refreshing;
+  return async (to, init) => {
+    const isRefresh = init?.body instanceof URLSearchParams && init.body.get("grant_type") === "refresh_token";
+    if (!isRefresh) return send(to, init);
+    const ask = async () => send(to, init);
+    const answered = () => ask().then((response) => (response.status >= 500 ? ask() : response), ask);
+    refreshing ??= answered().finally(() => (refreshing = undefined));
+    return (await refreshing).clone();
+  };
 }
 
 export class OAuthProvider {
@@ -78,8 +96,9 @@ export class OAuthProvider {
     return secret(`${KIND}.`);
   }
 
-  clientInformation() {
-    return this.#client ?? (this.#clientId && { client_id: this.#clientId });
+  clientInformation(asked) {
+    // A public client's id is no secret of one issuer's.
+    return this.#client ?? (this.#clientId && { client_id: this.#clientId, ...(asked && { issuer: asked.issuer }) });
   }
 
   saveClientInformation(client) {
