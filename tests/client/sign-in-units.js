@@ -27,9 +27,6 @@ class Storage {
   setItem(name, value) {
     this.values.set(name, value);
   }
-  removeItem(name) {
-    this.values.delete(name);
-  }
 }
 
 /** A tab: its page's globals, until it is closed. `answers` are the service's, in their order. */
@@ -37,6 +34,7 @@ class Tab {
   sent = [];
   answers = [];
   gone = [];
+  shown = [];
   storage = new Storage();
   before = {};
 
@@ -50,7 +48,8 @@ class Tab {
       assert.ok(next, `nothing was to be sent, but ${init.body} to ${to}`);
       return typeof next === "function" ? next() : next;
     };
-    const globals = { location, history, fetch, sessionStorage: this.storage, document: { title: "App" } };
+    const addEventListener = (name, heard) => name === "pageshow" && this.shown.push(heard);
+    const globals = { location, history, fetch, addEventListener, sessionStorage: this.storage, document: { title: "App" } };
     for (const [name, value] of Object.entries(globals)) {
       this.before[name] = Object.getOwnPropertyDescriptor(globalThis, name);
       Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
@@ -206,6 +205,29 @@ export async function signInUnits(installed, report) {
     }
   });
 
+  unit("who comes back to the page as it was by the Back button is not signed in, and the page goes on", async (tab, page) => {
+    await signedIn(tab, page);
+    tab.shown.length = 0;
+    for (const leaving of [() => page.signIn(app), () => page.resume(app)]) {
+      const coming = leaving();
+      while (tab.shown.length === 0) await new Promise(setImmediate);
+      tab.shown.at(-1)({ persisted: false });
+      assert.equal(await Promise.race([coming, new Promise((resolve) => setImmediate(resolve, "left"))]), "left");
+      tab.shown.pop()({ persisted: true });
+      assert.equal(await coming, null);
+    }
+  });
+
+  unit("a storage that is full or spoilt is an error that says so", async (tab, { signIn, resume }) => {
+    tab.storage.setItem = () => {
+      throw new DOMException("full", "QuotaExceededError");
+    };
+    assert.equal((await failure(signIn(app))).code, "unsupported");
+    tab.storage.values.set("deputize.signed-in", "{");
+    assert.equal((await failure(resume(app))).code, "unsupported");
+    assert.deepEqual(tab.gone, []);
+  });
+
   unit("a page that is no answer, or another library's, is left alone", async (tab, { handleCallback }) => {
     const { href } = location;
     for (const query of ["", "?code=1", "?code=1&state=theirs&iss=https://idp.example", "?state=deputize.sign-in.x", "?code=1&state=deputize.mcp.x"]) {
@@ -296,6 +318,8 @@ export async function signInUnits(installed, report) {
       [new Response("<html>"), "malformed_answer"],
       [Response.json(null), "malformed_answer"],
       [Response.json({ access_token: 7 }), "malformed_answer"],
+      [Response.json({ error: { code: 7 }, error_description: [] }, { status: 400 }), "http_error"],
+      [Response.json("no", { status: 400 }), "http_error"],
     ]) {
       const to = await tab.leaves(() => signIn(app));
       tab.comesBack({ code: "code-1", state: to.searchParams.get("state") });

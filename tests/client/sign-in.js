@@ -5,17 +5,17 @@ import assert from "node:assert/strict";
 import { generateKeyPairSync, sign } from "node:crypto";
 import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:https";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { extname, join } from "node:path";
+import { extname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
-import { launch } from "./runtimes.js";
+import { here, launch } from "./runtimes.js";
 
 const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm" };
 const SAID = /^acme-corp has 5 repositories/;
 
-/** The page of an application, as docs/npm-package.md has it; and what the tests look at. */
+/** The page of an application; and what the tests look at. */
 const PAGE = (app, again) => `
   import { AgentClient } from "deputize";
   import { handleCallback, resume, signIn, signOut } from "deputize/sign-in";
@@ -126,6 +126,34 @@ export async function signIn(app, service, report) {
           const kept = await bob.page.evaluate(() => JSON.stringify({ ...sessionStorage, ...localStorage }) + document.cookie);
           assert.ok(!kept.includes(await bob.token()) && !/rt_|verifier/.test(kept), kept);
           assert.deepEqual(codesAndTokens().map(({ grant_type }) => grant_type), ["authorization_code"]);
+        }),
+
+      "page > the documents' page works as it is written": () =>
+        person("bob@example.com", async ({ tab }) => {
+          const pageOf = (file) => readFileSync(resolve(here, "../..", file), "utf8").match(/```html\n(<button>.*?)```/s)[1];
+          const documented = pageOf("docs/npm-package.md");
+          assert.equal(documented, pageOf("wasm-client/npm/README.md"));
+          const own = await register("/documented/", {});
+          const replaced = [
+            ['"https://deputize.example.com"', JSON.stringify(url)],
+            ['"app-…"', JSON.stringify(own.clientId)],
+            ["`${location.origin}/`", JSON.stringify(own.redirectUri)],
+          ];
+          pages.bodies.set("/documented/", replaced.reduce((text, [from, to]) => {
+            assert.ok(text.includes(from), from);
+            return text.replace(from, () => to);
+          }, documented));
+          const bob = await (await tab()).opens("/documented/");
+          await bob.signsIn();
+          await bob.page.reload();
+          await bob.allows();
+          await bob.says(SAID);
+          const revoked = bob.page.waitForResponse(`${url}/api/v1/oauth/revoke`);
+          await bob.clicks("Sign out");
+          assert.equal((await revoked).status(), 200);
+          await bob.page.reload();
+          await bob.page.getByRole("button", { name: "Sign in" }).waitFor();
+          assert.equal(bob.page.url(), own.redirectUri);
         }),
 
       "page > a token is renewed once for all calls, and a lost answer logs nobody out": () =>
@@ -541,7 +569,7 @@ async function bundled(app, name, source) {
  * test has it.
  */
 async function serve(app) {
-  const pages = { scripts: new Map(), policies: new Map(), isHeld: false };
+  const pages = { scripts: new Map(), bodies: new Map(), policies: new Map(), isHeld: false };
   const imports = {
     deputize: "/node_modules/deputize/browser.js",
     "deputize/sign-in": "/node_modules/deputize/sign-in.js",
@@ -549,15 +577,16 @@ async function serve(app) {
   pages.server = createServer(certificate(), async (request, response) => {
     const { pathname, searchParams } = new URL(request.url, "https://app.example");
     const script = pages.scripts.get(pathname);
-    if (script !== undefined) {
+    const body = pages.bodies.get(pathname) ?? (script !== undefined && `
+        <button>Sign in</button><button>Sign out</button><output></output>
+        <script type="module">${script.replaceAll("</script", "<\\/script")}</script>`);
+    if (body) {
       const isHeld = pages.isHeld && searchParams.has("state");
       const headers = { "content-type": "text/html; charset=utf-8" };
       if (pages.policies.has(pathname)) headers["content-security-policy"] = pages.policies.get(pathname);
       response.writeHead(200, headers);
       return void response.end(isHeld ? "" : `<!doctype html><title>App</title><link rel="icon" href="data:,">
-        <script type="importmap">${JSON.stringify({ imports })}</script>
-        <button>Sign in</button><button>Sign out</button><output></output>
-        <script type="module">${script.replaceAll("</script", "<\\/script")}</script>`);
+        <script type="importmap">${JSON.stringify({ imports })}</script>${body}`);
     }
     try {
       const body = await readFile(join(app, pathname));

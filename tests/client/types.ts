@@ -175,8 +175,7 @@ export async function extras(): Promise<void> {
 export async function page(): Promise<void> {
   const app: SignInOptions = { url, clientId: "app", redirectUri: "https://app.example/", scope: undefined, prompt: undefined };
   const session = (await handleCallback<{ at: string }>()) ?? (await resume({ ...app, prompt: "none" }));
-  // Left by now.
-  if (!session) return signIn({ ...app, state: { at: "/reports" } });
+  if (!session) return void signIn({ ...app, state: { at: "/reports" } });
   same<typeof session.state, { at: string }>();
   same<typeof session.scope, string | undefined>();
   new AgentClient({ url, credentials: session.credentials });

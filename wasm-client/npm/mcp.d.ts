@@ -78,8 +78,8 @@ export interface OAuthProviderOptions {
 }
 
 /**
- * Signs a user in for one MCP server: the SDK finds out how, registers the app, and renews the tokens. For a page, or for
- * a program that opens a browser. Tokens are in memory alone; what has to outlast leaving the page is in the tab's
+ * Signs a user in for one MCP server: the SDK finds out how, registers the app, and renews the tokens. For a page, or
+ * for a program that opens a browser. Tokens are in memory alone; what has to outlast leaving the page is in the tab's
  * `sessionStorage`.
  *
  * @example
@@ -99,8 +99,8 @@ export class OAuthProvider implements OAuthClientProvider {
    * @param transport - The transport that has this provider.
    * @param at - The address with the answer; by default the page's own, out of which the answer is taken.
    * @returns whether there was one.
-   * @throws A `DeputizeError`: `access_denied` if the user did not allow it; `sign_in_unknown` if the answer is not to a
-   * sign-in of this tab; `sign_in_mismatch` if it is another service's (RFC 9207). What the SDK throws besides.
+   * @throws A `DeputizeError`: `access_denied` if the user did not allow it; `sign_in_unknown` if the answer is not to
+   * a sign-in of this tab; `sign_in_mismatch` if it is another service's (RFC 9207). What the SDK throws besides.
    */
   handleCallback(transport: StreamableHTTPClientTransport, at?: string | URL): Promise<boolean>;
 

@@ -9,7 +9,8 @@ import { answerIn, challenge, errorIn, keep, leaveFor, ofThisPage, post, secret,
 const KIND = "deputize.mcp";
 
 export function transport(options, further) {
-  const { url, serverId, client, provider } = known("transport's options", options, ["url", "serverId", "client", "provider"]);
+  const names = ["url", "serverId", "client", "provider"];
+  const { url, serverId, client, provider } = known("transport's options", options, names);
   text("serverId", serverId);
   if ((client === undefined) === (provider === undefined)) {
     throw new TypeError("transport takes a client (an AgentClient) or a provider (an OAuthProvider)");
@@ -22,8 +23,8 @@ export function transport(options, further) {
 }
 
 /**
- * The SDK refreshes for each request whose token is refused, and without an answer it asks the user again. So one refresh
- * serves all, and is sent once more if its answer is lost: the service answers it as before.
+ * The SDK refreshes for each request whose token is refused, and without an answer it asks the user again. So one
+ * refresh serves all, and is sent once more if its answer is lost: the service answers it as before.
  */
 function refreshingOnce(send) {
   let refreshing;

@@ -1,10 +1,9 @@
-// What an authorization request needs of a page (RFC 6749 section 4.1, with PKCE: RFC 7636): what outlasts leaving the
-// page, the answer that the page comes back with, and requests to the service as a public client.
+// What an authorization request needs of a page (RFC 6749 section 4.1, with PKCE: RFC 7636).
 
 import { DeputizeError } from "./error.js";
 
 const ANSWER_WITHIN_MS = 10_000;
-/** How many attempts a tab remembers: a user who gives up and begins anew leaves one behind. */
+/** How many attempts a tab remembers. A user who gives up leaves one behind. */
 const ATTEMPTS = 5;
 const LATER = "Try again later";
 
@@ -12,38 +11,36 @@ export const refusal = (code, detail, hint, more) => new DeputizeError({ code, d
 
 // --- What a tab keeps ----------------------------------------------------------------------------------
 
-/** Where there is no tab, such as in Node, it is this process that asks and gets the answer. */
+/** Where there is no tab, such as in Node. */
 const values = new Map();
 const elsewhere = {
   getItem: (name) => values.get(name) ?? null,
   setItem: (name, value) => values.set(name, value),
-  removeItem: (name) => values.delete(name),
 };
 
-/** This tab's own storage. No token is ever in it. */
-export function kept() {
+/** A list in this tab's own storage; with a function, what that makes of it. No token is ever in it. */
+export function kept(name, change) {
+  const text = change && JSON.stringify(change(kept(name)));
   try {
-    return globalThis.sessionStorage ?? elsewhere;
+    const storage = globalThis.sessionStorage ?? elsewhere;
+    if (text) storage.setItem(name, text);
+    return JSON.parse(storage.getItem(name) ?? "[]");
   } catch (cause) {
     throw refusal("unsupported", "This page may not keep anything", "Allow it cookies and site data", { cause });
   }
 }
 
-const attempts = (kind) => JSON.parse(kept().getItem(kind) ?? "[]");
-const keepAll = (kind, all) => kept().setItem(kind, JSON.stringify(all));
-
 /** Keeps what an attempt needs when its answer comes. */
-export const keep = (kind, attempt) => keepAll(kind, [...attempts(kind), attempt].slice(-ATTEMPTS));
+export const keep = (kind, attempt) => void kept(kind, (all) => [...all, attempt].slice(-ATTEMPTS));
 
 /** The attempt that this is the answer to, once, if it is an answer that this may take. */
 export function taken(kind, answer, issuerOf) {
-  const all = attempts(kind);
-  const attempt = all.find(({ state }) => state === answer.get("state"));
+  const attempt = kept(kind).find(({ state }) => state === answer.get("state"));
   if (!attempt) {
     const hint = "Sign in again. If somebody sent you this link, close the page";
     throw refusal("sign_in_unknown", "This is the answer to a sign-in that was not begun in this tab", hint);
   }
-  keepAll(kind, all.filter((other) => other !== attempt));
+  kept(kind, (all) => all.filter(({ state }) => state !== attempt.state));
   // RFC 9207 section 2.4: nothing else of another server's answer is looked at.
   const [wanted, iss] = [issuerOf(attempt), answer.get("iss")];
   if (iss !== wanted) {
@@ -55,7 +52,7 @@ export function taken(kind, answer, issuerOf) {
 
 // --- Leaving the page, and coming back -----------------------------------------------------------------
 
-/** 256 random bits as text. A state begins with its kind: what other libraries asked for is theirs to answer. */
+/** 256 random bits. A state begins with its kind: answers to other libraries are theirs. */
 export const secret = (prefix = "") => prefix + base64url(crypto.getRandomValues(new Uint8Array(32)));
 
 /** RFC 7636 section 4.2. */
@@ -70,7 +67,7 @@ function base64url(bytes) {
   return btoa(String.fromCharCode(...bytes)).replace(/\+/g, "-").replace(/\//g, "_").replace(/=/g, "");
 }
 
-/** What the answer needs is kept by origin: at another one (localhost and 127.0.0.1 are two) it would not be found. */
+/** What the answer needs is this origin's: at another one (localhost and 127.0.0.1 are two) it would not be found. */
 export function ofThisPage(redirectUri) {
   const origin = globalThis.location?.origin;
   if (redirectUri === origin || redirectUri.startsWith(`${origin}/`)) return;
@@ -83,14 +80,13 @@ export function leaveFor(url) {
     throw refusal("unsupported", "The page is in a frame", "Open it in a tab or window of its own to sign in");
   }
   location.assign(url);
-  // The page is being left.
-  return new Promise(() => {});
+  // Unless the user comes back to it as it was (bfcache).
+  return new Promise((resolve) => {
+    globalThis.addEventListener?.("pageshow", ({ persisted }) => persisted && resolve(null));
+  });
 }
 
-/**
- * The answer to a request of this kind, if this is the address of one. It is taken out of the page's address, so that
- * it is in no history, and not there when the page is loaded again.
- */
+/** The answer to a request of this kind, if this is the address of one. It does not stay in the page's address. */
 export function answerIn(kind, at = globalThis.location?.href) {
   if (at === undefined) return undefined;
   const url = new URL(at, globalThis.location?.href);
@@ -128,14 +124,18 @@ export async function post(url, fields, further) {
       ...further,
     });
   } catch (cause) {
-    if (cause?.name === "TimeoutError") throw refusal("timeout", `No answer within ${ANSWER_WITHIN_MS} ms`, LATER, { cause });
+    const isLate = cause?.name === "TimeoutError";
+    if (isLate) throw refusal("timeout", `No answer within ${ANSWER_WITHIN_MS} ms`, LATER, { cause });
     const hint = "Check the address, the network, and the page's Content-Security-Policy (connect-src)";
     throw refusal("network_error", "The service could not be reached", hint, { cause });
   }
   const { ok, status, headers } = response;
   const body = Object(await response.json().catch(() => undefined));
   if (ok) return body;
-  const { error = "http_error", error_description: detail = `HTTP ${status}`, reason } = body;
+  const [code, detail, reason] = ["error", "error_description", "reason"].map((name) => textIn(body[name]));
   const requestId = headers.get("x-request-id") ?? undefined;
-  throw refusal(error, detail, status >= 500 ? LATER : undefined, { status, reason, requestId });
+  const hint = status >= 500 ? LATER : undefined;
+  throw refusal(code ?? "http_error", detail ?? `HTTP ${status}`, hint, { status, reason, requestId });
 }
+
+const textIn = (value) => (typeof value === "string" ? value : undefined);

@@ -57,14 +57,14 @@ export interface SignedIn<State = unknown> {
 }
 
 /**
- * Sends the browser to the service, where the user signs in and is asked. The page is left, so the promise only ever
- * rejects.
+ * Sends the browser to the service, where the user signs in and is asked. The page is left.
  *
+ * @returns `null` if the user comes back to the page as it was, by the browser's Back button.
  * @throws TypeError if the options are wrong.
  * @throws A `DeputizeError`, `unsupported`: the page is in a frame, is neither https nor on this machine, or may keep
  * nothing.
  */
-export function signIn(options: SignInOptions): Promise<never>;
+export function signIn(options: SignInOptions): Promise<null>;
 
 /**
  * Ends a sign-in on the page that the browser came back to. To be called when the page starts; a second call gets the
@@ -80,12 +80,12 @@ export function signIn(options: SignInOptions): Promise<never>;
 export function handleCallback<State = unknown>(at?: string | URL): Promise<SignedIn<State> | null>;
 
 /**
- * For a page that was loaded again: signs the user in as {@link signIn} does, if they were signed in in this tab before,
- * so that the page is left. An app that an admin trusts says `prompt: "none"`, which shows nothing; if the user has to be
- * asked after all, {@link handleCallback} then answers `null`. Any other app leaves `prompt` out, and its user is asked
- * by a short page.
+ * For a page that was loaded again: signs the user in as {@link signIn} does, if they were signed in in this tab
+ * before, so that the page is left. An app that an admin trusts says `prompt: "none"`, which shows nothing; if the user
+ * has to be asked after all, {@link handleCallback} then answers `null`. Any other app leaves `prompt` out, and its user
+ * is asked by a short page.
  *
- * @returns `null` if the user was not signed in.
+ * @returns `null` if the user was not signed in, or comes back to the page as it was.
  */
 export function resume(options: SignInOptions): Promise<null>;
 

@@ -1,5 +1,5 @@
-// Signing in the user of a page: an authorization code with PKCE, as a public client. Tokens are in this page's memory
-// alone. So each tab has a family of refresh tokens of its own, and a page that is loaded again has none.
+// Signing in the user of a page, which is a public client. Tokens are in the page's memory alone: each tab has a family
+// of its own.
 
 import { address, known, optionalText, text } from "./checks.js";
 import {
@@ -10,7 +10,7 @@ import {
 const KIND = "deputize.sign-in";
 /** For which apps a user is signed in in this tab, for `resume`. */
 const HERE = "deputize.signed-in";
-/** How long before its end an access token is renewed, in milliseconds; at most the second half of its life. */
+/** How long before its end an access token is renewed; at most the second half of its life. */
 const EARLY_MS = 60_000;
 
 const OPTIONS = ["url", "clientId", "redirectUri", "scope", "resource", "prompt", "state"];
@@ -97,17 +97,16 @@ export async function signOut() {
   const ending = [...sessions];
   sessions.clear();
   came = undefined;
-  kept().removeItem(HERE);
+  kept(HERE, () => []);
   await Promise.all(ending.map((session) => session.end()));
 }
 
 /** Whether the app's user was signed in in this tab; from now on, they are or are not. */
 function wasHere({ url, clientId }, isHere) {
   const app = `${url} ${clientId}`;
-  const before = JSON.parse(kept().getItem(HERE) ?? "[]");
-  const others = before.filter((other) => other !== app);
-  kept().setItem(HERE, JSON.stringify(isHere ? [...others, app] : others));
-  return before.includes(app);
+  const was = kept(HERE).includes(app);
+  if (was !== isHere) kept(HERE, (all) => (isHere ? [...all, app] : all.filter((other) => other !== app)));
+  return was;
 }
 
 class Session {
