@@ -7,8 +7,9 @@ import assert from "node:assert/strict";
 import { loaded } from "../../wasm-client/loaded.js";
 import { here, test } from "./runtimes.js";
 
-/** The most bytes that a page may load, by brotli. */
+/** The most bytes that a page may load, by brotli; and of an entry beside that one, with all that it imports. */
 const LARGEST = 60_000;
+const LARGEST_BESIDE = 6_000;
 
 export async function packaging(app, tarball, report) {
   const installed = join(app, "node_modules/deputize");
@@ -25,17 +26,21 @@ export async function packaging(app, tarball, report) {
     "the tarball holds what it needs and nothing else": () => {
       const files = readdirSync(installed).sort();
       assert.deepEqual(files, [
-        "LICENSE", "README.md", "browser.js", "bytes.js", "client.js", "deputize.js", "deputize_bg.wasm",
-        "deputize_bg.wasm.d.ts", "edge-light.js", "error.js", "extras.cjs", "extras.d.cts", "extras.d.ts", "extras.js",
-        "index.d.cts", "index.d.ts", "inline.cjs", "inline.d.cts", "inline.d.ts", "inline.js", "list.js", "options.js",
-        "package.json", "result.js", "send.js", "start.js", "within.js", "workerd.js",
+        "LICENSE", "README.md", "auth-provider.js", "browser.js", "bytes.js", "checks.js", "client.js", "deputize.js",
+        "deputize_bg.wasm", "deputize_bg.wasm.d.ts", "edge-light.js", "error.js", "extras.cjs", "extras.d.cts",
+        "extras.d.ts", "extras.js", "index.d.cts", "index.d.ts", "inline.cjs", "inline.d.cts", "inline.d.ts", "inline.js",
+        "list.js", "mcp.cjs", "mcp.d.cts", "mcp.d.ts", "mcp.js", "options.js", "package.json", "page.js", "result.js",
+        "send.js", "sign-in.cjs", "sign-in.d.cts", "sign-in.d.ts", "sign-in.js", "start.js", "within.js", "workerd.js",
       ]);
       for (const file of files.filter((file) => /\.c?js$/.test(file))) {
         assert.ok(!read(file).includes("sourceMappingURL"), `${file} names a source map`);
         for (const [, imported] of read(file).matchAll(/from ?"\.\/([\w.-]+)/g)) assert.ok(existsSync(join(installed, imported)));
       }
-      const { dependencies, scripts, version } = JSON.parse(read("package.json"));
+      const { dependencies, peerDependencies, peerDependenciesMeta, scripts, version } = JSON.parse(read("package.json"));
       assert.deepEqual([dependencies, scripts], [undefined, undefined]);
+      // Of one entry alone, whose users have it.
+      assert.deepEqual(Object.keys(peerDependencies), ["@modelcontextprotocol/client"]);
+      assert.deepEqual(peerDependenciesMeta, { "@modelcontextprotocol/client": { optional: true } });
       const workspace = readFileSync(join(here, "../../Cargo.toml"), "utf8");
       assert.equal(version, workspace.match(/\[workspace\.package\]\nversion = "(.*)"/)[1]);
     },
@@ -56,14 +61,33 @@ export async function packaging(app, tarball, report) {
         ${deputize}.setModule(async () => fetch("https://deputize.example/deputize_bg.wasm"));
         // @ts-expect-error a module is needed
         ${deputize}.setModule();`;
-      const modules = `import * as a from "deputize";\nimport * as b from "deputize/inline";\n{${use("a")}}{${use("b")}}`;
-      const commonJs = `import a = require("deputize");\nimport b = require("deputize/inline");\n{${use("a")}}{${use("b")}}`;
+      const useBeside = `
+        const app: s.SignInOptions = { url: "https://deputize.example", clientId: "app", redirectUri: "https://app.example/" };
+        const signedIn: Promise<s.SignedIn | null> = s.handleCallback();
+        signedIn.then((session) => session && new a.AgentClient({ url: app.url, credentials: session.credentials }));
+        // @ts-expect-error there is no such option
+        s.signIn({ ...app, redirect_uri: app.redirectUri });`;
+      const entries = { a: "deputize", b: "deputize/inline", s: "deputize/sign-in" };
+      const all = (imported) => Object.entries(entries).map(imported).join("\n");
+      const uses = `{${use("a")}}{${use("b")}}{${useBeside}}`;
+      const modules = `${all(([name, entry]) => `import * as ${name} from "${entry}";`)}\n${uses}`;
+      const commonJs = `${all(([name, entry]) => `import ${name} = require("${entry}");`)}\n${uses}`;
       writeFileSync(join(app, "entries.mts"), modules);
       writeFileSync(join(app, "entries.cts"), commonJs);
       writeFileSync(join(app, "entries.ts"), `${modules}\nimport module from "deputize/deputize_bg.wasm";\na.setModule(module);`);
       const strict = ["--noEmit", "--strict", "--target", "es2022", "--lib", "es2023,dom,dom.asynciterable", "--types", ""];
       execute("tsc", ...strict, "--module", "nodenext", "entries.mts", "entries.cts");
       execute("tsc", ...strict, "--module", "esnext", "--moduleResolution", "bundler", "entries.ts");
+      const useMcp = `
+        const provider = new m.OAuthProvider({ redirectUri: "https://app.example/" });
+        new Client({ name: "app", version: "1" }).connect(m.transport({ url: "https://deputize.example", serverId: "demo", provider }));
+        // @ts-expect-error one of them is needed
+        m.transport({ url: "https://deputize.example", serverId: "demo" });`;
+      const sdk = 'import { Client } from "@modelcontextprotocol/client";\n';
+      writeFileSync(join(app, "mcp.mts"), `${sdk}import * as m from "deputize/mcp";${useMcp}`);
+      writeFileSync(join(app, "mcp.cts"), `${sdk}import m = require("deputize/mcp");${useMcp}`);
+      // Without a look into the types of MCP's SDK, some of which are Node's.
+      execute("tsc", ...strict, "--skipLibCheck", "--module", "nodenext", "mcp.mts", "mcp.cts");
     },
 
     "an application type-checks against it, and mistakes do not": () => {
@@ -103,8 +127,8 @@ export async function packaging(app, tarball, report) {
     },
 
     "every member of the types is documented": () => {
-      const lines = [...read("index.d.ts").split("\n"), ...read("extras.d.ts").split("\n")];
-      const isMember = /^ {2}(readonly )?\w+\??(\(|: )|^export (class|interface|type) /;
+      const lines = ["index", "extras", "sign-in", "mcp"].flatMap((entry) => read(`${entry}.d.ts`).split("\n"));
+      const isMember = /^ {2}(readonly )?\w+\??(\(|: )|^export (class|function|interface|type) /;
       const undocumented = lines.filter((line, at) => isMember.test(line) && !line.endsWith(",") && !/\*\/$/.test(lines[at - 1]));
       assert.deepEqual(undocumented, []);
     },
@@ -114,6 +138,16 @@ export async function packaging(app, tarball, report) {
       const total = sizes.reduce((sum, [, size]) => sum + size, 0);
       console.log(`        ${total} bytes: ${sizes.map(([file, size]) => `${file} ${size}`).join(", ")}`);
       assert.ok(total <= LARGEST, `${total} bytes`);
+    },
+
+    "signing in and MCP's transport are at most 6 KB each, and need no WebAssembly": () => {
+      for (const entry of ["sign-in.js", "mcp.js"]) {
+        const sizes = loaded(installed, entry);
+        const total = [...sizes.values()].reduce((sum, size) => sum + size, 0);
+        console.log(`        ${entry}: ${total} bytes: ${[...sizes].map(([file, size]) => `${file} ${size}`).join(", ")}`);
+        assert.ok(total <= LARGEST_BESIDE, `${entry}: ${total} bytes`);
+        assert.deepEqual([...sizes.keys()].filter((file) => /wasm|bytes|deputize|start/.test(file)), []);
+      }
     },
   };
 

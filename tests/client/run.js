@@ -1,6 +1,6 @@
 // Packs the package, installs it like a user, and runs the suite in each runtime against a separate service.
 //
-//   node run.js [packaging|realms|node|fuzz|chromium|workerd|toolchains|examples]…
+//   node run.js [packaging|realms|node|fuzz|chromium|workerd|sign-in|toolchains|examples]…
 //
 // DEPUTIZE_BIN is the service, CHROMIUM the browser. FUZZ_SEED and FUZZ_SECONDS are for the part `fuzz`. The last line is
 // `N passed, N failed`.
@@ -15,9 +15,11 @@ import { examples } from "./examples.js";
 import { packaging } from "./packaging.js";
 import { realms } from "./realms.js";
 import { chromium, here, node, pageServer, test, workerd } from "./runtimes.js";
+import { signIn } from "./sign-in.js";
+import { signInUnits } from "./sign-in-units.js";
 import { toolchains } from "./toolchains/run.js";
 
-const PARTS = ["packaging", "realms", "node", "fuzz", "chromium", "workerd", "toolchains", "examples"];
+const PARTS = ["packaging", "realms", "node", "fuzz", "chromium", "workerd", "sign-in", "toolchains", "examples"];
 const parts = process.argv.length > 2 ? process.argv.slice(2) : PARTS;
 const binary = process.env.DEPUTIZE_BIN ?? resolve(here, "../../target/debug/deputize");
 const built = resolve(here, "../../wasm-client/pkg");
@@ -43,7 +45,10 @@ function install() {
   const npm = (cwd, ...args) => execFileSync("npm", args, { cwd, encoding: "utf8" });
   const tarball = join(scratch, npm(built, "pack", "--silent", "--pack-destination", scratch).trim());
   npm(app, "install", "--silent", "--no-audit", "--no-fund", "--offline", tarball);
-  symlinkSync(join(here, "node_modules/qunit"), join(app, "node_modules/qunit"));
+  mkdirSync(join(app, "node_modules/@modelcontextprotocol"));
+  for (const name of ["qunit", "@modelcontextprotocol/client"]) {
+    symlinkSync(join(here, "node_modules", name), join(app, "node_modules", name));
+  }
   for (const file of ["suite.js", "fuzz.js", "leak.js"]) copyFileSync(join(here, file), join(app, file));
   return { app, tarball };
 }
@@ -118,6 +123,11 @@ for (const part of parts) {
     const made = run("fuzz.js", FUZZ_SEED, String(FUZZ_SECONDS * 1000));
     await test("no value and no answer ends in a trap, in silence or in an error of another kind", report, made);
     await test("ten thousand calls leave nothing behind", report, run("--expose-gc", "leak.js"));
+    continue;
+  }
+  if (part === "sign-in") {
+    await signInUnits(app, report);
+    await signIn(app, (origins) => service(part, origins), report);
     continue;
   }
   if (part === "examples") {

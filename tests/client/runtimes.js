@@ -86,12 +86,12 @@ function installedChromium() {
 }
 
 /** Chromium, under any of its names. */
-export async function launch() {
+export async function launch(...further) {
   const { chromium } = await import("playwright-core");
   return chromium.launch({
     executablePath: installedChromium(),
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-      "--disable-component-update", "--disable-sync"],
+      "--disable-component-update", "--disable-sync", ...further],
   });
 }
 

@@ -6,6 +6,11 @@ import { AgentClient, DeputizeError } from "deputize";
 import type { AgentClientOptions, CallOptions, Credentials, ErrorCode, Tool, ToolContent, ToolResult, User } from "deputize";
 import { agentAccount, agentAccounts, authProvider, blobOf, callToolWithProgress, me, servers } from "deputize/extras";
 import type { ToolEvent } from "deputize/extras";
+import { OAuthProvider, transport } from "deputize/mcp";
+import { handleCallback, resume, signIn, signOut } from "deputize/sign-in";
+import type { SignInOptions } from "deputize/sign-in";
+import { Client } from "@modelcontextprotocol/client";
+import type { AuthProvider, OAuthClientProvider } from "@modelcontextprotocol/client";
 
 type Same<One, Other> = (<T>() => T extends One ? 1 : 2) extends <T>() => T extends Other ? 1 : 2 ? true : false;
 /** Fails to compile if two types are not the same. */
@@ -161,6 +166,40 @@ export async function extras(): Promise<void> {
   }
   const { content } = await call;
   for (const piece of content) if (piece.type === "image") URL.createObjectURL(blobOf(piece));
-  const provider: { token(): Promise<string | undefined>; onUnauthorized?(): Promise<void> } = authProvider(client);
+  const provider: AuthProvider = authProvider(client);
   void provider;
+}
+
+// --- Signing in -------------------------------------------------------------------------------------------------
+
+export async function page(): Promise<void> {
+  const app: SignInOptions = { url, clientId: "app", redirectUri: "https://app.example/", scope: undefined, prompt: undefined };
+  const session = (await handleCallback<{ at: string }>()) ?? (await resume({ ...app, prompt: "none" }));
+  if (!session) return void signIn({ ...app, state: { at: "/reports" } });
+  same<typeof session.state, { at: string }>();
+  same<typeof session.scope, string | undefined>();
+  new AgentClient({ url, credentials: session.credentials });
+  await signOut();
+  // @ts-expect-error no such option
+  await signIn({ ...app, redirect_uri: "" });
+  // @ts-expect-error no such prompt
+  await signIn({ ...app, prompt: "login" });
+  // @ts-expect-error it cannot be changed
+  session.scope = "";
+}
+
+// --- MCP's SDK ----------------------------------------------------------------------------------------------------
+
+export async function mcp(): Promise<void> {
+  const itself = new Client({ name: "app", version: "1" });
+  await itself.connect(transport({ url, serverId: "demo", client }, { fetch }));
+  const provider = new OAuthProvider({ redirectUri: "https://app.example/", clientName: undefined, redirect: undefined });
+  const theirs: OAuthClientProvider = provider;
+  const to = transport({ url, serverId: "demo", provider: theirs });
+  if (await provider.handleCallback(to)) await itself.connect(to);
+  await provider.signOut();
+  // @ts-expect-error one of them
+  transport({ url, serverId: "demo", client, provider });
+  // @ts-expect-error the transport has its provider
+  transport({ url, serverId: "demo", client }, { authProvider: provider });
 }

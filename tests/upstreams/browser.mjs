@@ -26,6 +26,9 @@ let page;
 // All answers that the browser has got, and its complaints.
 const answers = [];
 const complaints = [];
+// The addresses that the tabs went to, and who waits for one.
+const wentTo = [];
+const waiting = new Set();
 context.on("response", (response) => answers.push(told(response)));
 
 async function tab(name) {
@@ -36,21 +39,19 @@ async function tab(name) {
     if (message.type() === "error") complaints.push(`${message.text()} at ${message.location().url}`);
   });
   opened.on("pageerror", (error) => complaints.push(`${error.message} at ${opened.url()}`));
+  // Also what another program opens: the protocol's own events have it.
+  const events = await context.newCDPSession(opened);
+  await events.send("Network.enable");
+  events.on("Network.requestWillBeSent", ({ type, request }) => {
+    if (type !== "Document") return;
+    wentTo.push(request.url);
+    for (const look of waiting) look(request.url);
+  });
   tabs.set(name, opened);
   page = opened;
 }
-await tab("first");
 
-// The addresses that the page went to, also those that another program opens: the protocol's own events have them.
-const wentTo = [];
-const waiting = new Set();
-const events = await context.newCDPSession(page);
-await events.send("Network.enable");
-events.on("Network.requestWillBeSent", ({ type, request }) => {
-  if (type !== "Document") return;
-  wentTo.push(request.url);
-  for (const look of waiting) look(request.url);
-});
+await tab("first");
 
 function goesTo(start) {
   const been = wentTo.find((url) => url.startsWith(start));

@@ -1,9 +1,10 @@
 // The client's public side. The work is done in WebAssembly. Here is what is better in JavaScript: promises that end,
 // lists that can be iterated over, and options.
 
+import { known, optionalText, text } from "./checks.js";
 import { DeputizeError } from "./error.js";
 import { List } from "./list.js";
-import { CALL, clientOf, known, onBehalfOf, optionalText, text, time, toolCall } from "./options.js";
+import { CALL, clientOf, onBehalfOf, time, toolCall } from "./options.js";
 import { toolPage, toolResult } from "./result.js";
 import { lazily, start } from "./start.js";
 import { within } from "./within.js";
@@ -66,6 +67,8 @@ export class AgentClient {
       try {
         return await run(client, call);
       } catch (thrown) {
+        // No function of the application's has failed: its user is to sign in again (sign-in.js).
+        if (thrown?.cause?.code === "signed_out" && DeputizeError.is(thrown.cause)) throw thrown.cause;
         // The WebAssembly throws the fields of an error. Made into an error here, its stack is this call's.
         throw thrown?.isDeputizeError ? new DeputizeError(thrown) : thrown;
       }

@@ -1,7 +1,8 @@
 // What not every application needs, as functions that take a client. A bundler leaves out those that are not imported.
 
+import { aFunction, known, text } from "./checks.js";
 import { List } from "./list.js";
-import { CALL, aFunction, known, text, toolCall } from "./options.js";
+import { CALL, toolCall } from "./options.js";
 import { malformed, toolResult } from "./result.js";
 import { pieces, textOf } from "./send.js";
 
@@ -220,17 +221,4 @@ export function blobOf(content) {
   }
 }
 
-export function authProvider(client) {
-  let sent;
-  let refused;
-  return {
-    async token() {
-      const { accessToken } = await client.token({ renew: refused });
-      refused = undefined;
-      return (sent = accessToken);
-    },
-    async onUnauthorized() {
-      refused = sent;
-    },
-  };
-}
+export { authProvider } from "./auth-provider.js";

@@ -1,5 +1,6 @@
 // The options of a client, checked before any of them is kept.
 
+import { aFunction, address, known, optionalText, text } from "./checks.js";
 import { DeputizeError } from "./error.js";
 import { sender } from "./send.js";
 import { limits } from "./within.js";
@@ -7,44 +8,23 @@ import { limits } from "./within.js";
 /** The options of every call. */
 export const CALL = ["signal", "timeoutMs", "retries"];
 
-/** The options, which may have these names and no others. */
-export function known(what, options, names) {
-  if (options === undefined) return {};
-  if (typeof options !== "object" || options === null) throw new TypeError(`${what} must be an object`);
-  const unknown = Object.keys(options).filter((name) => !names.includes(name) && options[name] !== undefined);
-  if (unknown.length > 0) {
-    throw new TypeError(`${what} must not have ${unknown.join(", ")}, but only ${names.join(", ")}`);
-  }
-  return options;
-}
+const CLIENT = [
+  "url", "base", "credentials", "dangerouslyAllowSecretInBrowser", "allowPrivateHttp", "fetch", "headers", "timeoutMs",
+  "retries",
+];
 
-/** The URL without a slash at its end. */
-export function address(url, base, allowPrivateHttp) {
-  let parsed;
-  try {
-    parsed = new URL(typeof url === "string" ? url : url.href, base);
-  } catch {
-    throw new TypeError(
-      "url must be the address of the service, such as https://deputize.example.com; " +
-        "a relative one needs base, such as location.href",
-    );
-  }
-  if (parsed.username || parsed.password || parsed.search || parsed.hash) {
-    throw new TypeError("url must have no credentials, query or fragment");
-  }
-  const { protocol, hostname } = parsed;
-  const isNear = isLoopback(hostname) || (allowPrivateHttp && isPrivate(hostname));
-  if (protocol !== "https:" && !(protocol === "http:" && isNear)) {
-    throw new TypeError(
-      "url must begin with https://, unless the service is on this machine, " +
-        "or in a private network and allowPrivateHttp is true",
-    );
-  }
-  return parsed.href.replace(/\/+$/, "");
-}
-
-function isLoopback(host) {
-  return host === "localhost" || host.endsWith(".localhost") || host === "[::1]" || /^127(\.\d+){3}$/.test(host);
+/** The options of a client, checked: the WebAssembly's client, and what applies to each call. */
+export function clientOf(options, bounded) {
+  const given = known("AgentClient's options", options, CLIENT);
+  const { url, base, credentials, fetch, headers, timeoutMs, retries, ...allowed } = given;
+  const at = address(url, base, allowed.allowPrivateHttp === true ? isPrivate : undefined);
+  if (fetch !== undefined) aFunction("fetch", fetch);
+  // These throw if they are wrong.
+  limits({ timeoutMs, retries });
+  if (typeof headers !== "function") sendable(headers);
+  const mayHoldSecrets = allowed.dangerouslyAllowSecretInBrowser === true;
+  const make = inside(at, sender({ fetch, headers }), credentials, mayHoldSecrets, bounded);
+  return { make, timeoutMs, retries };
 }
 
 /**
@@ -58,25 +38,6 @@ function isPrivate(host) {
     /^(10\.\d+|192\.168|169\.254|172\.(1[6-9]|2\d|3[01])|100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7]))(\.\d+){2}$/.test(host) ||
     /^\[f([cd][0-9a-f]|e[89ab])[0-9a-f]:/.test(host)
   );
-}
-
-const CLIENT = [
-  "url", "base", "credentials", "dangerouslyAllowSecretInBrowser", "allowPrivateHttp", "fetch", "headers", "timeoutMs",
-  "retries",
-];
-
-/** The options of a client, checked: the WebAssembly's client, and what applies to each call. */
-export function clientOf(options, bounded) {
-  const given = known("AgentClient's options", options, CLIENT);
-  const { url, base, credentials, fetch, headers, timeoutMs, retries, ...allowed } = given;
-  const at = address(url, base, allowed.allowPrivateHttp === true);
-  if (fetch !== undefined) aFunction("fetch", fetch);
-  // These throw if they are wrong.
-  limits({ timeoutMs, retries });
-  if (typeof headers !== "function") sendable(headers);
-  const mayHoldSecrets = allowed.dangerouslyAllowSecretInBrowser === true;
-  const make = inside(at, sender({ fetch, headers }), credentials, mayHoldSecrets, bounded);
-  return { make, timeoutMs, retries };
 }
 
 function sendable(headers) {
@@ -152,14 +113,6 @@ export function onBehalfOf(user, bounded) {
   }
 }
 
-export function text(name, value) {
-  if (typeof value !== "string" || value === "") throw new TypeError(`${name} must be a text that is not empty`);
-}
-
-export function optionalText(name, value) {
-  if (value !== undefined) text(name, value);
-}
-
 /** A date as text (RFC 3339). */
 export function time(name, value) {
   // Of whatever realm it is.
@@ -177,10 +130,6 @@ export function toolCall(serverId, name, args, options, further = []) {
     throw new TypeError("args must be an object of named arguments");
   }
   return known("callTool's options", options, [...CALL, ...further]);
-}
-
-export function aFunction(name, value) {
-  if (typeof value !== "function") throw new TypeError(`${name} must be a function`);
 }
 
 function textOrFunction(name, value, bounded) {
