@@ -125,19 +125,16 @@ fn choice(core: &Core, return_to: &LocalPath, other_account: bool) -> Response {
         };
         return page(&core.settings, StatusCode::NOT_FOUND, "Nobody can sign in here yet", &main, None);
     }
-    let address = |id: &str| {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("provider", id).append_pair("return_to", return_to.as_str());
-        if other_account {
-            query.append_pair("other_account", "true");
-        }
-        format!("{}{}?{}", core.settings.path(), path::SIGN_IN, query.finish())
-    };
+    // Where to go on is in it once, however many providers there are: it may be long.
     let main = html! {
         p { "By which account of yours?" }
-        ul.choices role="list" {
-            @for (id, name) in &providers {
-                li { a.button href=(address(id)) { (name) } }
+        form method="get" action={ (core.settings.path()) (path::SIGN_IN) } {
+            input type="hidden" name="return_to" value=(return_to.as_str());
+            @if other_account { input type="hidden" name="other_account" value="true"; }
+            ul.choices role="list" {
+                @for (id, name) in &providers {
+                    li { button.button name="provider" value=(id) { (name) } }
+                }
             }
         }
     };
