@@ -102,7 +102,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="tests/bench/run", description="Measures Deputize beside its peers."
     )
-    parser.add_argument("--quick", action="store_true", help="a look whether it works, in under 2 minutes")
+    parser.add_argument("--quick", action="store_true", help="a look whether it works, in under 4 minutes")
     parser.add_argument(
         "--only", action="append", choices=PARTS, metavar="PART", help=f"one of {', '.join(PARTS)}; may be repeated"
     )
