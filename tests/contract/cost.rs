@@ -1,15 +1,32 @@
-//! What a request costs in the steady state, and the first one of a process, in round trips to the table, counted.
+//! What a request costs in the steady state, and the first one of a process, in round trips to the table, counted. And
+//! what a browser loads for a page, in bytes.
+
+use std::{
+    fmt::Write,
+    future::{Future, IntoFuture},
+    sync::LazyLock,
+};
 
 use deputize_core::vault::Vault;
 use deputize_tests::{
-    TestRequest,
+    IdentityProvider, McpServer, Person, Provider, Providers, TestApp, TestRequest, TestResponse,
     app::{PAGES, root},
+    documents::DOCUMENT,
     jwt::SigningKey,
+    person::authorize_path,
     request::{ACCESS_TOKEN, USER_EMAIL, USER_ID},
 };
+use insta::assert_snapshot;
+use regex::Regex;
 use serde_json::json;
 
-use crate::{grants::Connected, proxy::Permitted, scenario::Scenario};
+use crate::{
+    authorize::{self, CALLBACK, Desk, HERE},
+    grants::Connected,
+    proxy::Permitted,
+    scenario::Scenario,
+    sign_in,
+};
 
 const READ_AND_EVENT: &[(&str, u64)] = &[("BatchGetItem", 1), ("BatchWriteItem", 1)];
 
@@ -260,6 +277,11 @@ async fn a_call_by_the_mcp_endpoint_costs_the_same_in_every_pairing_of_eras() {
     let it = crate::mcp::Scene::set().await;
     let app = it.app();
     let own = app.m2m(&it.scenario.bot).await;
+    let bob = &it.scenario.bob;
+    for credential in [bob.api_key.clone(), app.allow_tools(bob).await.token] {
+        let call = || app.modern("new", "tools/call", r#""name":"t","arguments":{}"#).bearer(&credential);
+        assert_eq!(steady(app, call).await, READ_AND_EVENT, "a person, by key or by an app");
+    }
     for server in ["new", "old"] {
         let modern = || app.modern(server, "tools/call", r#""name":"t","arguments":{}"#).bearer(&own);
         assert_eq!(steady(app, modern).await, READ_AND_EVENT, "{server}");
@@ -273,4 +295,172 @@ async fn a_call_by_the_mcp_endpoint_costs_the_same_in_every_pairing_of_eras() {
     let calls = it.new.heard().len();
     app.modern("new", "tools/call", r#""name":"t""#).bearer(&own).await.ok();
     assert_eq!(it.new.heard().len(), calls + 1, "and one request to the server");
+}
+
+/// What each step of somebody costs.
+struct Bill<'a> {
+    app: &'a TestApp,
+    text: String,
+}
+
+impl Bill<'_> {
+    /// Takes a step, and notes what it costs.
+    async fn add(&mut self, step: &str, work: impl Future<Output = TestResponse>) -> TestResponse {
+        let (answer, cost) = Box::pin(self.app.round_trips(work)).await;
+        let shown: Vec<String> = cost.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        let shown = if shown.is_empty() { "nothing".to_owned() } else { shown.join(" + ") };
+        writeln!(self.text, "{step}: {}, {shown}", answer.status.as_u16()).unwrap();
+        answer
+    }
+}
+
+/// What a person's way with an MCP client costs, from the client's first request to the end of its first hour.
+async fn way_of(app: &TestApp, acme: &IdentityProvider, name: &str) -> String {
+    let mut browser = app.browser();
+    let mut bill = Bill { app, text: String::new() };
+    let call = || app.call("demo", "list_repos", &json!({ "org": "acme" }));
+    bill.add("a call without a token", call().into_future()).await;
+    let metadata = json!({
+        "client_name": name, "redirect_uris": [HERE], "token_endpoint_auth_method": "none",
+    });
+    let register = app.post("/api/v1/oauth/register").json(&metadata);
+    let id = bill.add("registration", register.into_future()).await.field("client_id");
+    let resource = ("resource", "https://deputize.test/api/v1/proxy/demo/mcp");
+    let asked = authorize_path(&authorize::request(&id, HERE, &[resource]));
+    let sent = bill.add("authorization, nobody is signed in", browser.open(&asked)).await.sent_to();
+    let sign_in = format!("{}?{}", sent.path(), sent.query().unwrap());
+    let begun = bill.add("on to the provider", browser.open(&sign_in)).await;
+    let back = acme.sign_in(begun.header("location").unwrap(), name);
+    bill.add("back from the provider", browser.open(&back)).await;
+    let page = bill.add("consent page", browser.open(&asked)).await.ok();
+    let token = deputize_tests::Browser::field(&page, "form_token");
+    let fields = [("form_token", &*token), ("answer", "allow")];
+    let answer = bill.add("allowed", browser.send(&page.form_action(), &fields)).await;
+    let code = answer.sent_with("code").unwrap();
+    let redeemed = authorize::redeem(app, &id, HERE, &code);
+    let tokens = bill.add("code exchange", redeemed).await.ok();
+    bill.add("call", call().bearer(&tokens.access_token()).into_future()).await.ok();
+    let refresh_token = tokens.field("refresh_token");
+    let refresh = [("grant_type", "refresh_token"), ("client_id", &id), ("refresh_token", &refresh_token)];
+    bill.add("refresh", app.token(&refresh).into_future()).await.ok();
+    bill.add("the same refresh, whose answer was lost", app.token(&refresh).into_future()).await.ok();
+    bill.add("consent page, allowed before", browser.open(&asked)).await.ok();
+    bill.text
+}
+
+#[tokio::test]
+async fn each_step_of_a_persons_way_with_a_client_costs_this() {
+    let (app, acme) = sign_in::one_provider(&json!({})).await;
+    let mcp = McpServer::start().await;
+    app.server("demo").at(mcp.open_url()).await;
+    app.permit_everything().await;
+    for name in ["alice", "bob"] {
+        app.user(name).await;
+        app.browser().sign_in(&acme, name).await;
+    }
+    // Keys and policies are known from the first person's way on.
+    Box::pin(way_of(&app, &acme, "alice")).await;
+    assert_snapshot!(Box::pin(way_of(&app, &acme, "bob")).await, @"
+    a call without a token: 401, nothing
+    registration: 201, nothing
+    authorization, nobody is signed in: 303, nothing
+    on to the provider: 303, nothing
+    back from the provider: 303, 3 BatchGetItem + 1 Query + 1 TransactWriteItems
+    consent page: 200, 3 BatchGetItem + 1 Query
+    allowed: 303, 3 BatchGetItem + 1 Query + 1 TransactWriteItems
+    code exchange: 200, 1 BatchGetItem + 1 TransactWriteItems
+    call: 200, 1 BatchGetItem + 1 BatchWriteItem
+    refresh: 200, 1 BatchGetItem + 1 TransactWriteItems
+    the same refresh, whose answer was lost: 200, 1 BatchGetItem + 1 TransactWriteItems
+    consent page, allowed before: 200, 3 BatchGetItem + 1 Query
+    ");
+}
+
+#[tokio::test]
+async fn the_consent_page_of_an_app_with_a_document_costs_this_and_one_fetch_while_the_document_is_good() {
+    let desk = Desk::set().await;
+    let browser = desk.browser().await;
+    let mut bill = Bill { app: &desk.app, text: String::new() };
+    let asked = authorize::request(DOCUMENT, CALLBACK, &[]);
+    bill.add("first", browser.authorize(&asked).into_future()).await.ok();
+    bill.add("again", browser.authorize(&asked).into_future()).await.ok();
+    assert_snapshot!(bill.text, @"
+    first: 200, 2 BatchGetItem + 1 Query
+    again: 200, 2 BatchGetItem + 1 Query
+    ");
+    assert_eq!(desk.documents.count(), 1);
+}
+
+/// The most that a page may weigh with everything, in bytes.
+const MOST: usize = 30_000;
+
+/// An element or attribute that runs something, or that shows another document.
+static RUNS: LazyLock<Regex> = LazyLock::new(|| {
+    let elements = "<(?:script|iframe|frame|object|embed|base|meta[^>]*http-equiv)";
+    Regex::new(&format!(r"(?i){elements}|<[^>]*\son[a-z]+\s*=|javascript:")).unwrap()
+});
+
+/// An attribute by which a browser loads something.
+static LOADS: LazyLock<Regex> = LazyLock::new(|| {
+    let attributes = r"<(?:link\b[^>]*?\shref|[a-z]+\b[^>]*?\s(?:src|srcset|poster|data|background))";
+    Regex::new(&format!(r#"(?i){attributes}\s*=\s*"([^"]*)""#)).unwrap()
+});
+
+/// What a browser loads for a page with everything: the page, and each file that it names. All of it comes from here,
+/// and none of it runs.
+async fn weight(app: &TestApp, page: &TestResponse) -> usize {
+    assert!(!RUNS.is_match(&page.text), "{}", page.text);
+    let mut size = page.text.len();
+    let mut files = 0;
+    for named in LOADS.captures_iter(&page.text) {
+        assert!(named[1].starts_with("/assets/"), "{}", &named[1]);
+        let file = app.get(&named[1]).await.ok();
+        assert!(file.header("cache-control").unwrap().starts_with("public, max-age="), "{}", &named[1]);
+        assert!(!RUNS.is_match(&file.text) && !file.text.contains("@import"), "{}", &named[1]);
+        assert!(!file.text.contains("url(") && !file.text.contains("href"), "{}", &named[1]);
+        size += file.text.len();
+        files += 1;
+    }
+    assert_eq!(files, 2, "a stylesheet and the mark: {}", page.text);
+    size
+}
+
+#[tokio::test]
+async fn the_sign_in_page_with_everything_is_at_most_30_kb_runs_nothing_and_loads_nothing_from_elsewhere() {
+    let base = TestApp::start().await;
+    let hosts = ["https://id.example.com", "https://b.example", "https://c.example", "https://d.example"];
+    let providers: Vec<IdentityProvider> =
+        hosts.iter().map(|host| IdentityProvider::new(host, &base.core.clock)).collect();
+    let trusted: Vec<_> = providers.iter().map(|provider| provider.trusted(&json!({}))).collect();
+    let all: Vec<_> = providers.iter().collect();
+    let app = base.signing_in_by(&json!(trusted), &Providers::of(&all)).await;
+    // As long as where to go on may be.
+    let long = format!("/api/v1/oauth/authorize?client_id={}", "%2F".repeat(1_154));
+    for path in ["/sign-in", &format!("/sign-in?return_to={}", long.replace('%', "%25"))] {
+        let page = app.get(path).await.ok();
+        let size = weight(&app, &page).await;
+        assert!(size <= MOST, "{path}: {size}");
+    }
+}
+
+#[tokio::test]
+async fn the_other_pages_weigh_no_more() {
+    let app = TestApp::start().await;
+    let bob = app.user("bob").await;
+    let provider = Provider::start().await;
+    app.server("slack").oauth().at(provider.mcp_url()).await;
+    let id = authorize::registered(&app, &"Long name ".repeat(20), HERE).await;
+    let slack = ("resource", "https://deputize.test/api/v1/proxy/slack/mcp");
+    let person: Person<'_> = app.person(&bob).await;
+    let consent = person.authorize(&authorize::request(&id, HERE, &[slack])).await.ok();
+    let on = person.press(&consent, "allow").await;
+    let connect = person.open(on.header("location").unwrap()).await.ok();
+    let again = person.authorize(&authorize::request(&id, HERE, &[slack])).await.ok();
+    let unknown = person.authorize(&authorize::request("unknown", HERE, &[])).await;
+    let none = app.nobody().authorize(&authorize::request(&id, HERE, &[("prompt", "none")])).await;
+    let (home, out) = (person.open("/").await.ok(), app.get("/sign-out").await.ok());
+    for page in [consent, connect, again, unknown, none, home, out] {
+        let size = weight(&app, &page).await;
+        assert!(size <= MOST, "{}: {size}", page.title());
+    }
 }

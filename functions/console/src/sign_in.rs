@@ -134,21 +134,21 @@ fn choice(core: &Core, return_to: &LocalPath, asks: Asks) -> Response {
         };
         return page(&core.settings, StatusCode::NOT_FOUND, "Nobody can sign in here yet", &main, None);
     }
-    let address = |id: &str| {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("provider", id).append_pair("return_to", return_to.as_str());
-        match asks {
-            Asks::Nothing => {}
-            Asks::Account => drop(query.append_pair(OTHER_ACCOUNT, "true")),
-            Asks::Login => drop(query.append_pair(AGAIN, "true")),
-        }
-        format!("{}{}?{}", core.settings.path(), path::SIGN_IN, query.finish())
+    // Where to go on is in it once, however many providers there are: it may be long.
+    let asks = match asks {
+        Asks::Nothing => None,
+        Asks::Account => Some(OTHER_ACCOUNT),
+        Asks::Login => Some(AGAIN),
     };
     let main = html! {
         p { "By which account of yours?" }
-        ul.choices role="list" {
-            @for (id, name) in &providers {
-                li { a.button href=(address(id)) { (name) } }
+        form method="get" action={ (core.settings.path()) (path::SIGN_IN) } {
+            input type="hidden" name="return_to" value=(return_to.as_str());
+            @if let Some(asks) = asks { input type="hidden" name=(asks) value="true"; }
+            ul.choices role="list" {
+                @for (id, name) in &providers {
+                    li { button.button name="provider" value=(id) { (name) } }
+                }
             }
         }
     };

@@ -18,6 +18,12 @@ from .processes import Process, running
 
 SEED_WITHIN_SECONDS = 1800
 
+# With a second provider, a page asks by which one. Nothing is ever asked of this one.
+ANOTHER_PROVIDER = {
+    "issuer": "http://127.0.0.1:9/issuer",
+    "sign_in": {"client_id": "bench", "id": "another", "name": "Another"},
+}
+
 
 class Deputize:
     def __init__(self, process: Process, url: str, data: Path):

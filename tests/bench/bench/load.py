@@ -43,31 +43,37 @@ class Measured:
 
 
 def run(request: Request, load: Load) -> Sample:
+    return run_script(
+        "load.lua",
+        request.url,
+        load,
+        BENCH_BODY=request.body,
+        BENCH_HEADERS="\n".join(f"{name}: {value}" for name, value in request.headers.items()),
+        BENCH_THINK_MS=str(load.think_ms),
+    )
+
+
+def run_script(script: str, url: str, load: Load, **environment: str) -> Sample:
     command = ["wrk", "-t1", f"-c{load.connections}", f"-d{max(1, round(load.seconds))}s", "--timeout", "5s"]
     done = subprocess.run(
-        pinned(LOAD_CORE, [*command, "-s", HERE / "load.lua", request.url]),
-        env={
-            **os.environ,
-            "BENCH_BODY": request.body,
-            "BENCH_HEADERS": "\n".join(f"{name}: {value}" for name, value in request.headers.items()),
-            "BENCH_THINK_MS": str(load.think_ms),
-        },
+        pinned(LOAD_CORE, [*command, "-s", HERE / script, url]),
+        env={**os.environ, **environment, "BENCH_SUMMARY": str(HERE / "summary.lua")},
         capture_output=True,
         text=True,
         timeout=load.seconds + 60,
     )
     found = re.search(r"^SUMMARY (.*)$", done.stdout, re.MULTILINE)
     if not found:
-        raise RuntimeError(f"wrk failed on {request.url}: {done.stdout}{done.stderr}")
+        raise RuntimeError(f"wrk failed on {url}: {done.stdout}{done.stderr}")
     summary = json.loads(found[1])
     if summary["failed"] or not summary["requests"]:
-        raise RuntimeError(f"{summary['failed']} of {summary['requests']} requests failed on {request.url}")
+        raise RuntimeError(f"{summary['failed']} of {summary['requests']} requests failed on {url}")
     return Sample(
         summary["requests"] / summary["seconds"], summary["p50_us"] / 1000, summary["p99_us"] / 1000
     )
 
 
-def interleaved(requests: dict[str, Request], load: Load, repetitions: int) -> dict[str, Measured]:
+def interleaved(requests: dict, load: Load, repetitions: int, run=run) -> dict[str, Measured]:
     """A B C, A B C, ...: a drift of the machine affects all of them alike."""
     samples: dict[str, list[Sample]] = {name: [] for name in requests}
     for _ in range(repetitions):

@@ -19,7 +19,10 @@ from . import (
     floor,
     machine,
     memory,
+    pages,
+    person,
     processes,
+    refresh,
     scale,
     setup,
     stream,
@@ -31,8 +34,20 @@ from .paths import OUTPUT, SERVER
 from .plan import FULL, QUICK, Plan
 from .report import MISSING, Row, table
 
-
-PARTS = ("tokens", "calls", "stream", "memory", "table", "client", "cold", "billed", "scale")
+PARTS = (
+    "tokens",
+    "calls",
+    "stream",
+    "person",
+    "refresh",
+    "pages",
+    "memory",
+    "table",
+    "client",
+    "cold",
+    "billed",
+    "scale",
+)
 
 
 class Bench:
@@ -87,7 +102,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="tests/bench/run", description="Measures Deputize beside its peers."
     )
-    parser.add_argument("--quick", action="store_true", help="a look whether it works, in under 2 minutes")
+    parser.add_argument("--quick", action="store_true", help="a look whether it works, in under 4 minutes")
     parser.add_argument(
         "--only", action="append", choices=PARTS, metavar="PART", help=f"one of {', '.join(PARTS)}; may be repeated"
     )
@@ -125,6 +140,15 @@ def _measure(binary: Path | None, plan: Plan, parts: set[str]) -> Bench:
                 bench.part("stream", stream.measure, server, upstream_url, plan)
             if server and {"tokens", "calls"} <= parts:
                 bench.part("resident memory", _memory, server, idle, token_figures, call_figures)
+        if binary and parts & {"person", "refresh"}:
+            # A new process: people, apps and families of tokens would be a part of "after the load" otherwise.
+            with deputize.started(binary, "deputize-people") as server:
+                if "person" in parts:
+                    bench.part("person", person.measure, server, upstream_url, plan)
+                if "refresh" in parts:
+                    bench.part("refresh", refresh.measure, server, upstream_url, plan)
+        if binary and "pages" in parts:
+            bench.part("pages", pages.measure, binary, plan)
         if binary and "memory" in parts:
             # A new process, since what counts is the most that it has ever had.
             with deputize.started(binary, "deputize-memory") as new:

@@ -12,6 +12,7 @@ class Plan:
     token_seconds: int
     call_seconds: int
     counted_requests: int
+    first_bytes: int
     cold_starts: int
     warm_invocations: int
     first_calls: int
@@ -24,6 +25,7 @@ FULL = Plan(
     token_seconds=5,
     call_seconds=3,
     counted_requests=50,
+    first_bytes=500,
     cold_starts=30,
     warm_invocations=500,
     first_calls=20,
@@ -35,6 +37,7 @@ QUICK = Plan(
     token_seconds=2,
     call_seconds=1,
     counted_requests=10,
+    first_bytes=20,
     cold_starts=3,
     warm_invocations=20,
     first_calls=3,

@@ -89,10 +89,9 @@ def running(name: str, core: int, command: list, environment: dict | None = None
         process.stop()
 
 
-def oidc_provider():
-    return running(
-        "oidc-provider", SERVER_CORE, [NODE, PEERS / "oidc-provider.mjs"], {"NODE_ENV": "production"}
-    )
+def oidc_provider(people: bool = False):
+    command = [NODE, PEERS / "oidc-provider.mjs", *(["people"] if people else [])]
+    return running("oidc-provider", SERVER_CORE, command, {"NODE_ENV": "production"})
 
 
 def upstream(host: str = "127.0.0.1"):

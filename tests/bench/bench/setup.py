@@ -9,9 +9,9 @@ from .paths import HERE, NODE, PYTHON
 
 
 def needed_by(parts: set[str]) -> None:
-    if parts & {"tokens", "calls", "scale"}:
+    if parts & {"tokens", "calls", "person", "refresh", "scale"}:
         _wrk()
-    if "client" in parts:
+    if parts & {"client", "pages"}:
         _browser()
     _node_packages()
     if "calls" in parts:

@@ -1,10 +1,12 @@
 """The cost of a token and of a call in DynamoDB: requests and units, as counted by the server's SDK client."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from . import mcp
+from . import http, mcp
 from .deputize import Deputize, expect_echo
 from .http import Request
+from .people import Person, client_of
 from .plan import Plan
 from .report import Row
 
@@ -16,7 +18,10 @@ def measure(server: Deputize, upstream_url: str, plan: Plan) -> tuple[list[Row],
     echo_server_id = server.register(upstream_url)
 
     def count(name: str, request: Request) -> None:
-        costs[name] = cost = _per_request(server, request, plan.counted_requests)
+        count_each(name, request.send)
+
+    def count_each(name: str, send: Callable[[], object]) -> None:
+        costs[name] = cost = _per_request(server, send, plan.counted_requests)
         rows.append(_row(name, cost))
 
     count("M2M token", server.m2m_token())
@@ -25,7 +30,17 @@ def measure(server: Deputize, upstream_url: str, plan: Plan) -> tuple[list[Row],
     count("OBO call", _echo(server, echo_server_id, server.on_behalf_of_alice()))
     count("user-key call", _echo(server, echo_server_id, server.with_api_key()))
 
-    count("M2M call over /mcp", _mcp_echo(server, echo_server_id))
+    count("M2M call over /mcp", _mcp_echo(server, echo_server_id, server.as_agent()))
+    count("user-key call over /mcp", _mcp_echo(server, echo_server_id, server.with_api_key()))
+
+    alice = Person(server, client_of(server), server.env["DEMO_EMAIL"])
+    tokens = alice.tokens(echo_server_id)
+    as_app = http.bearer(tokens["access_token"])
+    count("call over /mcp with a person's token", _mcp_echo(server, echo_server_id, as_app))
+    refreshed = [tokens["refresh_token"]]
+    count_each("refresh", lambda: refreshed.append(alice.refresh(refreshed[-1]).send()["refresh_token"]))
+    codes = [alice.redemption(alice.code(echo_server_id)) for _ in range(plan.counted_requests + 1)]
+    count_each("code exchange", lambda: codes.pop().send())
 
     oauth_server_id = server.env["SLACK_SERVER_ID"]
     own = server.grant("ALICE_API_KEY", oauth_server_id, shared=False)
@@ -36,8 +51,13 @@ def measure(server: Deputize, upstream_url: str, plan: Plan) -> tuple[list[Row],
 
     # These have no target, but they are a part of the bill.
     for name, request in server.management().items():
-        costs[name] = cost = _per_request(server, request, plan.counted_requests)
+        costs[name] = cost = _per_request(server, request.send, plan.counted_requests)
         rows.append(replace(_row(name, cost), target="", met=None))
+    consent = alice.consent_page(echo_server_id)
+    costs["consent page"] = cost = _per_request(
+        server, lambda: alice.browser.open(consent.url), plan.counted_requests
+    )
+    rows.append(replace(_row("consent page", cost), target="", met=None))
     return rows, costs
 
 
@@ -47,8 +67,8 @@ def _echo(server: Deputize, server_id: str, credential: dict[str, str]) -> Reque
     return request
 
 
-def _mcp_echo(server: Deputize, server_id: str) -> Request:
-    request = mcp.echo_call(server.mcp_url(server_id), server.as_agent())
+def _mcp_echo(server: Deputize, server_id: str, credential: dict[str, str]) -> Request:
+    request = mcp.echo_call(server.mcp_url(server_id), credential)
     expect_echo(mcp.result_of(request))
     return request
 
@@ -72,11 +92,11 @@ def _example(schema: dict):
     )
 
 
-def _per_request(server: Deputize, request: Request, requests: int) -> dict:
-    request.send()  # what only a first request does (keys, policies, the upstream's era) isn't counted
+def _per_request(server: Deputize, send: Callable[[], object], requests: int) -> dict:
+    send()  # what only a first request does (keys, policies, the upstream's era) isn't counted
     before = server.table_stats()
     for _ in range(requests):
-        request.send()
+        send()
     after = server.table_stats()
     operations = {
         name: (count - before["requests"].get(name, 0)) / requests

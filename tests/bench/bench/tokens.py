@@ -20,7 +20,7 @@ def measure(server: Deputize | None, plan: Plan) -> tuple[list[Row], dict]:
         if server:
             requests |= {"M2M": server.m2m_token(), "OBO by user UUID": server.obo_token()}
         for name, request in requests.items():
-            _expect_es256(name, request)
+            expect_es256(name, request)
             load.run(request, Load(plan.warm_up_seconds, CONNECTIONS))
         busy = load.interleaved(requests, Load(plan.token_seconds, CONNECTIONS), plan.repetitions)
         alone = load.interleaved(requests, Load(plan.call_seconds, 1), plan.repetitions)
@@ -43,12 +43,14 @@ def _peer_request(url: str) -> http.Request:
     )
 
 
-def _expect_es256(name: str, request: http.Request) -> None:
+def expect_es256(name: str, request: http.Request) -> dict:
     """Both sides must do the same work. Opaque or RSA tokens would make it another benchmark."""
-    header = request.send()["access_token"].split(".")[0]
+    answer = request.send()
+    header = answer["access_token"].split(".")[0]
     algorithm = json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))["alg"]
     if algorithm != "ES256":
         raise RuntimeError(f"{name} signs with {algorithm}, not ES256")
+    return answer
 
 
 def _throughput(name: str, measured: dict[str, Measured]) -> Row:

@@ -16,15 +16,15 @@ use serde_json::{Value, json};
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
-const CALLBACK: &str = "https://app.example.com/callback";
-const HERE: &str = "http://127.0.0.1:51789/callback";
+pub(crate) const CALLBACK: &str = "https://app.example.com/callback";
+pub(crate) const HERE: &str = "http://127.0.0.1:51789/callback";
 
 async fn register(app: &TestApp, metadata: &Value) -> TestResponse {
     app.post("/api/v1/oauth/register").json(metadata).await
 }
 
 /// The `client_id` of a public client that was registered just now.
-async fn registered(app: &TestApp, name: &str, redirect_uri: &str) -> String {
+pub(crate) async fn registered(app: &TestApp, name: &str, redirect_uri: &str) -> String {
     let metadata = json!({
         "client_name": name, "redirect_uris": [redirect_uri], "token_endpoint_auth_method": "none",
     });
@@ -32,7 +32,7 @@ async fn registered(app: &TestApp, name: &str, redirect_uri: &str) -> String {
 }
 
 /// An authorization request without errors, with some parameters changed, or taken out if they are empty.
-fn request<'a>(
+pub(crate) fn request<'a>(
     client_id: &'a str,
     redirect_uri: &'a str,
     more: &[(&'a str, &'a str)],
@@ -55,7 +55,7 @@ fn request<'a>(
 }
 
 /// What a public client gets for a code.
-async fn redeem(app: &TestApp, client_id: &str, redirect_uri: &str, code: &str) -> TestResponse {
+pub(crate) async fn redeem(app: &TestApp, client_id: &str, redirect_uri: &str, code: &str) -> TestResponse {
     app.token(&[
         ("grant_type", "authorization_code"),
         ("client_id", client_id),
@@ -67,14 +67,14 @@ async fn redeem(app: &TestApp, client_id: &str, redirect_uri: &str, code: &str) 
 }
 
 /// Bob, and the documents that the service finds.
-struct Desk {
-    app: TestApp,
-    documents: Documents,
-    bob: User,
+pub(crate) struct Desk {
+    pub(crate) app: TestApp,
+    pub(crate) documents: Documents,
+    pub(crate) bob: User,
 }
 
 impl Desk {
-    async fn set() -> Self {
+    pub(crate) async fn set() -> Self {
         let documents = Documents::default();
         documents.say(DOCUMENT, &deputize_tests::documents::metadata());
         let app = TestApp::start().await.on_web(&documents);
@@ -83,7 +83,7 @@ impl Desk {
         Self { app, documents, bob }
     }
 
-    async fn browser(&self) -> Person<'_> {
+    pub(crate) async fn browser(&self) -> Person<'_> {
         self.app.person(&self.bob).await
     }
 }

@@ -13,7 +13,7 @@ use deputize_tests::{IdentityProvider, Providers, TestApp};
 use serde_json::{Value, json};
 
 /// The provider `https://id.example.com`, by whose addresses users are found and who makes new ones.
-async fn one_provider(more: &Value) -> (TestApp, IdentityProvider) {
+pub(crate) async fn one_provider(more: &Value) -> (TestApp, IdentityProvider) {
     let base = TestApp::start().await;
     let acme = IdentityProvider::new("https://id.example.com", &base.core.clock);
     let app = base.signing_in_by(&json!([acme.trusted(more)]), &Providers::of(&[&acme])).await;

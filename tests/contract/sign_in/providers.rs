@@ -14,10 +14,16 @@ async fn of_several_providers_a_page_asks_which_and_keeps_where_to_go_on() {
     let mut browser = app.browser();
     let page = browser.open("/sign-in?return_to=/x%3Fy").await;
     assert_eq!(page.status, StatusCode::OK);
-    assert!(page.text.contains(">id.example.com</a>"), "{}", page.text);
-    assert!(page.text.contains(
-        r#"<a class="button" href="/sign-in?provider=other&amp;return_to=%2Fx%3Fy">Other &amp; Sons</a>"#
-    ));
+    for has in [
+        r#"<form method="get" action="/sign-in"><input type="hidden" name="return_to" value="/x?y">"#,
+        r#"<button class="button" name="provider" value="id-example-com">id.example.com</button>"#,
+        r#"<button class="button" name="provider" value="other">Other &amp; Sons</button>"#,
+    ] {
+        assert!(page.text.contains(has), "{}", page.text);
+    }
+    assert!(!page.text.contains("other_account"), "{}", page.text);
+    let page = browser.open("/sign-in?other_account=true").await;
+    assert!(page.text.contains(r#"name="other_account" value="true""#), "{}", page.text);
     let begun = browser.open("/sign-in?provider=other&return_to=%2Fx%3Fy").await;
     let back = other.sign_in(&Browser::location(&begun), "alice");
     assert!(back.starts_with("/sign-in/callback/other?"), "{back}");
