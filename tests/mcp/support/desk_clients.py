@@ -22,6 +22,8 @@ _NEW_NODE = _PACKAGES / "node/bin/node"
 _INSPECTOR = _PACKAGES / "@modelcontextprotocol/inspector/clients/launcher/build/index.js"
 _MCP_REMOTE = _PACKAGES / "mcp-remote/dist/proxy.js"
 _DEADLINE_SECONDS = 30
+# Between the end of a process's output and its own.
+_END_SECONDS = 5
 
 _BROWSER = """#!/bin/sh
 printf '%s\\n' "$1" >>"$OPENED"
@@ -166,6 +168,12 @@ class _Lines:
         return None if line is None else json.loads(line)
 
     def log(self) -> str:
+        """What it has printed beside its answers. All of it, if it has ended."""
+        try:
+            self._process.wait(_END_SECONDS)
+            self._errors.finish()
+        except subprocess.TimeoutExpired:
+            pass
         return self._errors.text()
 
     def __exit__(self, *_: object) -> None:
@@ -199,17 +207,16 @@ class Sdk:
     """An official client, or FastMCP's, in an app around it."""
 
     program: str
-    mode: str
     shown_as: str
     keeps: bool = True
 
     @property
     def name(self) -> str:
-        return Path(self.program).stem + ("" if self.mode == "auto" else f"-{self.mode}")
+        return Path(self.program).stem
 
     def start(self, desk: Desk) -> _App:
         interpreter = "node" if self.program.endswith(".mjs") else sys.executable
-        options = {"url": desk.url, "home": str(desk.home), "name": self.shown_as, "mode": self.mode}
+        options = {"url": desk.url, "home": str(desk.home), "name": self.shown_as}
         options |= {"opens": desk.opens, "keeps": self.keeps}
         if desk.document is not None:
             options["document"] = desk.document
@@ -313,11 +320,11 @@ class Inspector:
         return _Command(desk)
 
 
-TYPESCRIPT_2 = Sdk("typescript2.mjs", "auto", "A desk in TypeScript")
-TYPESCRIPT_1 = Sdk("typescript1.mjs", "legacy", "An older desk in TypeScript")
-PYTHON = Sdk("python_sdk.py", "auto", "A desk in Python")
-FASTMCP = Sdk("fastmcp_client.py", "auto", "FastMCP Client")
+TYPESCRIPT_2 = Sdk("typescript2.mjs", "A desk in TypeScript")
+TYPESCRIPT_1 = Sdk("typescript1.mjs", "An older desk in TypeScript")
+PYTHON = Sdk("python_sdk.py", "A desk in Python")
+FASTMCP = Sdk("fastmcp_client.py", "FastMCP Client")
 # With `auth="oauth"` it keeps nothing beyond its process.
-FASTMCP_BY_WORD = Sdk("fastmcp_client.py", "auto", "FastMCP Client", keeps=False)
+FASTMCP_BY_WORD = Sdk("fastmcp_client.py", "FastMCP Client", keeps=False)
 MCP_REMOTE = McpRemote()
 INSPECTOR = Inspector()

@@ -40,7 +40,6 @@ async def connect(options: dict[str, Any], asked: list[str]) -> AsyncIterator[di
         options["url"],
         auth=auth,
         client_info=types.Implementation(name=options["name"], version="1.0.0"),
-        mode=options["mode"],
         elicitation_handler=elicit if options["opens"] else None,
     ) as client:
         yield {"list_tools": client.list_tools_mcp, "call_tool": client.call_tool_mcp}

@@ -1,9 +1,8 @@
 // What the TypeScript clients have in common: the app around the official client, as on a person's desk.
 //
 // The argument is JSON: the `url` that was pasted, the folder `home` in which the app keeps what it knows, its `name`,
-// the `document` with its metadata if it has one, the `mode` of its revision, and whether it `opens` addresses for
-// servers.
-// Each line of standard input is a step, each line of standard output its result. `person.py` is the same for Python.
+// the `document` with its metadata if it has one, and whether it `opens` addresses for servers. Each line of standard
+// input is a step, each line of standard output its result. `person.py` is the same for Python.
 
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";

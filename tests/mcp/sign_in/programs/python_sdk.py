@@ -109,7 +109,6 @@ async def connect(options: dict[str, Any], asked: list[str]) -> AsyncIterator[di
         Client(
             streamable_http_client(options["url"], http_client=http),
             client_info=types.Implementation(name=options["name"], version="1.0.0"),
-            mode=options["mode"],
             **({"elicitation_callback": elicit} if options["opens"] else {}),
         ) as client,
     ):

@@ -3,9 +3,9 @@
 import { Client, StreamableHTTPClientTransport, UnauthorizedError } from "@modelcontextprotocol/client";
 import { main } from "./person.mjs";
 
-function make({ url, name, mode, opens }, authProvider, asked) {
+function make({ url, name, opens }, authProvider, asked) {
   const capabilities = opens ? { elicitation: { form: {}, url: {} } } : {};
-  const client = new Client({ name, version: "1.0.0" }, { capabilities, versionNegotiation: { mode } });
+  const client = new Client({ name, version: "1.0.0" }, { capabilities, versionNegotiation: { mode: "auto" } });
   if (opens) {
     client.setRequestHandler("elicitation/create", ({ params }) => {
       asked.push(params.url);
