@@ -1,5 +1,6 @@
 //! Apps that act as their user: how they are known, and how a person allows them to.
 
+mod attacks;
 mod consent;
 mod documents;
 mod errors;
