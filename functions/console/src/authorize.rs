@@ -583,3 +583,35 @@ fn on_the_way(person: &SignedIn, asked: &Asked, ready: &Ready) -> String {
 
 /// The status of a page that asks again.
 pub(crate) const ASKED_AGAIN: StatusCode = StatusCode::CONFLICT;
+
+/// A request reads back as it was read, and its address leads here only.
+#[cfg(feature = "fuzzing")]
+#[allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a fuzz target fails by panicking")]
+pub fn fuzz(query: &str) {
+    let settings = Settings::at("https://deputize.test");
+    let asked = Asked::read(query);
+    assert!(asked.pairs.iter().all(|(name, value)| name != STEP && !value.is_empty()));
+    let here = asked.here();
+    let (address, own) = here.split_once('?').unwrap();
+    assert_eq!(address, path::AUTHORIZE);
+    let again = Asked::read(own);
+    assert_eq!((&again.pairs, again.step), (&asked.pairs, None));
+    // It is an address of ours to come back to, whatever is in it.
+    assert!(here.len() > 3500 || here.parse::<deputize_core::sign_in::LocalPath>().is_ok(), "{here}");
+    if let Ok(challenge) = challenge(&asked) {
+        assert_eq!((challenge.len(), asked.get("code_challenge_method")), (43, Some("S256")));
+    }
+    if let Ok(resource) = resource(&settings, &asked) {
+        // All that name one name the same, whatever their order.
+        let all: Vec<_> = asked.all("resource").map(|text| Resource::parse(&settings, text)).collect();
+        assert!(all.iter().all(|one| one.as_ref() == Some(&resource)));
+        assert!(!all.is_empty() || resource == Resource::Proxy);
+        let scopes = Scopes::of(asked.get("scope").unwrap_or_default()).at(&resource);
+        assert_eq!(scopes.manage, resource == Resource::Management, "{scopes}");
+        assert_eq!(scopes.tools_call, resource != Resource::Management, "{scopes}");
+    }
+    if asked.twice().is_none() {
+        let names = ["client_id", "redirect_uri", "state", "code_challenge", "scope", "prompt"];
+        assert!(names.iter().all(|name| asked.all(name).count() <= 1));
+    }
+}
