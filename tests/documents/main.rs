@@ -1,5 +1,5 @@
-//! The documents: each relative link leads to a file and a heading that exist, and the two documents that a
-//! newcomer reads first stay short.
+//! The documents: each relative link leads to a file and a heading that exist, each test that a document names exists, and
+//! the two documents that a newcomer reads first stay short.
 //!
 //! Every `*.md` of the repository is read. Of a document only inline links (`[text](target)`) and reference
 //! definitions (`[name]: target`) are looked at, outside of code. Anchors are compared with the headings as GitHub
@@ -69,6 +69,84 @@ fn every_page_is_in_the_index() -> Result<()> {
         assert!(listed.contains(&name), "docs/README.md has no link to {name}");
     }
     Ok(())
+}
+
+/// What these documents claim is shown by tests, which they name as `folder/file.rs::name`. Without `::name`, the whole file
+/// is meant.
+#[test]
+fn every_test_that_a_document_names_exists() -> Result<()> {
+    let mut wrong = Vec::new();
+    for document in ["SECURITY.md", "docs/attacks.md"] {
+        let text = fs::read_to_string(root().join(document))?;
+        for (number, line) in prose(&text) {
+            let told = named_tests(line);
+            wrong.extend(told.iter().filter_map(|named| {
+                missing_test(named).map(|why| format!("{document}:{number}: {named}: {why}"))
+            }));
+            let is_row = line.starts_with("| ") && !line.starts_with("| ---") && !line.ends_with("| test |");
+            if document == "docs/attacks.md" && is_row && told.is_empty() {
+                wrong.push(format!("{document}:{number}: names no test"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} tests are not there:\n{}", wrong.len(), wrong.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn a_test_is_found_where_it_is_and_only_there() {
+    let line =
+        "| a | `b.rs` shows `documents/x.rs::a_b`, fuzz target `client_id`, `not.this` | `c/d.py::e` |";
+    assert_eq!(named_tests(line), ["b.rs", "documents/x.rs::a_b", "fuzz target client_id", "c/d.py::e"]);
+    let here = "tests/documents/main.rs::a_test_is_found_where_it_is_and_only_there";
+    assert_eq!(missing_test(here), None);
+    assert_eq!(missing_test("fuzz target client_id"), None);
+    // A function that is no test shows nothing.
+    for missing in [&here[..here.len() - 1], "tests/documents/main.rs::root", "no/file.rs", "fuzz target no"]
+    {
+        assert!(missing_test(missing).is_some(), "{missing}");
+    }
+}
+
+/// The tests that a line names: `file.rs`, `file.rs::name`, the same with `.py`, and `fuzz target name`.
+fn named_tests(line: &str) -> Vec<String> {
+    let parts: Vec<&str> = line.split('`').collect();
+    let spans = parts.iter().enumerate().skip(1).step_by(2);
+    spans
+        .filter_map(|(at, span)| {
+            let file = span.split("::").next().unwrap_or_default();
+            let is_file = [".rs", ".py"].iter().any(|end| file.ends_with(end)) && !file.contains(' ');
+            let is_target = parts[at - 1].ends_with("fuzz target ");
+            (is_file || is_target)
+                .then(|| if is_target { format!("fuzz target {span}") } else { (*span).to_owned() })
+        })
+        .collect()
+}
+
+/// Why a test is not there. Those without another place are in `tests/contract`.
+fn missing_test(named: &str) -> Option<String> {
+    if let Some(target) = named.strip_prefix("fuzz target ") {
+        let is_there = root().join(format!("fuzz/fuzz_targets/{target}.rs")).exists();
+        return (!is_there).then(|| "there is no such target".to_owned());
+    }
+    let (file, name) = named.split_once("::").map_or((named, None), |(file, name)| (file, Some(name)));
+    let is_elsewhere = ["functions/", "tests/"].iter().any(|place| file.starts_with(place));
+    let path = if is_elsewhere { root().join(file) } else { root().join("tests/contract").join(file) };
+    let Ok(text) = fs::read_to_string(path) else { return Some("there is no such file".to_owned()) };
+    let name = name?;
+    let mut is_test = false;
+    for line in text.lines().map(str::trim_start) {
+        is_test |=
+            line.starts_with("#[test]") || line.starts_with("#[tokio::test") || line.starts_with("def ");
+        let after = ["fn ", "async fn ", "def "].iter().find_map(|begin| line.strip_prefix(begin));
+        if let Some(after) = after {
+            if is_test && after.strip_prefix(name).is_some_and(|rest| rest.starts_with('(')) {
+                return None;
+            }
+            is_test = false;
+        }
+    }
+    Some("there is no such test in the file".to_owned())
 }
 
 #[test]

@@ -23,7 +23,7 @@ use axum::{
 };
 use deputize_api::path;
 use deputize_core::{
-    Core, Error,
+    Core, Error, Settings,
     apps::{self, AppKind, AppMetadata, redirect_uri::RedirectUri, shown},
     audit::RequestContext,
     authorizations::{self, AllowedBy, Consent, Gives, Target},
@@ -189,10 +189,10 @@ impl Client {
     }
 }
 
-/// Whether the host is blocked at which an app takes its answer that has no document.
+/// Whether the host is blocked at which an app takes its answer. That of its document has been checked already.
 async fn is_host_blocked(core: &Core, app: &AppMetadata, redirect_uri: &RedirectUri) -> Result<bool> {
-    match app.host_at(redirect_uri) {
-        Some(host) if app.host.is_none() => Ok(apps::is_host_blocked(core, host).await?),
+    match redirect_uri.host() {
+        Some(host) if app.host.as_deref() != Some(host) => Ok(apps::is_host_blocked(core, host).await?),
         _ => Ok(false),
     }
 }
@@ -240,7 +240,7 @@ impl Ready {
         if asked.asks_for("none") && asked.get("prompt") != Some("none") {
             return Err(client.refuse("invalid_request", "prompt=none goes with no other prompt"));
         }
-        let resource = resource(core, asked);
+        let resource = resource(&core.settings, asked);
         let resource = resource.map_err(|why| client.refuse("invalid_target", why))?;
         let target = authorizations::target(core, &person.caller, &resource).await?;
         let Some(target) = target else {
@@ -312,10 +312,10 @@ fn challenge(asked: &Asked) -> Result<String, &'static str> {
 }
 
 /// The one resource that is asked for (RFC 8707 section 2): the whole proxy if none is named.
-fn resource(core: &Core, asked: &Asked) -> Result<Resource, String> {
+fn resource(settings: &Settings, asked: &Asked) -> Result<Resource, String> {
     let mut named = None;
     for text in asked.all("resource") {
-        let resource = Resource::parse(&core.settings, text)
+        let resource = Resource::parse(settings, text)
             .ok_or_else(|| format!("resource {} is not one of this service", shown(text, 200)))?;
         if named.as_ref().is_some_and(|named| *named != resource) {
             return Err("A token is for one resource: name one".to_owned());
@@ -464,7 +464,8 @@ async fn put(
 const CONSENT: &str = "consent";
 const CONNECT: &str = "connect";
 
-/// Makes the code, and sends the browser to the app with it.
+/// Makes the code, and sends the browser to the app with it. If what was allowed earlier has been revoked meanwhile, the
+/// person is asked.
 async fn finished(
     core: &Core,
     request: &RequestContext,
@@ -475,7 +476,13 @@ async fn finished(
 ) -> Result<Response, Refused> {
     let consent = ready.consent(asked);
     let made = authorizations::allow(core, &person.caller, request, &consent, by, Gives::Code).await?;
-    let made = made.ok_or_else(|| Error::internal("no code"))?;
+    let Some(made) = made else {
+        if asked.asks_for("none") {
+            return Err(ready.client.refuse("consent_required", "The person has to be asked"));
+        }
+        let shown = ready.shown(person, asked, CONSENT);
+        return Ok(consent::asked(&core.settings, core.clock.now(), &shown, None, false));
+    };
     Ok(to_app(core, &ready.client.redirect_uri, asked, &[("code", made.expose_secret())]))
 }
 
@@ -597,3 +604,35 @@ fn on_the_way(person: &SignedIn, asked: &Asked, ready: &Ready) -> String {
 
 /// The status of a page that asks again.
 pub(crate) const ASKED_AGAIN: StatusCode = StatusCode::CONFLICT;
+
+/// A request reads back as it was read, and its address leads here only.
+#[cfg(feature = "fuzzing")]
+#[allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a fuzz target fails by panicking")]
+pub fn fuzz(query: &str) {
+    let settings = Settings::at("https://deputize.test");
+    let asked = Asked::read(query);
+    assert!(asked.pairs.iter().all(|(name, value)| name != STEP && !value.is_empty()));
+    let here = asked.here();
+    let (address, own) = here.split_once('?').unwrap();
+    assert_eq!(address, path::AUTHORIZE);
+    let again = Asked::read(own);
+    assert_eq!((&again.pairs, again.step), (&asked.pairs, None));
+    // It is an address of ours to come back to, whatever is in it.
+    assert!(here.len() > 3500 || here.parse::<deputize_core::sign_in::LocalPath>().is_ok(), "{here}");
+    if let Ok(challenge) = challenge(&asked) {
+        assert_eq!((challenge.len(), asked.get("code_challenge_method")), (43, Some("S256")));
+    }
+    if let Ok(resource) = resource(&settings, &asked) {
+        // All that name one name the same, whatever their order.
+        let all: Vec<_> = asked.all("resource").map(|text| Resource::parse(&settings, text)).collect();
+        assert!(all.iter().all(|one| one.as_ref() == Some(&resource)));
+        assert!(!all.is_empty() || resource == Resource::Proxy);
+        let scopes = Scopes::of(asked.get("scope").unwrap_or_default()).at(&resource);
+        assert_eq!(scopes.manage, resource == Resource::Management, "{scopes}");
+        assert_eq!(scopes.tools_call, resource != Resource::Management, "{scopes}");
+    }
+    if asked.twice().is_none() {
+        let names = ["client_id", "redirect_uri", "state", "code_challenge", "scope", "prompt"];
+        assert!(names.iter().all(|name| asked.all(name).count() <= 1));
+    }
+}

@@ -36,6 +36,10 @@ use deputize_api::path;
 use deputize_core::{Core, Error};
 use deputize_service::{ApiError, routes::Routes};
 
+/// The parser of other parties' bytes, for `fuzz/`.
+#[cfg(feature = "fuzzing")]
+pub use authorize::fuzz as fuzz_authorization_request;
+
 /// The function's routes. Put the edge around them: [`deputize_service::edge::around`].
 pub fn router(core: Arc<Core>) -> Routes {
     Routes::new()

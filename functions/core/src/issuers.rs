@@ -15,6 +15,8 @@
 //! of the tenants that the operator lists.
 
 mod claims;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod provider;
 mod tokens;
 

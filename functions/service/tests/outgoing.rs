@@ -14,9 +14,10 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
-use deputize_core::network::{Http, HttpError};
+use deputize_core::network::{Http, HttpError, MaxBytes};
 use deputize_service::{
     address::{AddressPolicy, AddressRefusal, Encryption, GuardedResolver, refusal_in},
     authorities::Authorities,
@@ -221,4 +222,36 @@ async fn a_server_with_a_certificate_of_ones_own_authority_is_believed_with_its_
     let answer = ask(of(&format!("# our own\n{anothers}{bundle}"))).await.unwrap();
     assert_eq!(answer.body(), b"ok");
     assert_eq!(server.asked(), 1);
+}
+
+/// A metadata document or a set of keys is at an address that an app names, so its host answers as it likes.
+#[tokio::test]
+async fn an_answer_that_never_ends_is_given_up_in_its_time_and_one_without_end_at_its_size() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let mut asked = [0; 1024];
+            let read = connection.read(&mut asked).await.unwrap();
+            connection
+                .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n")
+                .await
+                .unwrap();
+            if asked[..read].starts_with(b"GET /endless") {
+                let part = format!("400\r\n{}\r\n", "x".repeat(1024));
+                tokio::spawn(async move { while connection.write_all(part.as_bytes()).await.is_ok() {} });
+            } else {
+                // It says nothing more, and does not hang up.
+                open.push(connection);
+            }
+        }
+    });
+    let times = Times { total: Duration::from_millis(200), ..Times::default() };
+    let ask = async |path: &str, times: Times| {
+        let request = Request::get(format!("{url}{path}")).extension(MaxBytes(5 * 1024)).body(Vec::new());
+        Outbound::new(AddressPolicy::local(), times).send(request.unwrap()).await.unwrap_err()
+    };
+    assert!(matches!(ask("silent", times).await, HttpError::TimedOut));
+    assert!(matches!(ask("endless", Times::default()).await, HttpError::TooLarge(5120)));
 }

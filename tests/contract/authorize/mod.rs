@@ -2,6 +2,7 @@
 
 mod a_day;
 mod apps_page;
+mod attacks;
 mod consent;
 mod documents;
 mod errors;

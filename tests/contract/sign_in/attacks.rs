@@ -129,6 +129,101 @@ async fn a_cookie_of_another_deployment_on_the_same_host_is_not_ours() {
     }
 }
 
+/// A sibling domain can set cookies for the domain above, but none that a browser sends by a name with `__Host-` (RFC
+/// 6265bis section 4.1.3.2). What a server takes for such a name, though it is another one, gets around that: by case, or
+/// by white space that only one of the two takes off
+/// (<https://portswigger.net/research/cookie-chaos-how-to-bypass-host-and-secure-cookie-prefixes>).
+#[tokio::test]
+async fn a_cookie_that_a_sibling_domain_could_set_is_not_ours() {
+    let (app, acme) = one_provider(&json!({})).await;
+    let mut attacker = app.browser();
+    attacker.sign_in(&acme, "mallory").await;
+    let (name, value) = attacker.cookie("deputize_session");
+    let plain = name.strip_prefix("__Host-").unwrap();
+    assert_eq!(app.get("/").header("cookie", &format!("{name}={value}")).await.status, StatusCode::OK);
+    for planted in [
+        format!("{plain}={value}"),
+        format!("__Secure-{plain}={value}"),
+        format!("__HOST-{plain}={value}"),
+        format!("__host-{plain}={value}"),
+        format!("\u{2000}{name}={value}"),
+        format!("\u{85}{name}={value}"),
+        format!("\u{a0}{name}={value}"),
+        format!("{name}\u{3000}={value}"),
+        format!("%5F_Host-{plain}={value}"),
+        format!("={name}={value}"),
+        format!("a={name}={value}"),
+        format!("$Version=1, {name}={value}"),
+    ] {
+        let page = app.get("/").header("cookie", &planted).await;
+        assert_eq!(page.status, StatusCode::SEE_OTHER, "{planted:?}");
+    }
+}
+
+/// Nor is a sign-in finished by cookies that somebody else put there, so nobody is signed in as the attacker.
+#[tokio::test]
+async fn a_sign_in_that_somebody_else_began_is_not_finished_by_their_cookies_under_other_names() {
+    let (app, acme) = one_provider(&json!({})).await;
+    let mut attacker = app.browser();
+    let location = Browser::location(&attacker.open("/sign-in").await);
+    let back = acme.sign_in(&location, "mallory");
+    let (name, value) = attacker.cookie("deputize_sign_in");
+    let plain = name.strip_prefix("__Host-").unwrap();
+    for planted in [plain.to_owned(), format!("__HOST-{plain}"), format!("__Secure-{plain}")] {
+        let mut victim = app.browser();
+        victim.cookies.insert(planted, (value.clone(), "/".to_owned()));
+        assert_eq!(victim.open(&back).await.status, StatusCode::BAD_REQUEST);
+        assert!(!victim.is_signed_in().await);
+    }
+}
+
+#[tokio::test]
+async fn cookies_without_end_do_no_harm() {
+    let (app, acme) = one_provider(&json!({})).await;
+    let mut browser = app.browser();
+    browser.sign_in(&acme, "alice").await;
+    let (name, value) = browser.cookie("deputize_session");
+    let long = "x".repeat(60_000);
+    for cookie in [format!("{name}={long}"), format!("{name}={value}{long}"), format!("{name}=")] {
+        assert_eq!(app.get("/").header("cookie", &cookie).await.status, StatusCode::SEE_OTHER);
+    }
+    // Beside others, of which there are many, ours is found.
+    let many = (0..5000).map(|n| format!("c{n}=v; ")).collect::<Vec<_>>().concat();
+    assert_eq!(app.get("/").header("cookie", &format!("{many}{name}={value}")).await.status, StatusCode::OK);
+    // And of sign-ins under way that nobody began, only so many are taken away.
+    let attempt = name.replace("deputize_session", "deputize_sign_in");
+    let made_up = (0..1000).map(|n| format!("{attempt}_{n:016x}=x.1; ")).collect::<Vec<_>>().concat();
+    let begun = app.get("/sign-in").header("cookie", &made_up).await;
+    assert_eq!(begun.status, StatusCode::SEE_OTHER);
+    assert_eq!(begun.headers.get_all("set-cookie").iter().count(), 11);
+}
+
+/// A provider is asked, and believed, by https alone: whoever sits in between cannot lead it down to http.
+#[tokio::test]
+async fn a_provider_is_not_led_down_to_http() {
+    for (field, value) in [
+        ("issuer", "http://id.example.com"),
+        ("authorization_endpoint", "http://id.example.com/authorize"),
+        ("token_endpoint", "http://id.example.com/token"),
+    ] {
+        let (app, acme) = one_provider(&json!({})).await;
+        acme.script().metadata.insert(field, json!(value));
+        let refused = app.get("/sign-in").await;
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{field}");
+        assert!(acme.received().is_empty());
+    }
+    let (app, acme) = one_provider(&json!({})).await;
+    let mut browser = app.browser();
+    let back = acme.sign_in(&Browser::location(&browser.open("/sign-in").await), "alice");
+    let down = back.replace("iss=https%3A", "iss=http%3A");
+    assert_ne!(down, back);
+    let refused = browser.open(&down).await;
+    assert!(refused.text.contains("not from the identity provider that was asked"), "{}", refused.text);
+    acme.claims(|claims| claims["iss"] = "http://id.example.com".into());
+    assert_eq!(browser.sign_in(&acme, "alice").await.status, StatusCode::BAD_GATEWAY);
+    assert!(!browser.is_signed_in().await);
+}
+
 #[tokio::test]
 async fn a_cookie_is_as_the_browser_must_keep_it() {
     let (app, acme) = one_provider(&json!({})).await;

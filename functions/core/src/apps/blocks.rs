@@ -29,10 +29,11 @@ impl Blocked {
         Ok(Self::App(app_id(client_id)))
     }
 
-    /// A host as it is in URLs, and without a port: it is blocked at every port.
+    /// A host as it is in URLs, and without a port: it is blocked at every port. No app is from a host that ends with a
+    /// dot.
     pub fn host(host: &str) -> Result<Self> {
         let same = url::Url::parse(&format!("https://{host}/")).ok();
-        if same.is_some_and(|url| url.host_str() == Some(host)) {
+        if same.is_some_and(|url| url.host_str() == Some(host)) && !host.ends_with('.') {
             Ok(Self::Host(host.to_owned()))
         } else {
             Err(Error::invalid("host must be a host name in lower case, such as app.example.com"))

@@ -58,6 +58,10 @@ pub(super) fn address(client_id: &str) -> Result<Url, AppRefusal> {
     if url.scheme() != "https" || !is_plain || url.path() == "/" {
         return Err(refused("its address must be https, with a path, and without user name and fragment"));
     }
+    // A host has one name: with a dot at its end it would get around what an admin says of it.
+    if url.host_str().is_none_or(|host| host.ends_with('.')) {
+        return Err(refused("its host must not end with a dot"));
+    }
     Ok(url)
 }
 
@@ -120,9 +124,13 @@ fn lives(headers: &HeaderMap) -> Duration {
     Duration::from_secs(max_age.unwrap_or_default().saturating_sub(age)).min(KEPT_FOR)
 }
 
-fn read(settings: &Settings, url: &Url, body: &[u8]) -> Result<AppMetadata, String> {
-    let mut sent: Metadata = serde_json::from_slice(without_byte_order_mark(body))
-        .map_err(|error| format!("it is no JSON object of client metadata (line {})", error.line()))?;
+pub(super) fn read(settings: &Settings, url: &Url, body: &[u8]) -> Result<AppMetadata, String> {
+    // A list, too, could be read as the fields in their order.
+    let object =
+        serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(without_byte_order_mark(body));
+    let sent = object.and_then(|object| serde_json::from_value::<Metadata>(object.into()));
+    let mut sent =
+        sent.map_err(|error| format!("it is no JSON object of client metadata (line {})", error.line()))?;
     if sent.client_id.as_deref() != Some(url.as_str()) {
         return Err("its client_id is not its address".to_owned());
     }
@@ -165,6 +173,7 @@ mod tests {
             "https://app.example.com/./client",
             "https://user@app.example.com/client",
             "https://app.example.com/client#x",
+            "https://app.example.com./client",
             "https://app.example.com\\client",
             "https:app.example.com/client",
             "https://",

@@ -14,6 +14,8 @@
 
 pub mod blocks;
 mod document;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod metadata;
 pub mod redirect_uri;
 pub mod registered;

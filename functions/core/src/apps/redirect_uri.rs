@@ -3,7 +3,8 @@
 //! **What can be registered.** An https address; an http address of this computer (`localhost`, `127.0.0.1`, `[::1]`);
 //! and, for public clients, a private-use scheme (RFC 8252 section 7.1): one with a dot, such as `com.example.app`, or
 //! one of a list of known ones ([`KNOWN_SCHEMES`], and those of the deployment). Nothing else ever is: many other
-//! schemes make an operating system run something.
+//! schemes make an operating system run something. And a known app takes commands by its scheme, such as to install a
+//! program: those cannot be registered either ([`Parts::is_a_command`]).
 //!
 //! **What fits.** The text that is registered, letter by letter (RFC 9700 section 4.1.3). There are two exceptions. On
 //! this computer the port is free (RFC 8252 section 7.3), and an empty path equals `/` (RFC 3986 section 6.2.3).
@@ -25,44 +26,76 @@ pub const KNOWN_SCHEMES: [&str; 10] = [
 ];
 
 /// Schemes that are never an app's own, whatever a deployment lists. Browsers or operating systems act on them.
-const REFUSED_SCHEMES: [&str; 30] = [
+const REFUSED_SCHEMES: [&str; 57] = [
     "about",
+    "afp",
     "android-app",
+    "applescript",
     "blob",
     "chrome",
     "chrome-extension",
+    "cid",
     "data",
+    "devtools",
+    "edge",
+    "facetime",
     "feed",
     "file",
     "filesystem",
     "ftp",
+    "git",
+    "hcp",
+    "help",
     "http",
     "https",
     "intent",
+    "itms-apps",
+    "itms-services",
     "jar",
     "javascript",
+    "jnlp",
     "ldap",
     "mailto",
     "market",
+    "mhtml",
+    "mk",
+    "moz-extension",
+    "nfs",
+    "odopen",
+    "rdp",
     "res",
+    "resource",
     "search",
     "search-ms",
     "sftp",
+    "shell",
+    "sip",
     "smb",
+    "sms",
     "ssh",
+    "steam",
+    "svn",
     "tel",
     "telnet",
     "vbscript",
     "view-source",
+    "vnc",
+    "webcal",
     "ws",
     "wss",
+    "wyciwyg",
 ];
 
 /// What begins so is the operating system's, with or without a dot: `ms-msdt:`, `x-apple.systempreferences:`.
 const REFUSED_PREFIXES: [&str; 4] = ["ms-", "x-", "microsoft.", "web+"];
 
 /// The hosts of this computer.
-const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+pub(super) const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+/// The parameters of an answer (RFC 6749 sections 4.1.2 and 4.1.2.1, RFC 9207). An app's own query has none of them: a
+/// client that reads the first of two would read what was registered, and not what we say.
+pub(super) const OF_ANSWERS: [&str; 7] =
+    ["code", "error", "error_description", "error_uri", "iss", "response", "state"];
 
 /// The longest redirect URI, in bytes.
 pub const MAX_LENGTH: usize = 1000;
@@ -120,7 +153,9 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     /// Of a URI with an authority (RFC 3986 section 3.2).
     fn of(uri: &'a str) -> Option<Self> {
-        let (scheme, rest) = uri.split_once("://")?;
+        // At the first colon: to a browser, `http:/evil.test://localhost/` is at `evil.test`.
+        let (scheme, rest) = uri.split_once(':')?;
+        let rest = rest.strip_prefix("//")?;
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, rest) = rest.split_at_checked(end)?;
         let after_host = if authority.starts_with('[') {
@@ -138,6 +173,23 @@ impl<'a> Parts<'a> {
 
     fn is_here(&self) -> bool {
         LOOPBACK.contains(&self.host)
+    }
+
+    /// Whether a known app would take this as a command. Commands are their own words, or come with arguments, as
+    /// `vscode:extension/…` and `cursor://anysphere.cursor-deeplink/mcp/install?…`, which offers to run a program
+    /// (<https://cursor.com/docs/mcp/install-links>). An answer goes to an extension, whose name has a dot
+    /// (<https://code.visualstudio.com/api/references/vscode-api#window.registerUriHandler>).
+    fn is_a_command(&self) -> bool {
+        let (_, query) = self.path_and_query();
+        let has_only = |name: &str| {
+            query.len() < 2 || query[1..].split('&').all(|pair| pair.split('=').next() == Some(name))
+        };
+        match self.scheme {
+            // <https://developers.raycast.com/api-reference/oauth>
+            "raycast" => self.host != "oauth" || !has_only("package_name"),
+            // An editor adds the number of its window to an address that it makes.
+            _ => !self.host.contains('.') || self.host.ends_with("-deeplink") || !has_only("windowId"),
+        }
     }
 
     /// The path with its query, of which an empty path is `/`.
@@ -161,6 +213,10 @@ impl RedirectUri {
             return refused("it has a fragment");
         }
         let Some((scheme, _)) = uri.split_once(':') else { return refused("it has no scheme") };
+        let query = uri.split_once('?').map_or("", |(_, query)| query);
+        if url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| OF_ANSWERS.contains(&&*name)) {
+            return refused("its query has a parameter that answers have");
+        }
         match scheme {
             "https" | "http" => {}
             scheme if scheme.contains('.') || Self::is_known(settings, scheme) => {
@@ -170,9 +226,13 @@ impl RedirectUri {
                 if !is_public {
                     return refused("a private-use scheme is for public clients");
                 }
-                let authority = Parts::of(uri).map(|parts| parts.host).unwrap_or_default();
+                let parts = Parts::of(uri);
+                let authority = parts.as_ref().map(|parts| parts.host).unwrap_or_default();
                 if authority.contains('@') || uri.len() == scheme.len() + 1 {
                     return refused("it is no address");
+                }
+                if KNOWN_SCHEMES.contains(&scheme) && parts.is_none_or(|parts| parts.is_a_command()) {
+                    return refused("the app would take it as a command");
                 }
                 return Ok(Self { text: uri.to_owned(), place: Place::PrivateUse });
             }
@@ -187,17 +247,18 @@ impl RedirectUri {
         if port == Some(None) {
             return refused("its port is no number");
         }
-        if parts.is_here() {
-            return Ok(Self { text: uri.to_owned(), place: Place::Loopback });
-        }
-        if scheme == "http" {
+        if scheme == "http" && !parts.is_here() {
             return refused("http is for this computer alone: localhost, 127.0.0.1 or [::1]");
         }
-        // What a browser connects to must be what the text says.
+        // What a browser connects to must be what the text says, and a host has one name: with a dot at its end it would
+        // get around what an admin says of it.
         let url = url::Url::parse(uri).ok();
         let host = url.as_ref().and_then(|url| url.host_str());
-        if host != Some(parts.host) || parts.host.contains(['*', '%']) {
+        if host != Some(parts.host) || parts.host.contains(['*', '%']) || parts.host.ends_with('.') {
             return refused("its host is not written as browsers write it");
+        }
+        if parts.is_here() {
+            return Ok(Self { text: uri.to_owned(), place: Place::Loopback });
         }
         Ok(Self { text: uri.to_owned(), place: Place::Host(parts.host.to_owned()) })
     }
@@ -316,6 +377,8 @@ mod tests {
             ("https://localhost:3000/cb", Place::Loopback),
             ("cursor://anysphere.cursor-mcp/oauth/callback", Place::PrivateUse),
             ("vscode://vscode.github-authentication/did-authenticate", Place::PrivateUse),
+            ("vscode://saoudrizwan.claude-dev/mcp-auth/callback?windowId=2", Place::PrivateUse),
+            ("raycast://oauth?package_name=Extension", Place::PrivateUse),
             ("com.example.app:/callback", Place::PrivateUse),
             ("com.example.app://callback?x=1", Place::PrivateUse),
         ] {
@@ -376,6 +439,13 @@ mod tests {
             "http://localhost:+80/cb",
             "http:/localhost/cb",
             "http:localhost/cb",
+            "http:/evil.test://localhost/cb",
+            "http:evil.test://localhost/cb",
+            "http:////localhost/cb",
+            "https:/evil.test://localhost/cb",
+            "https:/evil.test://app.example.com/cb",
+            "https:/evil.test://evil.test/cb",
+            "cursor:/x://anysphere.cursor-mcp/oauth/callback",
             "https:app.example.com/cb",
             "https:///app.example.com/cb",
             "https://app.example.com/cb#",
@@ -391,6 +461,23 @@ mod tests {
             "https://*.example.com/cb",
             "https://app%2eexample.com/cb",
             "https://bücher.example/cb",
+            "https://app.example.com./cb",
+            "https://localhost./cb",
+            "https://APP.EXAMPLE.COM/cb",
+            "https://app.example.com/cb?code=mine",
+            "https://app.example.com/cb?x=1&st%61te=mine",
+            "com.example.app:/cb?error=x",
+            "cursor://anysphere.cursor-deeplink/mcp/install?name=x&config=eyJjb21tYW5kIjoiY2FsYyJ9",
+            "cursor://anysphere.cursor-deeplink/mcp/install",
+            "vscode:extension/evil.extension",
+            "vscode:mcp/install?%7B%22command%22%3A%22calc%22%7D",
+            "vscode://file/c:/windows/system32/calc.exe",
+            "vscode://vscode-remote/ssh-remote+evil.test/x",
+            "vscode://vscode.git/clone?url=https://evil.test/x.git",
+            "vscode-insiders:mcp/install",
+            "zed://extension/evil",
+            "raycast://extensions/evil/run",
+            "raycast://oauth?package_name=x&launch=y",
             "https:///cb",
             "https://",
             "com.example.app:",
@@ -440,7 +527,9 @@ mod tests {
         for good in ["myapp", "com.example.app", "my-app+x"] {
             assert!(can_be_added(good), "{good}");
         }
-        for bad in ["javascript", "http", "ms-msdt", "x-thing", "My", "", "1a", "a b", "a:", "web+mastodon"] {
+        let never =
+            ["javascript", "http", "ms-msdt", "x-thing", "shell", "itms-services", "git", "web+mastodon"];
+        for bad in never.into_iter().chain(["My", "", "1a", "a b", "a:"]) {
             assert!(!can_be_added(bad), "{bad}");
         }
     }

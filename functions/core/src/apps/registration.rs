@@ -19,7 +19,8 @@ use zeroize::Zeroizing;
 
 use super::{AppAuth, AppKey, AppKind, AppMetadata, app_id, metadata::Metadata, redirect_uri::RedirectUri};
 use crate::{
-    Core,
+    Core, Settings,
+    clock::Random,
     error::{Error, Result},
     secret,
     table::{Change, CommitError, Entity, Key},
@@ -34,7 +35,7 @@ const NONCE: usize = 12;
 
 /// What is in a `client_id`, with short names. Names are never reused for something else.
 #[derive(Debug, Serialize, Deserialize)]
-struct Content {
+pub(super) struct Content {
     /// `redirect_uris`.
     r: Vec<String>,
     /// `client_name`.
@@ -101,7 +102,7 @@ pub async fn register(core: &Core, body: &[u8]) -> Result<Result<Registered, Reg
     if !core.settings.apps.takes(AppKind::Dynamic) {
         return Ok(Err(RegistrationRefusal::Closed));
     }
-    let (content, method, grant_types) = match narrowed(core, body)? {
+    let (content, method, grant_types) = match narrowed(&core.settings, &core.random, body)? {
         Ok(narrowed) => narrowed,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -113,8 +114,8 @@ pub async fn register(core: &Core, body: &[u8]) -> Result<Result<Registered, Reg
         Ok(client_id) => client_id,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let app =
-        read(core, &key, &client_id).ok_or_else(|| Error::internal("a registration does not read back"))?;
+    let app = read(&core.settings, &key, &client_id)
+        .ok_or_else(|| Error::internal("a registration does not read back"))?;
     let secret = match &app.auth {
         AppAuth::Secret { .. } => Some(secret_of(&key, &client_id).text),
         AppAuth::None | AppAuth::Keys { .. } => None,
@@ -122,20 +123,24 @@ pub async fn register(core: &Core, body: &[u8]) -> Result<Result<Registered, Reg
     Ok(Ok(Registered { app, secret, token_endpoint_auth_method: method, grant_types }))
 }
 
-type Narrowed = (Content, &'static str, Vec<&'static str>);
+pub(super) type Narrowed = (Content, &'static str, Vec<&'static str>);
 
-fn narrowed(core: &Core, body: &[u8]) -> Result<Result<Narrowed, RegistrationRefusal>> {
+pub(super) fn narrowed(
+    settings: &Settings,
+    random: &Random,
+    body: &[u8],
+) -> Result<Result<Narrowed, RegistrationRefusal>> {
     let object = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(body);
     let sent = object.and_then(|object| serde_json::from_value::<Metadata>(object.into()));
     let Ok(mut sent) = sent else {
         let why = "the body must be a JSON object of client metadata (RFC 7591 section 2)";
         return Ok(Err(RegistrationRefusal::Metadata(why.to_owned())));
     };
-    let any = match sent.redirect_uris(&core.settings, true) {
+    let any = match sent.redirect_uris(settings, true) {
         Ok(any) => any,
         Err(why) => return Ok(Err(RegistrationRefusal::RedirectUri(why))),
     };
-    let of_secrets = sent.redirect_uris(&core.settings, false).unwrap_or_default();
+    let of_secrets = sent.redirect_uris(settings, false).unwrap_or_default();
     // What an app that runs on its user's computer alone keeps, is no secret (RFC 8252 section 8.5).
     let method = match sent.token_endpoint_auth_method.as_deref() {
         Some("client_secret_post") if !of_secrets.is_empty() => "client_secret_post",
@@ -154,7 +159,7 @@ fn narrowed(core: &Core, body: &[u8]) -> Result<Result<Narrowed, RegistrationRef
         },
         "none" => (None, any),
         _ => {
-            let nonce = BASE64_URL_SAFE_NO_PAD.encode(core.random.bytes::<NONCE>()?);
+            let nonce = BASE64_URL_SAFE_NO_PAD.encode(random.bytes::<NONCE>()?);
             (Some(Proof::Secret(nonce)), of_secrets)
         }
     };
@@ -167,11 +172,13 @@ fn narrowed(core: &Core, body: &[u8]) -> Result<Result<Narrowed, RegistrationRef
 }
 
 /// The `client_id` of a content. If it is too long, it has fewer redirect URIs, the first ones.
-fn client_id(key: &hmac::Key, mut content: Content) -> Result<Result<String, RegistrationRefusal>> {
+pub(super) fn client_id(
+    key: &hmac::Key,
+    mut content: Content,
+) -> Result<Result<String, RegistrationRefusal>> {
     loop {
         let text = BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(&content).map_err(Error::internal)?);
-        let tag = BASE64_URL_SAFE_NO_PAD.encode(tag(key, &text));
-        let client_id = format!("{PREFIX}{text}.{tag}");
+        let client_id = signed(key, &text);
         if client_id.len() <= MAX_CLIENT_ID {
             return Ok(Ok(client_id));
         }
@@ -183,11 +190,12 @@ fn client_id(key: &hmac::Key, mut content: Content) -> Result<Result<String, Reg
     }
 }
 
-fn tag(key: &hmac::Key, text: &str) -> hmac::Tag {
+/// The `client_id` of a content that is written so.
+pub(super) fn signed(key: &hmac::Key, text: &str) -> String {
     let mut context = hmac::Context::with_key(key);
     context.update(b"client_id\0");
     context.update(text.as_bytes());
-    context.sign()
+    format!("{PREFIX}{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(context.sign()))
 }
 
 /// The secret of a client that was registered with one.
@@ -204,7 +212,7 @@ pub(super) async fn find(core: &Core, client_id: &str) -> Result<Option<AppMetad
         return Ok(None);
     }
     let Some(key) = key(core).await? else { return Ok(None) };
-    Ok(read(core, &key, client_id))
+    Ok(read(&core.settings, &key, client_id))
 }
 
 /// Reads the key, if this process has not.
@@ -216,10 +224,10 @@ pub(super) async fn prepare(core: &Core) -> Result<()> {
 /// Whether a `client_id` is one that was registered here, once the key has been read. Without a key there is none.
 pub(super) fn is_known(core: &Core, client_id: &str) -> bool {
     let key = core.registration_key.0.load_full();
-    key.is_some_and(|key| client_id.len() <= MAX_CLIENT_ID && read(core, &key, client_id).is_some())
+    key.is_some_and(|key| client_id.len() <= MAX_CLIENT_ID && read(&core.settings, &key, client_id).is_some())
 }
 
-fn read(core: &Core, key: &hmac::Key, client_id: &str) -> Option<AppMetadata> {
+pub(super) fn read(settings: &Settings, key: &hmac::Key, client_id: &str) -> Option<AppMetadata> {
     let (text, presented) = client_id.strip_prefix(PREFIX)?.split_once('.')?;
     let presented = BASE64_URL_SAFE_NO_PAD.decode(presented).ok()?;
     let mut signed = b"client_id\0".to_vec();
@@ -234,7 +242,7 @@ fn read(core: &Core, key: &hmac::Key, client_id: &str) -> Option<AppMetadata> {
     };
     // What can be a redirect URI may have changed since: by the deployment's settings, or by ours.
     let is_public = !matches!(auth, AppAuth::Secret { .. });
-    let usable = |uri: &String| RedirectUri::check(&core.settings, uri, is_public).is_ok();
+    let usable = |uri: &String| RedirectUri::check(settings, uri, is_public).is_ok();
     Some(AppMetadata {
         id: app_id(client_id),
         client_id: client_id.to_owned(),

@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// The `typ` values of an ID token. One of an access token is not among them (RFC 9068 section 4).
-const ID_TOKEN_TYPES: [&str; 2] = ["jwt", "jose"];
+pub(super) const ID_TOKEN_TYPES: [&str; 2] = ["jwt", "jose"];
 /// OpenID Connect Back-Channel Logout section 2.4. Older providers say what every JWT is.
-const LOGOUT_TOKEN_TYPES: [&str; 2] = ["logout+jwt", "jwt"];
+pub(super) const LOGOUT_TOKEN_TYPES: [&str; 2] = ["logout+jwt", "jwt"];
 const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 /// The longest `sid` or `jti`, in bytes.
@@ -122,7 +122,7 @@ fn client_id(provider: &TrustedIssuer) -> &str {
     provider.sign_in.as_ref().map_or("", |sign_in| &sign_in.client_id)
 }
 
-fn accept(
+pub(super) fn accept(
     provider: &TrustedIssuer,
     client: &str,
     token: &Presented<'_>,
@@ -147,7 +147,7 @@ fn accept(
     Ok(IdToken { user: provider.prove(token, claims, now)?, sid })
 }
 
-fn logout(client: &str, token: &Presented<'_>, now: Timestamp) -> Result<LogoutToken, JwtError> {
+pub(super) fn logout(client: &str, token: &Presented<'_>, now: Timestamp) -> Result<LogoutToken, JwtError> {
     let claims: OfLogoutToken = jwt::unproven_claims(token.text)?;
     let IssuerName { name, .. } = &token.issuer;
     if claims.iss != token.named {
