@@ -334,9 +334,10 @@ export async function signInUnits(installed, report) {
     const to = await tab.leaves(() => signIn(app));
     tab.comesBack({ code: "code-1", state: to.searchParams.get("state") });
     const body = JSON.stringify({ error: "invalid_grant", error_description: "Used", reason: "code_used" });
-    tab.answers.push(new Response(body, { status: 400, headers: { "x-request-id": "r-1" } }));
-    const { code, status, detail, reason, requestId } = await failure(handleCallback());
-    assert.deepEqual({ code, status, detail, reason, requestId }, { code: "invalid_grant", status: 400, detail: "Used", reason: "code_used", requestId: "r-1" });
+    tab.answers.push(new Response(body, { status: 400, headers: { "x-request-id": "r-1", "retry-after": "7" } }));
+    const { code, status, detail, reason, requestId, retryAfter } = await failure(handleCallback());
+    const expected = { code: "invalid_grant", status: 400, detail: "Used", reason: "code_used", requestId: "r-1", retryAfter: 7 };
+    assert.deepEqual({ code, status, detail, reason, requestId, retryAfter }, expected);
   });
 
   unit("a token is renewed in its last minute, once for all callers", async (tab, page) => {

@@ -134,8 +134,9 @@ export async function post(url, fields, further) {
   if (ok) return body;
   const [code, detail, reason] = ["error", "error_description", "reason"].map((name) => textIn(body[name]));
   const requestId = headers.get("x-request-id") ?? undefined;
+  const retryAfter = Number(headers.get("retry-after")) || undefined;
   const hint = status >= 500 ? LATER : undefined;
-  throw refusal(code ?? "http_error", detail ?? `HTTP ${status}`, hint, { status, reason, requestId });
+  throw refusal(code ?? "http_error", detail ?? `HTTP ${status}`, hint, { status, reason, requestId, retryAfter });
 }
 
 const textIn = (value) => (typeof value === "string" ? value : undefined);
