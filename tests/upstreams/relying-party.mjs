@@ -1,10 +1,11 @@
-// An app that acts as its user, made with `oauth4webapi` or `openid-client`: both as they are, with all of their checks.
+// An app that acts as its user, made with `oauth4webapi` or `openid-client`: both as they are, with all their checks.
 //
 //   node relying-party.mjs --library=NAME --issuer=URL --resource=URL --discovery=oauth2|oidc --auth=METHOD
 //                          [--client-id=ID] [--client-secret=SECRET]
 //
 // --resource is an MCP server's address. Without --client-id, the app registers itself. It prints lines of JSON: first
-// {"authorize"}, the address to open in a browser; then {"report"}, what it got and did, or {"failed"}, what it refused.
+// {"authorize"}, the address to open in a browser; then {"report"}, what it got and did, or {"failed"}, what it
+// refused.
 
 import { createServer } from "node:http";
 import { parseArgs } from "node:util";
@@ -59,13 +60,18 @@ const redirectUri = `http://127.0.0.1:${listener.address().port}/callback`;
 
 const say = (line) => console.log(JSON.stringify(line));
 
-const metadata = { client_name: options.library, redirect_uris: [redirectUri], token_endpoint_auth_method: options.auth };
+const metadata = {
+  client_name: options.library,
+  redirect_uris: [redirectUri],
+  token_endpoint_auth_method: options.auth,
+};
 let key;
 if (options.auth === "private_key_jwt") {
   const pair = await oauth.generateKeyPair("ES256");
   key = { key: pair.privateKey, kid: "one" };
   const jwk = await crypto.subtle.exportKey("jwk", pair.publicKey);
-  metadata.jwks = { keys: [{ kty: jwk.kty, crv: jwk.crv, x: jwk.x, y: jwk.y, kid: key.kid, alg: "ES256", use: "sig" }] };
+  const { kty, crv, x, y } = jwk;
+  metadata.jwks = { keys: [{ kty, crv, x, y, kid: key.kid, alg: "ES256", use: "sig" }] };
 }
 const authentication = (library, secret) =>
   ({
@@ -217,7 +223,9 @@ try {
   say({ report: await story() });
 } catch (error) {
   const causes = [];
-  for (let cause = error; cause instanceof Error; cause = cause.cause) causes.push(`${cause.code ?? cause.name}: ${cause.message}`);
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    causes.push(`${cause.code ?? cause.name}: ${cause.message}`);
+  }
   say({ failed: causes.join(" < ") });
 }
 listener.close();

@@ -101,8 +101,8 @@ impl Asked {
         format!("{}?{query}", path::AUTHORIZE)
     }
 
-    /// The way to sign in that `prompt` asks for, of a person who is signed in too (OpenID Connect Core section 3.1.2.1), and the
-    /// request without these values, which have been done by then. `prompt=none` asks for no page at all.
+    /// The way to sign in that `prompt` asks for, also of a person who is signed in (OpenID Connect Core section 3.1.2.1),
+    /// and the request without these values, which have been done by then. `prompt=none` asks for no page at all.
     fn signs_in_first(&self) -> Option<(&'static str, Self)> {
         let how = [("login", AGAIN), ("select_account", OTHER_ACCOUNT)];
         let how = how.into_iter().find(|(prompt, _)| self.asks_for(prompt) && !self.asks_for("none"));

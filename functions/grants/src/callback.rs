@@ -139,8 +139,8 @@ async fn finish(
             page::connected(&server, &account)
         }
         ConnectionOutcome::NotConnected { why, server, return_to } => {
-            // A person who was on the way somewhere goes on without the connection, or tries again from there. Any other begins
-            // anew at the page on which a person connects, if people sign in here.
+            // A person who was on the way somewhere goes on without the connection, or tries again from there. Any
+            // other begins anew at the page on which a person connects, if people sign in here.
             let signs_in = core.issuers.providers().next().is_some();
             let anew = || signs_in.then(|| path::CONNECT_PAGE.replace("{server_id}", server.as_str()));
             let way =

@@ -139,8 +139,8 @@ async fn a_day() {
     assert!(client.says(&second).await.contains("bob"));
     // Somebody uses a token of the morning on the first one. That ends its sign-in, and nothing else.
     let first = Tokens::of(&client.refresh(&app, &evening.refresh).await);
-    let reused = client.refresh(&app, &morning.refresh).await;
-    assert!(reused.refusal().starts_with("400 invalid_grant"), "{reused}");
+    let again = client.refresh(&app, &morning.refresh).await;
+    assert!(again.refusal().starts_with("400 invalid_grant"), "{again}");
     assert_eq!(client.refresh(&app, &first.refresh).await.field("error"), "invalid_grant");
     assert_eq!(client.call(&first).await.status, 401);
     let second = Tokens::of(&client.refresh(&app, &second.refresh).await);

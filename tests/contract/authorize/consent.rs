@@ -519,18 +519,25 @@ mod connecting {
         let page = browser.authorize(&request(&id, HERE, &[SLACK])).await.ok();
         let on = browser.press(&page, "allow").await;
         let page = browser.open(on.header("location").unwrap()).await.ok();
-        let on = browser.press(&page, "connect").await;
-        let cookie = on.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
-        let back = provider.consent(on.sent_to().as_str(), "bob");
-        let declined = back.split('&').map(|part| match part.split_once("code=") {
-            Some((before, _)) => format!("{before}error=access_denied"),
-            None => part.to_owned(),
-        });
-        let declined = declined.collect::<Vec<_>>().join("&");
-        let page = app.get(declined).header("cookie", &cookie).await;
-        assert_eq!(page.status, 400, "{page}");
-        assert!(page.text.contains("Access was declined at the authorization server"), "{page}");
-        let (_, rest) = page.text.split_once(r#"<a href=""#).unwrap();
+        let declined = async || {
+            let on = browser.press(&page, "connect").await;
+            let cookie = on.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+            let back = provider.consent(on.sent_to().as_str(), "bob");
+            let (path, query) = back.split_once('?').unwrap();
+            let answer = query.split('&').filter(|part| !part.starts_with("code="));
+            let answer = answer.collect::<Vec<_>>().join("&");
+            (app.get(format!("{path}?error=access_denied&{answer}")), cookie)
+        };
+        // Only in the browser in which it began.
+        let (elsewhere, _) = declined().await;
+        let told = elsewhere.await;
+        assert!(told.text.contains("Access was declined at the authorization server"), "{told}");
+        assert!(!told.text.contains("<a "), "{told}");
+
+        let (here, cookie) = declined().await;
+        let told = here.header("cookie", &cookie).await;
+        assert_eq!(told.status, 400, "{told}");
+        let (_, rest) = told.text.split_once(r#"<a href=""#).unwrap();
         let way = rest.split('"').next().unwrap().replace("&amp;", "&");
         let page = browser.open(&way).await.ok();
         assert_eq!(page.title(), "Connect your slack account?");

@@ -139,11 +139,15 @@ pub async fn finish(
         return Err(Error::invalid(why));
     }
 
+    let began = match proof {
+        Proof::User(user) => user == connecting.user_id,
+        Proof::Binding(binding) => SecretHash::of(binding.as_bytes()).matches(&connecting.binding),
+        Proof::Confirmed | Proof::Nothing => false,
+    };
     let is_beginner = match proof {
         // An error changes nothing, so any browser may bring it.
         _ if answer.error.is_some() => true,
-        Proof::User(user) => user == connecting.user_id,
-        Proof::Binding(binding) => SecretHash::of(binding.as_bytes()).matches(&connecting.binding),
+        Proof::User(_) | Proof::Binding(_) => began,
         Proof::Confirmed => true,
         Proof::Nothing => {
             return Ok(ConnectionOutcome::ToConfirm {
@@ -158,7 +162,9 @@ pub async fn finish(
     }
     let Some(granted) = code.filter(|code| answer.error.is_none() && !code.is_empty()) else {
         consume(&core.table, &key, &connecting).await?;
-        let (server, return_to) = (connecting.server_id.clone(), connecting.return_to.clone());
+        // Where the user was going is for the browser alone in which they began.
+        let return_to = connecting.return_to.clone().filter(|_| began);
+        let server = connecting.server_id.clone();
         let why = declined(&answer);
         note_refusal(&core.task_context(), request, &connecting, &why).await?;
         return Ok(ConnectionOutcome::NotConnected { why, server, return_to });
