@@ -133,7 +133,7 @@ pub(super) async fn introspect_own(
     keys.push(control_key.clone());
     let mut found = core.table.read(keys).await?;
     let control = found.take::<Control>(&control_key)?.ok_or_else(control::missing)?;
-    let standing = match token.check_standing(core, &mut found, control.version_of_keys()).await {
+    let standing = match token.check_standing(core, &found, control.version_of_keys()).await {
         Ok((_, authorization)) => Some(authorization),
         Err(Error::Unauthenticated(_) | Error::Forbidden(_)) => None,
         Err(error) => return Err(error),

@@ -100,7 +100,7 @@ pub(super) async fn request(
                 },
                 None => None,
             };
-            Ok(pending.answer(relayed, session, params).await)
+            Ok(Box::pin(pending.answer(relayed, session, params)).await)
         }
         Err(DispatchError::Upstream(error)) => {
             let error = if pending.method == "tools/call" { error } else { error.while_calling(false) };
