@@ -150,14 +150,19 @@ struct Parts<'a> {
     rest: &'a str,
 }
 
+/// The scheme, the authority and the rest, if there is an authority. It begins after the first colon: to a browser,
+/// `http:/evil.test://localhost/` is at `evil.test`.
+fn with_authority(uri: &str) -> Option<(&str, &str, &str)> {
+    let (scheme, rest) = uri.split_once(':')?;
+    let rest = rest.strip_prefix("//")?;
+    let (authority, rest) = rest.split_at_checked(rest.find(['/', '?']).unwrap_or(rest.len()))?;
+    Some((scheme, authority, rest))
+}
+
 impl<'a> Parts<'a> {
     /// Of a URI with an authority (RFC 3986 section 3.2).
     fn of(uri: &'a str) -> Option<Self> {
-        // At the first colon: to a browser, `http:/evil.test://localhost/` is at `evil.test`.
-        let (scheme, rest) = uri.split_once(':')?;
-        let rest = rest.strip_prefix("//")?;
-        let end = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, rest) = rest.split_at_checked(end)?;
+        let (scheme, authority, rest) = with_authority(uri)?;
         let after_host = if authority.starts_with('[') {
             authority.find(']')? + 1
         } else {
@@ -226,11 +231,11 @@ impl RedirectUri {
                 if !is_public {
                     return refused("a private-use scheme is for public clients");
                 }
-                let parts = Parts::of(uri);
-                let authority = parts.as_ref().map(|parts| parts.host).unwrap_or_default();
-                if authority.contains('@') || uri.len() == scheme.len() + 1 {
+                let has_user = with_authority(uri).is_some_and(|(_, authority, _)| authority.contains('@'));
+                if has_user || uri.len() == scheme.len() + 1 {
                     return refused("it is no address");
                 }
+                let parts = Parts::of(uri);
                 if KNOWN_SCHEMES.contains(&scheme) && parts.is_none_or(|parts| parts.is_a_command()) {
                     return refused("the app would take it as a command");
                 }
@@ -238,10 +243,10 @@ impl RedirectUri {
             }
             _ => return refused("its scheme must be https, http on this computer, or a known app's own"),
         }
-        let Some(parts) = Parts::of(uri) else { return refused("it is no address") };
-        if parts.host.contains('@') || parts.port.is_some_and(|port| port.contains('@')) {
+        if with_authority(uri).is_some_and(|(_, authority, _)| authority.contains('@')) {
             return refused("it has a user name");
         }
+        let Some(parts) = Parts::of(uri) else { return refused("it is no address") };
         let port =
             parts.port.map(|port| port.parse::<u16>().ok().filter(|n| *n > 0 && n.to_string() == port));
         if port == Some(None) {
@@ -313,12 +318,11 @@ impl RedirectUri {
     pub fn with(&self, parameters: &[(&str, &str)]) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(parameters);
-        let joined = if !self.text.contains('?') {
-            "?"
-        } else if self.text.ends_with(['?', '&']) {
-            ""
-        } else {
-            "&"
+        // A second `?` is a character of the query.
+        let joined = match self.text.split_once('?') {
+            None => "?",
+            Some((_, own)) if own.is_empty() || own.ends_with('&') => "",
+            Some(_) => "&",
         };
         format!("{}{joined}{}", self.text, query.finish())
     }
@@ -482,6 +486,8 @@ mod tests {
             "https://",
             "com.example.app:",
             "com.example.app://user@host/cb",
+            "com.example.app://user:1@host/cb",
+            "com.example.app://[::1]@host/cb",
             "com.example.App:/cb",
             ".example:/cb",
             &format!("https://app.example.com/{}", "a".repeat(1000)),
@@ -602,6 +608,7 @@ mod tests {
         assert_eq!(with("https://a.example/cb"), "https://a.example/cb?code=a+b&state=%26%3D");
         assert_eq!(with("https://a.example/cb?x=1"), "https://a.example/cb?x=1&code=a+b&state=%26%3D");
         assert_eq!(with("com.example.app:/cb?"), "com.example.app:/cb?code=a+b&state=%26%3D");
+        assert_eq!(with("https://a.example/cb?x?"), "https://a.example/cb?x?&code=a+b&state=%26%3D");
     }
 
     proptest! {
