@@ -471,6 +471,23 @@ mod tests {
             "https://app.example.com/cb?code=mine",
             "https://app.example.com/cb?x=1&st%61te=mine",
             "com.example.app:/cb?error=x",
+            "https:///cb",
+            "https://",
+            "com.example.app:",
+            "com.example.app://user@host/cb",
+            "com.example.app://user:1@host/cb",
+            "com.example.app://[::1]@host/cb",
+            "com.example.App:/cb",
+            ".example:/cb",
+            &format!("https://app.example.com/{}", "a".repeat(1000)),
+        ] {
+            assert!(check(uri).is_err(), "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_a_known_app_would_take_as_a_command_cannot_be_registered() {
+        for uri in [
             "cursor://anysphere.cursor-deeplink/mcp/install?name=x&config=eyJjb21tYW5kIjoiY2FsYyJ9",
             "cursor://anysphere.cursor-deeplink/mcp/install",
             "vscode:extension/evil.extension",
@@ -482,15 +499,6 @@ mod tests {
             "zed://extension/evil",
             "raycast://extensions/evil/run",
             "raycast://oauth?package_name=x&launch=y",
-            "https:///cb",
-            "https://",
-            "com.example.app:",
-            "com.example.app://user@host/cb",
-            "com.example.app://user:1@host/cb",
-            "com.example.app://[::1]@host/cb",
-            "com.example.App:/cb",
-            ".example:/cb",
-            &format!("https://app.example.com/{}", "a".repeat(1000)),
         ] {
             assert!(check(uri).is_err(), "{uri}");
         }
