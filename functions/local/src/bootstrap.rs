@@ -55,7 +55,6 @@ struct Deployment {
 
 /// How to bootstrap.
 #[derive(Debug, clap::Args)]
-#[expect(clippy::doc_markdown, reason = "it is shown as help")]
 pub struct Options {
     /// The first admin's email address. A user who later signs in by an issuer that is trusted to link by email, with
     /// this address verified, is this admin.

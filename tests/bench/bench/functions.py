@@ -21,7 +21,7 @@ from .people import Person, client_of
 
 HELLO = "hello"
 HELLO_TABLE = "hello-table"
-FUNCTIONS = tuple(dict.fromkeys((*harness_function.FUNCTIONS, "console")))
+FUNCTIONS = harness_function.FUNCTIONS
 
 
 class Refreshes:

@@ -152,7 +152,7 @@ pub(super) fn of(world: &World, operation: &str, caller: &Caller) -> Vec<Asked> 
         "create_user" => vec![Asked::json(json!({ "email": "new@example.com" }))],
         "update_user" => vec![Asked::json(json!({ "name": "Robert" }))],
         "create_server" => vec![Asked::json(json!({ "name": "new", "url": "https://new.example.com/mcp" }))],
-        "update_server" => vec![Asked::json(json!({ "name": "renamed" }))],
+        "update_server" | "update_app" => vec![Asked::json(json!({ "name": "renamed" }))],
         "probe_server" => vec![Asked::json(json!({ "url": world.scripted.url() }))],
         "create_policy" | "replace_policy" => {
             vec![Asked::json(json!({ "name": "all", "text": "permit(principal, action, resource);" }))]
@@ -169,7 +169,6 @@ pub(super) fn of(world: &World, operation: &str, caller: &Caller) -> Vec<Asked> 
             ]
         }
         "register_app" => vec![Asked::json(json!({ "name": "new", "redirect_uris": [CALLBACK] }))],
-        "update_app" => vec![Asked::json(json!({ "name": "renamed" }))],
         "block_app" => vec![Asked::json(json!({ "host": "client.example" }))],
         "create_delegation" | "add_client_secret" => vec![Asked::json(json!({}))],
         _ => vec![plain],

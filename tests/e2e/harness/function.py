@@ -21,7 +21,7 @@ from harness.runtime_api import DEADLINE_SECONDS, Invocation, RuntimeApi
 
 # Debian's and Amazon Linux's.
 _CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
-FUNCTIONS = ("token", "delegations", "grants", "proxy", "admin")
+FUNCTIONS = ("token", "delegations", "grants", "proxy", "admin", "console")
 
 
 def archive(name: str) -> Path:

@@ -64,8 +64,7 @@ impl SignIn {
     pub(super) fn check(&self) -> Result<(), String> {
         if self.client_secret.is_some() {
             return Err(
-                "sign_in: the client secret does not belong here: docs/sign-in.md says where"
-                    .to_owned(),
+                "sign_in: the client secret does not belong here: docs/sign-in.md says where".to_owned()
             );
         }
         let texts = [Some(&self.client_id), self.name.as_ref(), self.scope.as_ref(), self.key_id.as_ref()];
