@@ -365,7 +365,7 @@ async fn each_step_of_a_persons_way_with_a_client_costs_this() {
     registration: 201, nothing
     authorization, nobody is signed in: 303, nothing
     on to the provider: 303, nothing
-    back from the provider: 303, 3 BatchGetItem + 1 Query + 1 TransactWriteItems
+    back from the provider: 303, 4 BatchGetItem + 1 Query + 1 TransactWriteItems
     consent page: 200, 3 BatchGetItem + 1 Query
     allowed: 303, 3 BatchGetItem + 1 Query + 1 TransactWriteItems
     code exchange: 200, 1 BatchGetItem + 1 TransactWriteItems
