@@ -300,6 +300,9 @@ impl Faults {
         let target = request.headers().get("x-amz-target").unwrap_or_default();
         let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
         self.seen.lock().unwrap().push(operation.clone());
+        if operation == "Query" && has_an_empty_key(&request) {
+            return Ok(refusal(400, "ValidationException", &json!({})));
+        }
         if self.shuffled.load(Ordering::SeqCst) {
             for _ in 0..uuid::Uuid::new_v4().as_bytes()[0] % 8 {
                 tokio::task::yield_now().await;
@@ -441,6 +444,13 @@ impl Faults {
         answer[left_in] = left;
         Ok(HttpResponse::new(StatusCode::try_from(200).unwrap(), SdkBody::from(answer.to_string())))
     }
+}
+
+/// Whether a query compares a key with an empty text, which DynamoDB refuses, and the embedded engine does not.
+fn has_an_empty_key(request: &HttpRequest) -> bool {
+    let asked: Value = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
+    let values = asked["ExpressionAttributeValues"].as_object();
+    values.is_some_and(|values| values.values().any(|value| value["S"] == ""))
 }
 
 /// A transaction that failed because of its second item.

@@ -29,7 +29,7 @@ def server() -> Iterator[Deployment]:
     # Checked first: no function was refused anything that it needs.
     refused = deployment.denied()
     deployment.as_new()
-    assert refused == [], "the functions' policies do not suffice"
+    assert not refused, "\n".join(["the functions' policies do not suffice:", *refused])
 
 
 @pytest.fixture(scope="session")

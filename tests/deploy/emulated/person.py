@@ -40,7 +40,7 @@ class Person:
         return self
 
     def home(self) -> str:
-        return self.http.get(f"{self.url}/", follow_redirects=True).text
+        return self.http.get(f"{self.url}/").text
 
     def press(self, page: httpx.Response, answer: str = "allow") -> httpx.Response:
         """What a page's form sends."""

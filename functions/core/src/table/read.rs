@@ -185,9 +185,13 @@ impl<'a> Query<'a> {
         Self { index: Some(index), ..Self::partition(partition, limit) }
     }
 
+    /// Those whose sort key begins so. All, if it is empty: DynamoDB takes no empty text for a key (Developer Guide,
+    /// "Supported data types and naming rules").
     #[must_use]
     pub fn prefix(self, prefix: impl Into<String>) -> Self {
-        Self { range: Range::Prefix(prefix.into()), ..self }
+        let prefix = prefix.into();
+        let range = if prefix.is_empty() { Range::All } else { Range::Prefix(prefix) };
+        Self { range, ..self }
     }
 
     /// The bounds are inclusive.
