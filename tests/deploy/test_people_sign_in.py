@@ -14,6 +14,7 @@ from harness.demo_env import DemoEnv
 from harness.secrets_ledger import LEDGER
 
 SESSIONS = "/api/v1/me/browser-sessions"
+URI = "https://app.example.com/callback"
 
 
 @pytest.fixture
@@ -50,6 +51,8 @@ def test_a_person_signs_in_by_the_organizations_provider_and_out_at_both(server:
     bob.sign_in()
     assert "bob@example.com" in bob.home()
     assert len(done(bobs_key.get(SESSIONS)).json()) == 1
+    # Another process opens what the first has sealed.
+    server.stack.configure({"RESET": "before signing out"})
     out = sent_to(bob.press(bob.http.get(f"{server.url}/"), "sign-out"))
     assert out.startswith(f"{server.provider.url}/end?")
     assert done(bobs_key.get(SESSIONS)).json() == []
@@ -76,6 +79,8 @@ def test_a_client_registers_is_allowed_calls_refreshes_and_is_ended(
     server: Deployment, demo: DemoEnv, bob: Person, bobs_key: httpx.Client
 ) -> None:
     client_id = registered(server)
+    # Another process knows whom the first has registered.
+    server.stack.configure({"RESET": "after registering"})
     given = tokens(bob, client_id, resource=f"{server.url}/api/v1/proxy/demo/mcp")
     assert done(list_repos(caller(server, token=given["access_token"]), demo))
     again = done(bob.refresh(client_id, given["refresh_token"])).json()
@@ -86,6 +91,15 @@ def test_a_client_registers_is_allowed_calls_refreshes_and_is_ended(
     done(bobs_key.delete(f"/api/v1/authorizations/{authorization['id']}"))
     assert bob.refresh(client_id, again["refresh_token"]).json()["error"] == "invalid_grant"
     assert list_repos(caller(server, token=given["access_token"]), demo).status_code == 401
+
+
+def test_an_app_that_the_person_does_not_allow_is_told_and_the_trail_too(
+    server: Deployment, alice: httpx.Client, bob: Person
+) -> None:
+    back = sent_to(bob.press(bob.asked_by(registered(server), CALLBACK), "deny"))
+    assert "error=access_denied" in back
+    events = done(alice.get("/api/v1/audit-events")).json()
+    assert {"action": "authorization.create", "outcome": "denied"}.items() <= events[0].items(), events[0]
 
 
 def test_a_code_that_comes_twice_ends_what_it_gave(server: Deployment, demo: DemoEnv, bob: Person) -> None:
@@ -99,7 +113,10 @@ def test_a_code_that_comes_twice_ends_what_it_gave(server: Deployment, demo: Dem
 def test_an_app_that_manages_is_known_by_every_function(
     server: Deployment, demo: DemoEnv, bob: Person, alice: httpx.Client
 ) -> None:
-    given = tokens(bob, registered(server), resource=f"{server.url}/api/v1", scope="manage")
+    new = {"name": "Desk", "redirect_uris": [URI]}
+    client_id = done(alice.post("/api/v1/apps", json=new)).json()["client_id"]
+    code = bob.code(client_id, URI, resource=f"{server.url}/api/v1", scope="manage")
+    given = done(bob.redeem(client_id, code, URI)).json()
     app = caller(server, token=given["access_token"])
     made = done(app.post(f"/api/v1/agent-accounts/{demo.AGENT_ID}/delegations")).json()
     assert made["is_active"]
@@ -123,15 +140,14 @@ def test_an_app_that_manages_is_known_by_every_function(
 def test_an_admin_registers_changes_blocks_and_deletes_an_app(
     server: Deployment, demo: DemoEnv, alice: httpx.Client, bob: Person
 ) -> None:
-    uri = "https://app.example.com/callback"
-    new = {"name": "Payroll", "redirect_uris": [uri], "auth_method": "client_secret"}
+    new = {"name": "Payroll", "redirect_uris": [URI], "auth_method": "client_secret"}
     made = done(alice.post("/api/v1/apps", json=new)).json()
     one = f"/api/v1/apps/{made['client_id']}"
     done(alice.patch(one, json={"name": "Pay"}))
     secret = done(alice.post(f"{one}/secret")).json()["client_secret"]
     assert [app["name"] for app in done(alice.get("/api/v1/apps")).json()] == ["Pay"]
-    code = bob.code(made["client_id"], uri)
-    given = done(bob.redeem(made["client_id"], code, uri, client_secret=secret)).json()
+    code = bob.code(made["client_id"], URI)
+    given = done(bob.redeem(made["client_id"], code, URI, client_secret=secret)).json()
     app = caller(server, token=given["access_token"])
     assert done(list_repos(app, demo))
     for block in ({"client_id": made["client_id"]}, {"host": "app.example.com"}):
@@ -140,7 +156,7 @@ def test_an_admin_registers_changes_blocks_and_deletes_an_app(
         assert len(done(alice.get("/api/v1/app-blocks")).json()) == 1
         done(alice.delete(f"/api/v1/app-blocks/{blocked['id']}"))
         assert done(list_repos(app, demo))
-    done(alice.delete(one))
+    done(caller(server, token=demo.ADMIN_TOKEN).delete(one))
     assert list_repos(app, demo).status_code == 401
 
 

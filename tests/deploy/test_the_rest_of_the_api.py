@@ -243,5 +243,5 @@ def test_no_function_may_do_what_nothing_needs(unchanged_server: Deployment) -> 
         for action, kind in granted(unchanged_server.stack.synthesized.statements(name))
         if not unchanged_server.stack.guards[name].allowed[action, kind]
     }
-    assert "\n".join(map(str, sorted(unused - NOT_SEEN_HERE))) == "", "granted, and used by nothing"
-    assert "\n".join(map(str, sorted(NOT_SEEN_HERE - unused))) == "", "used after all"
+    for wrong, why in ((unused - NOT_SEEN_HERE, "granted, and used by nothing"), (NOT_SEEN_HERE - unused, "used after all")):
+        assert not wrong, "\n".join([f"{why}:", *map(str, sorted(wrong))])

@@ -121,7 +121,7 @@ const ACCESS: Record<FunctionName, Access> = {
     records: true,
     // A session's ID token is sealed for a key of its own, since a user's partition also holds upstream tokens.
     seal: ["ID_TOKEN#*", "SERVER#*", "CONNECTING#*"],
-    open: ["ID_TOKEN#*", "SERVER#*", "APP_KEYS", "SIGN_IN_SECRETS"],
+    open: ["ID_TOKEN#*", "APP_KEYS", "SIGN_IN_SECRETS"],
   },
 };
 

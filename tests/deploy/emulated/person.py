@@ -54,8 +54,8 @@ class Person:
         headers = {"origin": f"{host.scheme}://{host.netloc}", "sec-fetch-site": "same-origin"}
         return self.http.post(to, data=fields, headers=headers)
 
-    def code(self, client_id: str, redirect_uri: str, **more: str) -> str:
-        """Allows an app what it asks, and answers the code that its redirect gets."""
+    def asked_by(self, client_id: str, redirect_uri: str, **more: str) -> httpx.Response:
+        """The page that asks whether an app may."""
         asked = {
             "response_type": "code",
             "client_id": client_id,
@@ -64,8 +64,11 @@ class Person:
             "code_challenge_method": "S256",
             "state": "any",
         }
-        page = self.http.get(f"{self.url}/api/v1/oauth/authorize", params=asked | more)
-        back = sent_to(self.press(page))
+        return self.http.get(f"{self.url}/api/v1/oauth/authorize", params=asked | more)
+
+    def code(self, client_id: str, redirect_uri: str, **more: str) -> str:
+        """Allows an app what it asks, and answers the code that its redirect gets."""
+        back = sent_to(self.press(self.asked_by(client_id, redirect_uri, **more)))
         assert back.startswith(redirect_uri), back
         answer = parse_qs(urlsplit(back).query)
         assert answer["iss"] == [self.url]
