@@ -100,7 +100,7 @@ const ACCESS: Record<FunctionName, Access> = {
     seal: ["SIGNING_KEYS", "SERVER#*"],
   },
   console: {
-    read: [...CALLERS, ...APPS, "SIGN_IN#*", "SIGN_IN_SECRETS", "APP_KEYS", "APP_BLOCKS", "SERVER#*"],
+    read: [...CALLERS, ...APPS, "SIGN_IN#*", "LOGOUT#*", "SIGN_IN_SECRETS", "APP_KEYS", "APP_BLOCKS", "SERVER#*"],
     list: ["USER#*", "SID#*", "APPS", "APP_BLOCKS", "SERVER#*", "SIGNING_KEYS"],
     write: [
       ...NEWCOMERS,
