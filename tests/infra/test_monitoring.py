@@ -53,8 +53,8 @@ def test_a_failing_mcp_server_sets_off_no_alarm_of_ours(stack: Stack) -> None:
     alarm = alarms(stack)["ApiErrors"]
     metrics = {of["Id"]: of for of in alarm["Metrics"]}
     [shown] = [of for of in alarm["Metrics"] if of.get("ReturnData") != "false"]
-    assert shown["Expression"] == "all - FILL(calling, 0) - FILL(connecting, 0)"
-    for each, function in (("calling", "ProxyFunction"), ("connecting", "GrantsFunction")):
+    assert shown["Expression"] == "all - FILL(calling, 0) - FILL(connecting, 0) - FILL(signing_in, 0)"
+    for each, function in (("calling", "ProxyFunction"), ("connecting", "GrantsFunction"), ("signing_in", "ConsoleFunction")):
         metric = metrics[each]["MetricStat"]["Metric"]
         assert (metric["Namespace"], metric["MetricName"]) == ("Deputize", "UpstreamErrors")
         assert metric["Dimensions"] == [{"Name": "Function", "Value": f"${{{function}}}"}]

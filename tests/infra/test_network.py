@@ -93,6 +93,10 @@ def test_a_bundle_is_read_where_its_layer_puts_it_and_only_with_the_layer(
     assert having["Environment"]["Variables"]["DEPUTIZE_CA_BUNDLE"] == "/opt/ca-bundle.pem"
 
 
+# They connect to MCP servers, authorization servers and the providers by which people sign in.
+CALL_OUT = ("grants", "proxy", "console")
+
+
 def test_private_networks_are_open_to_the_functions_that_call_out_and_by_default_to_none(
     load: Callable[[str], Stack],
 ) -> None:
@@ -100,7 +104,7 @@ def test_private_networks_are_open_to_the_functions_that_call_out_and_by_default
         stack = load(configuration)
         told = {name: stack.function(name).properties["Environment"]["Variables"] for name in FUNCTIONS}
         read = "DEPUTIZE_PRIVATE_UPSTREAMS"
-        assert {name: of[read] for name, of in told.items() if read in of} == {"grants": listed, "proxy": listed}
+        assert {name: of[read] for name, of in told.items() if read in of} == dict.fromkeys(CALL_OUT, listed)
         assert "DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS" not in str(told)
 
 
