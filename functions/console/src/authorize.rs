@@ -105,7 +105,7 @@ impl Asked {
     /// and the request without these values, which have been done by then. `prompt=none` asks for no page at all.
     fn signs_in_first(&self) -> Option<(&'static str, Self)> {
         let how = [("login", AGAIN), ("select_account", OTHER_ACCOUNT)];
-        let how = how.into_iter().find(|(prompt, _)| self.asks_for(prompt) && !self.asks_for("none"));
+        let (_, how) = how.into_iter().find(|(prompt, _)| self.asks_for(prompt) && !self.asks_for("none"))?;
         let left = |prompt: &str| {
             let left = prompt.split(' ').filter(|one| !["login", "select_account"].contains(one));
             left.collect::<Vec<_>>().join(" ")
@@ -115,7 +115,7 @@ impl Asked {
             .iter()
             .map(|(name, value)| (name.clone(), if name == "prompt" { left(value) } else { value.clone() }));
         let pairs = pairs.filter(|(_, value)| !value.is_empty()).collect();
-        how.map(|(_, how)| (how, Self { pairs, step: None }))
+        Some((how, Self { pairs, step: None }))
     }
 
     /// The parameter that is there twice and must not be (RFC 6749 section 3.1). `resource` may be (RFC 8707 section 2).
