@@ -3,7 +3,7 @@
 use std::{fmt::Write, time::Duration};
 
 use deputize_tests::{
-    Provider, TestApp,
+    Person, Provider, TestApp, TestResponse,
     documents::{DOCUMENT, metadata},
 };
 use insta::assert_snapshot;
@@ -459,6 +459,13 @@ mod connecting {
 
     const SLACK: (&str, &str) = ("resource", "https://deputize.test/api/v1/proxy/slack/mcp");
 
+    /// Allows the app the server, and answers the page that comes after it.
+    async fn led_on_to_connecting(browser: &Person<'_>, id: &str) -> TestResponse {
+        let page = browser.authorize(&request(id, HERE, &[SLACK])).await.ok();
+        let on = browser.press(&page, "allow").await;
+        browser.open(on.header("location").unwrap()).await.ok()
+    }
+
     #[tokio::test]
     async fn allowing_a_server_that_needs_an_account_leads_on_to_connecting_it_and_then_to_the_app() {
         let provider = Provider::start().await;
@@ -489,9 +496,7 @@ mod connecting {
         let provider = Provider::start().await;
         let (app, bob, id) = set(&provider).await;
         let browser = app.person(&bob).await;
-        let page = browser.authorize(&request(&id, HERE, &[SLACK])).await.ok();
-        let on = browser.press(&page, "allow").await;
-        let page = browser.open(on.header("location").unwrap()).await.ok();
+        let page = led_on_to_connecting(&browser, &id).await;
         let code = browser.press(&page, "go_on").await.sent_with("code").unwrap();
         redeem(&app, &id, HERE, &code).await.ok();
     }
@@ -502,9 +507,7 @@ mod connecting {
         let (app, bob, id) = set(&provider).await;
         provider.script().metadata.insert("code_challenge_methods_supported", Value::Null);
         let browser = app.person(&bob).await;
-        let page = browser.authorize(&request(&id, HERE, &[SLACK])).await.ok();
-        let on = browser.press(&page, "allow").await;
-        let page = browser.open(on.header("location").unwrap()).await.ok();
+        let page = led_on_to_connecting(&browser, &id).await;
         let page = browser.press(&page, "connect").await;
         assert_eq!(page.status, 502);
         assert!(page.words().contains("PKCE"), "{}", page.words());
@@ -516,9 +519,7 @@ mod connecting {
         let provider = Provider::start().await;
         let (app, bob, id) = set(&provider).await;
         let browser = app.person(&bob).await;
-        let page = browser.authorize(&request(&id, HERE, &[SLACK])).await.ok();
-        let on = browser.press(&page, "allow").await;
-        let page = browser.open(on.header("location").unwrap()).await.ok();
+        let page = led_on_to_connecting(&browser, &id).await;
         let declined = async || {
             let on = browser.press(&page, "connect").await;
             let cookie = on.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
