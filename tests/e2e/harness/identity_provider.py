@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import secrets
 import socket
-import subprocess
 
-from harness.output import Output
-from harness.paths import REPOSITORY
+from harness.node_program import NodeProgram
 from harness.secrets_ledger import LEDGER
-from harness.server import START_DEADLINE_SECONDS, STOP_DEADLINE_SECONDS
+from harness.server import START_DEADLINE_SECONDS
 
 CLIENT_ID = "deputize"
 PROVIDER_ID = "acme"
@@ -29,27 +27,17 @@ class IdentityProvider:
     def __init__(self, service: str) -> None:
         self._secret = secrets.token_urlsafe(32)
         LEDGER.add_all([("the client secret at the identity provider", self._secret)])
-        self._process = subprocess.Popen(
-            [
-                "node",
-                REPOSITORY / "tests/upstreams/identity-provider.mjs",
-                f"--service={service}",
-                f"--client-id={CLIENT_ID}",
-                f"--client-secret={self._secret}",
-                f"--provider={PROVIDER_ID}",
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+        self._program = NodeProgram(
+            "identity-provider.mjs",
+            f"--service={service}",
+            f"--client-id={CLIENT_ID}",
+            f"--client-secret={self._secret}",
+            f"--provider={PROVIDER_ID}",
         )
-        self._stdout, self._stderr = Output(), Output()
-        assert self._process.stdout and self._process.stderr
-        self._stdout.follow(self._process.stdout)
-        self._stderr.follow(self._process.stderr)
-        ready = self._stdout.line_starting_with("{", START_DEADLINE_SECONDS)
+        ready = self._program.stdout.line_starting_with("{", START_DEADLINE_SECONDS)
         if ready is None:
             self.__exit__()
-            raise AssertionError(f"the identity provider did not become ready:\n{self._stderr.text()}")
+            raise AssertionError(f"the identity provider did not become ready:\n{self._program.stderr.text()}")
         self.issuer: str = json.loads(ready)["issuer"]
 
     def environment(self) -> dict[str, str]:
@@ -72,17 +60,10 @@ class IdentityProvider:
 
     def errors(self) -> list[str]:
         """What it has complained of, beside what it says at every start."""
-        return [line for line in self._stderr.text().splitlines() if "oidc-provider WARNING" not in line]
+        return [line for line in self._program.stderr.text().splitlines() if "oidc-provider WARNING" not in line]
 
     def __enter__(self) -> IdentityProvider:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_DEADLINE_SECONDS)
-        finally:
-            self._process.kill()
-            self._process.wait()
-            self._stdout.finish()
-            self._stderr.finish()
+        self._program.end()

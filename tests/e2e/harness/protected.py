@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import Any
 
 import httpx
 
+from harness.node_program import NodeProgram
 from harness.secrets_ledger import LEDGER
-from harness.output import Output
-from harness.paths import REPOSITORY
-from harness.server import START_DEADLINE_SECONDS, STOP_DEADLINE_SECONDS
+from harness.server import START_DEADLINE_SECONDS
 from harness.waiting import wait_until
 
 _TIMEOUT_SECONDS = 30
@@ -22,16 +20,12 @@ SHORT, LONG = 1, 3600
 class Protected:
     """One such pair. `with Protected.start() as protected:` ends it."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-        self._stdout, self._stderr = Output(), Output()
-        assert process.stdout and process.stderr
-        self._stdout.follow(process.stdout)
-        self._stderr.follow(process.stderr)
-        ready = self._stdout.line_starting_with("{", START_DEADLINE_SECONDS)
+    def __init__(self, program: NodeProgram) -> None:
+        self._program = program
+        ready = self._program.stdout.line_starting_with("{", START_DEADLINE_SECONDS)
         if ready is None:
-            self._end()
-            raise AssertionError(f"the protected server did not become ready:\n{self._stderr.text()}")
+            self._program.end()
+            raise AssertionError(f"the protected server did not become ready:\n{self._program.stderr.text()}")
         at = json.loads(ready)
         self.issuer: str = at["issuer"]
         self.mcp: str = at["mcp"]
@@ -39,15 +33,7 @@ class Protected:
 
     @classmethod
     def start(cls, *, access_token_ttl: int = LONG, flags: tuple[str, ...] = ()) -> Protected:
-        script = REPOSITORY / "tests/upstreams/protected-server.mjs"
-        return cls(
-            subprocess.Popen(
-                ["node", script, f"--access-token-ttl={access_token_ttl}", *flags],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-        )
+        return cls(NodeProgram("protected-server.mjs", f"--access-token-ttl={access_token_ttl}", *flags))
 
     def __enter__(self) -> Protected:
         return self
@@ -57,17 +43,7 @@ class Protected:
             LEDGER.add_all(self.secrets())
         finally:
             self._control.close()
-            self._end()
-
-    def _end(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_DEADLINE_SECONDS)
-        finally:
-            self._process.kill()
-            self._process.wait()
-            self._stdout.finish()
-            self._stderr.finish()
+            self._program.end()
 
     def state(self) -> dict[str, Any]:
         """The history: `state` in protected-server.mjs."""

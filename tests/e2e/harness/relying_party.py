@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import Any
 
-from harness.output import Output
-from harness.paths import REPOSITORY
+from harness.node_program import NodeProgram
 from harness.secrets_ledger import LEDGER
-from harness.server import STOP_DEADLINE_SECONDS, Server
+from harness.server import Server
 
 _LINE_DEADLINE_SECONDS = 60
 
@@ -29,29 +27,19 @@ class RelyingParty:
         client_secret: str | None = None,
     ) -> None:
         given = {"client-id": client_id, "client-secret": client_secret}
-        self._process = subprocess.Popen(
-            [
-                "node",
-                REPOSITORY / "tests/upstreams/relying-party.mjs",
-                f"--library={library}",
-                f"--issuer={server.url}",
-                f"--resource={server.url}/api/v1/proxy/{server_id}/mcp",
-                f"--discovery={discovery}",
-                f"--auth={auth}",
-                *(f"--{name}={value}" for name, value in given.items() if value is not None),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+        self._program = NodeProgram(
+            "relying-party.mjs",
+            f"--library={library}",
+            f"--issuer={server.url}",
+            f"--resource={server.url}/api/v1/proxy/{server_id}/mcp",
+            f"--discovery={discovery}",
+            f"--auth={auth}",
+            *(f"--{name}={value}" for name, value in given.items() if value is not None),
         )
-        self._stdout, self._stderr = Output(), Output()
-        assert self._process.stdout and self._process.stderr
-        self._stdout.follow(self._process.stdout)
-        self._stderr.follow(self._process.stderr)
 
     def _line(self, number: int) -> dict[str, Any]:
-        line = self._stdout.line(number, _LINE_DEADLINE_SECONDS)
-        assert line is not None, f"the app says nothing:\n{self._stderr.text()}"
+        line = self._program.stdout.line(number, _LINE_DEADLINE_SECONDS)
+        assert line is not None, f"the app says nothing:\n{self._program.stderr.text()}"
         said = json.loads(line)
         assert "failed" not in said, said["failed"]
         return said
@@ -70,11 +58,4 @@ class RelyingParty:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_DEADLINE_SECONDS)
-        finally:
-            self._process.kill()
-            self._process.wait()
-            self._stdout.finish()
-            self._stderr.finish()
+        self._program.end()
