@@ -8,6 +8,7 @@ import hashlib
 import ipaddress
 import json
 import secrets
+import socket
 import ssl
 import threading
 import time
@@ -37,8 +38,7 @@ class IdentityProvider:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._codes: dict[str, dict[str, str]] = {}
         self.ca_file = folder / "ca.pem"
-        family = ThreadingHTTPServer.address_family
-        self._server = _Server((address, 0), self, is_v6=":" in address, default=family)
+        self._server = _Server(address, self)
         host = f"[{address}]" if ":" in address else address
         self.url = f"https://{host}:{self._server.server_address[1]}"
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -108,12 +108,10 @@ def _sid(email: str) -> str:
 
 
 class _Server(ThreadingHTTPServer):
-    def __init__(self, address: tuple[str, int], provider: IdentityProvider, *, is_v6: bool, default: int) -> None:
-        import socket
-
-        self.address_family = socket.AF_INET6 if is_v6 else default
+    def __init__(self, address: str, provider: IdentityProvider) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.provider = provider
-        super().__init__(address, _Handler)
+        super().__init__((address, 0), _Handler)
 
 
 class _Handler(BaseHTTPRequestHandler):
