@@ -7,6 +7,7 @@ use deputize_api::path;
 use deputize_core::{
     Core,
     agents::{self, AgentUpdate, IssuedSecret, NewAgentAccount},
+    caller::Power,
     clock::Timestamp,
     ids::{AgentAccountId, SecretId, UserId},
     origins::Origin,
@@ -267,7 +268,7 @@ async fn get(
     Path(id): Path<AgentAccountId>,
 ) -> Result<Json<VisibleAgentAccount>> {
     let account = agents::get(&core, id).await?.value;
-    Ok(Json(if caller.manages(&account) {
+    Ok(Json(if caller.may(Power::Read, &account) {
         VisibleAgentAccount::Managed(account.into())
     } else {
         let agents::AgentAccount { id, name, active, .. } = account;

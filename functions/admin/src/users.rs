@@ -6,7 +6,7 @@ use axum::extract::State;
 use deputize_api::path;
 use deputize_core::{
     Core,
-    caller::UserCaller,
+    caller::{Power, UserCaller},
     clock::Timestamp,
     ids::UserId,
     users::{self, Email, MAX_IDENTITIES, NewUser, UserUpdate},
@@ -76,7 +76,7 @@ impl User {
             created_at,
             updated_at,
         } = user;
-        let identities = if caller.is_admin() { identities } else { Vec::new() };
+        let identities = if caller.has(Power::Read) { identities } else { Vec::new() };
         Self {
             id,
             email: email.map(String::from),
@@ -272,7 +272,7 @@ async fn get(
     extract::User(caller): extract::User,
     Path(id): Path<UserId>,
 ) -> Result<Json<User>> {
-    caller.require_self_or_admin(id)?;
+    caller.require_self_or(id, Power::Read)?;
     let user = users::get(&core, id).await?.value;
     Ok(Json(User::seen_by(&caller, user)))
 }

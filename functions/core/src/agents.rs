@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Core,
     audit::{Action, Event, RequestContext},
-    caller::UserCaller,
+    caller::{Power, UserCaller},
     clock::Timestamp,
     epoch::Epoch,
     error::{Error, Result, Told},
@@ -123,7 +123,7 @@ pub async fn create(
     request: &RequestContext,
     new: NewAgentAccount,
 ) -> Result<(AgentAccount, IssuedSecret)> {
-    caller.require_admin()?;
+    caller.require(Power::Manage)?;
     let owner = new.owner_user_id.unwrap_or(caller.user.id);
     if owner != caller.user.id {
         require_owner(core.table.read_one(Key::user(owner)).await?)?;
@@ -167,38 +167,40 @@ pub async fn get(core: &Core, id: AgentAccountId) -> Result<Stored<AgentAccount>
     core.table.read_one(Key::agent(id)).await?.ok_or(Error::NotFound(AgentAccountId::WHAT))
 }
 
-/// The account, if the caller is an admin or its owner. For others the answer is the same as if it did not
-/// exist.
-pub(crate) async fn get_managed(
+/// The account, if the caller may do this to it: by their role, or as its owner. For others the answer is the same as
+/// if it did not exist.
+pub(crate) async fn get_for(
     core: &Core,
     caller: &UserCaller,
+    power: Power,
     id: AgentAccountId,
 ) -> Result<Stored<AgentAccount>> {
     let account = get(core, id).await?;
-    if caller.manages(&account) { Ok(account) } else { Err(Error::NotFound(AgentAccountId::WHAT)) }
+    if caller.may(power, &account) { Ok(account) } else { Err(Error::NotFound(AgentAccountId::WHAT)) }
 }
 
 /// All agent accounts for an admin; the caller's own for other users.
 pub async fn list(core: &Core, caller: &UserCaller, page: &PageRequest) -> Result<Listing<AgentAccount>> {
     let follow = |entry: &AgentEntry| Key::agent(entry.agent_account_id);
-    if caller.is_admin() {
+    if caller.has(Power::Read) {
         page.list_entries(core, &Partition::agents(), follow).await
     } else {
         page.list_entries(core, &Partition::agents_of(caller.user.id), follow).await
     }
 }
 
-/// Reads one account and changes it, if the caller manages it.
+/// Reads one account and changes it, if the caller has the power over it.
 pub(crate) async fn change_account(
     core: &Core,
     caller: &UserCaller,
+    power: Power,
     id: AgentAccountId,
     event: Event,
     edit: impl Fn(&mut AgentAccount) -> Result<()>,
 ) -> Result<AgentAccount> {
     let event = event.agent(id);
     retry_on_conflict(|| async {
-        let was = get_managed(core, caller, id).await?;
+        let was = get_for(core, caller, power, id).await?;
         let mut account = was.value.clone();
         edit(&mut account)?;
         account.updated_at = core.clock.now();
@@ -221,10 +223,10 @@ pub async fn update(
     update: AgentUpdate,
 ) -> Result<AgentAccount> {
     if update.groups.is_some() || update.owner_user_id.is_some() {
-        caller.require_admin()?;
+        caller.require(Power::Manage)?;
     }
     retry_on_conflict(|| async {
-        let was = get_managed(core, caller, id).await?;
+        let was = get_for(core, caller, Power::Manage, id).await?;
         let mut account = was.value.clone();
         let (mut change, mut notes) = (caller.change()?, Vec::new());
         if let Some(name) = &update.name {
@@ -284,7 +286,7 @@ async fn give_to(
 
 /// The account's client secrets, without their texts, for its owner and admins.
 pub async fn list_secrets(core: &Core, caller: &UserCaller, id: AgentAccountId) -> Result<Vec<ClientSecret>> {
-    Ok(get_managed(core, caller, id).await?.value.secrets)
+    Ok(get_for(core, caller, Power::Read, id).await?.value.secrets)
 }
 
 /// Adds a client secret; 409 if there are two live ones already.
@@ -302,7 +304,7 @@ pub async fn add_secret(
     }
     let issued = new_secret(core, expires_at)?;
     let event = caller.event(core, request, Action::SecretCreate)?.about("agent_account", id);
-    change_account(core, caller, id, event, |account| {
+    change_account(core, caller, Power::Manage, id, event, |account| {
         account.require_open_for_credentials(caller)?;
         account.secrets.retain(|secret| secret.is_live(now));
         if account.secrets.len() >= MAX_SECRETS {
@@ -327,7 +329,7 @@ pub async fn revoke_secret(
     secret: SecretId,
 ) -> Result<()> {
     let event = caller.event(core, request, Action::SecretRevoke)?.about("agent_account", id);
-    change_account(core, caller, id, event, |account| {
+    change_account(core, caller, Power::Operate, id, event, |account| {
         let before = account.secrets.len();
         account.secrets.retain(|held| held.id != secret);
         if account.secrets.len() == before { Err(Error::NotFound(SecretId::WHAT)) } else { Ok(()) }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Core,
     audit::{Action, RequestContext},
-    caller::{CredentialId, UserCaller},
+    caller::{CredentialId, Power, UserCaller},
     clock::Timestamp,
     error::{Error, Result, Told},
     ids::{ApiKeyId, UserId},
@@ -115,7 +115,7 @@ pub async fn list(
     owner: UserId,
     page: &PageRequest,
 ) -> Result<Listing<ApiKey>> {
-    caller.require_self_or_admin(owner)?;
+    caller.require_self_or(owner, Power::Read)?;
     let keys = page.list_items::<ApiKey>(core, &Partition::api_keys_of(owner)).await?;
     Ok(keys.map(|stored| stored.value))
 }
@@ -128,7 +128,7 @@ pub async fn revoke(
     owner: UserId,
     id: ApiKeyId,
 ) -> Result<()> {
-    caller.require_self_or_admin(owner)?;
+    caller.require_self_or(owner, Power::Operate)?;
     retry_on_conflict(|| async {
         let key = Key::api_key(owner, id);
         let was = core.table.read_one::<ApiKey>(key.clone()).await?.ok_or(Error::NotFound(ApiKeyId::WHAT))?;

@@ -13,7 +13,7 @@ use crate::{
     apps::{AppMetadata, Authorization, redirect_uri::RedirectUri},
     audience::Resource,
     audit::{Action, Event, RequestContext},
-    caller::UserCaller,
+    caller::{Power, UserCaller},
     clock::Timestamp,
     error::{Error, Result},
     ids::{AuthorizationId, ServerId, UserId},
@@ -221,7 +221,7 @@ pub async fn list(
     owner: UserId,
     page: &PageRequest,
 ) -> Result<Listing<Authorization>> {
-    caller.require_self_or_admin(owner)?;
+    caller.require_self_or(owner, Power::Read)?;
     let listed = page.list_items::<Authorization>(core, &Partition::authorizations_of(owner)).await?;
     let (now, Listing { items, next }) = (core.clock.now(), listed.map(|stored| stored.value));
     Ok(Listing { items: items.into_iter().filter(|given| given.is_live(now)).collect(), next })
@@ -235,7 +235,7 @@ pub async fn revoke(
     owner: UserId,
     id: AuthorizationId,
 ) -> Result<()> {
-    caller.require_self_or_admin(owner)?;
+    caller.require_self_or(owner, Power::Operate)?;
     if caller.app.as_ref().is_none_or(|app| app.authorization != id) {
         caller.require_own_credential()?;
     }

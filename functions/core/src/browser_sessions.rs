@@ -19,7 +19,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::{
     Core,
     audit::{Action, Event, RequestContext},
-    caller::{CredentialId, UserCaller},
+    caller::{CredentialId, Power, UserCaller},
     clock::Timestamp,
     error::{Error, Result},
     ids::{BrowserSessionId, UserId},
@@ -229,7 +229,7 @@ pub async fn list(
     owner: UserId,
     page: &PageRequest,
 ) -> Result<Listing<BrowserSession>> {
-    caller.require_self_or_admin(owner)?;
+    caller.require_self_or(owner, Power::Read)?;
     let listed = page.list_items::<BrowserSession>(core, &Partition::browser_sessions_of(owner)).await?;
     let (now, idle) = (core.clock.now(), core.settings.browser_sessions.idle);
     let Listing { items, next } = listed.map(|stored| stored.value);
@@ -245,7 +245,7 @@ pub async fn end(
     owner: UserId,
     id: BrowserSessionId,
 ) -> Result<()> {
-    caller.require_self_or_admin(owner)?;
+    caller.require_self_or(owner, Power::Operate)?;
     retry_on_conflict(|| async {
         let key = Key::browser_session(owner, id);
         let was = core.table.read_one::<BrowserSession>(key.clone()).await?;

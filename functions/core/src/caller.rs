@@ -33,6 +33,8 @@ use crate::{
     table::{Change, Key},
 };
 
+pub use crate::entities::user::Power;
+
 /// The credential that proved the caller, by kind and id. Never the credential itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CredentialId {
@@ -86,9 +88,14 @@ pub struct CallingApp {
 }
 
 impl UserCaller {
-    /// Whether the caller has an admin's powers. An app has not, whoever its user is.
+    /// Whether the caller's role has a power. An app has none, whoever its user is.
+    pub fn has(&self, power: Power) -> bool {
+        self.user.effective_role().has(power) && self.app.is_none()
+    }
+
+    /// Whether the caller has an admin's powers.
     pub fn is_admin(&self) -> bool {
-        self.user.is_admin() && self.app.is_none()
+        self.has(Power::Manage)
     }
 
     /// Refuses an app: what is made or changed here would outlive the user's authorization of it.
@@ -112,23 +119,24 @@ impl UserCaller {
         })
     }
 
-    pub fn require_admin(&self) -> Result<()> {
-        if self.is_admin() {
+    pub fn require(&self, power: Power) -> Result<()> {
+        if self.has(power) {
             Ok(())
-        } else if self.user.is_admin() {
+        } else if self.user.effective_role().has(power) {
             self.require_own_credential()
         } else {
             Err(Error::Forbidden(Told::of(Reason::AdminRequired, "Only an admin may do this")))
         }
     }
 
-    pub fn require_self_or_admin(&self, user: UserId) -> Result<()> {
-        if self.user.id == user { Ok(()) } else { self.require_admin() }
+    /// What is about a user, that user may do, and others who have the power.
+    pub fn require_self_or(&self, user: UserId, power: Power) -> Result<()> {
+        if self.user.id == user { Ok(()) } else { self.require(power) }
     }
 
-    /// Admins manage every agent account, an owner their own.
-    pub fn manages(&self, account: &AgentAccount) -> bool {
-        self.is_admin() || account.owner_user_id == self.user.id
+    /// Whether the caller may do to an agent account what takes this power: by their role, or as its owner.
+    pub fn may(&self, power: Power, account: &AgentAccount) -> bool {
+        self.has(power) || account.owner_user_id == self.user.id
     }
 
     /// A change that commits only while this caller is still who they were: an active user of the same role,

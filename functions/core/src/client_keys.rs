@@ -5,9 +5,9 @@ use deputize_api::reason::Reason;
 
 use crate::{
     Core,
-    agents::{change_account, get_managed},
+    agents::{change_account, get_for},
     audit::{Action, RequestContext},
-    caller::UserCaller,
+    caller::{Power, UserCaller},
     clock::Timestamp,
     error::{Error, Result, Told},
     ids::{AgentAccountId, ClientKeyId},
@@ -21,7 +21,7 @@ pub const MAX_KEYS: usize = 5;
 
 /// The account's keys, for those who manage it.
 pub async fn list(core: &Core, caller: &UserCaller, id: AgentAccountId) -> Result<Vec<ClientKey>> {
-    Ok(get_managed(core, caller, id).await?.value.keys)
+    Ok(get_for(core, caller, Power::Read, id).await?.value.keys)
 }
 
 /// Adds a key. 409 if five are live already, or if the same key is. The same key under two ids would stay
@@ -43,7 +43,7 @@ pub async fn add(
     let added =
         ClientKey { id: ClientKeyId(core.random.uuid()?), kid, key, alg, created_at: now, expires_at };
     let event = caller.event(core, request, Action::ClientKeyCreate)?.about("client_key", added.id);
-    change_account(core, caller, id, event, |account| {
+    change_account(core, caller, Power::Manage, id, event, |account| {
         account.require_open_for_credentials(caller)?;
         account.keys.retain(|held| held.is_live(now));
         if account.keys.len() >= MAX_KEYS {
@@ -80,7 +80,7 @@ pub async fn delete(
     key: ClientKeyId,
 ) -> Result<()> {
     let event = caller.event(core, request, Action::ClientKeyDelete)?.about("client_key", key);
-    change_account(core, caller, id, event, |account| {
+    change_account(core, caller, Power::Operate, id, event, |account| {
         let before = account.keys.len();
         account.keys.retain(|held| held.id != key);
         if account.keys.len() == before { Err(Error::NotFound(ClientKeyId::WHAT)) } else { Ok(()) }

@@ -9,7 +9,7 @@ use crate::{
     Core, agents, app_standing,
     apps::MadeByApp,
     audit::{Action, RequestContext},
-    caller::UserCaller,
+    caller::{Power, UserCaller},
     clock::Timestamp,
     error::{Error, Result},
     ids::{AgentAccountId, DelegationId, ServerId, UserId},
@@ -215,9 +215,9 @@ pub async fn list_for_agent(
     page: &PageRequest,
 ) -> Result<Listing<DelegationView>> {
     let account = agents::get(core, agent).await?;
-    let manages = caller.manages(&account);
+    let sees_all = caller.may(Power::Read, &account);
     if let Some(delegator) = delegator.filter(|delegator| *delegator != caller.user.id) {
-        if !manages {
+        if !sees_all {
             return Err(Error::forbidden(
                 "Only the agent account's owner and admins may see other people's delegations",
             ));
@@ -226,7 +226,7 @@ pub async fn list_for_agent(
         let items = theirs.into_iter().map(|theirs| theirs.value).collect();
         return with_emails(core, Listing { items, next: None }).await;
     }
-    if manages && delegator.is_none() {
+    if sees_all && delegator.is_none() {
         let page = page.list_items::<Delegation>(core, &Partition::delegations_to(agent)).await?;
         return with_emails(core, page.map(|stored| stored.value)).await;
     }
@@ -263,8 +263,8 @@ pub async fn revoke(
         let (pair, agent_key) = (pointer.key(), Key::agent(pointer.agent_account_id));
         let mut found = core.table.read(vec![pair.clone(), agent_key.clone()]).await?;
         let account = found.take::<agents::AgentAccount>(&agent_key)?;
-        let manages = account.as_ref().is_some_and(|account| caller.manages(account));
-        if pointer.user_id != caller.user.id && !manages {
+        let may_end = account.as_ref().is_some_and(|account| caller.may(Power::Operate, account));
+        if pointer.user_id != caller.user.id && !may_end {
             return Err(not_found().into());
         }
         let was = found.take::<Delegation>(&pair)?.ok_or_else(not_found)?;
@@ -274,7 +274,9 @@ pub async fn revoke(
         let revoked = Delegation { revoked_at: Some(core.clock.now()), ..was.value.clone() };
         let event = caller.event(core, request, Action::DelegationRevoke)?.agent(pointer.agent_account_id);
         let mut change = caller.change()?;
-        if let Some(account) = account.filter(|_| pointer.user_id != caller.user.id && !caller.is_admin()) {
+        if let Some(account) =
+            account.filter(|_| pointer.user_id != caller.user.id && !caller.has(Power::Operate))
+        {
             // The owner may revoke it only while they own the account.
             change.require(&agent_key, account.rev)?;
         }

@@ -16,7 +16,7 @@ pub use crate::entities::server::Pinning;
 use crate::{
     Core,
     audit::{Action, RequestContext},
-    caller::UserCaller,
+    caller::{Power, UserCaller},
     error::{Error, Result},
     ids::ServerId,
     secret::sha256_hex,
@@ -191,7 +191,7 @@ pub async fn approve(
     id: &ServerId,
     tools: &[Box<RawValue>],
 ) -> Result<Approval> {
-    caller.require_admin()?;
+    caller.require(Power::Manage)?;
     let (pins, approval) = Pins::of(tools)?;
     let note = match approval.left_out.len() {
         0 => format!("{} tools", approval.approved.len()),

@@ -11,7 +11,7 @@ pub use crate::entities::{
 use crate::{
     Core,
     audit::{Action, RequestContext},
-    caller::UserCaller,
+    caller::{Power, UserCaller},
     entities::server::SealedHeader,
     error::{Error, Result, Told},
     ids::ServerId,
@@ -140,7 +140,7 @@ pub async fn create(
     new: NewServer,
     secrets: ServerSecrets,
 ) -> Result<Server> {
-    caller.require_admin()?;
+    caller.require(Power::Manage)?;
     // `/api/v1/servers/probe` is another endpoint.
     if new.id.as_ref().is_some_and(|id| id.to_string() == "probe") {
         return Err(Error::invalid("id: \"probe\" is reserved; choose another"));
@@ -177,7 +177,7 @@ pub async fn update(
     id: &ServerId,
     update: ServerUpdate,
 ) -> Result<Server> {
-    caller.require_admin()?;
+    caller.require(Power::Manage)?;
     retry_on_conflict(|| async {
         let was = get(core, id).await?;
         let mut server = was.value.clone();

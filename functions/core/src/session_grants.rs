@@ -29,7 +29,7 @@ use crate::{
     app_standing::{self, Standing},
     apps::MadeByApp,
     audit::{Action, RequestContext},
-    caller::UserCaller,
+    caller::{Power, UserCaller},
     clock::Timestamp,
     error::{Error, Result, Told},
     ids::{AgentAccountId, GrantId, ServerId, UserId},
@@ -380,7 +380,7 @@ pub async fn revoke(
     retry_on_conflict(|| async {
         let pointer = core.table.read_one::<GrantPointer>(Key::grant_by_id(id)).await?;
         let pointer = pointer.ok_or_else(not_found)?.value;
-        if pointer.grantor_user_id != caller.user.id && !caller.is_admin() {
+        if pointer.grantor_user_id != caller.user.id && !caller.has(Power::Operate) {
             return Err(not_found().into());
         }
         let GrantPointer { agent_account_id: agent, server_id: server, grantor_user_id: grantor } =

@@ -7,7 +7,7 @@ use deputize_api::reason::Reason;
 use crate::{
     Core,
     audit::{Action, RequestContext},
-    caller::UserCaller,
+    caller::{Power, UserCaller},
     epoch::Epoch,
     error::{Error, Result, Told},
     ids::UserId,
@@ -95,7 +95,7 @@ pub async fn create(
     request: &RequestContext,
     new: NewUser,
 ) -> Result<User> {
-    caller.require_admin()?;
+    caller.require(Power::Manage)?;
     let exists = || {
         Error::Conflict(Told::of(
             Reason::AlreadyExists,
@@ -126,7 +126,7 @@ pub async fn get(core: &Core, id: UserId) -> Result<Stored<User>> {
 
 /// All users, in no particular order. Admins only.
 pub async fn list(core: &Core, caller: &UserCaller, page: &PageRequest) -> Result<Listing<User>> {
-    caller.require_admin()?;
+    caller.require(Power::Read)?;
     let users = page
         .list_entries(core, &Partition::users(), |pointer: &UserPointer| Key::user(pointer.user_id))
         .await?;
@@ -143,7 +143,7 @@ pub async fn update(
     id: UserId,
     update: UserUpdate,
 ) -> Result<User> {
-    caller.require_admin()?;
+    caller.require(Power::Manage)?;
     let gives_up_admin = update.active == Some(false) || update.role == Some(Role::User);
     if id == caller.user.id && gives_up_admin {
         return Err(Error::conflict("an admin cannot deactivate or demote themselves".to_owned()));

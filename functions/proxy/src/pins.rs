@@ -8,6 +8,7 @@ use deputize_core::{
     Core, Error, Result,
     access::{self, Access},
     audit::{Action, RequestContext},
+    caller::Power,
     ids::ServerId,
     pins::{self, Approval, CheckedToolList, Pinning, Pins, ToolStatus},
 };
@@ -174,7 +175,7 @@ async fn approve(
     Path(server): Path<ServerId>,
     _: NoBody,
 ) -> deputize_service::Result<Json<ApprovedTools>> {
-    caller.require_admin()?;
+    caller.require(Power::Manage)?;
     let tools = Box::pin(tools_now(&core, &upstream, &request, presented, &server)).await?;
     let Approval { approved, left_out } = pins::approve(&core, &caller, &request, &server, &tools).await?;
     Ok(Json(ApprovedTools { tools: approved, left_out }))

@@ -15,6 +15,7 @@ use deputize_api::path;
 use deputize_core::{
     Core, Error,
     audit::{Action, RequestContext},
+    caller::Power,
     connections::{Challenge, FoundAuthorization, look},
 };
 use deputize_service::{
@@ -128,7 +129,7 @@ async fn probe(
     User(caller): User,
     Json(body): Json<ProbeServer>,
 ) -> deputize_service::Result<Json<ProbedServer>> {
-    caller.require_admin()?;
+    caller.require(Power::Manage)?;
     let url = address(&body.url)?;
     let found = find(&core, &upstream, &request, &url).await;
     let mut shown = url.clone();

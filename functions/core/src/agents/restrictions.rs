@@ -4,7 +4,7 @@ use deputize_api::reason::Reason;
 
 use super::{AgentAccount, DisabledBy, SharedGrants};
 use crate::{
-    caller::UserCaller,
+    caller::{Power, UserCaller},
     error::{Error, Result, Told},
 };
 
@@ -17,7 +17,7 @@ impl AgentAccount {
 
     /// Refuses new credentials while it is stopped by an admin: they would be good once it is enabled again.
     pub(crate) fn require_open_for_credentials(&self, caller: &UserCaller) -> Result<()> {
-        if self.is_stopped() && !caller.is_admin() {
+        if self.is_stopped() && !caller.has(Power::Operate) {
             return Err(Error::Forbidden(Told::of(
                 Reason::AccountStopped,
                 "An admin has disabled the agent account; until an admin enables it, only an admin can give it new credentials",
@@ -27,7 +27,7 @@ impl AgentAccount {
     }
 
     pub(super) fn set_active(&mut self, active: bool, caller: &UserCaller) -> Result<()> {
-        let is_admin = caller.is_admin();
+        let is_admin = caller.has(Power::Operate);
         if active {
             // With it, its credentials are good again: that would outlive what the user allowed the app.
             if !self.active {
@@ -60,7 +60,7 @@ impl AgentAccount {
         caller: &UserCaller,
     ) -> Result<()> {
         if shared_grants == SharedGrants::Anyone && self.shared_grants == SharedGrants::Managers {
-            caller.require_admin()?;
+            caller.require(Power::Manage)?;
         }
         self.shared_grants = shared_grants;
         Ok(())

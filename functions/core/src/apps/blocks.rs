@@ -5,7 +5,7 @@ use super::{App, BlockedHost, app_id};
 use crate::{
     Core,
     audit::{Action, RequestContext},
-    caller::UserCaller,
+    caller::{Power, UserCaller},
     entities::app::Block,
     error::{Error, Result},
     ids::AppId,
@@ -73,7 +73,7 @@ pub async fn add(
     request: &RequestContext,
     blocked: &Blocked,
 ) -> Result<Block> {
-    caller.require_admin()?;
+    caller.require(Power::Operate)?;
     let entry = Key::app_block(&blocked.id());
     retry_on_conflict(|| async {
         if let Some(block) = core.table.read_one::<Block>(entry.clone()).await? {
@@ -112,14 +112,14 @@ pub async fn add(
 
 /// All blocks. Admins only.
 pub async fn list(core: &Core, caller: &UserCaller, page: &PageRequest) -> Result<Listing<Block>> {
-    caller.require_admin()?;
+    caller.require(Power::Read)?;
     let blocks = page.list_items::<Block>(core, &Partition::app_blocks()).await?;
     Ok(blocks.map(|stored| stored.value))
 }
 
 /// Ends a block. Tokens that are still within their time are good again. Admins only.
 pub async fn remove(core: &Core, caller: &UserCaller, request: &RequestContext, id: &str) -> Result<()> {
-    caller.require_admin()?;
+    caller.require(Power::Operate)?;
     let entry = Key::app_block(id);
     retry_on_conflict(|| async {
         let block = core.table.read_one::<Block>(entry.clone()).await?.ok_or(Error::NotFound("block"))?;

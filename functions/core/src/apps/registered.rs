@@ -11,7 +11,7 @@ use super::{
 use crate::{
     Core,
     audit::{Action, RequestContext},
-    caller::UserCaller,
+    caller::{Power, UserCaller},
     entities::app::AppEntry,
     error::{Error, Result, Told},
     ids::AppId,
@@ -123,7 +123,7 @@ pub async fn register(
     request: &RequestContext,
     new: NewApp,
 ) -> Result<(App, Option<SecretString>)> {
-    caller.require_admin()?;
+    caller.require(Power::Manage)?;
     let (auth, secret) = match new.proof {
         NewProof::None => (AppAuth::None, None),
         NewProof::Secret => {
@@ -162,13 +162,13 @@ async fn stored(core: &Core, id: &AppId) -> Result<Stored<App>> {
 
 /// An app that an admin registered. Admins only.
 pub async fn get(core: &Core, caller: &UserCaller, id: &AppId) -> Result<App> {
-    caller.require_admin()?;
+    caller.require(Power::Read)?;
     Ok(stored(core, id).await?.value)
 }
 
 /// All apps that admins registered. Admins only.
 pub async fn list(core: &Core, caller: &UserCaller, page: &PageRequest) -> Result<Listing<App>> {
-    caller.require_admin()?;
+    caller.require(Power::Read)?;
     page.list_entries(core, &Partition::apps(), |entry: &AppEntry| Key::app(&entry.id)).await
 }
 
@@ -180,7 +180,7 @@ pub async fn update(
     id: &AppId,
     update: AppUpdate,
 ) -> Result<(App, Option<SecretString>)> {
-    caller.require_admin()?;
+    caller.require(Power::Manage)?;
     retry_on_conflict(|| async {
         let was = stored(core, id).await?;
         let mut app = was.value.clone();
@@ -210,7 +210,7 @@ pub async fn update(
 
 /// Deletes an app. That ends every token that it has. Admins only.
 pub async fn delete(core: &Core, caller: &UserCaller, request: &RequestContext, id: &AppId) -> Result<()> {
-    caller.require_admin()?;
+    caller.require(Power::Manage)?;
     retry_on_conflict(|| async {
         let was = stored(core, id).await?;
         let event = caller.event(core, request, Action::AppDelete)?.about("app", id);

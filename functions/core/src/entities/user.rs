@@ -18,7 +18,30 @@ pub enum Role {
     Admin,
 }
 
+/// What somebody may do to what is not theirs. Each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Power {
+    /// See everything.
+    Read,
+    /// Stop what runs and revoke what is given, let it go on, and rotate keys.
+    Operate,
+    /// Change everything.
+    Manage,
+}
+
 impl Role {
+    /// The most that the role may do.
+    fn power(self) -> Option<Power> {
+        match self {
+            Self::User => None,
+            Self::Admin => Some(Power::Manage),
+        }
+    }
+
+    pub fn has(self, power: Power) -> bool {
+        self.power().is_some_and(|most| power <= most)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::User => "user",

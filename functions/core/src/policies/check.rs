@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use super::{CallFacts, Operation, Possibility, engine::Principals};
 use crate::{
     Core,
-    caller::UserCaller,
+    caller::{Power, UserCaller},
     entities::agent_account::AgentAccount,
     entities::server::Server,
     entities::user::User,
@@ -36,7 +36,7 @@ pub struct Explanation {
 /// Decides as for a real call; without arguments, says what they would decide. For admins, and for users about themselves.
 pub async fn check(core: &Core, caller: &UserCaller, request: CheckRequest) -> Result<Explanation> {
     if request.agent_account_id.is_some() || request.user_id != Some(caller.user.id) {
-        caller.require_admin()?;
+        caller.require(Power::Read)?;
     }
     let server_key = Key::server(&request.server_id);
     let agent_key = request.agent_account_id.map(Key::agent);

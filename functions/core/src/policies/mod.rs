@@ -64,7 +64,7 @@ pub use crate::denial::{Denial, DeniedFor};
 use crate::{
     Core,
     audit::{Action, RequestContext},
-    caller::UserCaller,
+    caller::{Power, UserCaller},
     clock::Timestamp,
     control::{self, Control, Digest, InForce, Version},
     error::{Error, Result, Told},
@@ -131,7 +131,7 @@ pub async fn create(
     request: &RequestContext,
     new: NewPolicy,
 ) -> Result<Policy> {
-    caller.require_admin()?;
+    caller.require(Power::Manage)?;
     retry_on_conflict(|| async {
         let mut change = caller.change()?;
         let policy = add_policy(core, &mut change, new.clone())?;
@@ -153,12 +153,12 @@ pub async fn create(
 }
 
 pub async fn get(core: &Core, caller: &UserCaller, id: PolicyId) -> Result<Stored<Policy>> {
-    caller.require_admin()?;
+    caller.require(Power::Read)?;
     core.table.read_one(Key::policy(id)).await?.ok_or(Error::NotFound(PolicyId::WHAT))
 }
 
 pub async fn list(core: &Core, caller: &UserCaller, page: &PageRequest) -> Result<Listing<Policy>> {
-    caller.require_admin()?;
+    caller.require(Power::Read)?;
     let page = page.list_items::<Policy>(core, &Partition::policies()).await?;
     Ok(page.map(|stored| stored.value))
 }
@@ -171,7 +171,7 @@ pub async fn update(
     id: PolicyId,
     new: NewPolicy,
 ) -> Result<Policy> {
-    caller.require_admin()?;
+    caller.require(Power::Manage)?;
     engine::validate(id, &new.text)?;
     change_policy(core, caller, request, id, Action::PolicyUpdate, |change, was, now| {
         let policy =
@@ -184,7 +184,7 @@ pub async fn update(
 
 /// Takes a policy out of force. Admins only.
 pub async fn delete(core: &Core, caller: &UserCaller, request: &RequestContext, id: PolicyId) -> Result<()> {
-    caller.require_admin()?;
+    caller.require(Power::Manage)?;
     change_policy(core, caller, request, id, Action::PolicyDelete, |change, was, _| {
         change.delete(&Key::policy(id), was.rev)?;
         Ok(((), None))

@@ -27,7 +27,7 @@ use super::{LIFETIME, TYPE};
 use crate::{
     Core,
     audit::{Action, RequestContext},
-    caller::UserCaller,
+    caller::{Power, UserCaller},
     clock::Timestamp,
     control::{self, Control, Digest, InForce, Version},
     error::{Error, Result, Told, chain},
@@ -275,14 +275,14 @@ pub(crate) async fn bootstrap_key(core: &Core, change: &mut Change) -> Result<Di
 /// Makes a new signing key, retires the present ones, and removes those that no token can need any more.
 /// Returns the new key's id. 409 while ten are published. Admins only.
 pub async fn rotate(core: &Core, caller: &UserCaller, request: &RequestContext) -> Result<String> {
-    caller.require_admin()?;
+    caller.require(Power::Operate)?;
     change_keys(core, caller, request, Action::SigningKeyRotate, None).await
 }
 
 /// Removes a signing key. Every token that it signed is refused from the next call on. If it is the key that
 /// signs, a new one takes its place. Admins only.
 pub async fn revoke_key(core: &Core, caller: &UserCaller, request: &RequestContext, kid: &str) -> Result<()> {
-    caller.require_admin()?;
+    caller.require(Power::Operate)?;
     change_keys(core, caller, request, Action::SigningKeyRevoke, Some(kid)).await.map(drop)
 }
 

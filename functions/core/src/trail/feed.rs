@@ -15,7 +15,7 @@ use super::{
 use crate::{
     Core,
     audit::{Event, WRITTEN_WITHIN},
-    caller::UserCaller,
+    caller::{Power, UserCaller},
     clock::{Timestamp, first_uuid_at},
     error::{Error, Result},
     ids::EventId,
@@ -52,7 +52,7 @@ pub async fn follow(
     from: Option<Timestamp>,
     page: &PageRequest,
 ) -> Result<Feed> {
-    caller.require_admin()?;
+    caller.require(Power::Read)?;
     let until = core.clock.now().minus(BEHIND);
     let end = first_uuid_at(until);
     let mut next = match page.cursor() {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Core,
     audit::Event,
-    caller::UserCaller,
+    caller::{Power, UserCaller},
     clock::{Timestamp, first_uuid_at},
     error::{Error, Result, Told},
     ids::{AgentAccountId, AppId, EventId, ServerId, UserId},
@@ -57,7 +57,7 @@ pub async fn list(
     mut filter: Filter,
     page: &PageRequest,
 ) -> Result<Listing<Event>> {
-    if !caller.is_admin() {
+    if !caller.has(Power::Read) {
         if filter.user_id.is_some_and(|user| user != caller.user.id) {
             return Err(Error::Forbidden(Told::of(
                 Reason::AdminRequired,
