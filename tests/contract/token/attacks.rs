@@ -64,6 +64,29 @@ async fn a_token_whose_claims_were_changed_is_refused() {
 }
 
 #[tokio::test]
+async fn a_token_that_was_found_good_vouches_for_no_other_and_not_for_ever() {
+    let scenario = Scenario::start().await;
+    let Scenario { app, bot, .. } = &scenario;
+    let token = app.m2m(bot).await;
+    let call = async |token: &str| app.call("demo", "list_repos", &json!({})).bearer(token).await;
+    // The token is good, and the server is not there.
+    for _ in 0..2 {
+        assert_eq!(call(&token).await.refusal(), "404 No such server");
+    }
+
+    let other = app.m2m(bot).await;
+    let of_other = other.rsplit('.').next().unwrap();
+    let (signed, _) = token.rsplit_once('.').unwrap();
+    let later = jwt::with_claims(&token, |claims| claims["exp"] = 9_999_999_999_i64.into());
+    for forged in [format!("{signed}.{of_other}"), format!("{signed}."), later] {
+        assert_eq!(call(&forged).await.refusal(), "401 The token's signature is wrong");
+    }
+    assert_eq!(call(&token).await.refusal(), "404 No such server");
+    app.pass(Duration::from_hours(1));
+    assert_eq!(call(&token).await.refusal(), "401 The token has expired");
+}
+
+#[tokio::test]
 async fn a_token_of_a_key_that_is_not_ours_is_refused() {
     let scenario = Scenario::start().await;
     let token = scenario.app.m2m(&scenario.bot).await;

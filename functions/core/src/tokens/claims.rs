@@ -21,7 +21,6 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::signature::{self, UnparsedPublicKey};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use deputize_api::reason::Reason;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
@@ -191,11 +190,8 @@ pub(super) fn signed(keyring: &Keyring, token: &str) -> Result<SignedClaims, Age
         return Err(AgentTokenError::NotAgentToken);
     }
     let kid = parsed.kid.ok_or(AgentTokenError::NotAgentToken)?;
-    let key = keyring.public_key(&kid).ok_or(AgentTokenError::UnknownKey)?;
     let message = &token[..header.len() + 1 + claims.len()];
-    UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, key)
-        .verify(message.as_bytes(), &decode(sig)?)
-        .map_err(|_| AgentTokenError::BadSignature)?;
+    keyring.has_signed(&kid, token, message, || decode(sig))?;
     Ok(SignedClaims { kid, json: decode(claims)? })
 }
 

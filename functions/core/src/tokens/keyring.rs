@@ -11,19 +11,27 @@
 //! calls while the KMS cannot be reached, and after the loss of a root key, rotating the signing keys is enough. A
 //! private half that is sealed under a previous root key is written back sealed under the current one, when it is
 //! opened.
+//!
+//! **A signature is verified once.** A keyring remembers up to 4,096 tokens that its keys have signed, by the SHA-256 of
+//! the whole token. Verifying takes many times as long as hashing. What a token says, its times and all that it rests on
+//! are checked with each request. A change of the keys makes a new keyring, which remembers nothing.
 
 use std::{collections::HashMap, time::Duration};
 
 use aws_lc_rs::{
+    digest::{SHA256, digest},
     rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
+    signature::{
+        ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey,
+    },
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use deputize_api::reason::Reason;
+use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
-use super::{LIFETIME, TYPE};
+use super::{LIFETIME, TYPE, refused::AgentTokenError};
 use crate::{
     Core,
     audit::{Action, RequestContext},
@@ -126,10 +134,29 @@ pub struct PublicKey {
 pub struct Keyring {
     pub version: u64,
     verifying: HashMap<String, Vec<u8>>,
+    /// The hashes of tokens whose signatures were found good.
+    verified: VerifiedTokens,
     /// The newest key that is not retired.
     signing: Option<Stored<SigningKey>>,
     /// The same key, opened at its first signature.
     signer: OnceCell<Signer>,
+}
+
+/// How many tokens are remembered.
+const REMEMBERED: usize = 4_096;
+
+struct VerifiedTokens(Cache<[u8; 32], ()>);
+
+impl Default for VerifiedTokens {
+    fn default() -> Self {
+        Self(Cache::new(REMEMBERED))
+    }
+}
+
+impl std::fmt::Debug for VerifiedTokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("VerifiedTokens").field("len", &self.0.len()).finish()
+    }
 }
 
 struct Signer {
@@ -146,8 +173,25 @@ impl std::fmt::Debug for Signer {
 }
 
 impl Keyring {
-    pub(super) fn public_key(&self, kid: &str) -> Option<&[u8]> {
-        self.verifying.get(kid).map(Vec::as_slice)
+    /// Whether a key of ours has signed this token. `signed` is the token without its signature, which `signature` reads.
+    pub(super) fn has_signed(
+        &self,
+        kid: &str,
+        token: &str,
+        signed: &str,
+        signature: impl FnOnce() -> Result<Vec<u8>, AgentTokenError>,
+    ) -> Result<(), AgentTokenError> {
+        let key = self.verifying.get(kid).ok_or(AgentTokenError::UnknownKey)?;
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+        if self.verified.0.get(&hash).is_some() {
+            return Ok(());
+        }
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key)
+            .verify(signed.as_bytes(), &signature()?)
+            .map_err(|_| AgentTokenError::BadSignature)?;
+        self.verified.0.insert(hash, ());
+        Ok(())
     }
 
     pub fn knows(&self, kid: &str) -> bool {
@@ -211,6 +255,7 @@ impl Keyring {
         Ok(Self {
             version,
             verifying,
+            verified: VerifiedTokens::default(),
             signing: live.max_by_key(|key| key.created_at),
             signer: OnceCell::new(),
         })
