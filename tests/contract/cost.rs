@@ -464,3 +464,28 @@ async fn the_other_pages_weigh_no_more() {
         assert!(size <= MOST, "{}: {size}", page.title());
     }
 }
+
+#[tokio::test]
+async fn stopping_agents_without_an_owner_costs_no_round_trip() {
+    let app = TestApp::start().await.with_settings(|settings| {
+        settings.ownerless_agents = deputize_core::agents::OwnerlessAgents::Stop;
+    });
+    let it = Permitted::set_in(app).await;
+    let (app, bot, bob) = (it.app(), it.bot(), it.bob());
+    let owners = json!({ "owners": [{ "user_id": it.scenario.carol.id }, { "user_id": bob.id }] });
+    let path = format!("/api/v1/agent-accounts/{}", bot.id);
+    app.patch(path).as_user(&it.scenario.alice).json(&owners).await.ok();
+    let (own, for_bob) = (app.m2m(bot).await, app.obo(bot, bob).await);
+    let call = |token: &str| app.call("demo", "list_repos", &json!({ "org": "acme" })).bearer(token);
+    let id = bob.id.to_string();
+    for _ in 0..2 {
+        assert_eq!(steady(app, || call(&own)).await, READ_AND_EVENT);
+        assert_eq!(steady(app, || call(&for_bob)).await, READ_AND_EVENT);
+        assert_eq!(steady(app, || app.token_for(bot, &[])).await, READ_AND_EVENT);
+        let fields = [("actor_token", &*id), ("actor_token_type", USER_ID)];
+        assert_eq!(steady(app, || app.token_for(bot, &fields)).await, READ_AND_EVENT);
+        // With another owner than before it is one more read, once.
+        let off = app.patch(format!("/api/v1/users/{}", it.scenario.carol.id)).as_user(&it.scenario.alice);
+        off.json(&json!({ "active": false })).await.ok();
+    }
+}

@@ -11,6 +11,7 @@
 //! | `connections` | connecting to OAuth-protected servers, and refreshing sessions |
 //! | `proxy` | calling and listing tools, what stops a call, the audit trail |
 //! | `mcp` | the endpoint for MCP clients, with clients and servers of both eras |
+//! | `trail` | what the trail answers: what was changed, filters, one event, export, events that leave
 //! | `sign_in` | people who sign in with a browser, their sessions, and what issuers say of their groups |
 //! | `origins` | web pages of other origins: preflights, what they may read, and what agent accounts they may use |
 //! | `faults` | a store that throttles, times out, breaks off, loses answers or is gone |
@@ -44,7 +45,9 @@ mod origins;
 mod proxy;
 mod races;
 mod scenario;
+mod second_day;
 mod sign_in;
 mod token;
+mod trail;
 mod vault;
 mod who_may_what;

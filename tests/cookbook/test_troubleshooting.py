@@ -169,7 +169,9 @@ def test_a_deactivated_delegator_is_named_as_such_until_reactivated(server: Serv
 
     # "Contact admin to reactivate the user"
     done(alice.patch(bob, json={"active": True}))
-    assert obo_token(server, demo.BOB_ID)
+    # Nothing comes back by itself: that is the table's other row, "User must delegate to the agent".
+    response = request_token(server, actor_token=demo.BOB_ID, actor_token_type=USER_ID_TYPE)
+    assert_says(response, promised("403 invalid_grant: No valid delegation"))
 
 
 # 401 No credentials available for this server

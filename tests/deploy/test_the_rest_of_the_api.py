@@ -159,6 +159,9 @@ def test_an_owner_revokes_a_delegation_to_their_account(
 
 
 def test_a_session_grant_is_used_and_revoked(server: Deployment, demo: DemoEnv, alice: httpx.Client) -> None:
+    # A test before this one has disconnected her, and the provider has forgotten her.
+    begun = done(alice.post("/api/v1/servers/demo-oauth/connect", json={})).json()
+    come_back(alice, allowed(begun["authorization_url"], "alice", demo.DEMO_PASSWORD))
     path = f"/api/v1/agent-accounts/{demo.AGENT_ID}/session-grants"
     grant = done(alice.post(path, json={"server_id": "demo-oauth", "shared": True})).json()
     called = done(list_channels(caller(server, token=obo_token(server, demo.BOB_ID)), demo)).json()

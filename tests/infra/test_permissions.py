@@ -72,10 +72,10 @@ def may(stack: Stack, name: str, action: str) -> set[str]:
     return {key.split("#")[0] for key in PARTITIONS if allowed(on_the_table(action, key))}
 
 
-def test_only_the_delegations_function_writes_delegations(stack: Stack) -> None:
+def test_only_the_delegations_function_writes_delegations_and_who_ends_them_for_a_leaver(stack: Stack) -> None:
     """Tokens and calls depend on the item in the agent's partition, which also holds the agents' owners, and grants."""
     for change in CHANGES:
-        assert who_may(stack, on_the_table(change, DELEGATION)) <= {"delegations"}
+        assert who_may(stack, on_the_table(change, DELEGATION)) <= {"delegations", "grants"}
         assert who_may(stack, on_the_table(change, AGENT)) <= {"delegations", "grants", "admin"}
 
 
@@ -127,9 +127,9 @@ def test_the_console_function_gives_codes_and_reads_none(stack: Stack) -> None:
     assert who_may(stack, on_the_table("PutItem", "CODE#00ff")) == {"token", "console"}
 
 
-def test_only_the_proxy_opens_upstream_tokens(stack: Stack) -> None:
-    """The grants function only seals those that it gets."""
-    assert who_may(stack, with_the_key("Decrypt", USER)) == {"proxy"}
+def test_only_the_proxy_opens_upstream_tokens_and_who_revokes_them_at_the_provider(stack: Stack) -> None:
+    """The grants function seals those that it gets, and opens those of a connection that is deleted (RFC 7009)."""
+    assert who_may(stack, with_the_key("Decrypt", USER)) == {"proxy", "grants"}
     assert who_may(stack, with_the_key("GenerateDataKey", USER)) == {"proxy", "grants"}
 
 

@@ -4,6 +4,7 @@
 use std::{future::IntoFuture, pin::Pin, time::Duration};
 
 use deputize_core::{
+    api_keys::{self, NewApiKey},
     audit,
     browser_sessions::{self, NewBrowserSession},
     caller,
@@ -61,7 +62,11 @@ pub struct MakeUser<'a> {
 
 impl MakeUser<'_> {
     pub fn admin(self) -> Self {
-        Self { role: Role::Admin, ..self }
+        self.role(Role::Admin)
+    }
+
+    pub fn role(self, role: Role) -> Self {
+        Self { role, ..self }
     }
 
     pub fn in_group(mut self, group: &str) -> Self {
@@ -153,6 +158,14 @@ impl TestApp {
     pub fn user(&self, name: &str) -> MakeUser<'_> {
         let (role, name) = (Role::User, name.to_owned());
         MakeUser { app: self, name, role, groups: Vec::new(), identity: None, email: true }
+    }
+
+    /// The user, by another API key. One that was made before they were deactivated does not come back with them.
+    pub async fn with_new_key(&self, user: &User) -> User {
+        let (caller, request) = (self.caller(user).await, audit::RequestContext::default());
+        let new = NewApiKey { name: "new".to_owned(), scopes: None, server_ids: None, expires_at: None };
+        let made = api_keys::create(&self.core, &caller, &request, new).await;
+        User { api_key: made.unwrap().1.expose_secret().to_owned(), ..user.clone() }
     }
 
     /// An agent account with this owner.
@@ -254,7 +267,7 @@ impl TestApp {
     /// `user` as the core sees them.
     pub async fn caller(&self, user: &User) -> caller::UserCaller {
         let user = users::get(&self.core, user.id).await.unwrap().value;
-        caller::UserCaller { user, credential: caller::CredentialId::UserToken("test".to_owned()), app: None }
+        caller::UserCaller::new(user, caller::CredentialId::UserToken("test".to_owned()))
     }
 
     /// An admin who is not in the table.
@@ -266,7 +279,9 @@ impl TestApp {
             name: None,
             role: Role::Admin,
             active: true,
+            deactivated_by: None,
             epoch: deputize_core::epoch::Epoch::default(),
+            deactivated_at: None,
             groups: Vec::new(),
             identities: Vec::new(),
             claims: Vec::new(),
@@ -274,6 +289,6 @@ impl TestApp {
             created_at: now,
             updated_at: now,
         };
-        caller::UserCaller { user, credential: caller::CredentialId::UserToken("test".to_owned()), app: None }
+        caller::UserCaller::new(user, caller::CredentialId::UserToken("test".to_owned()))
     }
 }

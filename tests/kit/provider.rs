@@ -70,6 +70,20 @@ pub struct Script {
     pub posting_needs: Option<&'static str>,
     /// The MCP server accepts no token.
     pub server_refuses: bool,
+    /// What the revocation endpoint does. It is in the metadata only if a test puts it there ([`Provider::revokes`]).
+    pub revocation: Revocation,
+}
+
+/// What a revocation endpoint does with a request (RFC 7009).
+#[derive(Clone, Debug, Default)]
+pub enum Revocation {
+    /// It ends the session.
+    #[default]
+    Works,
+    /// It does nothing, and answers this.
+    Answers(StatusCode, String),
+    /// It never answers.
+    IsSilent,
 }
 
 #[derive(Clone, Debug)]
@@ -146,6 +160,7 @@ impl Provider {
             registration_holds: false,
             posting_needs: None,
             server_refuses: false,
+            revocation: Revocation::Works,
         };
         let provider = Self(Arc::new(Inner {
             address: format!("http://{}", listener.local_addr().unwrap()),
@@ -157,6 +172,7 @@ impl Provider {
         let routes = Router::new()
             .route("/tenant/register", post(register))
             .route("/tenant/token", post(token))
+            .route("/tenant/revoke", post(revoke))
             .nest_service("/team/mcp", mcp.layer(from_fn_with_state(provider.clone(), protect)))
             .fallback(get(well_known))
             .with_state(provider.clone());
@@ -183,6 +199,14 @@ impl Provider {
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.kept.lock().unwrap()
+    }
+
+    /// From now on its metadata names a revocation endpoint, which does this.
+    pub fn revokes(&self, revocation: Revocation) {
+        let endpoint = format!("{}/revoke", self.issuer()).into();
+        let mut script = self.script();
+        script.metadata.insert("revocation_endpoint", endpoint);
+        script.revocation = revocation;
     }
 
     /// Lets held requests go on.
@@ -438,6 +462,30 @@ async fn token(State(provider): State<Provider>, headers: HeaderMap, body: Bytes
         Ok(answer) => ([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response(),
         Err(error) => (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response(),
     }
+}
+
+async fn revoke(State(provider): State<Provider>, headers: HeaderMap, body: Bytes) -> Response {
+    let form: HashMap<String, String> = form_urlencoded::parse(&body).into_owned().collect();
+    provider.kept().log.push(format!("revoke {}", form["token_type_hint"]));
+    let revocation = provider.script().revocation.clone();
+    match revocation {
+        Revocation::Answers(status, body) => return (status, body).into_response(),
+        Revocation::IsSilent => std::future::pending().await,
+        Revocation::Works => {}
+    }
+    let mut kept = provider.kept();
+    let Some(client_id) = Provider::is_client(&mut kept, &headers, &form) else {
+        return (StatusCode::BAD_REQUEST, Json(json!({ "error": "invalid_client" }))).into_response();
+    };
+    let token = &form["token"];
+    let family = kept.refresh_tokens.get(token).map(|(family, _)| *family);
+    let family = family.or_else(|| kept.access_tokens.get(token).map(|(family, _)| *family));
+    if let Some(family) = family
+        && kept.families.get(&family).is_some_and(|grant| grant.client_id == client_id)
+    {
+        kept.families.remove(&family);
+    }
+    StatusCode::OK.into_response()
 }
 
 fn granted(

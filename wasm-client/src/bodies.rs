@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use deputize_api::{
     connections::{Connect, Connecting},
     delegations::{CreateDelegation, Delegation},
-    error::ErrorBody,
+    error::{ConflictingThing, ErrorBody},
     session_grants::{CreateSessionGrant, IgnoredAny, SessionGrant, ToggleSessionGrant},
     token::TokenResponse,
     tools::{ToolCall, Tools},
@@ -95,7 +95,7 @@ macro_rules! sent {
 
 read! {
     ErrorBody {
-        error, error_description, detail, reason, denied_for, policies, explanation, scope, safe_to_retry
+        error, error_description, detail, reason, denied_for, policies, explanation, scope, conflict, safe_to_retry
     }
     TokenResponse { access_token, issued_token_type, token_type, expires_in, scope, refresh_token }
     Tools<JsValue> { tools }
@@ -208,6 +208,12 @@ impl ToJs for u64 {
 #[expect(clippy::cast_precision_loss, reason = "durations in seconds")]
 pub(crate) fn number(value: u64) -> f64 {
     value as f64
+}
+
+impl FromJs for ConflictingThing {
+    fn from_js(value: JsValue) -> Option<Self> {
+        Some(Self { kind: field(&value, "kind").ok()?, id: field(&value, "id").ok()? })
+    }
 }
 
 impl<T: FromJs> FromJs for Option<T> {

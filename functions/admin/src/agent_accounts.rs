@@ -5,31 +5,35 @@ use std::sync::Arc;
 use axum::extract::State;
 use deputize_api::path;
 use deputize_core::{
-    Core,
-    agents::{self, AgentUpdate, IssuedSecret, NewAgentAccount},
+    Core, Error,
+    agents::{self, AgentFilter, AgentOrder, AgentUpdate, AvailableFilter, IssuedSecret, NewAgentAccount},
     caller::Power,
     clock::Timestamp,
     ids::{AgentAccountId, SecretId, UserId},
     origins::Origin,
+    table::{Key, Stored},
 };
 use deputize_service::{
-    Errors, Paged, Result,
-    extract::{Context, Json, NoBody, Paging, PagingParams, Path, User},
+    Changed, Changing, Errors, IfMatch, KeyReused, Once, Paged, Result, Tagged,
+    extract::{Json, NoBody, Paging, PagingParams, Path, Query, User},
     handlers,
     routes::Routes,
 };
 use http::{StatusCode, Uri};
 use serde::{Deserialize, Deserializer, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    bounds::{Groups, Name, Origins},
+    bounds::{Description, Group, Groups, HttpsUrl, Name, Origins},
+    owners::{AccountOwner, Owners, ShownOwner},
     shown_once::ShownOnce,
+    visibility::{Visibility, VisibleTo, visibility},
 };
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
     Routes::new()
-        .mount(handlers!(list(PagingParams), create))
+        .mount(handlers!(list(ListFilter, PagingParams), create))
+        .mount(handlers!(list_available(AvailableParams, PagingParams)))
         .mount(handlers!(get, update))
         .mount(handlers!(list_secrets, add_secret))
         .mount(handlers!(revoke_secret))
@@ -42,14 +46,24 @@ struct AgentAccount {
     #[schema(value_type = Uuid)]
     id: AgentAccountId,
     name: String,
+    /// What it is for, if somebody said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    /// Where to read more about it, if somebody said so: an https address that the account's owner or an admin gave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
     /// A disabled account gets no tokens. The tokens that it has are refused, also after it is enabled again.
     active: bool,
-    /// Who disabled the account, while it is disabled. If an `admin` disabled it, only an admin can enable it. It is
-    /// also `null` for an account that was disabled before this was kept, possibly by an admin.
+    /// Who disabled the account, while it is disabled. If an `admin` disabled it, only an admin can enable it; if an
+    /// `operator` did, an operator or an admin. It is also `null` for an account that was disabled before this was kept, possibly by an admin.
     #[schema(required)]
     disabled_by: Option<DisabledBy>,
-    #[schema(value_type = Uuid)]
-    owner_user_id: UserId,
+    /// The first user among the owners. `null` if only groups own the account.
+    #[schema(value_type = Option<Uuid>, required)]
+    owner_user_id: Option<UserId>,
+    /// All owners: users, and groups whose members own the account.
+    #[schema(value_type = Vec<AccountOwner>)]
+    owners: Vec<ShownOwner>,
     /// The groups that policies can name.
     groups: Vec<String>,
     /// The origins whose web pages may use the account's credentials, out of the origins that the deployment allows.
@@ -57,6 +71,9 @@ struct AgentAccount {
     #[schema(value_type = Option<Vec<String>>, required)]
     allowed_origins: Option<Vec<Origin>>,
     shared_grants: SharedGrants,
+    visibility: Visibility,
+    /// With visibility `groups`: the groups whose users may know of the account. Otherwise empty.
+    visible_to_groups: Vec<String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -65,30 +82,40 @@ struct AgentAccount {
 
 impl From<agents::AgentAccount> for AgentAccount {
     fn from(account: agents::AgentAccount) -> Self {
+        let (owner_user_id, owners) = (account.owner_user_id(), account.owners());
         let agents::AgentAccount {
             id,
             name,
-            owner_user_id,
+            description,
+            url,
             active,
             disabled_by,
             epoch: _,
             groups,
             allowed_origins,
             shared_grants,
+            visibility,
             secrets: _,
             keys: _,
             created_at,
             updated_at,
+            ..
         } = account;
+        let (visibility, visible_to_groups) = Visibility::shown(visibility);
         Self {
             id,
             name,
+            description,
+            url,
             active,
             disabled_by: disabled_by.map(DisabledBy::from),
             owner_user_id,
+            owners: owners.into_iter().map(ShownOwner::from).collect(),
             groups,
             allowed_origins,
             shared_grants: shared_grants.into(),
+            visibility,
+            visible_to_groups,
             created_at,
             updated_at,
         }
@@ -100,14 +127,16 @@ impl From<agents::AgentAccount> for AgentAccount {
 #[serde(rename_all = "lowercase")]
 enum DisabledBy {
     Admin,
+    Operator,
     Owner,
 }
 
-impl From<agents::DisabledBy> for DisabledBy {
-    fn from(by: agents::DisabledBy) -> Self {
+impl From<agents::StoppedBy> for DisabledBy {
+    fn from(by: agents::StoppedBy) -> Self {
         match by {
-            agents::DisabledBy::Admin => Self::Admin,
-            agents::DisabledBy::Owner => Self::Owner,
+            agents::StoppedBy::Admin => Self::Admin,
+            agents::StoppedBy::Operator => Self::Operator,
+            agents::StoppedBy::Owner => Self::Owner,
         }
     }
 }
@@ -119,7 +148,7 @@ impl From<agents::DisabledBy> for DisabledBy {
 enum SharedGrants {
     /// Every user with an OAuth session at the server.
     Anyone,
-    /// The account's owner, and admins. A grant that another user has shared serves only that user.
+    /// The account's owners, and admins. A grant that another user has shared serves only that user.
     Managers,
 }
 
@@ -148,38 +177,130 @@ struct AgentAccountSummary {
     #[schema(value_type = Uuid)]
     id: AgentAccountId,
     name: String,
+    /// What it is for, if somebody said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    /// Where to read more about it, if somebody said so: an https address that the account's owner or an admin gave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
     active: bool,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ListFilter {
+    /// Only accounts whose name begins so, in any case.
+    #[param(value_type = Option<String>, max_length = 200)]
+    name_prefix: Option<Name>,
+    /// Only accounts of this owner. Only admins may name another user than themselves.
+    #[param(value_type = Option<Uuid>)]
+    owner_user_id: Option<UserId>,
+    active: Option<bool>,
+    /// Only accounts in this group.
+    #[param(value_type = Option<String>, max_length = 128)]
+    group: Option<Group>,
+    /// By `id` or `name`. If left out, by name if anything is filtered, or else by id.
+    #[param(inline)]
+    sort: Option<Order>,
+}
+
+/// What agent accounts are sorted by.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Order {
+    Id,
+    Name,
+}
+
+impl From<ListFilter> for AgentFilter {
+    fn from(filter: ListFilter) -> Self {
+        let ListFilter { name_prefix, owner_user_id, active, group, sort } = filter;
+        let sort = sort.map(|order| match order {
+            Order::Id => AgentOrder::Id,
+            Order::Name => AgentOrder::Name,
+        });
+        let (name_prefix, group) = (name_prefix.map(String::from), group.map(String::from));
+        Self { name_prefix, owner_user_id, active, group, sort }
+    }
 }
 
 /// The agent accounts that the caller manages
 ///
-/// Admins see all accounts. Other users see their own.
+/// Auditors, operators and admins see all accounts. Other users see those that they own, by themselves or by a group. A
+/// page can hold fewer accounts than asked for while there are more: follow `Link`.
 #[utoipa::path(
     get,
     path = path::AGENT_ACCOUNTS,
     operation_id = "list_agent_accounts",
     tag = "agent accounts",
-    params(PagingParams),
+    params(ListFilter, PagingParams),
     responses((status = 200, body = Vec<AgentAccount>), Errors),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn list(
     State(core): State<Arc<Core>>,
     User(caller): User,
+    Query(filter): Query<ListFilter>,
     Paging(page): Paging,
     uri: Uri,
 ) -> Result<Paged<AgentAccount>> {
-    Ok(Paged::new(&uri, agents::list(&core, &caller, &page).await?, AgentAccount::from))
+    let accounts = agents::list(&core, &caller, &filter.into(), &page).await?;
+    Ok(Paged::new(&uri, accounts, AgentAccount::from))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct AvailableParams {
+    /// Only agents whose name begins so, in any case.
+    #[param(value_type = Option<String>, max_length = 200)]
+    name_prefix: Option<Name>,
+}
+
+/// The agents that the caller can delegate to
+///
+/// The active ones of which the caller may know: those that are visible to everyone or to a group of the caller's, and the
+/// caller's own; for admins all. By name.
+#[utoipa::path(
+    get,
+    path = path::AVAILABLE_AGENTS,
+    operation_id = "list_available_agents",
+    tag = "agent accounts",
+    params(AvailableParams, PagingParams),
+    responses((status = 200, body = Vec<AgentAccountSummary>), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn list_available(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Query(AvailableParams { name_prefix }): Query<AvailableParams>,
+    Paging(page): Paging,
+    uri: Uri,
+) -> Result<Paged<AgentAccountSummary>> {
+    let filter = AvailableFilter { name_prefix: name_prefix.map(String::from) };
+    let accounts = agents::available(&core, &caller, &filter, &page).await?;
+    Ok(Paged::new(&uri, accounts, |account| {
+        let agents::AgentAccount { id, name, description, url, active, .. } = account;
+        AgentAccountSummary { id, name, description, url, active }
+    }))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct CreateAgentAccount {
     name: Name,
+    /// Shown to everybody who can delegate to it.
+    #[serde(default)]
+    description: Option<Description>,
+    /// An https address where people read more about it.
+    #[serde(default)]
+    url: Option<HttpsUrl>,
     /// The user who manages the account beside the admins. The caller if left out.
     #[serde(default)]
     #[schema(value_type = Option<Uuid>)]
     owner_user_id: Option<UserId>,
+    /// In place of `owner_user_id`: users, and groups whose members manage the account.
+    #[serde(default)]
+    owners: Option<Owners>,
     /// No groups if left out.
     #[serde(default)]
     groups: Option<Groups>,
@@ -190,6 +311,12 @@ struct CreateAgentAccount {
     /// The deployment's default if left out. This is `anyone`, unless the deployment has set another.
     #[serde(default)]
     shared_grants: Option<SharedGrants>,
+    /// `everyone` if left out.
+    #[serde(default)]
+    visibility: Option<Visibility>,
+    /// With visibility `groups`, and then needed.
+    #[serde(default)]
+    visible_to_groups: Option<VisibleTo>,
 }
 
 /// An agent account with its first client secret. The secret's text is shown only here.
@@ -208,38 +335,56 @@ struct CreatedAgentAccount {
 
 /// Create an agent account
 ///
-/// Admins only.
+/// Admins only. If an API key that expires creates it, the first client secret expires with the key.
 #[utoipa::path(
     post,
     path = path::AGENT_ACCOUNTS,
     operation_id = "create_agent_account",
     tag = "agent accounts",
     request_body = CreateAgentAccount,
-    responses((status = 201, body = CreatedAgentAccount), Errors),
+    responses((status = 201, body = CreatedAgentAccount), Errors, KeyReused),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn create(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
-    Json(body): Json<CreateAgentAccount>,
-) -> Result<(StatusCode, Json<CreatedAgentAccount>)> {
-    let CreateAgentAccount { name, owner_user_id, groups, allowed_origins, shared_grants } = body;
+    Once(request, Json(body)): Once<Json<CreateAgentAccount>>,
+) -> Result<Tagged<CreatedAgentAccount>> {
+    let CreateAgentAccount {
+        name,
+        description,
+        url,
+        owner_user_id,
+        owners,
+        groups,
+        allowed_origins,
+        shared_grants,
+        visibility: visible,
+        visible_to_groups,
+    } = body;
     let new = NewAgentAccount {
         name: name.into(),
+        description: description.map(String::from),
+        url: url.map(String::from),
         owner_user_id,
+        owners: owners.map(Vec::from),
         groups: groups.unwrap_or_default().into(),
         allowed_origins: allowed_origins.map(Vec::from),
         shared_grants: shared_grants.map(Into::into),
+        visibility: visibility(visible, visible_to_groups)?.unwrap_or_default(),
     };
     let (account, IssuedSecret { secret, text }) = agents::create(&core, &caller, &request, new).await?;
+    let Stored { rev, value: account } = account;
+    let (id, account) = (account.id, AgentAccount::from(account));
+    let known = serde_json::to_value(&account).map_err(Error::internal)?;
     let created = CreatedAgentAccount {
-        client_id: account.id,
+        client_id: id,
         client_secret: ShownOnce(text),
         client_secret_id: secret.id,
-        account: account.into(),
+        account,
     };
-    Ok((StatusCode::CREATED, Json(created)))
+    let address = core.settings.address(path::AGENT_ACCOUNT, id);
+    Ok(Tagged::new(&Key::agent(id), rev, created).known_as(&known)?.made_at(address))
 }
 
 /// Every user sees the part that is needed to delegate. Only users who manage the account see the rest.
@@ -252,7 +397,8 @@ enum VisibleAgentAccount {
 
 /// An agent account
 ///
-/// Admins and its owner see all of it. Other users see its name and whether it is active.
+/// Auditors, operators, admins and its owners see all of it. Other users see what they need to delegate to it, if its
+/// `visibility` lets them know of it.
 #[utoipa::path(
     get,
     path = path::AGENT_ACCOUNT,
@@ -266,31 +412,46 @@ async fn get(
     State(core): State<Arc<Core>>,
     User(caller): User,
     Path(id): Path<AgentAccountId>,
-) -> Result<Json<VisibleAgentAccount>> {
-    let account = agents::get(&core, id).await?.value;
-    Ok(Json(if caller.may(Power::Read, &account) {
+) -> Result<Tagged<VisibleAgentAccount>> {
+    let Stored { rev, value: account } = agents::get_visible(&core, &caller, id).await?;
+    let may_change = caller.may(Power::Manage, &account);
+    let shown = if caller.may(Power::Read, &account) {
         VisibleAgentAccount::Managed(account.into())
     } else {
-        let agents::AgentAccount { id, name, active, .. } = account;
-        VisibleAgentAccount::Summary(AgentAccountSummary { id, name, active })
-    }))
+        let agents::AgentAccount { id, name, description, url, active, .. } = account;
+        VisibleAgentAccount::Summary(AgentAccountSummary { id, name, description, url, active })
+    };
+    Ok(if may_change { Tagged::new(&Key::agent(id), rev, shown) } else { Tagged::shown(shown) })
 }
 
 /// The fields to change. A field that is left out stays as it is. So does a field that is `null`, except
-/// `allowed_origins`.
+/// `description`, `url` and `allowed_origins`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[allow(clippy::option_option, reason = "left out, null and a list are three things")]
 #[serde(deny_unknown_fields)]
 struct UpdateAgentAccount {
     #[serde(default)]
     name: Option<Name>,
-    /// If an admin has disabled the account, only an admin can enable it.
+    /// `null` for none.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Description>)]
+    description: Option<Option<Description>>,
+    /// An https address where people read more about it; `null` for none.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<HttpsUrl>)]
+    url: Option<Option<HttpsUrl>>,
+    /// If an admin has disabled the account, only an admin can enable it; if an operator has, an operator or an admin.
     #[serde(default)]
     active: Option<bool>,
-    /// Admins only. The user who manages the account from now on. The user must exist and be active.
+    /// Admins only. The user who manages the account from now on, in the place of the first one. Other owners stay. The
+    /// user must exist and be active.
     #[serde(default)]
     #[schema(value_type = Option<Uuid>)]
     owner_user_id: Option<UserId>,
+    /// Admins only, since policies decide by owners. In place of `owner_user_id`: all owners from now on. Users who are
+    /// new among them must exist and be active.
+    #[serde(default)]
+    owners: Option<Owners>,
     /// Admins only, since policies decide by groups.
     #[serde(default)]
     groups: Option<Groups>,
@@ -302,6 +463,12 @@ struct UpdateAgentAccount {
     /// Only admins can change `managers` to `anyone`.
     #[serde(default)]
     shared_grants: Option<SharedGrants>,
+    /// What users have delegated goes on, also if they may not know of the account any more.
+    #[serde(default)]
+    visibility: Option<Visibility>,
+    /// With visibility `groups`, and then needed.
+    #[serde(default)]
+    visible_to_groups: Option<VisibleTo>,
 }
 
 /// A field whose `null` has a meaning. Only a field that is left out is `None`.
@@ -311,7 +478,7 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Res
 
 /// Change an agent account
 ///
-/// Admins and its owner. Takes effect from the agent's next call.
+/// Admins and its owners, and operators to change `active` alone. Takes effect from the agent's next call.
 #[utoipa::path(
     patch,
     path = path::AGENT_ACCOUNT,
@@ -319,26 +486,43 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Res
     tag = "agent accounts",
     params(("agent_account_id" = Uuid, Path)),
     request_body = UpdateAgentAccount,
-    responses((status = 200, body = AgentAccount), Errors),
+    responses((status = 200, body = AgentAccount), Errors, Changed),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn update(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
+    IfMatch(request): IfMatch,
     Path(id): Path<AgentAccountId>,
     Json(body): Json<UpdateAgentAccount>,
-) -> Result<Json<AgentAccount>> {
-    let UpdateAgentAccount { name, active, owner_user_id, groups, allowed_origins, shared_grants } = body;
+) -> Result<Tagged<AgentAccount>> {
+    let UpdateAgentAccount {
+        name,
+        description,
+        url,
+        active,
+        owner_user_id,
+        owners,
+        groups,
+        allowed_origins,
+        shared_grants,
+        visibility: visible,
+        visible_to_groups,
+    } = body;
     let update = AgentUpdate {
         name: name.map(String::from),
+        description: description.map(|text| text.map(String::from)),
+        url: url.map(|url| url.map(String::from)),
         active,
         groups: groups.map(Vec::from),
         allowed_origins: allowed_origins.map(|origins| origins.map(Vec::from)),
         owner_user_id,
+        owners: owners.map(Vec::from),
         shared_grants: shared_grants.map(Into::into),
+        visibility: visibility(visible, visible_to_groups)?,
     };
-    Ok(Json(agents::update(&core, &caller, &request, id, update).await?.into()))
+    let Stored { rev, value: account } = agents::update(&core, &caller, &request, id, update).await?;
+    Ok(Tagged::new(&Key::agent(id), rev, account.into()))
 }
 
 /// A client secret, without its text.
@@ -362,7 +546,7 @@ impl From<agents::ClientSecret> for ClientSecret {
 
 /// An agent account's client secrets
 ///
-/// At most two, for rotation. Admins and the account's owner.
+/// At most two, for rotation. Auditors, operators, admins and the account's owner.
 #[utoipa::path(
     get,
     path = path::CLIENT_SECRETS,
@@ -402,7 +586,7 @@ struct AddedClientSecret {
 
 /// Add a client secret
 ///
-/// Admins and the account's owner. While an admin has the account disabled, admins only. 409 if there are two live
+/// Admins and the account's owner. While the account is disabled, only those who may enable it. 409 if there are two live
 /// secrets already.
 #[utoipa::path(
     post,
@@ -411,15 +595,14 @@ struct AddedClientSecret {
     tag = "agent accounts",
     params(("agent_account_id" = Uuid, Path)),
     request_body = Option<AddClientSecret>,
-    responses((status = 201, body = AddedClientSecret), Errors),
+    responses((status = 201, body = AddedClientSecret), Errors, KeyReused),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn add_secret(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
     Path(id): Path<AgentAccountId>,
-    body: Option<Json<Option<AddClientSecret>>>,
+    Once(request, body): Once<Option<Json<Option<AddClientSecret>>>>,
 ) -> Result<(StatusCode, Json<AddedClientSecret>)> {
     let AddClientSecret { expires_at } = body.and_then(|Json(body)| body).unwrap_or_default();
     let IssuedSecret { secret, text } = agents::add_secret(&core, &caller, &request, id, expires_at).await?;
@@ -431,20 +614,20 @@ async fn add_secret(
 
 /// Revoke a client secret
 ///
-/// Admins and the account's owner. Tokens that were issued with the secret are refused from the next call on.
+/// Operators, admins and the account's owner. Tokens that were issued with the secret are refused from the next call on.
 #[utoipa::path(
     delete,
     path = path::CLIENT_SECRET,
     operation_id = "revoke_client_secret",
     tag = "agent accounts",
     params(("agent_account_id" = Uuid, Path), ("secret_id" = Uuid, Path)),
-    responses((status = 204), Errors),
+    responses((status = 204), Errors, Changed),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn revoke_secret(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
+    Changing(request): Changing,
     Path((id, secret)): Path<(AgentAccountId, SecretId)>,
     _: NoBody,
 ) -> Result<StatusCode> {

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use deputize_core::origins::Origin;
+use deputize_core::{origins::Origin, users::MAX_GROUPS};
 use serde::Deserialize;
 use url::Url;
 use utoipa::{
@@ -62,13 +62,14 @@ macro_rules! texts {
 
 texts! {
     Name = 200, "A name for people to read.";
+    EmailPrefix = 254, "The beginning of an email address.";
     Group = 128, "A group that policies can name.";
     Subject = 255, "An issuer's name for a user (the `sub` of their JWTs).";
+    Description = 1000, "What something is, for people to read: one paragraph.";
     ToolName = 256, "A tool's name at its MCP server.";
+    ResourceUri = 2_048, "A resource's URI at its MCP server.";
+    PromptName = 256, "A prompt's name at its MCP server.";
 }
-
-/// The most groups that a user or an agent account can be in. Each decision looks at all of them.
-const MAX_GROUPS: usize = 50;
 
 /// The groups that a user or an agent account is in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
@@ -138,7 +139,7 @@ impl HttpUrl {
     const MAX_LENGTH: usize = 2048;
 
     pub(crate) fn url(&self) -> Result<Url, String> {
-        Url::parse(&self.0).map_err(|error| format!("not a URL: {error}"))
+        Url::parse(&self.0).map_err(|_| NO_URL.to_owned())
     }
 }
 
@@ -169,10 +170,31 @@ impl TryFrom<String> for HttpUrl {
         }
         match Url::parse(&text) {
             Ok(_) => Ok(Self(text)),
-            Err(error) => Err(format!("not a URL: {error}")),
+            Err(_) => Err(NO_URL.to_owned()),
         }
     }
 }
+
+/// An address of a page for people, over https.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(try_from = "HttpUrl")]
+#[schema(value_type = String, format = "uri", max_length = 2048, pattern = "^https://[^/?#@]+([/?][^#]*)?$")]
+pub(crate) struct HttpsUrl(HttpUrl);
+
+impl TryFrom<HttpUrl> for HttpsUrl {
+    type Error = &'static str;
+
+    fn try_from(url: HttpUrl) -> Result<Self, Self::Error> {
+        if url.0.starts_with("https://") { Ok(Self(url)) } else { Err("must begin with https://") }
+    }
+}
+
+impl From<HttpsUrl> for String {
+    fn from(HttpsUrl(url): HttpsUrl) -> Self {
+        url.into()
+    }
+}
+const NO_URL: &str = "must be a URL, such as https://mcp.example.com/mcp: its host or its port is none";
 
 /// RFC 3986 section 2, without `#`.
 fn is_uri_character(c: char) -> bool {
@@ -246,7 +268,7 @@ mod tests {
     #[test]
     fn a_refusal_names_the_field_and_the_place_in_it() {
         assert!(refusal(&json!({ "name": "" })).starts_with("name: must have 1 to 200 characters"));
-        assert!(refusal(&json!({ "name": 1 })).starts_with("name: invalid type"));
+        assert!(refusal(&json!({ "name": 1 })).starts_with("name: must be a string, not a number"));
         let group = refusal(&json!({ "groups": ["ok", "g".repeat(129)] }));
         assert!(group.starts_with("groups[1]: must have 1 to 128 characters"), "{group}");
         assert!(refusal(&json!({ "url": "ftp://a" })).starts_with("url: must begin with https://"));

@@ -1,13 +1,13 @@
 //! `/api/v1/me/browser-sessions`: where a person is signed in. They sign in and out on the console's pages.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::extract::State;
 use deputize_api::path;
 use deputize_core::{Core, browser_sessions, clock::Timestamp, ids::BrowserSessionId};
 use deputize_service::{
-    Errors, Paged, Result,
-    extract::{Context, NoBody, Paging, PagingParams, Path, User},
+    Changed, Changing, Errors, Paged, Result,
+    extract::{NoBody, Paging, PagingParams, Path, User},
     handlers,
     routes::Routes,
 };
@@ -21,7 +21,7 @@ pub(crate) fn routes() -> Routes<Arc<Core>> {
 
 /// A person's session in a browser.
 #[derive(Debug, Serialize, ToSchema)]
-struct BrowserSession {
+pub(crate) struct BrowserSession {
     #[schema(value_type = Uuid)]
     id: BrowserSessionId,
     /// The issuer by which the person signed in.
@@ -34,6 +34,19 @@ struct BrowserSession {
     /// When it ends, if it is not used any more.
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
+}
+
+impl BrowserSession {
+    /// `idle`: how long a session lasts that is not used.
+    pub(crate) fn shown(session: browser_sessions::BrowserSession, idle: Duration) -> Self {
+        Self {
+            id: session.id,
+            expires_at: session.ends_at(idle),
+            issuer: session.issuer,
+            created_at: session.created_at,
+            used_at: session.used_at,
+        }
+    }
 }
 
 /// The caller's sessions in browsers
@@ -56,13 +69,7 @@ async fn list_mine(
 ) -> Result<Paged<BrowserSession>> {
     let sessions = browser_sessions::list(&core, &caller, caller.user.id, &page).await?;
     let idle = core.settings.browser_sessions.idle;
-    Ok(Paged::new(&uri, sessions, |session| BrowserSession {
-        id: session.id,
-        expires_at: session.ends_at(idle),
-        issuer: session.issuer,
-        created_at: session.created_at,
-        used_at: session.used_at,
-    }))
+    Ok(Paged::new(&uri, sessions, |session| BrowserSession::shown(session, idle)))
 }
 
 /// End a session in a browser
@@ -74,13 +81,13 @@ async fn list_mine(
     operation_id = "end_my_browser_session",
     tag = "users",
     params(("browser_session_id" = Uuid, Path)),
-    responses((status = 204), Errors),
+    responses((status = 204), Errors, Changed),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn end_mine(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
+    Changing(request): Changing,
     Path(id): Path<BrowserSessionId>,
     _: NoBody,
 ) -> Result<StatusCode> {

@@ -11,8 +11,8 @@ use deputize_core::{
     jwk::{NewJwk, PublicJwk},
 };
 use deputize_service::{
-    Errors, Result,
-    extract::{Context, Json, NoBody, Path, User, object},
+    Changed, Changing, Errors, KeyReused, Once, Result,
+    extract::{Json, NoBody, Path, User, object},
     handlers,
     routes::Routes,
 };
@@ -59,7 +59,7 @@ impl From<client_keys::ClientKey> for ClientKey {
 
 /// An agent account's public keys
 ///
-/// Five at most. Admins and the account's owner.
+/// Five at most. Auditors, operators, admins and the account's owner.
 #[utoipa::path(
     get,
     path = path::CLIENT_KEYS,
@@ -97,7 +97,7 @@ struct AddClientKey {
 
 /// Add a public key
 ///
-/// Admins and the account's owner; while an admin has it disabled, admins only. 409 if there are five live ones already,
+/// Admins and the account's owner; while it is disabled, only those who may enable it. 409 if there are five live ones already,
 /// or this one.
 #[utoipa::path(
     post,
@@ -106,15 +106,14 @@ struct AddClientKey {
     tag = "agent accounts",
     params(("agent_account_id" = Uuid, Path)),
     request_body = AddClientKey,
-    responses((status = 201, body = ClientKey), Errors),
+    responses((status = 201, body = ClientKey), Errors, KeyReused),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn add(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
     Path(id): Path<AgentAccountId>,
-    Json(body): Json<AddClientKey>,
+    Once(request, Json(body)): Once<Json<AddClientKey>>,
 ) -> Result<(StatusCode, Json<ClientKey>)> {
     let AddClientKey { jwk, expires_at } = body;
     let jwk = jwk.ok_or_else(|| Error::invalid("jwk is missing"))?;
@@ -124,20 +123,20 @@ async fn add(
 
 /// Delete a public key
 ///
-/// Admins and the account's owner. Tokens that were issued under it are refused from the next call on.
+/// Operators, admins and the account's owner. Tokens that were issued under it are refused from the next call on.
 #[utoipa::path(
     delete,
     path = path::CLIENT_KEY,
     operation_id = "delete_client_key",
     tag = "agent accounts",
     params(("agent_account_id" = Uuid, Path), ("key_id" = Uuid, Path)),
-    responses((status = 204), Errors),
+    responses((status = 204), Errors, Changed),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn delete(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
+    Changing(request): Changing,
     Path((id, key)): Path<(AgentAccountId, ClientKeyId)>,
     _: NoBody,
 ) -> Result<StatusCode> {

@@ -4,7 +4,9 @@
 
 mod agent_accounts;
 mod api_keys;
+mod at_a_glance;
 mod audit_events;
+mod audit_export;
 mod bounds;
 mod browser_sessions;
 mod client_keys;
@@ -12,12 +14,15 @@ mod health;
 mod me;
 mod oauth_client;
 mod openapi;
+mod owners;
 mod policies;
 mod server_secrets;
 mod servers;
 mod shown_once;
 mod signing_keys;
+mod user_batches;
 mod users;
+mod visibility;
 
 use std::sync::Arc;
 
@@ -34,8 +39,11 @@ pub fn router(core: Arc<Core>) -> Routes {
         .merge(client_keys::routes())
         .merge(servers::routes())
         .merge(users::routes())
+        .merge(at_a_glance::routes())
+        .merge(user_batches::routes())
         .merge(policies::routes())
         .merge(audit_events::routes())
+        .merge(audit_export::routes())
         .merge(signing_keys::routes())
         .merge(health::routes())
         .merge(openapi::routes())

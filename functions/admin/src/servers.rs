@@ -6,20 +6,22 @@ use axum::extract::State;
 use deputize_api::path;
 use deputize_core::{
     Core, Error,
+    caller::{Power, UserCaller},
     clock::Timestamp,
     ids::ServerId,
     pins,
-    servers::{self, NewOAuthClient, NewServer, ServerUpdate},
+    servers::{self, NewOAuthClient, NewServer, ServerFilter, ServerOrder, ServerUpdate},
+    table::{Key, Stored},
 };
 use deputize_service::{
-    Errors, Paged, Result,
-    extract::{Context, Json, Paging, PagingParams, Path, User, object},
+    Changed, Errors, IfMatch, KeyReused, Once, Paged, Result, Tagged,
+    extract::{Json, Paging, PagingParams, Path, Query, User, object},
     handlers,
     routes::Routes,
 };
-use http::{StatusCode, Uri};
+use http::Uri;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     bounds::{HttpUrl, Name},
@@ -28,7 +30,7 @@ use crate::{
 };
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
-    Routes::new().mount(handlers!(list(PagingParams), create)).mount(handlers!(get, update))
+    Routes::new().mount(handlers!(list(ListFilter, PagingParams), create)).mount(handlers!(get, update))
 }
 
 /// An MCP server.
@@ -137,6 +139,36 @@ impl From<Pinning> for pins::Pinning {
     }
 }
 
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ListFilter {
+    /// Only servers whose name begins so, in any case.
+    #[param(value_type = Option<String>, max_length = 200)]
+    name_prefix: Option<Name>,
+    active: Option<bool>,
+    /// By `id` or `name`. If left out, by name if `name_prefix` is there, or else by id.
+    #[param(inline)]
+    sort: Option<Order>,
+}
+
+/// What servers are sorted by.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Order {
+    Id,
+    Name,
+}
+
+impl From<ListFilter> for ServerFilter {
+    fn from(ListFilter { name_prefix, active, sort }: ListFilter) -> Self {
+        let sort = sort.map(|order| match order {
+            Order::Id => ServerOrder::Id,
+            Order::Name => ServerOrder::Name,
+        });
+        Self { name_prefix: name_prefix.map(String::from), active, sort }
+    }
+}
+
 /// All servers
 ///
 /// Any user may see them, to know what to delegate and to connect to.
@@ -145,17 +177,19 @@ impl From<Pinning> for pins::Pinning {
     path = path::SERVERS,
     operation_id = "list_servers",
     tag = "servers",
-    params(PagingParams),
+    params(ListFilter, PagingParams),
     responses((status = 200, body = Vec<Server>), Errors),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn list(
     State(core): State<Arc<Core>>,
     User(caller): User,
+    Query(filter): Query<ListFilter>,
     Paging(page): Paging,
     uri: Uri,
 ) -> Result<Paged<Server>> {
-    Ok(Paged::new(&uri, servers::list(&core, &caller, &page).await?, Server::from))
+    let servers = servers::list(&core, &caller, &filter.into(), &page).await?;
+    Ok(Paged::new(&uri, servers, Server::from))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -193,22 +227,22 @@ struct CreateServer {
     operation_id = "create_server",
     tag = "servers",
     request_body = CreateServer,
-    responses((status = 201, body = Server), Errors),
+    responses((status = 201, body = Server), Errors, KeyReused),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn create(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
-    Json(body): Json<CreateServer>,
-) -> Result<(StatusCode, Json<Server>)> {
+    Once(request, Json(body)): Once<Json<CreateServer>>,
+) -> Result<Tagged<Server>> {
     let CreateServer { id, name, url, auth, header, oauth_client, pinning } = body;
     let auth = auth.unwrap_or(ServerAuth::None).into();
     let pinning = pinning.map(pins::Pinning::from).unwrap_or_default();
     let new = NewServer { id, name: name.into(), url: url.into(), auth, pinning };
     let secrets = secrets(header, registered(oauth_client)?);
     let server = servers::create(&core, &caller, &request, new, secrets).await?;
-    Ok((StatusCode::CREATED, Json(server.into())))
+    let address = core.settings.address(path::SERVER, &server.id);
+    Ok(tagged(&caller, server).made_at(address))
 }
 
 /// A server
@@ -223,10 +257,10 @@ async fn create(
 )]
 async fn get(
     State(core): State<Arc<Core>>,
-    User(_caller): User,
+    User(caller): User,
     Path(id): Path<ServerId>,
-) -> Result<Json<Server>> {
-    Ok(Json(servers::get(&core, &id).await?.value.into()))
+) -> Result<Tagged<Server>> {
+    Ok(tagged(&caller, servers::get(&core, &id).await?))
 }
 
 /// What to change; what is left out or `null` stays as it is.
@@ -254,7 +288,7 @@ struct UpdateServer {
 
 /// Change a server
 ///
-/// Admins only. In force from the next call on.
+/// Admins, and operators to deactivate a server. In force from the next call on.
 #[utoipa::path(
     patch,
     path = path::SERVER,
@@ -262,16 +296,16 @@ struct UpdateServer {
     tag = "servers",
     params(("server_id" = String, Path)),
     request_body = UpdateServer,
-    responses((status = 200, body = Server), Errors),
+    responses((status = 200, body = Server), Errors, Changed),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn update(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
+    IfMatch(request): IfMatch,
     Path(id): Path<ServerId>,
     Json(body): Json<UpdateServer>,
-) -> Result<Json<Server>> {
+) -> Result<Tagged<Server>> {
     let UpdateServer { name, url, active, header, oauth_client, pinning } = body;
     let secrets = secrets(header, registered(oauth_client)?);
     let update = ServerUpdate {
@@ -281,7 +315,12 @@ async fn update(
         active,
         secrets,
     };
-    Ok(Json(servers::update(&core, &caller, &request, &id, update).await?.into()))
+    Ok(tagged(&caller, servers::update(&core, &caller, &request, &id, update).await?))
+}
+
+fn tagged(caller: &UserCaller, Stored { rev, value }: Stored<servers::Server>) -> Tagged<Server> {
+    let (key, shown) = (Key::server(&value.id), value.into());
+    if caller.has(Power::Manage) { Tagged::new(&key, rev, shown) } else { Tagged::shown(shown) }
 }
 
 fn registered(client: Option<OAuthClient>) -> deputize_core::Result<Option<NewOAuthClient>> {

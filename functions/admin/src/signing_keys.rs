@@ -9,8 +9,8 @@ use deputize_core::{
     tokens::{self, PublicKey},
 };
 use deputize_service::{
-    Errors, Result,
-    extract::{Context, Json, NoBody, Path, User},
+    Changed, Changing, Errors, KeyReused, Once, Result,
+    extract::{Json, NoBody, Path, User},
     handlers,
     routes::Routes,
 };
@@ -69,20 +69,19 @@ struct NewSigningKey {
 
 /// Rotate the signing key
 ///
-/// Admins only. The new key signs from now on; the old one verifies until no token that it signed can live.
+/// Operators and admins. The new key signs from now on; the old one verifies until no token that it signed can live.
 #[utoipa::path(
     post,
     path = path::SIGNING_KEYS,
     operation_id = "rotate_signing_key",
     tag = "signing keys",
-    responses((status = 201, body = NewSigningKey), Errors),
+    responses((status = 201, body = NewSigningKey), Errors, KeyReused),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn rotate(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
-    _: NoBody,
+    Once(request, _): Once<NoBody>,
 ) -> Result<(StatusCode, Json<NewSigningKey>)> {
     let kid = tokens::rotate(&core, &caller, &request).await?;
     Ok((StatusCode::CREATED, Json(NewSigningKey { kid })))
@@ -90,7 +89,7 @@ async fn rotate(
 
 /// Revoke a signing key
 ///
-/// Admins only. Every token that it signed is refused from the next call on. If it is the one that signs, a
+/// Operators and admins. Every token that it signed is refused from the next call on. If it is the one that signs, a
 /// new one takes its place.
 #[utoipa::path(
     delete,
@@ -98,13 +97,13 @@ async fn rotate(
     operation_id = "revoke_signing_key",
     tag = "signing keys",
     params(("kid" = String, Path)),
-    responses((status = 204), Errors),
+    responses((status = 204), Errors, Changed),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn revoke(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
+    Changing(request): Changing,
     Path(kid): Path<String>,
     _: NoBody,
 ) -> Result<StatusCode> {

@@ -9,22 +9,23 @@ use deputize_core::{
     caller::{Power, UserCaller},
     clock::Timestamp,
     ids::UserId,
-    users::{self, Email, MAX_IDENTITIES, NewUser, UserUpdate},
+    table::{Key, Stored},
+    users::{self, Email, MAX_IDENTITIES, NewUser, UserFilter, UserOrder, UserUpdate},
 };
 use deputize_service::{
-    Errors, Paged, Result,
-    extract::{self, Context, Json, Paging, PagingParams, Path},
+    Changed, Errors, IfMatch, KeyReused, Once, Paged, Result, Tagged,
+    extract::{self, Json, Paging, PagingParams, Path, Query},
     handlers,
     routes::Routes,
 };
-use http::{StatusCode, Uri};
+use http::Uri;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use crate::bounds::{Groups, HttpUrl, Name, Subject};
+use crate::bounds::{EmailPrefix, Group, Groups, HttpUrl, Name, Subject};
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
-    Routes::new().mount(handlers!(list(PagingParams), create)).mount(handlers!(get, update))
+    Routes::new().mount(handlers!(list(ListFilter, PagingParams), create)).mount(handlers!(get, update))
 }
 
 /// A person.
@@ -44,7 +45,7 @@ pub(crate) struct User {
     is_active: bool,
     /// The groups that policies can name.
     groups: Vec<String>,
-    /// The issuers' names for the user. Only admins see them, and only if there are any.
+    /// The issuers' names for the user. Only auditors, operators and admins see them, and only if there are any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     identities: Vec<Identity>,
@@ -60,6 +61,12 @@ pub(crate) struct User {
 }
 
 impl User {
+    fn tagged(caller: &UserCaller, Stored { rev, value }: Stored<users::User>) -> Tagged<Self> {
+        let key = Key::user(value.id);
+        let shown = Self::seen_by(caller, value);
+        if caller.has(Power::Manage) { Tagged::new(&key, rev, shown) } else { Tagged::shown(shown) }
+    }
+
     /// The user with the fields that the caller may see.
     pub(crate) fn seen_by(caller: &UserCaller, user: users::User) -> Self {
         let users::User {
@@ -68,7 +75,9 @@ impl User {
             name,
             role,
             active,
+            deactivated_by: _,
             epoch: _,
+            deactivated_at: _,
             groups,
             identities,
             claims,
@@ -114,9 +123,13 @@ impl From<users::IssuerClaims> for Claims {
 /// What a user may do.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Role {
+pub(crate) enum Role {
     /// Manages their own things.
     User,
+    /// Sees everything, and changes what is their own.
+    Auditor,
+    /// Sees everything, stops and revokes what is other people's, and lets go on what operators stopped.
+    Operator,
     /// Manages everything.
     Admin,
 }
@@ -125,6 +138,8 @@ impl From<users::Role> for Role {
     fn from(role: users::Role) -> Self {
         match role {
             users::Role::User => Self::User,
+            users::Role::Auditor => Self::Auditor,
+            users::Role::Operator => Self::Operator,
             users::Role::Admin => Self::Admin,
         }
     }
@@ -134,37 +149,90 @@ impl From<Role> for users::Role {
     fn from(role: Role) -> Self {
         match role {
             Role::User => Self::User,
+            Role::Auditor => Self::Auditor,
+            Role::Operator => Self::Operator,
             Role::Admin => Self::Admin,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ListFilter {
+    /// Only users whose email address begins so, in any case.
+    #[param(value_type = Option<String>, max_length = 254)]
+    email_prefix: Option<EmailPrefix>,
+    /// Only users whose name begins so, in any case.
+    #[param(value_type = Option<String>, max_length = 200)]
+    name_prefix: Option<Name>,
+    active: Option<bool>,
+    /// Only users whom an admin gave this role. What issuers say is not looked at.
+    #[param(inline)]
+    role: Option<Role>,
+    /// Only users whom an admin put into this group. What issuers say is not looked at.
+    #[param(value_type = Option<String>, max_length = 128)]
+    group: Option<Group>,
+    /// By `id`, `email` or `name`. If left out, by what is filtered (`email_prefix` by email; `name_prefix`, `role`, `group`
+    /// and `active=false` by name), or else by id. Users without a name are among the others by their email.
+    #[param(inline)]
+    sort: Option<Order>,
+}
+
+/// What users are sorted by.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Order {
+    Id,
+    Email,
+    Name,
+}
+
+impl From<ListFilter> for UserFilter {
+    fn from(filter: ListFilter) -> Self {
+        let ListFilter { email_prefix, name_prefix, active, role, group, sort } = filter;
+        Self {
+            email_prefix: email_prefix.map(String::from),
+            name_prefix: name_prefix.map(String::from),
+            active,
+            role: role.map(users::Role::from),
+            group: group.map(String::from),
+            sort: sort.map(|order| match order {
+                Order::Id => UserOrder::Id,
+                Order::Email => UserOrder::Email,
+                Order::Name => UserOrder::Name,
+            }),
         }
     }
 }
 
 /// All users
 ///
-/// Admins only.
+/// Auditors, operators and admins. A page can hold fewer users than asked for while there are more: follow `Link`.
 #[utoipa::path(
     get,
     path = path::USERS,
     operation_id = "list_users",
     tag = "users",
-    params(PagingParams),
+    params(ListFilter, PagingParams),
     responses((status = 200, body = Vec<User>), Errors),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn list(
     State(core): State<Arc<Core>>,
     extract::User(caller): extract::User,
+    Query(filter): Query<ListFilter>,
     Paging(page): Paging,
     uri: Uri,
 ) -> Result<Paged<User>> {
-    let users = users::list(&core, &caller, &page).await?;
+    let users = users::list(&core, &caller, &filter.into(), &page).await?;
     Ok(Paged::new(&uri, users, |user| User::seen_by(&caller, user)))
 }
 
-/// A new user. Their JWTs are matched to them by `identity`, or by `email` if the issuer is configured so.
+/// A new user, with an `email` or an `identity`, or both. Their JWTs are matched to them by `identity`, or by `email` if the
+/// issuer is configured so.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct CreateUser {
+pub(crate) struct CreateUser {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = Email, max_length = 254)]
     email: Option<Email>,
@@ -178,6 +246,18 @@ struct CreateUser {
     groups: Option<Groups>,
     #[serde(default, deserialize_with = "extract::object")]
     identity: Option<NewIdentity>,
+}
+
+impl From<CreateUser> for NewUser {
+    fn from(CreateUser { email, name, role, groups, identity }: CreateUser) -> Self {
+        Self {
+            email,
+            name: name.map(String::from),
+            role: role.unwrap_or(Role::User).into(),
+            groups: groups.unwrap_or_default().into(),
+            identity: identity.map(users::Identity::from),
+        }
+    }
 }
 
 /// An issuer's name for a user: the `iss` and `sub` of their JWTs.
@@ -234,30 +314,22 @@ impl TryFrom<Vec<NewIdentity>> for Identities {
     operation_id = "create_user",
     tag = "users",
     request_body = CreateUser,
-    responses((status = 201, body = User), Errors),
+    responses((status = 201, body = User), Errors, KeyReused),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn create(
     State(core): State<Arc<Core>>,
     extract::User(caller): extract::User,
-    Context(request): Context,
-    Json(body): Json<CreateUser>,
-) -> Result<(StatusCode, Json<User>)> {
-    let CreateUser { email, name, role, groups, identity } = body;
-    let new = NewUser {
-        email,
-        name: name.map(String::from),
-        role: role.unwrap_or(Role::User).into(),
-        groups: groups.unwrap_or_default().into(),
-        identity: identity.map(users::Identity::from),
-    };
-    let user = users::create(&core, &caller, &request, new).await?;
-    Ok((StatusCode::CREATED, Json(User::seen_by(&caller, user))))
+    Once(request, Json(body)): Once<Json<CreateUser>>,
+) -> Result<Tagged<User>> {
+    let user = users::create(&core, &caller, &request, body.into()).await?;
+    let address = core.settings.address(path::USER, user.id);
+    Ok(User::tagged(&caller, user).made_at(address))
 }
 
 /// A user
 ///
-/// Admins see every user. Other users see themselves.
+/// Auditors, operators and admins see every user. Other users see themselves.
 #[utoipa::path(
     get,
     path = path::USER,
@@ -271,16 +343,20 @@ async fn get(
     State(core): State<Arc<Core>>,
     extract::User(caller): extract::User,
     Path(id): Path<UserId>,
-) -> Result<Json<User>> {
+) -> Result<Tagged<User>> {
     caller.require_self_or(id, Power::Read)?;
-    let user = users::get(&core, id).await?.value;
-    Ok(Json(User::seen_by(&caller, user)))
+    Ok(User::tagged(&caller, users::get(&core, id).await?))
 }
 
 /// The fields to change. A field that is left out or `null` stays as it is.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct UpdateUser {
+    /// Another address, in any case. A deactivated user keeps theirs. `identities` stay as they are: if a wrong person was
+    /// bound by the former address, take them out too.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = Email, max_length = 254)]
+    email: Option<Email>,
     #[serde(default)]
     name: Option<Name>,
     #[serde(default)]
@@ -297,8 +373,9 @@ struct UpdateUser {
 
 /// Change a user
 ///
-/// Admins only. Takes effect from the user's next call. 409 if admins would deactivate or demote themselves, if an
-/// identity belongs to another user, and if an identity would be taken from a deactivated user.
+/// Admins, and operators to change `active` alone. An operator can neither deactivate nor reactivate an admin, nor
+/// reactivate whom an admin deactivated. Takes effect from the user's next call. 409 if users would deactivate or demote themselves, if an
+/// identity or email belongs to another user, whom the text names, and if one would be taken from a deactivated user.
 #[utoipa::path(
     patch,
     path = path::USER,
@@ -306,26 +383,27 @@ struct UpdateUser {
     tag = "users",
     params(("user_id" = Uuid, Path)),
     request_body = UpdateUser,
-    responses((status = 200, body = User), Errors),
+    responses((status = 200, body = User), Errors, Changed),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn update(
     State(core): State<Arc<Core>>,
     extract::User(caller): extract::User,
-    Context(request): Context,
+    IfMatch(request): IfMatch,
     Path(id): Path<UserId>,
     Json(body): Json<UpdateUser>,
-) -> Result<Json<User>> {
-    let UpdateUser { name, role, active, groups, identities } = body;
+) -> Result<Tagged<User>> {
+    let UpdateUser { email, name, role, active, groups, identities } = body;
     let update = UserUpdate {
+        email,
         name: name.map(String::from),
         role: role.map(users::Role::from),
         active,
         groups: groups.map(Vec::from),
         identities: identities.map(|Identities(all)| all.into_iter().map(users::Identity::from).collect()),
+        ..UserUpdate::default()
     };
-    let user = users::update(&core, &caller, &request, id, update).await?;
-    Ok(Json(User::seen_by(&caller, user)))
+    Ok(User::tagged(&caller, users::update(&core, &caller, &request, id, update).await?))
 }
 
 #[cfg(test)]
@@ -340,7 +418,7 @@ mod tests {
         for (body, field) in [
             (r#"{"email":"alice"}"#, "email: "),
             (r#"{"role":"owner"}"#, "role: "),
-            (r#"{"identity":{"issuer":"https://id.example"}}"#, "identity: "),
+            (r#"{"identity":{"issuer":"https://id.example"}}"#, "identity.subject: "),
             (r#"{"identity":{"issuer":"id.example","subject":"1"}}"#, "identity.issuer: "),
             (r#"{"identity":["https://id.example","1"]}"#, "identity: "),
             (r#"{"groups":"staff"}"#, "groups: "),

@@ -35,9 +35,22 @@ pub struct ErrorBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(example = "chat:write"))]
     pub scope: Option<String>,
+    /// For a 409: the thing that is in the way, if there is one and the caller may know of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<ConflictingThing>,
     /// For a 503: whether nothing was changed and no tool was called, so that the same request may be sent again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub safe_to_retry: Option<bool>,
+}
+
+/// The thing that is in a request's way.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ConflictingThing {
+    /// What it is, in the audit trail's word.
+    #[cfg_attr(feature = "openapi", schema(example = "user"))]
+    pub kind: Cow<'static, str>,
+    pub id: String,
 }
 
 /// The codes.
@@ -45,6 +58,7 @@ pub mod code {
     pub const ACCESS_DENIED: &str = "access_denied";
     pub const CONFLICT: &str = "conflict";
     pub const INSUFFICIENT_SCOPE: &str = "insufficient_scope";
+    pub const IDEMPOTENCY_KEY_REUSED: &str = "idempotency_key_reused";
     pub const INVALID_CLIENT: &str = "invalid_client";
     /// RFC 7591 section 3.2.2.
     pub const INVALID_CLIENT_METADATA: &str = "invalid_client_metadata";
@@ -58,6 +72,7 @@ pub mod code {
     pub const INVALID_TOKEN: &str = "invalid_token";
     pub const METHOD_NOT_ALLOWED: &str = "method_not_allowed";
     pub const NO_CREDENTIALS: &str = "no_credentials";
+    pub const PRECONDITION_FAILED: &str = "precondition_failed";
     pub const NOT_BOOTSTRAPPED: &str = "not_bootstrapped";
     pub const NOT_FOUND: &str = "not_found";
     pub const REQUEST_TOO_LARGE: &str = "request_too_large";

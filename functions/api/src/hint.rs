@@ -20,6 +20,7 @@ pub fn hint(status: u16, reason: Option<&str>) -> Option<&'static str> {
 
 impl Reason {
     /// `None` where the text itself says what to do.
+    #[expect(clippy::too_many_lines, reason = "a line for each reason")]
     pub const fn hint(self) -> Option<&'static str> {
         Some(match self {
             Self::ClientRefused => "Verify the credentials; check if they were rotated",
@@ -58,8 +59,12 @@ impl Reason {
                 "Use a user's credentials here: their own JWT or an API key, not an agent's"
             }
             Self::AdminRequired | Self::AccountStopped => "Ask an admin",
+            Self::OwnerMissing => "An admin must give the agent account an owner who is active",
             Self::OwnCredentialRequired => "Sign in, or use an API key or JWT of the user's own",
-            Self::InsufficientScope => "Have the user allow the app the scope that is named",
+            Self::InsufficientScope => {
+                "Have the user allow the app the scope that is named, or use an API key that has it"
+            }
+            Self::ApiKeyTooNarrow => "Use another API key, or another credential of the user's own",
             Self::OriginNotAllowed => "Add the page's origin to DEPUTIZE_ALLOWED_ORIGINS",
             Self::SharingReserved => {
                 "Create the grant without sharing it, or let the account's owner or an admin share theirs"
@@ -81,7 +86,10 @@ impl Reason {
                 "The session's owner must connect again with the scope that is named"
             }
             Self::AlreadyExists => "Choose another name, or use the one that is there",
+            Self::ListIncomplete => "The service's operator must run `deputize reindex`",
             Self::LimitReached => "Remove one first",
+            Self::Stale => "Read the thing again, and decide anew",
+            Self::IdempotencyKeyReused => "Use a new Idempotency-Key for each request",
             Self::BodyTooLarge => "Send less",
             Self::BodyTooSlow => "Send the body again, faster or in smaller parts",
             Self::HeadersTooMany => "Send fewer headers",

@@ -24,6 +24,8 @@ pub const MANAGEMENT_METADATA: &str = "/.well-known/oauth-protected-resource/api
 
 pub const AGENT_DELEGATIONS: &str = "/api/v1/agent-accounts/{agent_account_id}/delegations";
 pub const MY_DELEGATIONS: &str = "/api/v1/delegations";
+/// Many delegations at once.
+pub const DELEGATION_BATCH: &str = "/api/v1/delegations:batch";
 pub const DELEGATION: &str = "/api/v1/delegations/{delegation_id}";
 
 pub const SESSION_GRANTS: &str = "/api/v1/agent-accounts/{agent_account_id}/session-grants";
@@ -68,7 +70,23 @@ pub const API_KEYS: &str = "/api/v1/api-keys";
 pub const API_KEY: &str = "/api/v1/api-keys/{api_key_id}";
 
 pub const USERS: &str = "/api/v1/users";
+/// Many users at once.
+pub const USER_BATCH: &str = "/api/v1/users:batch";
 pub const USER: &str = "/api/v1/users/{user_id}";
+/// A person, an agent, a server at a glance.
+pub const USER_DELEGATIONS: &str = "/api/v1/users/{user_id}/delegations";
+pub const USER_AGENTS: &str = "/api/v1/users/{user_id}/agents";
+pub const USER_SESSION_GRANTS: &str = "/api/v1/users/{user_id}/session-grants";
+pub const USER_CONNECTIONS: &str = "/api/v1/users/{user_id}/connections";
+pub const USER_SESSIONS: &str = "/api/v1/users/{user_id}/sessions";
+pub const SERVER_DELEGATIONS: &str = "/api/v1/servers/{server_id}/delegations";
+pub const SERVER_SESSION_GRANTS: &str = "/api/v1/servers/{server_id}/session-grants";
+pub const SERVER_POLICIES: &str = "/api/v1/servers/{server_id}/policies";
+/// The agents that the caller can delegate to.
+pub const AVAILABLE_AGENTS: &str = "/api/v1/available-agents";
+
+/// The end of what a person had here, when they leave.
+pub const OFFBOARD_USER: &str = "/api/v1/users/{user_id}/offboard";
 pub const USER_API_KEYS: &str = "/api/v1/users/{user_id}/api-keys";
 pub const USER_API_KEY: &str = "/api/v1/users/{user_id}/api-keys/{api_key_id}";
 
@@ -99,9 +117,12 @@ pub const PROBE_SERVER: &str = "/api/v1/servers/probe";
 pub const POLICIES: &str = "/api/v1/policies";
 pub const POLICY: &str = "/api/v1/policies/{policy_id}";
 pub const CHECK_POLICIES: &str = "/api/v1/policies/check";
+pub const WHO_COULD: &str = "/api/v1/policies/who-could";
 
 pub const AUDIT_EVENTS: &str = "/api/v1/audit-events";
 pub const AUDIT_FEED: &str = "/api/v1/audit-events/feed";
+pub const AUDIT_EXPORT: &str = "/api/v1/audit-events/export";
+pub const AUDIT_EVENT: &str = "/api/v1/audit-events/{event_id}";
 
 pub const SIGNING_KEYS: &str = "/api/v1/signing-keys";
 pub const SIGNING_KEY: &str = "/api/v1/signing-keys/{kid}";

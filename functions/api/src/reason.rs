@@ -93,16 +93,21 @@ reasons! {
     DelegationTooNarrow = "delegation_too_narrow",
     /// The endpoint needs a user: send a user's credential, not an agent's.
     UserRequired = "user_required",
-    /// Only an admin may do this: ask one.
+    /// The caller's role is not enough: the text says which is; an admin can do it.
     AdminRequired = "admin_required",
     /// An app may not do this for its user: use a credential of the user's own.
     OwnCredentialRequired = "own_credential_required",
-    /// The token lacks a scope of this service: have the user allow the app that scope.
+    /// The app's token or the API key lacks a scope of this service: have the user allow the app that scope, or use a key
+    /// with it.
     InsufficientScope = "insufficient_scope",
+    /// The API key is not for this server, or would give more than it has: use another key.
+    ApiKeyTooNarrow = "api_key_too_narrow",
     /// The page's origin is not allowed: add it to the deployment's.
     OriginNotAllowed = "origin_not_allowed",
-    /// An admin has disabled the agent account: ask an admin.
+    /// An operator or an admin has disabled the agent account: ask one.
     AccountStopped = "account_stopped",
+    /// None of the agent account's owners is active: an admin must give it another.
+    OwnerMissing = "owner_missing",
     /// Only the account's owner and admins may share a grant with it: grant without sharing, or ask one of them.
     SharingReserved = "sharing_reserved",
     /// The caller is not any more who they were when the request began, and nothing was changed: authenticate again.
@@ -149,8 +154,14 @@ reasons! {
     StateConflict = "state_conflict",
     /// There is such a thing already: choose another name, or use the one that is there.
     AlreadyExists = "already_exists",
+    /// The list is not complete since an update of the deployment: its operator must run `deputize reindex`.
+    ListIncomplete = "list_incomplete",
     /// There are as many as there may be: remove one first.
     LimitReached = "limit_reached",
+    /// The thing is not any more as it was read, and nothing was changed: read it again, and decide anew.
+    Stale = "stale",
+    /// The `Idempotency-Key` was used for another request, and nothing was done: use a new key for each request.
+    IdempotencyKeyReused = "idempotency_key_reused",
     /// The body is too large: send less.
     BodyTooLarge = "body_too_large",
     /// The body took too long to arrive, and nothing was done: send it again.

@@ -7,17 +7,19 @@ use deputize_api::path;
 use deputize_core::{
     Core, Error,
     apps::{
-        self, App as Stored, AppAuth, AppRegistration,
+        self, App, AppAuth, AppRegistration, StoppedBy,
         blocks::{self, Blocked},
         registered::{self, AppUpdate, NewApp, NewProof},
     },
+    caller::{Power, UserCaller},
     clock::Timestamp,
     ids::AppId,
     secret::shown_once,
+    table::{Key, Stored},
 };
 use deputize_service::{
-    Errors, Paged, Result,
-    extract::{Context, Json, NoBody, Paging, PagingParams, Path, User},
+    Changed, Changing, Errors, IfMatch, KeyReused, Once, Paged, Result, Tagged,
+    extract::{Json, NoBody, Paging, PagingParams, Path, User},
     handlers,
     routes::Routes,
 };
@@ -62,9 +64,9 @@ struct RegisteredApp {
     created_at: Timestamp,
 }
 
-impl From<Stored> for RegisteredApp {
-    fn from(app: Stored) -> Self {
-        let Stored { id, registration, blocked_at, created_at } = app;
+impl From<App> for RegisteredApp {
+    fn from(app: App) -> Self {
+        let App { id, registration, blocked_at, created_at } = app;
         let registration = registration.unwrap_or(AppRegistration {
             name: String::new(),
             redirect_uris: Vec::new(),
@@ -93,8 +95,11 @@ struct AppWithSecret {
 }
 
 impl AppWithSecret {
-    fn of((app, secret): (Stored, Option<SecretString>)) -> Self {
-        Self { app: app.into(), client_secret: secret.map(|secret| shown_once(&secret).to_owned()) }
+    fn tagged(app: Stored<App>, secret: Option<SecretString>) -> deputize_core::Result<Tagged<Self>> {
+        let (key, rev, shown) = (Key::app(&app.id), app.rev, RegisteredApp::from(app.value));
+        let known = serde_json::to_value(&shown).map_err(Error::internal)?;
+        let client_secret = secret.map(|secret| shown_once(&secret).to_owned());
+        Tagged::new(&key, rev, Self { app: shown, client_secret }).known_as(&known)
     }
 }
 
@@ -152,15 +157,14 @@ async fn list_apps(
     operation_id = "register_app",
     tag = "apps",
     request_body = RegisterApp,
-    responses((status = 201, body = AppWithSecret), Errors),
+    responses((status = 201, body = AppWithSecret), Errors, KeyReused),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn register_app(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
-    Json(body): Json<RegisterApp>,
-) -> Result<(StatusCode, Json<AppWithSecret>)> {
+    Once(request, Json(body)): Once<Json<RegisterApp>>,
+) -> Result<Tagged<AppWithSecret>> {
     let RegisterApp { name, redirect_uris, auth_method, jwks, jwks_uri, trusted } = body;
     let has_keys = jwks.is_some() || jwks_uri.is_some();
     let proof = match auth_method {
@@ -181,8 +185,9 @@ async fn register_app(
         AppAuthMethod::ClientSecret => NewProof::Secret,
     };
     let new = NewApp { name, redirect_uris, proof, trusted };
-    let made = registered::register(&core, &caller, &request, new).await?;
-    Ok((StatusCode::CREATED, Json(AppWithSecret::of(made))))
+    let (app, secret) = registered::register(&core, &caller, &request, new).await?;
+    let address = core.settings.address(path::APP, &app.id);
+    Ok(AppWithSecret::tagged(app, secret)?.made_at(address))
 }
 
 /// An app that an admin registered
@@ -199,8 +204,13 @@ async fn get_app(
     State(core): State<Arc<Core>>,
     User(caller): User,
     Path(client_id): Path<String>,
-) -> Result<Json<RegisteredApp>> {
-    Ok(Json(registered::get(&core, &caller, &app_id(&client_id)).await?.into()))
+) -> Result<Tagged<RegisteredApp>> {
+    Ok(tagged(&caller, registered::get(&core, &caller, &app_id(&client_id)).await?))
+}
+
+fn tagged(caller: &UserCaller, Stored { rev, value }: Stored<App>) -> Tagged<RegisteredApp> {
+    let (key, shown) = (Key::app(&value.id), value.into());
+    if caller.has(Power::Manage) { Tagged::new(&key, rev, shown) } else { Tagged::shown(shown) }
 }
 
 fn app_id(client_id: &str) -> AppId {
@@ -229,20 +239,20 @@ struct UpdateApp {
     tag = "apps",
     params(("client_id" = String, Path)),
     request_body = UpdateApp,
-    responses((status = 200, body = RegisteredApp), Errors),
+    responses((status = 200, body = RegisteredApp), Errors, Changed),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn update_app(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
+    IfMatch(request): IfMatch,
     Path(client_id): Path<String>,
     Json(body): Json<UpdateApp>,
-) -> Result<Json<RegisteredApp>> {
+) -> Result<Tagged<RegisteredApp>> {
     let UpdateApp { name, redirect_uris, trusted } = body;
     let update = AppUpdate { name, redirect_uris, trusted, new_secret: false };
     let (app, _) = registered::update(&core, &caller, &request, &app_id(&client_id), update).await?;
-    Ok(Json(app.into()))
+    Ok(tagged(&caller, app))
 }
 
 /// Delete an app
@@ -254,13 +264,13 @@ async fn update_app(
     operation_id = "delete_app",
     tag = "apps",
     params(("client_id" = String, Path)),
-    responses((status = 204), Errors),
+    responses((status = 204), Errors, Changed),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn delete_app(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
+    IfMatch(request): IfMatch,
     Path(client_id): Path<String>,
     _: NoBody,
 ) -> Result<StatusCode> {
@@ -277,19 +287,18 @@ async fn delete_app(
     operation_id = "rotate_app_secret",
     tag = "apps",
     params(("client_id" = String, Path)),
-    responses((status = 200, body = AppWithSecret), Errors),
+    responses((status = 200, body = AppWithSecret), Errors, KeyReused),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn rotate_app_secret(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
     Path(client_id): Path<String>,
-    _: NoBody,
-) -> Result<Json<AppWithSecret>> {
+    Once(request, _): Once<NoBody>,
+) -> Result<Tagged<AppWithSecret>> {
     let update = AppUpdate { new_secret: true, ..AppUpdate::default() };
-    let made = registered::update(&core, &caller, &request, &app_id(&client_id), update).await?;
-    Ok(Json(AppWithSecret::of(made)))
+    let (app, secret) = registered::update(&core, &caller, &request, &app_id(&client_id), update).await?;
+    Ok(AppWithSecret::tagged(app, secret)?)
 }
 
 /// An app, or all apps from a host, whose tokens are refused.
@@ -304,13 +313,31 @@ struct AppBlock {
     host: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     blocked_at: Timestamp,
+    /// In which role a user blocked it. Only an admin can end an `admin`'s block. It is left out of blocks that were made
+    /// before this was kept, which count as an admin's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocked_by: Option<BlockedBy>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum BlockedBy {
+    Operator,
+    Admin,
+}
+
+impl BlockedBy {
+    fn of(by: StoppedBy) -> Self {
+        if by == StoppedBy::Admin { Self::Admin } else { Self::Operator }
+    }
 }
 
 impl From<apps::Block> for AppBlock {
     fn from(block: apps::Block) -> Self {
         let id = block.of().map(|blocked| blocked.id()).unwrap_or_default();
-        let apps::Block { app, host, blocked_at } = block;
-        Self { id, client_id: app.map(|app| app.as_str().to_owned()), host, blocked_at }
+        let apps::Block { app, host, blocked_at, blocked_by } = block;
+        let client_id = app.map(|app| app.as_str().to_owned());
+        Self { id, client_id, host, blocked_at, blocked_by: blocked_by.map(BlockedBy::of) }
     }
 }
 
@@ -346,21 +373,20 @@ async fn list_app_blocks(
 
 /// Block an app, or a host that apps are from
 ///
-/// Admins only. Tokens of such an app are refused from the next call on. Blocking again changes nothing.
+/// Operators and admins. Tokens of such an app are refused from the next call on. Blocking again changes nothing.
 #[utoipa::path(
     post,
     path = path::APP_BLOCKS,
     operation_id = "block_app",
     tag = "apps",
     request_body = BlockApp,
-    responses((status = 201, body = AppBlock), Errors),
+    responses((status = 201, body = AppBlock), Errors, KeyReused),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn block_app(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
-    Json(body): Json<BlockApp>,
+    Once(request, Json(body)): Once<Json<BlockApp>>,
 ) -> Result<(StatusCode, Json<AppBlock>)> {
     let blocked = match (&body.client_id, &body.host) {
         (Some(client_id), None) => Blocked::app(client_id)?,
@@ -373,20 +399,20 @@ async fn block_app(
 
 /// End a block
 ///
-/// Admins only. Tokens within their time are good again.
+/// Admins, and operators unless an admin made the block. Tokens within their time are good again.
 #[utoipa::path(
     delete,
     path = path::APP_BLOCK,
     operation_id = "unblock_app",
     tag = "apps",
     params(("block_id" = String, Path)),
-    responses((status = 204), Errors),
+    responses((status = 204), Errors, Changed),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn unblock_app(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
+    Changing(request): Changing,
     Path(id): Path<String>,
     _: NoBody,
 ) -> Result<StatusCode> {

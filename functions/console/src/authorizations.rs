@@ -13,8 +13,8 @@ use deputize_core::{
     ids::{AuthorizationId, UserId},
 };
 use deputize_service::{
-    Errors, Paged, Result,
-    extract::{Context, NoBody, Paging, PagingParams, Path, User},
+    Changed, Changing, Errors, Paged, Result,
+    extract::{NoBody, Paging, PagingParams, Path, User},
     handlers,
     routes::Routes,
 };
@@ -126,13 +126,13 @@ async fn list_mine(
     operation_id = "revoke_my_authorization",
     tag = "apps",
     params(("authorization_id" = Uuid, Path)),
-    responses((status = 204), Errors),
+    responses((status = 204), Errors, Changed),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn revoke_mine(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
+    Changing(request): Changing,
     Path(id): Path<AuthorizationId>,
     _: NoBody,
 ) -> Result<StatusCode> {
@@ -142,7 +142,7 @@ async fn revoke_mine(
 
 /// What a user allowed apps
 ///
-/// Admins see every user's, other users their own.
+/// Auditors, operators and admins see every user's, other users their own.
 #[utoipa::path(
     get,
     path = path::USER_AUTHORIZATIONS,
@@ -165,20 +165,20 @@ async fn list_for_user(
 
 /// Revoke what a user allowed an app
 ///
-/// Admins can revoke every user's, other users their own.
+/// Operators and admins can revoke every user's, other users their own.
 #[utoipa::path(
     delete,
     path = path::USER_AUTHORIZATION,
     operation_id = "revoke_user_authorization",
     tag = "apps",
     params(("user_id" = Uuid, Path), ("authorization_id" = Uuid, Path)),
-    responses((status = 204), Errors),
+    responses((status = 204), Errors, Changed),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn revoke_for_user(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
+    Changing(request): Changing,
     Path((owner, id)): Path<(UserId, AuthorizationId)>,
     _: NoBody,
 ) -> Result<StatusCode> {

@@ -15,6 +15,7 @@ use deputize_core::{
     ids::AuthorizationId,
     paging::PageRequest,
     tokens::Resource,
+    users::Role,
 };
 use deputize_service::{
     Result,
@@ -41,7 +42,7 @@ pub(crate) async fn home(State(core): State<Arc<Core>>, Person(person): Person) 
     let main = html! {
         p {
             b { (page::name_of(user)) }
-            @if user.is_admin() { " " span.tag { "Admin" } }
+            @if let Some(role) = role_tag(user.effective_role()) { " " span.tag { (role) } }
         }
         p.muted { "By " (page::host(&person.session.issuer)) "." }
         div.row {
@@ -55,6 +56,16 @@ pub(crate) async fn home(State(core): State<Arc<Core>>, Person(person): Person) 
         p { a href={ (settings.path()) (path::OPENAPI) } { "What the API can do" } }
     };
     page(settings, StatusCode::OK, "You are signed in", &main, None)
+}
+
+/// What is beside the name of a person with a role.
+fn role_tag(role: Role) -> Option<&'static str> {
+    match role {
+        Role::User => None,
+        Role::Auditor => Some("Auditor"),
+        Role::Operator => Some("Operator"),
+        Role::Admin => Some("Admin"),
+    }
 }
 
 /// The form's field that says which authorization ends.

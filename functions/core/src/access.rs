@@ -13,6 +13,9 @@
 //! | OBO, where an app made the delegation | and the app's authorization, and what admins said of it and its host: 8 or 9 |
 //! | …at a server that asks for OAuth | an agent: the pair, and for OBO the user's grant and session; the last known sharer's session and user. A user: their session |
 //!
+//! Where agent accounts without an active owner are stopped (`agents::owners`), an agent's call also reads an owner: one
+//! item more, and one read more if that one is not active.
+//!
 //! A grant that an app made rests on the app's authorization, which is one more read.
 //!
 //! Whether a server asks for OAuth, and who shared a grant last, are hints (`prefetch_hints`). A wrong hint costs one more read.
@@ -37,24 +40,25 @@ use tokio::time::Instant;
 
 use crate::{
     Core,
-    agents::AgentAccount,
+    agents::{AgentAccount, owners},
     app_standing,
     apps::MadeByApp,
-    audit::{Event, RequestContext},
+    audit::{Event, LoggedDecision, RequestContext},
     authenticate::{PresentedCredential, UserCredential},
     clock::Timestamp,
     connections::{Need, ensure_fresh},
     control::{self, Control},
     delegations::Delegation,
-    error::{Error, Result, Told},
+    error::{Error, Result, ScopeHolder, Told},
     ids::{AgentAccountId, AuthorizationId, GrantId, ServerId, UserId},
     origins::NOT_FOR_ACCOUNT,
     policies::{CallFacts, CompiledPolicies, Decision, Operation, Principals},
+    scope::Scope,
     servers::{Server, ServerAuth},
     session_grants::{self, Grant, Pair},
     sessions::Session,
     table::{Found, Key, Stored},
-    tokens::{self, SCOPE},
+    tokens::SCOPE,
     users::User,
 };
 
@@ -72,6 +76,7 @@ pub struct Access {
 
 /// Who calls.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a call")]
 enum ProxyCaller {
     Agent(AgentAccount),
     OnBehalfOf(AgentAccount, User),
@@ -95,6 +100,13 @@ impl ProxyCaller {
         }
     }
 
+    fn user(&self) -> Option<&User> {
+        match self {
+            Self::Agent(_) => None,
+            Self::OnBehalfOf(_, user) | Self::User(user, _) => Some(user),
+        }
+    }
+
     fn parties(&self) -> Parties {
         match self {
             Self::Agent(agent) => Parties { agent: Some(agent.id), user: None },
@@ -110,6 +122,65 @@ enum UpstreamAuth {
     Header,
     Session { session: Option<Box<Stored<Session>>>, grant: Option<GrantId>, of: UserId },
     NoGrant,
+}
+
+impl UpstreamAuth {
+    /// Refuses if there is nothing to call the server with. A session may have to be refreshed first.
+    fn check(&self, server: &Server, now: Timestamp) -> Result<()> {
+        match self {
+            Self::NoGrant => Err(Error::NoCredentials),
+            Self::Session { session: None, .. } => Err(Error::SessionNotFound),
+            Self::Session { session: Some(session), .. } => session.check(server, now),
+            Self::NotAsked | Self::Header => Ok(()),
+        }
+    }
+}
+
+/// Whose credentials a call would use, without them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialSource {
+    /// The server asks for none.
+    None,
+    /// A header that is the same for all callers.
+    Header,
+    /// A user's OAuth session.
+    Session {
+        of: UserId,
+        /// The session grant that lets an agent use it.
+        grant: Option<GrantId>,
+    },
+}
+
+/// Whose credentials a call of these parties would use at a server, and whether they could be used. It decides as
+/// [`admit`] and [`Access::credentials`] do, and opens nothing. No source: there is no grant.
+pub(crate) async fn foresee_credentials(
+    core: &Core,
+    server: &Server,
+    agent: Option<&AgentAccount>,
+    user: Option<&User>,
+) -> Result<(Option<CredentialSource>, Result<()>)> {
+    let caller = match (agent, user) {
+        (Some(agent), Some(user)) => ProxyCaller::OnBehalfOf(agent.clone(), user.clone()),
+        (Some(agent), None) => ProxyCaller::Agent(agent.clone()),
+        (None, Some(user)) => ProxyCaller::User(user.clone(), None),
+        (None, None) => return Ok((None, Err(Error::NoCredentials))),
+    };
+    let upstream = match server.auth {
+        ServerAuth::None => UpstreamAuth::NotAsked,
+        ServerAuth::Header => UpstreamAuth::Header,
+        ServerAuth::OAuth => {
+            let lookup = CredentialLookup::of(core, caller.parties(), &server.id);
+            let found = core.table.read(lookup.keys(&server.id)).await?;
+            lookup.resolve(core, &server.id, &caller, found).await?
+        }
+    };
+    let source = match &upstream {
+        UpstreamAuth::NotAsked => Some(CredentialSource::None),
+        UpstreamAuth::Header => Some(CredentialSource::Header),
+        UpstreamAuth::Session { grant, of, .. } => Some(CredentialSource::Session { of: *of, grant: *grant }),
+        UpstreamAuth::NoGrant => None,
+    };
+    Ok((source, upstream.check(server, core.clock.now())))
 }
 
 /// What is sent to the MCP server to authenticate.
@@ -151,6 +222,17 @@ impl Access {
         self.policies.decide(self.principals(), &self.facts(operation, arguments, context))
     }
 
+    /// What would have been decided if the policies in mode `log` were enforced, if they have a part in it.
+    pub fn would_decide(
+        &self,
+        operation: Operation<'_>,
+        arguments: Option<&RawValue>,
+        context: PolicyContext<'_>,
+        decided: &Decision,
+    ) -> Option<LoggedDecision> {
+        self.policies.would_decide(self.principals(), &self.facts(operation, arguments, context), decided)
+    }
+
     /// Whether the policies could permit it to every principal, with some arguments: whether a list shows it.
     pub fn could_permit(&self, operation: Operation<'_>, context: PolicyContext<'_>) -> Result<bool> {
         self.policies.could_permit(self.principals(), &self.facts(operation, None, context))
@@ -189,12 +271,7 @@ impl Access {
         if self.server.url != before.server.url {
             return Err(Error::forbidden("The MCP server's address was changed"));
         }
-        match &self.upstream {
-            UpstreamAuth::NoGrant => return Err(Error::NoCredentials),
-            UpstreamAuth::Session { session: None, .. } => return Err(Error::SessionNotFound),
-            UpstreamAuth::Session { session: Some(session), .. } => session.check(&self.server, now)?,
-            UpstreamAuth::NotAsked | UpstreamAuth::Header => {}
-        }
+        self.upstream.check(&self.server, now)?;
         if self.credential_key() != in_use || self.grant() != before.grant() {
             return Err(Error::forbidden("Other credentials are used at the MCP server by now"));
         }
@@ -344,9 +421,7 @@ pub async fn admit(
     }
     if let PresentedCredential::User(UserCredential::App(token)) = &presented {
         token.require_for(|audience| audience.covers(server_id))?;
-        if !token.scopes.tools_call {
-            return Err(tokens::insufficient_scope(SCOPE));
-        }
+        token.scopes.require(Scope::ToolsCall, ScopeHolder::AppToken)?;
     }
     let guess = presented.guess(core);
     // Whose grants and sessions to ask for, if the server asked for OAuth last time, as far as it is known
@@ -358,6 +433,9 @@ pub async fn admit(
     let mut keys = presented.keys();
     keys.extend(guess.map(Key::user));
     keys.extend([control_key.clone(), server_key.clone()]);
+    if let PresentedCredential::AgentToken(token) = &presented {
+        keys.extend(owners::likely_owner(core, token.agent));
+    }
     keys.extend(lookup.iter().flat_map(|lookup| lookup.keys(server_id)));
     let mut found = core.table.read(keys).await?;
 
@@ -381,6 +459,8 @@ pub async fn admit(
             let caller = user.prove(core, &mut found, guess, Some(keys), request).await?;
             event.user_id = Some(caller.user.id);
             event.credential = Some(caller.credential.to_string());
+            caller.require_scope(Scope::ToolsCall)?;
+            caller.require_server(server_id)?;
             let app = caller.app.map(|app| app.authorization);
             (ProxyCaller::User(caller.user, app), None)
         }
@@ -403,13 +483,13 @@ pub async fn admit(
                     lookup
                 }
             };
-            lookup.resolve(core, &server.id, caller.agent(), found).await?
+            lookup.resolve(core, &server.id, &caller, found).await?
         }
     };
     Ok(Access { since, caller, server, policies, upstream })
 }
 
-fn require_covered(delegation: Option<&Delegation>, server: &Server) -> Result<()> {
+pub(crate) fn require_covered(delegation: Option<&Delegation>, server: &Server) -> Result<()> {
     match delegation {
         Some(delegation) if !delegation.covers(&server.id) => Err(Error::Forbidden(Told::of(
             Reason::DelegationTooNarrow,
@@ -451,10 +531,10 @@ impl CredentialLookup {
         self,
         core: &Core,
         server: &ServerId,
-        account: Option<&AgentAccount>,
+        caller: &ProxyCaller,
         mut found: Found,
     ) -> Result<UpstreamAuth> {
-        let Some(account) = account else {
+        let Some(account) = caller.agent() else {
             let Some(user) = self.parties.user else { return Ok(UpstreamAuth::NoGrant) };
             let session = found.take::<Session>(&Key::session(user, server))?;
             return Ok(upstream(session, None, user));
@@ -462,12 +542,13 @@ impl CredentialLookup {
         let agent = account.id;
         let pair = found.take::<Pair>(&Key::pair(agent, server))?;
         let mut pair = pair.map(|pair| pair.value).unwrap_or_default();
-        if let Some(user) = self.parties.user {
+        if let Some(acting_for) = caller.user() {
+            let user = acting_for.id;
             let mut own = found.take::<Grant>(&Key::grant(agent, server, user))?.map(|own| own.value);
             if own.as_ref().is_some_and(|own| own.is_inconsistent_with(&pair)) {
                 (pair, own) = Box::pin(session_grants::read_consistently(core, agent, server, user)).await?;
             }
-            if let Some(own) = own.filter(|own| own.is_active(&pair))
+            if let Some(own) = own.filter(|own| own.is_active(&pair) && own.is_of(acting_for))
                 && stands(core, user, own.made_by.as_ref()).await?
             {
                 let session = found.take::<Session>(&Key::session(user, server))?;
@@ -484,9 +565,10 @@ impl CredentialLookup {
         if self.sharing != Some(of) {
             found = core.table.read(vec![session_key.clone(), user_key.clone()]).await?;
         }
-        // A deactivated grantor's session serves no one. Where only managers may share, other users' sessions
+        // A deactivated grantor's session serves no one, also once they are back. Where only managers may share, other users' sessions
         // do not serve.
-        let grantor = found.take::<User>(&user_key)?.filter(|grantor| grantor.active);
+        let grantor = found.take::<User>(&user_key)?;
+        let grantor = grantor.filter(|grantor| grantor.active && shared.is_of(grantor));
         let grantor = grantor.map(|grantor| core.counting_claims(grantor.value));
         if !grantor.is_some_and(|grantor| account.is_shared_by(&grantor, shared.made_by.is_some())) {
             return Ok(UpstreamAuth::NoGrant);

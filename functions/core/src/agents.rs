@@ -4,38 +4,50 @@
 //! a token request reads the account and proves the client in one round trip. An account has at most two, for rotation without downtime: add the
 //! new one, deploy it, revoke the old one.
 
+mod listing;
+pub mod owners;
 mod restrictions;
+mod visibility;
 
 use deputize_api::reason::Reason;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{
     Core,
     audit::{Action, Event, RequestContext},
-    caller::{Power, UserCaller},
+    caller::{Gives, Power, UserCaller},
     clock::Timestamp,
     epoch::Epoch,
     error::{Error, Result, Told},
+    gone,
     ids::{AgentAccountId, SecretId, UserId},
+    listed::{relist, tidy},
+    once::{Holds, once},
     origins::Origin,
-    paging::{Listing, PageRequest},
-    secret,
-    table::{Change, CommitError, Entity, Key, Partition, Stored, retry_on_conflict},
-    users::User,
+    secret::{self, NotedSecret},
+    table::{Change, Entity, Key, Stored, retry_on_conflict},
 };
 
-pub use crate::entities::agent_account::{
-    AgentAccount, ClientCredential, ClientKey, ClientSecret, DisabledBy, SharedGrants,
+use self::owners::Wanted;
+pub use self::{
+    listing::{AgentFilter, AgentOrder, AvailableFilter, available, list},
+    owners::{MAX_OWNERS, Owner, OwnerlessAgents},
+    visibility::{MAX_VISIBLE_GROUPS, get_visible},
 };
+pub use crate::entities::agent_account::{
+    AgentAccount, ClientCredential, ClientKey, ClientSecret, SharedGrants, Visibility,
+};
+pub use crate::entities::stopped::StoppedBy;
 
 /// How many client secrets an account can have at a time.
 pub const MAX_SECRETS: usize = 2;
 
 /// An entry in a list of agent accounts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct AgentEntry {
-    agent_account_id: AgentAccountId,
+pub(crate) struct AgentEntry {
+    pub(crate) agent_account_id: AgentAccountId,
 }
 
 impl Entity for AgentEntry {
@@ -45,24 +57,36 @@ impl Entity for AgentEntry {
 #[derive(Clone, Debug)]
 pub struct NewAgentAccount {
     pub name: String,
+    pub description: Option<String>,
+    pub url: Option<String>,
     /// The caller, unless an admin names another user.
     pub owner_user_id: Option<UserId>,
+    /// In place of `owner_user_id`: all owners.
+    pub owners: Option<Vec<Owner>>,
     pub groups: Vec<String>,
     pub allowed_origins: Option<Vec<Origin>>,
     /// The deployment's default if left out.
     pub shared_grants: Option<SharedGrants>,
+    pub visibility: Visibility,
 }
 
 /// What to change; `None` leaves a field as it is.
 #[derive(Clone, Debug, Default)]
 pub struct AgentUpdate {
     pub name: Option<String>,
+    /// `Some(None)` means none any more.
+    pub description: Option<Option<String>>,
+    /// `Some(None)` means none any more.
+    pub url: Option<Option<String>>,
     pub active: Option<bool>,
     pub groups: Option<Vec<String>>,
     /// `Some(None)` means all of the deployment's origins.
     pub allowed_origins: Option<Option<Vec<Origin>>>,
     pub owner_user_id: Option<UserId>,
+    /// In place of `owner_user_id`: all owners.
+    pub owners: Option<Vec<Owner>>,
     pub shared_grants: Option<SharedGrants>,
+    pub visibility: Option<Visibility>,
 }
 
 /// A new client secret. Its text is known only now.
@@ -83,68 +107,85 @@ fn new_secret(core: &Core, expires_at: Option<Timestamp>) -> Result<IssuedSecret
     Ok(IssuedSecret { secret, text: made.text })
 }
 
-/// Adds an agent account with its first client secret to a change.
+/// Adds an agent account with its first client secret, which may have an end, to a change.
 pub(crate) fn add_agent(
     core: &Core,
     change: &mut Change,
-    owner: UserId,
+    owners: Vec<Owner>,
     new: NewAgentAccount,
+    secret_expires_at: Option<Timestamp>,
 ) -> Result<(AgentAccount, IssuedSecret)> {
-    let NewAgentAccount { name, owner_user_id: _, groups, allowed_origins, shared_grants } = new;
+    let NewAgentAccount {
+        name,
+        description,
+        url,
+        owner_user_id: _,
+        owners: _,
+        groups,
+        allowed_origins,
+        shared_grants,
+        visibility,
+    } = new;
     let now = core.clock.now();
-    let issued = new_secret(core, None)?;
-    let account = AgentAccount {
+    let issued = new_secret(core, secret_expires_at)?;
+    let mut account = AgentAccount {
         id: AgentAccountId(core.random.uuid()?),
         name,
-        owner_user_id: owner,
+        description,
+        url,
+        first_owner: UserId(uuid::Uuid::nil()),
+        all_owners: Vec::new(),
         active: true,
         disabled_by: None,
         epoch: Epoch::default(),
         shared_grants: shared_grants.unwrap_or(core.settings.shared_grants),
         groups,
         allowed_origins,
+        visibility,
         secrets: vec![issued.secret.clone()],
         keys: Vec::new(),
         created_at: now,
         updated_at: now,
     };
+    owners::add_entries(change, &owners, account.id)?;
+    account.set_owners(owners);
     let entry = AgentEntry { agent_account_id: account.id };
-    change
-        .create(Key::agent(account.id), &account)?
-        .create(Key::agent_entry(account.id), &entry)?
-        .create(Key::owned_agent(owner, account.id), &entry)?;
+    change.create(Key::agent(account.id), &account)?.create(Key::agent_entry(account.id), &entry)?;
+    relist(change, None, Some(&account))?;
     Ok((account, issued))
 }
 
-/// Creates an agent account with its first client secret. Admins only.
+/// Creates an agent account with its first client secret. Admins only. If it is an API key that creates it, the secret
+/// ends with the key.
 pub async fn create(
     core: &Core,
     caller: &UserCaller,
     request: &RequestContext,
     new: NewAgentAccount,
-) -> Result<(AgentAccount, IssuedSecret)> {
+) -> Result<(Stored<AgentAccount>, IssuedSecret)> {
     caller.require(Power::Manage)?;
-    let owner = new.owner_user_id.unwrap_or(caller.user.id);
-    if owner != caller.user.id {
-        require_owner(core.table.read_one(Key::user(owner)).await?)?;
-    }
-    let mut change = caller.change()?;
-    let (account, issued) = add_agent(core, &mut change, owner, new)?;
-    let event = caller.event(core, request, Action::AgentCreate)?.agent(account.id);
-    let noted = account.allowed_origins.as_deref().map(|allowed| about_origins(Some(allowed)));
-    let event = noting(event, &noted.into_iter().collect::<Vec<_>>());
-    change.record(&event.about("agent_account", account.id))?;
-    core.table.commit(change).await.map_err(crate::fresh_id)?;
-    Ok((account, issued))
-}
-
-/// Requires a user who can own an agent account.
-fn require_owner(user: Option<Stored<User>>) -> Result<()> {
-    match user {
-        None => Err(Error::invalid("owner_user_id: no such user")),
-        Some(user) if !user.active => Err(Error::invalid("owner_user_id: the user is deactivated")),
-        Some(_) => Ok(()),
-    }
+    let secret_expires_at = caller.makes_until();
+    caller.require_to_give(&Gives::tools(None, secret_expires_at))?;
+    let wanted = Wanted::read(new.owner_user_id, new.owners.as_deref())?;
+    let wanted = wanted.unwrap_or(Wanted::First(caller.user.id));
+    let all = wanted.of_new();
+    let users: Vec<UserId> = all.iter().filter_map(Owner::user).collect();
+    let made = once(core, caller, request, Holds::Secret, || async {
+        let mut change = caller.change()?;
+        wanted.require_able(core, caller, &mut change, &users).await?;
+        let made = add_agent(core, &mut change, all.clone(), new.clone(), secret_expires_at)?;
+        let (account, IssuedSecret { secret, text }) = made;
+        let event = caller.event(core, request, Action::AgentCreate)?.agent(account.id);
+        let noted = account.allowed_origins.as_deref().map(|allowed| about_origins(Some(allowed)));
+        let owners = (all.len() > 1 || users.is_empty()).then(|| owners::about(&all));
+        let event = noting(event, &noted.into_iter().chain(owners).collect::<Vec<_>>());
+        let event = event.about("agent_account", account.id).changed(&(), &account.recorded())?;
+        change.record(&event)?;
+        Ok((change, (account, secret, NotedSecret(text))))
+    })
+    .await?;
+    let Stored { rev, value: (account, secret, NotedSecret(text)) } = made;
+    Ok((Stored { rev, value: account }, IssuedSecret { secret, text }))
 }
 
 fn noting(event: Event, notes: &[String]) -> Event {
@@ -161,14 +202,13 @@ fn about_origins(allowed: Option<&[Origin]>) -> String {
     format!("allowed_origins: {said}")
 }
 
-/// An agent account. Every user may see that it exists, in order to delegate to it. Its owner and admins
-/// manage it.
+/// An agent account, whoever asks. [`get_visible`] is for those who may know that it exists.
 pub async fn get(core: &Core, id: AgentAccountId) -> Result<Stored<AgentAccount>> {
     core.table.read_one(Key::agent(id)).await?.ok_or(Error::NotFound(AgentAccountId::WHAT))
 }
 
-/// The account, if the caller may do this to it: by their role, or as its owner. For others the answer is the same as
-/// if it did not exist.
+/// The account, if the caller may do this to it: by their role, or as its owner. For those who may not see it either, the
+/// answer is the same as if it did not exist.
 pub(crate) async fn get_for(
     core: &Core,
     caller: &UserCaller,
@@ -176,61 +216,98 @@ pub(crate) async fn get_for(
     id: AgentAccountId,
 ) -> Result<Stored<AgentAccount>> {
     let account = get(core, id).await?;
-    if caller.may(power, &account) { Ok(account) } else { Err(Error::NotFound(AgentAccountId::WHAT)) }
-}
-
-/// All agent accounts for an admin; the caller's own for other users.
-pub async fn list(core: &Core, caller: &UserCaller, page: &PageRequest) -> Result<Listing<AgentAccount>> {
-    let follow = |entry: &AgentEntry| Key::agent(entry.agent_account_id);
-    if caller.has(Power::Read) {
-        page.list_entries(core, &Partition::agents(), follow).await
+    if caller.may(power, &account) {
+        Ok(account)
     } else {
-        page.list_entries(core, &Partition::agents_of(caller.user.id), follow).await
+        Err(caller.refused(power, Error::NotFound(AgentAccountId::WHAT)))
     }
 }
 
-/// Reads one account and changes it, if the caller has the power over it.
-pub(crate) async fn change_account(
+/// Takes a credential from an account, by an edit that does not find it if it is not there.
+pub(crate) async fn take_credential(
+    core: &Core,
+    caller: &UserCaller,
+    id: AgentAccountId,
+    (what, credential): (&'static str, Uuid),
+    event: Event,
+    edit: impl Fn(&mut AgentAccount) -> Result<()>,
+) -> Result<()> {
+    let key = Key::client_credential(id, credential);
+    let taken = retry_on_conflict(|| async {
+        let (mut change, _) = edited(core, caller, Power::Operate, id, &event, &edit).await?;
+        gone::note(core, &mut change, &key)?;
+        core.table.commit(change).await
+    });
+    gone::or_before(core, &key, what, taken.await).await
+}
+
+/// The change that makes an edit of an account, and the account after it.
+pub(crate) async fn edited(
     core: &Core,
     caller: &UserCaller,
     power: Power,
     id: AgentAccountId,
-    event: Event,
+    event: &Event,
     edit: impl Fn(&mut AgentAccount) -> Result<()>,
-) -> Result<AgentAccount> {
-    let event = event.agent(id);
-    retry_on_conflict(|| async {
-        let was = get_for(core, caller, power, id).await?;
-        let mut account = was.value.clone();
-        edit(&mut account)?;
-        account.updated_at = core.clock.now();
-        let mut change = caller.change()?;
-        change.replace(Key::agent(id), &account, was.rev)?.record(&event)?;
-        core.table.commit(change).await?;
-        Ok(account)
-    })
-    .await
+) -> Result<(Change, AgentAccount)> {
+    let was = get_for(core, caller, power, id).await?;
+    let mut account = was.value.clone();
+    edit(&mut account)?;
+    account.updated_at = core.clock.now();
+    let mut change = caller.change_for(power, &was)?;
+    let event = event.clone().agent(id).changed(&was.recorded(), &account.recorded())?;
+    change.replace(Key::agent(id), &account, was.rev)?.record(&event)?;
+    Ok((change, account))
 }
 
-/// Changes an account. Its owner may rename and disable it, enable it if no admin has disabled it, set its
-/// origins, and narrow who shares grants with it. Only admins set its groups, which decide about policies,
-/// and its owner.
+impl AgentUpdate {
+    /// What it takes of those who do not own the account: operators may stop it and let it go on, and nothing else.
+    fn takes(&self) -> Power {
+        match self {
+            Self {
+                name: None,
+                description: None,
+                url: None,
+                active: Some(_),
+                groups: None,
+                allowed_origins: None,
+                owner_user_id: None,
+                owners: None,
+                visibility: None,
+                shared_grants: None,
+            } => Power::Operate,
+            _ => Power::Manage,
+        }
+    }
+}
+
+/// Changes an account. Its owner may rename, describe and disable it, enable it if they have disabled it, set its
+/// origins and who may see it, and narrow who shares grants with it. Operators may disable it, and enable it if no admin has
+/// disabled it. Only admins set its groups and its owners, by which policies decide.
 pub async fn update(
     core: &Core,
     caller: &UserCaller,
     request: &RequestContext,
     id: AgentAccountId,
     update: AgentUpdate,
-) -> Result<AgentAccount> {
-    if update.groups.is_some() || update.owner_user_id.is_some() {
+) -> Result<Stored<AgentAccount>> {
+    if update.groups.is_some() || update.owner_user_id.is_some() || update.owners.is_some() {
         caller.require(Power::Manage)?;
     }
+    let wanted = Wanted::read(update.owner_user_id, update.owners.as_deref())?;
     retry_on_conflict(|| async {
-        let was = get_for(core, caller, Power::Manage, id).await?;
+        let was = get_for(core, caller, update.takes(), id).await?;
+        request.require_match(&Key::agent(id), was.rev)?;
         let mut account = was.value.clone();
-        let (mut change, mut notes) = (caller.change()?, Vec::new());
+        let (mut change, mut notes) = (caller.change_for(Power::Manage, &was)?, Vec::new());
         if let Some(name) = &update.name {
             account.name.clone_from(name);
+        }
+        if let Some(description) = &update.description {
+            account.description.clone_from(description);
+        }
+        if let Some(url) = &update.url {
+            account.url.clone_from(url);
         }
         if let Some(groups) = &update.groups {
             account.groups.clone_from(groups);
@@ -242,11 +319,12 @@ pub async fn update(
             account.set_shared_grants(shared_grants, caller)?;
             notes.push(format!("shared_grants: {shared_grants}"));
         }
-        if let Some(owner) = update.owner_user_id
-            && owner != account.owner_user_id
-        {
-            notes.push(format!("owner_user_id: from {} to {owner}", account.owner_user_id));
-            give_to(core, &mut change, &mut account, owner).await?;
+        if let Some(visibility) = &update.visibility {
+            account.visibility.clone_from(visibility);
+            notes.push(visibility::noted(visibility));
+        }
+        if let Some(wanted) = &wanted {
+            notes.extend(owners::give(core, caller, &mut change, &mut account, wanted).await?);
         }
         if let Some(allowed) = &update.allowed_origins {
             account.allowed_origins.clone_from(allowed);
@@ -254,34 +332,14 @@ pub async fn update(
         }
         account.updated_at = core.clock.now();
         let event = caller.event(core, request, Action::AgentUpdate)?.agent(id).about("agent_account", id);
-        change.replace(Key::agent(id), &account, was.rev)?.record(&noting(event, &notes))?;
+        let event = noting(event, &notes).changed(&was.recorded(), &account.recorded())?;
+        change.replace(Key::agent(id), &account, was.rev)?.record(&event)?;
+        let left = relist(&mut change, Some(&was.value), Some(&account))?;
         core.table.commit(change).await?;
-        Ok(account)
+        tidy(&core.table, &Key::agent(id), was.rev + 1, &left).await;
+        Ok(Stored { rev: was.rev + 1, value: account })
     })
     .await
-}
-
-/// Gives an account another owner, and moves its entry to the new owner's list.
-async fn give_to(
-    core: &Core,
-    change: &mut Change,
-    account: &mut AgentAccount,
-    owner: UserId,
-) -> Result<(), CommitError> {
-    let [user, left, new] = [
-        Key::user(owner),
-        Key::owned_agent(account.owner_user_id, account.id),
-        Key::owned_agent(owner, account.id),
-    ];
-    let mut found = core.table.read(vec![user.clone(), left.clone(), new.clone()]).await?;
-    require_owner(found.take(&user)?)?;
-    if let Some(entry) = found.take::<AgentEntry>(&left)? {
-        change.delete(&left, entry.rev)?;
-    }
-    let was = found.take::<AgentEntry>(&new)?;
-    change.write(new, &AgentEntry { agent_account_id: account.id }, was.as_ref())?;
-    account.owner_user_id = owner;
-    Ok(())
 }
 
 /// The account's client secrets, without their texts, for its owner and admins.
@@ -299,12 +357,9 @@ pub async fn add_secret(
 ) -> Result<IssuedSecret> {
     caller.require_own_credential()?;
     let now = core.clock.now();
-    if expires_at.is_some_and(|expires| expires <= now) {
-        return Err(Error::invalid("expires_at must be in the future"));
-    }
-    let issued = new_secret(core, expires_at)?;
+    caller.require_to_give(&Gives::tools(None, expires_at))?;
     let event = caller.event(core, request, Action::SecretCreate)?.about("agent_account", id);
-    change_account(core, caller, Power::Manage, id, event, |account| {
+    let add = |account: &mut AgentAccount, secret: ClientSecret| {
         account.require_open_for_credentials(caller)?;
         account.secrets.retain(|secret| secret.is_live(now));
         if account.secrets.len() >= MAX_SECRETS {
@@ -313,11 +368,21 @@ pub async fn add_secret(
                 format!("the account has {MAX_SECRETS} live secrets; revoke one before adding another"),
             )));
         }
-        account.secrets.push(issued.secret.clone());
+        account.secrets.push(secret);
         Ok(())
+    };
+    let made = once(core, caller, request, Holds::Secret, || async {
+        if expires_at.is_some_and(|expires| expires <= now) {
+            return Err(Error::invalid("expires_at must be in the future").into());
+        }
+        let IssuedSecret { secret, text } = new_secret(core, expires_at)?;
+        let add = |account: &mut AgentAccount| add(account, secret.clone());
+        let (change, _) = edited(core, caller, Power::Manage, id, &event, add).await?;
+        Ok((change, (secret, NotedSecret(text))))
     })
     .await?;
-    Ok(issued)
+    let (secret, NotedSecret(text)) = made.value;
+    Ok(IssuedSecret { secret, text })
 }
 
 /// Revokes a client secret, and with it every token that was issued under it.
@@ -329,11 +394,10 @@ pub async fn revoke_secret(
     secret: SecretId,
 ) -> Result<()> {
     let event = caller.event(core, request, Action::SecretRevoke)?.about("agent_account", id);
-    change_account(core, caller, Power::Operate, id, event, |account| {
+    take_credential(core, caller, id, (SecretId::WHAT, secret.0), event, |account| {
         let before = account.secrets.len();
         account.secrets.retain(|held| held.id != secret);
         if account.secrets.len() == before { Err(Error::NotFound(SecretId::WHAT)) } else { Ok(()) }
     })
-    .await?;
-    Ok(())
+    .await
 }

@@ -1,5 +1,6 @@
 //! User API keys. A key is its owner's, works wherever the owner's JWT works, and never at the token
-//! endpoint. Revoking one deletes its item, so that the next call with it finds nothing.
+//! endpoint. Revoking one deletes its item, so that the next call with it finds nothing. What a key narrows of its user is
+//! in [`crate::caller::KeyLimits`].
 
 use deputize_api::reason::Reason;
 use secrecy::SecretString;
@@ -8,22 +9,37 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Core,
     audit::{Action, RequestContext},
-    caller::{CredentialId, Power, UserCaller},
+    caller::{CredentialId, Gives, KeyLimits, Power, UserCaller},
     clock::Timestamp,
+    epoch::Epoch,
     error::{Error, Result, Told},
-    ids::{ApiKeyId, UserId},
+    gone,
+    ids::{ApiKeyId, ServerId, UserId},
+    once::{Holds, once},
     paging::{Listing, PageRequest},
     retention::{Ends, RetentionClass},
-    secret::{self, SecretHash},
+    scope::Scopes,
+    secret::{self, NotedSecret, SecretHash},
+    servers,
     table::{Change, Entity, Key, Partition, retry_on_conflict},
+    users::{self, User},
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ApiKey {
     pub id: ApiKeyId,
     pub user_id: UserId,
+    /// How often the user had been deactivated. A key does not come back with them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_epoch: Option<Epoch>,
     pub name: String,
     pub hash: SecretHash,
+    /// What it is for. A key that was made before keys had scopes has none here, and is for everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scopes: Option<Scopes>,
+    /// `None` means all servers. A list is sorted and names each server once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_ids: Option<Vec<ServerId>>,
     pub created_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
@@ -44,34 +60,94 @@ pub const MAX_API_KEYS: usize = 100;
 const DROPPED_AT_ONCE: usize = 50;
 
 impl ApiKey {
+    /// What the trail shows of it.
+    pub(crate) fn recorded(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Recorded<'a> {
+            user_id: UserId,
+            name: &'a str,
+            scopes: Scopes,
+            server_ids: &'a Option<Vec<ServerId>>,
+            expires_at: Option<Timestamp>,
+        }
+        let Self { user_id, name, server_ids, expires_at, .. } = self;
+        Recorded { user_id: *user_id, name, scopes: self.scopes(), server_ids, expires_at: *expires_at }
+    }
+
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|expires| now < expires)
     }
+
+    /// Whether it is in force, as far as it rests on its user.
+    pub(crate) fn is_of(&self, user: &User) -> bool {
+        user.vouches_for(self.user_epoch, self.created_at)
+    }
+
+    pub fn scopes(&self) -> Scopes {
+        self.scopes.unwrap_or(Scopes::OF_API_KEYS)
+    }
+
+    /// What it narrows of its user.
+    pub(crate) fn limits(self) -> Option<KeyLimits> {
+        let Self { scopes, server_ids, expires_at, .. } = self;
+        scopes.map(|scopes| KeyLimits { scopes, server_ids, expires_at })
+    }
 }
 
-/// Makes a key for `user` and adds it to a change.
+/// A key to make.
+#[derive(Clone, Debug)]
+pub struct NewApiKey {
+    pub name: String,
+    /// All if left out.
+    pub scopes: Option<Scopes>,
+    /// All servers if left out.
+    pub server_ids: Option<Vec<ServerId>>,
+    pub expires_at: Option<Timestamp>,
+}
+
+impl NewApiKey {
+    /// A key for everything, for as long as keys may last here.
+    pub(crate) fn for_everything(core: &Core, name: &str) -> Self {
+        let longest = core.settings.longest_api_key;
+        let expires_at = longest.map(|longest| core.clock.now().plus(longest));
+        Self { name: name.to_owned(), scopes: None, server_ids: None, expires_at }
+    }
+}
+
+/// Makes a key for a user in their epoch, and adds it to a change.
 pub(crate) fn add_key(
     core: &Core,
     change: &mut Change,
-    user: UserId,
-    name: String,
-    expires_at: Option<Timestamp>,
+    (user, epoch): (UserId, Epoch),
+    new: NewApiKey,
 ) -> Result<(ApiKey, SecretString)> {
+    let NewApiKey { name, scopes, server_ids, expires_at } = new;
     let id = ApiKeyId(core.random.uuid()?);
     let made = secret::new_api_key(&core.random, user, id)?;
-    let key = ApiKey { id, user_id: user, name, hash: made.hash, created_at: core.clock.now(), expires_at };
+    let key = ApiKey {
+        id,
+        user_id: user,
+        user_epoch: Some(epoch),
+        name,
+        hash: made.hash,
+        scopes: Some(scopes.unwrap_or(Scopes::OF_API_KEYS)),
+        server_ids,
+        created_at: core.clock.now(),
+        expires_at,
+    };
     change.create(Key::api_key(user, id), &key)?;
     Ok((key, made.text))
 }
 
-/// Removes enough of the caller's expired keys to make room for another. 409 if too many are live.
+/// Removes enough of the caller's keys that are over to make room for another. 409 if too many are live.
 async fn make_room(core: &Core, change: &mut Change, caller: &UserCaller) -> Result<()> {
     let user = caller.user.id;
     let mut keys = core.table.query_all::<ApiKey>(&Partition::api_keys_of(user)).await?;
     let too_many = (keys.len() + 1).saturating_sub(MAX_API_KEYS);
     let now = core.clock.now();
     // The caller's own key may have expired just now, but the change rests on it.
-    keys.retain(|key| !key.is_live(now) && caller.credential != CredentialId::ApiKey(key.id));
+    let is_over = |key: &ApiKey| !key.is_live(now) || !key.is_of(&caller.user);
+    keys.retain(|key| is_over(key) && caller.credential != CredentialId::ApiKey(key.id));
     if too_many > keys.len() {
         return Err(Error::Conflict(Told::of(
             Reason::LimitReached,
@@ -90,25 +166,51 @@ pub async fn create(
     core: &Core,
     caller: &UserCaller,
     request: &RequestContext,
-    name: String,
-    expires_at: Option<Timestamp>,
+    new: NewApiKey,
 ) -> Result<(ApiKey, SecretString)> {
     caller.require_own_credential()?;
-    if expires_at.is_some_and(|expires| expires <= core.clock.now()) {
-        return Err(Error::invalid("expires_at must be in the future"));
-    }
-    retry_on_conflict(|| async {
+    let by = (caller.user.id, caller.user.epoch);
+    let made = once(core, caller, request, Holds::Secret, || async {
+        if new.expires_at.is_some_and(|expires| expires <= core.clock.now()) {
+            return Err(Error::invalid("expires_at must be in the future").into());
+        }
+        require_short_enough(core, new.expires_at)?;
+        caller.require_to_give(&Gives {
+            scopes: new.scopes.unwrap_or(Scopes::OF_API_KEYS),
+            server_ids: new.server_ids.as_deref(),
+            expires_at: new.expires_at,
+        })?;
+        let mut new = new.clone();
+        if let Some(servers) = &mut new.server_ids {
+            *servers = servers::existing(core, servers).await?;
+        }
         let mut change = caller.change()?;
         make_room(core, &mut change, caller).await?;
-        let (key, text) = add_key(core, &mut change, caller.user.id, name.clone(), expires_at)?;
-        change.record(&caller.event(core, request, Action::ApiKeyCreate)?.about("api_key", key.id))?;
-        core.table.commit(change).await?;
-        Ok((key, text))
+        let (key, text) = add_key(core, &mut change, by, new)?;
+        let event = caller.event(core, request, Action::ApiKeyCreate)?.about("api_key", key.id);
+        change.record(&event.changed(&(), &key.recorded())?)?;
+        Ok((change, (key, NotedSecret(text))))
     })
-    .await
+    .await?;
+    let (key, NotedSecret(text)) = made.value;
+    Ok((key, text))
 }
 
-/// A user's keys, without their texts: the caller's own, or any user's for an admin.
+/// Refuses a key that would last longer than the deployment lets keys last.
+fn require_short_enough(core: &Core, expires_at: Option<Timestamp>) -> Result<()> {
+    let Some(longest) = core.settings.longest_api_key else { return Ok(()) };
+    let latest = core.clock.now().plus(longest);
+    if expires_at.is_some_and(|expires| expires <= latest) {
+        return Ok(());
+    }
+    let days = longest.as_secs() / (24 * 60 * 60);
+    Err(Error::invalid(format!(
+        "expires_at must be given, and be within {days} days: API keys last no longer here"
+    )))
+}
+
+/// A user's keys, without their texts: the caller's own, or any user's for auditors, operators and admins. Without
+/// those that ended when the user was deactivated.
 pub async fn list(
     core: &Core,
     caller: &UserCaller,
@@ -117,10 +219,13 @@ pub async fn list(
 ) -> Result<Listing<ApiKey>> {
     caller.require_self_or(owner, Power::Read)?;
     let keys = page.list_items::<ApiKey>(core, &Partition::api_keys_of(owner)).await?;
-    Ok(keys.map(|stored| stored.value))
+    let user = users::looked_at(core, caller, owner).await?;
+    let Listing { items, next } = keys.map(|stored| stored.value);
+    let is_of = |key: &ApiKey| user.as_ref().is_none_or(|user| key.is_of(user));
+    Ok(Listing { items: items.into_iter().filter(is_of).collect(), next })
 }
 
-/// Revokes a key: the caller's own, or any user's for an admin.
+/// Revokes a key: the caller's own, or any user's for operators and admins.
 pub async fn revoke(
     core: &Core,
     caller: &UserCaller,
@@ -129,13 +234,15 @@ pub async fn revoke(
     id: ApiKeyId,
 ) -> Result<()> {
     caller.require_self_or(owner, Power::Operate)?;
-    retry_on_conflict(|| async {
-        let key = Key::api_key(owner, id);
+    let key = Key::api_key(owner, id);
+    let revoked = retry_on_conflict(|| async {
         let was = core.table.read_one::<ApiKey>(key.clone()).await?.ok_or(Error::NotFound(ApiKeyId::WHAT))?;
         let mut change = caller.change_of(&key)?;
         change.delete(&key, was.rev)?;
-        change.record(&caller.event(core, request, Action::ApiKeyRevoke)?.about("api_key", id))?;
+        gone::note(core, &mut change, &key)?;
+        let event = caller.event(core, request, Action::ApiKeyRevoke)?.about("api_key", id);
+        change.record(&event.changed(&was.recorded(), &())?)?;
         core.table.commit(change).await
-    })
-    .await
+    });
+    gone::or_before(core, &key, ApiKeyId::WHAT, revoked.await).await
 }

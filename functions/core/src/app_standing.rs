@@ -74,8 +74,28 @@ impl Standing {
     }
 }
 
-/// How many are asked about in one round trip: each is four items at most.
-const AT_ONCE: usize = 25;
+/// The items that say whether what an app made for a user still stands.
+pub(crate) fn keys(user: UserId, app: &MadeByApp) -> Vec<Key> {
+    let mut keys = app.keys(user);
+    keys.push(Key::user(user));
+    keys
+}
+
+/// Of what apps made for users, what still stands by items that have been read: [`keys`] of each.
+pub(crate) fn by<'a>(
+    core: &Core,
+    found: &Found,
+    made: impl IntoIterator<Item = (UserId, &'a MadeByApp)>,
+) -> Result<Standing> {
+    let mut standing = HashSet::new();
+    for (id, app) in made {
+        let Some(user) = found.get::<User>(&Key::user(id))? else { continue };
+        if self::standing(found, app, id, user.epoch, core.clock.now())?.as_valid().is_some() {
+            standing.insert(app.clone());
+        }
+    }
+    Ok(Standing(standing))
+}
 
 /// Reads whether what apps made for users still stands. If no app made any of it, nothing is read.
 pub(crate) async fn read<'a>(
@@ -83,20 +103,6 @@ pub(crate) async fn read<'a>(
     made: impl IntoIterator<Item = (UserId, Option<&'a MadeByApp>)>,
 ) -> Result<Standing> {
     let made: Vec<_> = made.into_iter().filter_map(|(user, app)| Some((user, app?))).collect();
-    let mut standing = HashSet::new();
-    for made in made.chunks(AT_ONCE) {
-        let keys = made.iter().flat_map(|(user, app)| {
-            let mut keys = app.keys(*user);
-            keys.push(Key::user(*user));
-            keys
-        });
-        let found = core.table.read(keys.collect()).await?;
-        for (id, app) in made {
-            let Some(user) = found.get::<User>(&Key::user(*id))? else { continue };
-            if self::standing(&found, app, *id, user.epoch, core.clock.now())?.as_valid().is_some() {
-                standing.insert((*app).clone());
-            }
-        }
-    }
-    Ok(Standing(standing))
+    let found = core.table.read(made.iter().flat_map(|(user, app)| keys(*user, app)).collect()).await?;
+    by(core, &found, made)
 }

@@ -18,11 +18,12 @@ use crate::{
     caller::{CallingApp, CredentialId, UserCaller},
     clock::Timestamp,
     control::{self, Control, Version},
-    error::{Error, Result, Told},
+    error::{Error, Result, ScopeHolder, Told},
     identities::{self, Admission, UserRefusal},
     ids::UserId,
     issuers::UserToken,
-    jwt, scope,
+    jwt,
+    scope::Scope,
     secret::{API_KEY_PREFIX, PresentedApiKey},
     table::{Found, Key, Stored},
     tokens::{self, AppToken, OwnToken, VerifiedToken},
@@ -81,10 +82,12 @@ impl Core {
         token.map(|token| PresentedCredential::User(UserCredential::Token(token))).require(user_token_refused)
     }
 
-    /// The active user behind a credential, for the management endpoints.
+    /// The active user behind a credential, for the management endpoints. `takes` is what the request takes of a
+    /// credential with scopes.
     pub async fn user_caller(
         &self,
         presented: PresentedCredential,
+        takes: Scope,
         request: &RequestContext,
     ) -> Result<UserCaller> {
         let user = match presented {
@@ -98,9 +101,8 @@ impl Core {
         };
         if let UserCredential::App(token) = &user {
             token.require_for(Audience::is_management)?;
-            if !token.scopes.manage {
-                return Err(tokens::insufficient_scope(scope::MANAGE));
-            }
+            // An app has one scope here, for reading too.
+            token.scopes.require(Scope::Manage, ScopeHolder::AppToken)?;
         }
         let guess = user.guess(self);
         let control_key = user.rests_on_our_keys().then(|| Control::any_key(self)).transpose()?;
@@ -120,7 +122,9 @@ impl Core {
             // Without a bootstrapped table there are no users. Then that is the reason to report.
             self.require_bootstrapped().await?;
         }
-        proven
+        let caller = proven?;
+        caller.require_scope(takes)?;
+        Ok(caller)
     }
 }
 
@@ -223,7 +227,7 @@ impl UserCredential {
         signing_keys: Option<Version>,
         request: &RequestContext,
     ) -> Result<UserCaller> {
-        let (user_id, credential) = match self {
+        let (key, credential) = match self {
             Self::ApiKey(presented) => {
                 let invalid =
                     || Error::Unauthenticated(Told::of(Reason::ApiKeyRefused, "The API key is not valid"));
@@ -238,7 +242,7 @@ impl UserCredential {
                         "The API key has expired",
                     )));
                 }
-                (presented.user_id, CredentialId::ApiKey(presented.key_id))
+                (key, CredentialId::ApiKey(presented.key_id))
             }
             Self::Token(token) => {
                 let admitted = match token.resolve(core, found)? {
@@ -249,32 +253,32 @@ impl UserCredential {
                     None if token.provision => identities::provision(core, request, &token).await?,
                     None => Admission::Refused(UserRefusal::Unknown),
                 };
-                return Ok(UserCaller {
-                    user: admitted.user()?,
-                    credential: CredentialId::UserToken(token.issuer),
-                    app: None,
-                });
+                return Ok(UserCaller::new(admitted.user()?, CredentialId::UserToken(token.issuer)));
             }
             Self::App(token) => {
                 let keys = signing_keys.ok_or_else(|| Error::internal("no version of the signing keys"))?;
                 let (user, authorization) = token.check_standing(core, found, keys).await?;
                 let host = token.app_host().map(str::to_owned);
                 let app = CallingApp { id: token.app, host, authorization: authorization.id };
-                return Ok(UserCaller {
-                    user,
-                    credential: CredentialId::AppToken(token.jti),
-                    app: Some(app),
-                });
+                let caller = UserCaller::new(user, CredentialId::AppToken(token.jti));
+                return Ok(UserCaller { app: Some(app), ..caller });
             }
         };
-        let user = user(core, found, guess, user_id).await?;
+        let user = user(core, found, guess, key.user_id).await?;
         let user = user
             .ok_or_else(|| Error::Unauthenticated(Told::of(Reason::UserUnknown, "The user is unknown here")))?
             .value;
         if !user.active {
             return Err(UserRefusal::Deactivated.into());
         }
-        Ok(UserCaller { user: core.counting_claims(user), credential, app: None })
+        if !key.is_of(&user) {
+            return Err(Error::Unauthenticated(Told::of(
+                Reason::ApiKeyRefused,
+                "The API key ended when its user was deactivated; create another",
+            )));
+        }
+        let key = key.value.limits();
+        Ok(UserCaller { key, ..UserCaller::new(core.counting_claims(user), credential) })
     }
 }
 

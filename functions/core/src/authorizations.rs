@@ -16,6 +16,7 @@ use crate::{
     caller::{Power, UserCaller},
     clock::Timestamp,
     error::{Error, Result},
+    gone,
     ids::{AuthorizationId, ServerId, UserId},
     paging::{Listing, PageRequest},
     scope::Scopes,
@@ -23,6 +24,7 @@ use crate::{
     sessions::Session,
     table::{Change, Key, Partition, Stored, retry_on_conflict},
     tokens::{NewCode, add_code},
+    users,
 };
 
 /// How many authorizations a user can have. Several that are made at the same moment may exceed the number.
@@ -153,8 +155,9 @@ pub async fn allow(
                 },
             )?),
         };
+        let before = was.as_ref().map(|was| was.recorded());
         let event = consent.event(core, caller, request)?.about("authorization", authorization.id);
-        change.record(&event)?;
+        change.record(&event.changed(&before, &authorization.recorded())?)?;
         core.table.commit(change).await?;
         Ok(made)
     })
@@ -224,7 +227,12 @@ pub async fn list(
     caller.require_self_or(owner, Power::Read)?;
     let listed = page.list_items::<Authorization>(core, &Partition::authorizations_of(owner)).await?;
     let (now, Listing { items, next }) = (core.clock.now(), listed.map(|stored| stored.value));
-    Ok(Listing { items: items.into_iter().filter(|given| given.is_live(now)).collect(), next })
+    let user = users::looked_at(core, caller, owner).await?;
+    let is_of = |given: &Authorization| {
+        user.as_ref().is_none_or(|user| user.vouches_for(Some(given.user_epoch), given.created_at))
+    };
+    let items = items.into_iter().filter(|given| given.is_live(now) && is_of(given)).collect();
+    Ok(Listing { items, next })
 }
 
 /// Revokes an authorization: the caller's own, or any user's for an admin. An app can revoke the one that it rests on.
@@ -239,15 +247,17 @@ pub async fn revoke(
     if caller.app.as_ref().is_none_or(|app| app.authorization != id) {
         caller.require_own_credential()?;
     }
-    retry_on_conflict(|| async {
-        let key = Key::authorization(owner, id);
+    let key = Key::authorization(owner, id);
+    let revoked = retry_on_conflict(|| async {
         let was = core.table.read_one::<Authorization>(key.clone()).await?;
         let was = was.ok_or(Error::NotFound(AuthorizationId::WHAT))?;
         let mut change = caller.change_of(&key)?;
         change.delete(&key, was.rev)?;
         let event = caller.event(core, request, Action::AuthorizationRevoke)?.about("authorization", id);
-        change.record(&Event { client_id: Some(was.app.clone()), ..event.note(format!("{owner}")) })?;
+        let event = event.note(format!("{owner}")).changed(&was.recorded(), &())?;
+        change.record(&Event { client_id: Some(was.app.clone()), ..event })?;
+        gone::note(core, &mut change, &key)?;
         core.table.commit(change).await
-    })
-    .await
+    });
+    gone::or_before(core, &key, AuthorizationId::WHAT, revoked.await).await
 }

@@ -10,7 +10,8 @@
 use secrecy::SecretString;
 
 use crate::{
-    Core, api_keys,
+    Core,
+    api_keys::{self, NewApiKey},
     audit::{Action, Event, RequestContext},
     error::{Error, Result},
     ids::UserId,
@@ -57,8 +58,10 @@ async fn make(core: &Core, request: &RequestContext, email: &Email) -> Result<Ad
         identity: None,
     };
     let user = users::add_user(core, &mut change, new)?;
-    let (_, text) = api_keys::add_key(core, &mut change, user.id, KEY_NAME.to_owned(), None)?;
-    change.record(&event(core, request, Action::UserCreate)?.about("user", user.id))?;
+    let key = NewApiKey::for_everything(core, KEY_NAME);
+    let (_, text) = api_keys::add_key(core, &mut change, (user.id, user.epoch), key)?;
+    let event = event(core, request, Action::UserCreate)?.about("user", user.id);
+    change.record(&event.changed(&(), &user.recorded())?)?;
     core.table.commit(change).await?;
     Ok(Admin::Made(user.id, text))
 }
@@ -81,8 +84,10 @@ async fn known(core: &Core, request: &RequestContext, id: UserId, new_key: bool)
         return Ok(Admin::WasThere(id));
     }
     let mut change = Change::new();
-    let (key, text) = api_keys::add_key(core, &mut change, id, KEY_NAME.to_owned(), None)?;
-    change.record(&event(core, request, Action::ApiKeyCreate)?.about("api_key", key.id))?;
+    let new = NewApiKey::for_everything(core, KEY_NAME);
+    let (key, text) = api_keys::add_key(core, &mut change, (id, user.epoch), new)?;
+    let event = event(core, request, Action::ApiKeyCreate)?.about("api_key", key.id);
+    change.record(&event.changed(&(), &key.recorded())?)?;
     core.table.commit(change).await.map_err(crate::fresh_id)?;
     Ok(Admin::NewKey(id, text))
 }

@@ -22,11 +22,12 @@ use crate::{
     caller::{CredentialId, Power, UserCaller},
     clock::Timestamp,
     error::{Error, Result},
+    gone,
     ids::{BrowserSessionId, UserId},
     paging::{Listing, PageRequest},
     secret::{BROWSER_SESSION_PREFIX, PresentedSecret, new_owned_secret},
     table::{Change, CommitError, Key, Partition, Stored, retry_on_conflict},
-    users::{Identity, User, UserPointer},
+    users::{self, Identity, User, UserPointer},
 };
 
 pub use crate::entities::browser_session::BrowserSession;
@@ -124,6 +125,15 @@ pub(crate) fn remove(change: &mut Change, session: &BrowserSession) -> Result<()
     Ok(())
 }
 
+/// Adds to a change that a session ends that is still as it was read.
+pub(crate) fn end_as_read(change: &mut Change, session: &Stored<BrowserSession>) -> Result<()> {
+    change.delete(&session.key(), session.rev)?;
+    if let Some(sid) = &session.sid {
+        change.remove(&Key::provider_session(&session.issuer, sid, session.id))?;
+    }
+    Ok(())
+}
+
 /// The sessions that began by this session at the provider.
 pub(crate) async fn of_provider_session(core: &Core, issuer: &str, sid: &str) -> Result<Vec<BrowserSession>> {
     let pointers = core.table.query_all::<ProviderSession>(&Partition::provider_session(issuer, sid)).await?;
@@ -192,7 +202,7 @@ impl Core {
         }
         let session = self.note_use(session, now, request).await;
         let user = self.counting_claims(user);
-        let caller = UserCaller { user, credential: CredentialId::BrowserSession(id), app: None };
+        let caller = UserCaller::new(user, CredentialId::BrowserSession(id));
         let form_key = hmac::Key::new(hmac::HMAC_SHA256, cookie.as_bytes());
         Ok(Some(SignedIn { caller, session, form_key }))
     }
@@ -233,7 +243,11 @@ pub async fn list(
     let listed = page.list_items::<BrowserSession>(core, &Partition::browser_sessions_of(owner)).await?;
     let (now, idle) = (core.clock.now(), core.settings.browser_sessions.idle);
     let Listing { items, next } = listed.map(|stored| stored.value);
-    let items = items.into_iter().filter(|session| now < session.ends_at(idle)).collect();
+    let user = users::looked_at(core, caller, owner).await?;
+    let is_of = |session: &BrowserSession| {
+        user.as_ref().is_none_or(|user| user.vouches_for(Some(session.user_epoch), session.created_at))
+    };
+    let items = items.into_iter().filter(|session| now < session.ends_at(idle) && is_of(session)).collect();
     Ok(Listing { items, next })
 }
 
@@ -246,17 +260,18 @@ pub async fn end(
     id: BrowserSessionId,
 ) -> Result<()> {
     caller.require_self_or(owner, Power::Operate)?;
-    retry_on_conflict(|| async {
-        let key = Key::browser_session(owner, id);
+    let key = Key::browser_session(owner, id);
+    let ended = retry_on_conflict(|| async {
         let was = core.table.read_one::<BrowserSession>(key.clone()).await?;
         let was = was.ok_or(Error::NotFound(BrowserSessionId::WHAT))?;
         let mut change = caller.change_of(&key)?;
         remove(&mut change, &was)?;
         let event = caller.event(core, request, Action::BrowserSessionEnd)?.about("browser_session", id);
+        gone::note(core, &mut change, &key)?;
         change.record(&event)?;
         core.table.commit(change).await
-    })
-    .await
+    });
+    gone::or_before(core, &key, BrowserSessionId::WHAT, ended.await).await
 }
 
 /// Ends the session of the person who signs out. It may be over already.

@@ -5,15 +5,17 @@ use deputize_api::reason::Reason;
 
 use crate::{
     Core,
-    agents::{change_account, get_for},
+    agents::{edited, get_for, take_credential},
     audit::{Action, RequestContext},
-    caller::{Power, UserCaller},
+    caller::{Gives, Power, UserCaller},
     clock::Timestamp,
     error::{Error, Result, Told},
     ids::{AgentAccountId, ClientKeyId},
     jwk::NewJwk,
+    once::{Holds, once},
 };
 
+use crate::entities::agent_account::AgentAccount;
 pub use crate::entities::agent_account::ClientKey;
 
 /// How many keys an account can have at a time: enough for a few deployments that each rotate their own.
@@ -36,14 +38,12 @@ pub async fn add(
 ) -> Result<ClientKey> {
     caller.require_own_credential()?;
     let now = core.clock.now();
-    if expires_at.is_some_and(|expires| expires <= now) {
-        return Err(Error::invalid("expires_at must be in the future"));
-    }
+    caller.require_to_give(&Gives::tools(None, expires_at))?;
     let NewJwk { key, kid, alg } = new;
     let added =
         ClientKey { id: ClientKeyId(core.random.uuid()?), kid, key, alg, created_at: now, expires_at };
     let event = caller.event(core, request, Action::ClientKeyCreate)?.about("client_key", added.id);
-    change_account(core, caller, Power::Manage, id, event, |account| {
+    let add = |account: &mut AgentAccount| {
         account.require_open_for_credentials(caller)?;
         account.keys.retain(|held| held.is_live(now));
         if account.keys.len() >= MAX_KEYS {
@@ -52,23 +52,27 @@ pub async fn add(
                 format!("the account has {MAX_KEYS} live keys; delete one before adding another"),
             )));
         }
-        if account.keys.iter().any(|held| held.key == added.key) {
-            return Err(Error::Conflict(Told::of(
-                Reason::AlreadyExists,
-                "the account has this key already".to_owned(),
-            )));
+        let exists = |why, held: &ClientKey| {
+            Err(Error::Conflict(Told::of(Reason::AlreadyExists, why).by_thing("client_key", held.id)))
+        };
+        if let Some(held) = account.keys.iter().find(|held| held.key == added.key) {
+            return exists("the account has this key already", held);
         }
-        if account.keys.iter().any(|held| held.kid == added.kid) {
-            return Err(Error::Conflict(Told::of(
-                Reason::AlreadyExists,
-                "the account has another key with this kid".to_owned(),
-            )));
+        if let Some(held) = account.keys.iter().find(|held| held.kid == added.kid) {
+            return exists("the account has another key with this kid", held);
         }
         account.keys.push(added.clone());
         Ok(())
+    };
+    let made = once(core, caller, request, Holds::NoSecret, || async {
+        if expires_at.is_some_and(|expires| expires <= now) {
+            return Err(Error::invalid("expires_at must be in the future").into());
+        }
+        let (change, _) = edited(core, caller, Power::Manage, id, &event, add).await?;
+        Ok((change, added.clone()))
     })
     .await?;
-    Ok(added)
+    Ok(made.value)
 }
 
 /// Deletes a key. That ends every token that was issued under it.
@@ -80,11 +84,10 @@ pub async fn delete(
     key: ClientKeyId,
 ) -> Result<()> {
     let event = caller.event(core, request, Action::ClientKeyDelete)?.about("client_key", key);
-    change_account(core, caller, Power::Operate, id, event, |account| {
+    take_credential(core, caller, id, (ClientKeyId::WHAT, key.0), event, |account| {
         let before = account.keys.len();
         account.keys.retain(|held| held.id != key);
         if account.keys.len() == before { Err(Error::NotFound(ClientKeyId::WHAT)) } else { Ok(()) }
     })
-    .await?;
-    Ok(())
+    .await
 }

@@ -37,6 +37,10 @@ pub struct Control {
     /// The digest of the policies of this version. Absent if they were last changed before digests existed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policies_digest: Option<Digest>,
+    /// The digest of those of this version that are in mode `log`. Absent if they were last changed by a process that
+    /// did not know the mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logged_policies_digest: Option<Digest>,
     /// Increased by every change of the signing keys.
     pub keys_version: u64,
     /// The digest of the signing keys of this version; absent likewise.
@@ -59,18 +63,27 @@ impl Control {
     }
 
     pub(crate) fn version_of_policies(&self) -> Version {
-        Version { number: self.policies_version, digest: self.policies_digest }
+        let (digest, aside) = (self.policies_digest, self.logged_policies_digest);
+        Version { number: self.policies_version, digest, aside }
     }
 
     pub(crate) fn version_of_keys(&self) -> Version {
-        Version { number: self.keys_version, digest: self.keys_digest }
+        Version { number: self.keys_version, digest: self.keys_digest, aside: None }
     }
 
-    /// The next version of the policies, with their new number and digest.
+    /// The next version of the policies, with their new number and digest. Those in mode `log` stay as they are.
     #[must_use]
     pub fn with_policies(&self, policies: usize, digest: Option<Digest>) -> Self {
         let policies_version = self.policies_version + 1;
         Self { policies_version, policies, policies_digest: digest, ..self.clone() }
+    }
+
+    /// The next version of the policies: these.
+    #[must_use]
+    pub(crate) fn with_all_policies<T: InForce>(&self, all: &[T]) -> Self {
+        let digest = |decide: bool| Digest::of(all.iter().filter(|policy| policy.decides() == decide));
+        let next = self.with_policies(all.len(), Some(digest(true)));
+        Self { logged_policies_digest: Some(digest(false)), ..next }
     }
 
     /// The next version of the signing keys, with their new digest.
@@ -114,8 +127,15 @@ impl Digest {
         Self(digest)
     }
 
-    pub(crate) fn of<T: InForce>(all: &[Stored<T>]) -> Self {
-        all.iter().fold(Self::default(), |sum, part| sum.flip(part.digest()))
+    pub(crate) fn of<'a, T: InForce + 'a>(all: impl IntoIterator<Item = &'a T>) -> Self {
+        all.into_iter().fold(Self::default(), |sum, part| sum.flip(part.digest()))
+    }
+
+    /// The digests of what decides and of what does not.
+    fn of_both<T: InForce>(all: &[Stored<T>]) -> (Self, Self) {
+        let of =
+            |decide: bool| Self::of(all.iter().map(|part| &**part).filter(|part| part.decides() == decide));
+        (of(true), of(false))
     }
 
     /// Adds this part if it was not included, and removes it if it was.
@@ -166,6 +186,8 @@ impl<'de> Deserialize<'de> for Digest {
 pub(crate) struct Version {
     pub(crate) number: u64,
     digest: Option<Digest>,
+    /// The digest of what does not decide.
+    aside: Option<Digest>,
 }
 
 /// What a version puts in force. Processes keep all of it in memory.
@@ -173,6 +195,12 @@ pub(crate) trait InForce: Sized {
     const WHAT: &'static str;
 
     fn digest(&self) -> Digest;
+
+    /// Whether it decides anything. What does not is kept by the same version, under a digest of its own: processes that
+    /// do not know of it compare the other one.
+    fn decides(&self) -> bool {
+        true
+    }
 
     fn version(control: &Control) -> Version;
 
@@ -202,8 +230,9 @@ async fn find<T: InForce>(core: &Core, seen: Version) -> Result<LoadedVersion<T>
     let mut backoff = Backoff::for_contention();
     loop {
         let all = T::all(core).await?;
-        let digest = Digest::of(&all);
-        if version.digest == Some(digest) {
+        let (digest, aside) = Digest::of_both(&all);
+        let has_all_aside = |version: Version| version.aside.is_none_or(|said| said == aside);
+        if version.digest == Some(digest) && has_all_aside(version) {
             return Ok(LoadedVersion { version, all, is_certain: true });
         }
         let now = T::version(&*Control::read(core).await?);
@@ -214,7 +243,9 @@ async fn find<T: InForce>(core: &Core, seen: Version) -> Result<LoadedVersion<T>
         if now.number != version.number {
             since = Instant::now();
         }
-        if is_certain || since.elapsed() > UNDER_WAY || started.elapsed() > ONE_AFTER_THE_OTHER {
+        let is_over = since.elapsed() > UNDER_WAY || started.elapsed() > ONE_AFTER_THE_OTHER;
+        // What does not decide is no reason to decide nothing.
+        if is_over || (is_certain && has_all_aside(now)) {
             return Ok(LoadedVersion { version: now, all, is_certain });
         }
         version = now;
@@ -296,7 +327,7 @@ mod tests {
     fn a_control_item_from_before_digests_is_one_without() {
         let old: Control =
             serde_json::from_str(r#"{"policies_version":3,"policies":2,"keys_version":1}"#).unwrap();
-        assert_eq!(old.version_of_policies(), Version { number: 3, digest: None });
+        assert_eq!(old.version_of_policies(), Version { number: 3, digest: None, aside: None });
         assert_eq!(
             serde_json::to_string(&old).unwrap(),
             r#"{"policies_version":3,"policies":2,"keys_version":1}"#

@@ -3,31 +3,40 @@
 //! that a call finds it without looking. Delegating again after a revocation makes a new delegation, with
 //! a new id: tokens that were issued under the old one stay dead.
 
+mod listing;
+
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Core, agents, app_standing,
+    Core, agents,
     apps::MadeByApp,
     audit::{Action, RequestContext},
-    caller::{Power, UserCaller},
+    caller::{Gives, Power, UserCaller},
     clock::Timestamp,
+    epoch::Epoch,
     error::{Error, Result},
     ids::{AgentAccountId, DelegationId, ServerId, UserId},
-    paging::{Listing, PageRequest},
+    once::{Holds, once},
     retention::{Ends, RetentionClass},
-    servers::Server,
-    table::{Change, Entity, Key, Partition, Stored, retry_on_conflict},
+    servers,
+    table::{Change, CommitError, Entity, Key, Stored, retry_on_conflict},
     users::{Email, User},
 };
 
-/// How many servers a delegation can name.
-pub const MAX_SERVERS: usize = 50;
+pub use self::listing::{
+    ActingAgent, DelegationFilter, list_acting_for, list_at_server, list_for_agent, list_of,
+};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Delegation {
     pub id: DelegationId,
     pub agent_account_id: AgentAccountId,
     pub delegator_user_id: UserId,
+    /// How often the user had been deactivated. A delegation does not come back with them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_epoch: Option<Epoch>,
     /// `None` means all servers. A list is sorted and names each server once, except in old items.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_ids: Option<Vec<ServerId>>,
@@ -51,9 +60,58 @@ impl Entity for Delegation {
 }
 
 impl Delegation {
-    /// Whether it is in force, if what it was made by still stands.
+    /// Whether it is in force, if its user and what it was made by still stand.
     pub(crate) fn is_active(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|expires| now < expires)
+    }
+
+    /// What the trail shows of it. The one that it takes the place of is what was before.
+    pub(crate) fn recorded(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Recorded<'a> {
+            id: DelegationId,
+            agent_account_id: AgentAccountId,
+            delegator_user_id: UserId,
+            server_ids: &'a Option<Vec<ServerId>>,
+            expires_at: Option<Timestamp>,
+            user_epoch: Option<Epoch>,
+            made_by: &'a Option<MadeByApp>,
+            created_at: Timestamp,
+            revoked_at: Option<Timestamp>,
+        }
+        Recorded {
+            id: self.id,
+            agent_account_id: self.agent_account_id,
+            delegator_user_id: self.delegator_user_id,
+            server_ids: &self.server_ids,
+            expires_at: self.expires_at,
+            user_epoch: self.user_epoch,
+            made_by: &self.made_by,
+            created_at: self.created_at,
+            revoked_at: self.revoked_at,
+        }
+    }
+
+    /// Its entries in the lists of the servers that it names, or in the one of those that name none.
+    fn at_servers(&self) -> BTreeSet<Key> {
+        let (agent, user) = (self.agent_account_id, self.delegator_user_id);
+        match &self.server_ids {
+            None => BTreeSet::from([Key::delegation_everywhere(agent, user)]),
+            Some(servers) => servers.iter().map(|server| Key::delegation_at(server, agent, user)).collect(),
+        }
+    }
+
+    /// All that leads to it.
+    pub(crate) fn pointers(&self) -> BTreeSet<Key> {
+        let mut keys = self.at_servers();
+        keys.insert(Key::delegation_by_id(self.id));
+        keys.insert(Key::delegation_made(self.delegator_user_id, self.agent_account_id));
+        keys
+    }
+
+    /// Whether it is in force, as far as it rests on its user.
+    pub(crate) fn is_of(&self, user: &User) -> bool {
+        user.vouches_for(self.user_epoch, self.created_at)
     }
 
     pub fn covers(&self, server: &ServerId) -> bool {
@@ -66,6 +124,9 @@ impl Delegation {
 pub(crate) struct DelegationPointer {
     pub agent_account_id: AgentAccountId,
     pub user_id: UserId,
+    /// As the delegation's, so that a list knows what to read beside it. It decides nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    made_by: Option<MadeByApp>,
 }
 
 impl Entity for DelegationPointer {
@@ -73,15 +134,24 @@ impl Entity for DelegationPointer {
 }
 
 impl DelegationPointer {
-    fn key(&self) -> Key {
+    fn of(delegation: &Delegation) -> Self {
+        Self {
+            agent_account_id: delegation.agent_account_id,
+            user_id: delegation.delegator_user_id,
+            made_by: delegation.made_by.clone(),
+        }
+    }
+
+    pub(crate) fn key(&self) -> Key {
         Key::delegation(self.agent_account_id, self.user_id)
     }
 }
 
 /// A delegation as users see it, with its delegator's present email and its present state.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DelegationView {
     pub delegation: Delegation,
+    #[serde(default, deserialize_with = "crate::email::stored")]
     pub delegator_email: Option<Email>,
     pub is_active: bool,
 }
@@ -92,6 +162,14 @@ pub struct NewDelegation {
     pub expires_at: Option<Timestamp>,
 }
 
+/// Who delegates, and by which app, if one does it for them.
+#[derive(Clone, Debug)]
+pub(crate) struct Delegator {
+    pub user: UserId,
+    pub epoch: Epoch,
+    pub made_by: Option<MadeByApp>,
+}
+
 /// Adds a delegation, with the pointer and the entry that lead to it, to a change. A change that requires the
 /// delegation to be as it was read needs no condition on these.
 pub(crate) fn add_delegation(
@@ -99,24 +177,29 @@ pub(crate) fn add_delegation(
     change: &mut Change,
     was: Option<&Stored<Delegation>>,
     agent: AgentAccountId,
-    user: UserId,
+    by: Delegator,
     new: NewDelegation,
-    made_by: Option<MadeByApp>,
 ) -> Result<Delegation> {
+    let Delegator { user, epoch, made_by } = by;
     let delegation = Delegation {
         id: DelegationId(core.random.uuid()?),
         agent_account_id: agent,
         delegator_user_id: user,
+        user_epoch: Some(epoch),
         server_ids: new.server_ids,
         expires_at: new.expires_at,
         made_by,
         created_at: core.clock.now(),
         revoked_at: None,
     };
-    let pointer = DelegationPointer { agent_account_id: agent, user_id: user };
+    let pointer = DelegationPointer::of(&delegation);
     change.write(pointer.key(), &delegation, was)?;
-    add_pointers(change, &pointer, &delegation)?;
+    add_pointers(change, &delegation)?;
     if let Some(was) = was {
+        let left = was.at_servers();
+        for key in left.difference(&delegation.at_servers()).take(REMOVED_AT_ONCE) {
+            change.remove(key)?;
+        }
         let now = core.clock.now();
         let at = was.ends().map_or(now, |ends| ends.at.min(now));
         let ends = Ends { class: RetentionClass::Delegations, at };
@@ -125,21 +208,17 @@ pub(crate) fn add_delegation(
     Ok(delegation)
 }
 
-/// The pointer and the entry expire with the delegation. The table may delete them before it or after it.
-fn add_pointers(change: &mut Change, pointer: &DelegationPointer, delegation: &Delegation) -> Result<()> {
-    let made = Key::delegation_made(delegation.delegator_user_id, delegation.agent_account_id);
-    for key in [Key::delegation_by_id(delegation.id), made] {
-        change.put_ending(key, pointer, delegation.ends())?;
+/// How many entries at servers that a delegation no longer names one change removes: a transaction has 100 items. The
+/// rest stays, and a list does not show what its delegation does not cover.
+const REMOVED_AT_ONCE: usize = 25;
+
+/// The pointer and the entries expire with the delegation. The table may delete them before it or after it.
+pub(crate) fn add_pointers(change: &mut Change, delegation: &Delegation) -> Result<()> {
+    let pointer = DelegationPointer::of(delegation);
+    for key in delegation.pointers() {
+        change.put_ending(key, &pointer, delegation.ends())?;
     }
     Ok(())
-}
-
-/// The servers as a set: the order and repetitions in a request mean nothing.
-fn as_set(servers: &[ServerId]) -> Vec<ServerId> {
-    let mut set = servers.to_vec();
-    set.sort_unstable();
-    set.dedup();
-    set
 }
 
 /// The caller delegates to an agent account. An equal active delegation is returned as it is; a different one
@@ -151,105 +230,54 @@ pub async fn create(
     agent: AgentAccountId,
     mut new: NewDelegation,
 ) -> Result<DelegationView> {
-    let now = core.clock.now();
-    if new.expires_at.is_some_and(|expires| expires <= now) {
-        return Err(Error::invalid("expires_at must be in the future"));
-    }
-    if let Some(servers) = &new.server_ids {
-        check_servers(core, servers).await?;
-    }
-    new.server_ids = new.server_ids.as_deref().map(as_set);
+    caller.require_to_give(&Gives::tools(new.server_ids.as_deref(), new.expires_at))?;
+    new.server_ids = new.server_ids.as_deref().map(servers::as_set);
     let made_by = caller.made_by();
     let user = caller.user.id;
-    let delegation = retry_on_conflict(|| async {
+    let made = once(core, caller, request, Holds::NoSecret, || async {
+        let shown = |delegation: Delegation| DelegationView {
+            is_active: delegation.is_active(core.clock.now()),
+            delegator_email: caller.user.email.clone(),
+            delegation,
+        };
+        let now = core.clock.now();
+        if new.expires_at.is_some_and(|expires| expires <= now) {
+            return Err(Error::invalid("expires_at must be in the future").into());
+        }
+        if let Some(servers) = &new.server_ids {
+            servers::existing(core, servers).await?;
+        }
         let (agent_key, pair) = (Key::agent(agent), Key::delegation(agent, user));
         let mut found = core.table.read(vec![agent_key.clone(), pair.clone()]).await?;
         let account = found.take::<agents::AgentAccount>(&agent_key)?;
-        if !account.is_some_and(|account| account.active) {
+        if !account.is_some_and(|account| account.active && account.is_visible_to(caller)) {
             return Err(Error::NotFound(AgentAccountId::WHAT).into());
         }
         let was = found.take::<Delegation>(&pair)?;
         if let Some(was) = &was {
-            let servers = was.server_ids.as_deref().map(as_set);
+            let servers = was.server_ids.as_deref().map(servers::as_set);
             let same = servers == new.server_ids && was.expires_at == new.expires_at;
             // What the user made themselves lasts longer than what an app of theirs would make.
             let as_lasting = was.made_by.is_none() || was.made_by == made_by;
-            if was.is_active(now) && same && as_lasting {
-                return Ok(was.value.clone());
+            if was.is_active(now) && was.is_of(&caller.user) && same && as_lasting {
+                return Ok((caller.change()?, shown(was.value.clone())));
             }
         }
         let mut change = caller.change()?;
-        let delegation =
-            add_delegation(core, &mut change, was.as_ref(), agent, user, new.clone(), made_by.clone())?;
+        let by = Delegator { user, epoch: caller.user.epoch, made_by: made_by.clone() };
+        let delegation = add_delegation(core, &mut change, was.as_ref(), agent, by, new.clone())?;
         let event = caller.event(core, request, Action::DelegationCreate)?.agent(agent);
-        change.record(&event.about("delegation", delegation.id))?;
-        core.table.commit(change).await?;
-        Ok(delegation)
+        let before = was.as_ref().map(|was| was.recorded());
+        let event = event.about("delegation", delegation.id).changed(&before, &delegation.recorded())?;
+        change.record(&event)?;
+        Ok((change, shown(delegation)))
     })
     .await?;
-    let now = core.clock.now();
-    let is_active = delegation.is_active(now);
-    Ok(DelegationView { delegation, delegator_email: caller.user.email.clone(), is_active })
+    Ok(made.value)
 }
 
-async fn check_servers(core: &Core, servers: &[ServerId]) -> Result<()> {
-    if servers.is_empty() || servers.len() > MAX_SERVERS {
-        return Err(Error::invalid(format!(
-            "server_ids must name 1 to {MAX_SERVERS} servers; leave it out for all servers"
-        )));
-    }
-    let keys: Vec<Key> = servers.iter().map(Key::server).collect();
-    let found = core.table.read_all::<Server>(&keys).await?;
-    match servers.iter().find(|id| !found.iter().any(|server| server.id == **id)) {
-        Some(missing) => Err(Error::invalid(format!("server_ids: no such server: {missing}"))),
-        None => Ok(()),
-    }
-}
-
-/// The delegations to an agent account. Its owner and admins see all, or one user's; others see their own.
-pub async fn list_for_agent(
-    core: &Core,
-    caller: &UserCaller,
-    agent: AgentAccountId,
-    delegator: Option<UserId>,
-    page: &PageRequest,
-) -> Result<Listing<DelegationView>> {
-    let account = agents::get(core, agent).await?;
-    let sees_all = caller.may(Power::Read, &account);
-    if let Some(delegator) = delegator.filter(|delegator| *delegator != caller.user.id) {
-        if !sees_all {
-            return Err(Error::forbidden(
-                "Only the agent account's owner and admins may see other people's delegations",
-            ));
-        }
-        let theirs = core.table.read_one::<Delegation>(Key::delegation(agent, delegator)).await?;
-        let items = theirs.into_iter().map(|theirs| theirs.value).collect();
-        return with_emails(core, Listing { items, next: None }).await;
-    }
-    if sees_all && delegator.is_none() {
-        let page = page.list_items::<Delegation>(core, &Partition::delegations_to(agent)).await?;
-        return with_emails(core, page.map(|stored| stored.value)).await;
-    }
-    let own = core.table.read_one::<Delegation>(Key::delegation(agent, caller.user.id)).await?;
-    let items =
-        views(core, own.into_iter().map(|own| own.value).collect(), |_| caller.user.email.clone()).await?;
-    Ok(Listing { items, next: None })
-}
-
-/// The delegations that the caller has made.
-pub async fn list_mine(
-    core: &Core,
-    caller: &UserCaller,
-    page: &PageRequest,
-) -> Result<Listing<DelegationView>> {
-    let mine: Listing<Delegation> =
-        page.list_entries(core, &Partition::delegations_by(caller.user.id), DelegationPointer::key).await?;
-    let items = views(core, mine.items, |_| caller.user.email.clone()).await?;
-    Ok(Listing { items, next: mine.next })
-}
-
-/// Revokes a delegation: the caller's own, or any to an account that the caller manages. Revoking it again
-/// changes nothing.
+/// Revokes a delegation: the caller's own, one to an account that the caller owns, or any for operators and admins.
+/// Revoking it again changes nothing.
 pub async fn revoke(
     core: &Core,
     caller: &UserCaller,
@@ -265,7 +293,7 @@ pub async fn revoke(
         let account = found.take::<agents::AgentAccount>(&agent_key)?;
         let may_end = account.as_ref().is_some_and(|account| caller.may(Power::Operate, account));
         if pointer.user_id != caller.user.id && !may_end {
-            return Err(not_found().into());
+            return Err(caller.refused(Power::Operate, not_found()).into());
         }
         let was = found.take::<Delegation>(&pair)?.ok_or_else(not_found)?;
         if was.id != id || was.revoked_at.is_some() {
@@ -273,43 +301,52 @@ pub async fn revoke(
         }
         let revoked = Delegation { revoked_at: Some(core.clock.now()), ..was.value.clone() };
         let event = caller.event(core, request, Action::DelegationRevoke)?.agent(pointer.agent_account_id);
-        let mut change = caller.change()?;
+        let mut change = match &account {
+            Some(account) if pointer.user_id != caller.user.id => {
+                caller.change_for(Power::Operate, account)?
+            }
+            _ => caller.change()?,
+        };
         if let Some(account) =
             account.filter(|_| pointer.user_id != caller.user.id && !caller.has(Power::Operate))
         {
             // The owner may revoke it only while they own the account.
             change.require(&agent_key, account.rev)?;
         }
-        change.replace(pair, &revoked, was.rev)?.record(&event.about("delegation", id))?;
-        add_pointers(&mut change, &pointer, &revoked)?;
+        let event = event.about("delegation", id).changed(&was.recorded(), &revoked.recorded())?;
+        change.replace(pair, &revoked, was.rev)?.record(&event)?;
+        add_pointers(&mut change, &revoked)?;
         core.table.commit(change).await
     })
     .await
 }
 
-/// Delegations as users see them, judged by all that they rest on.
-async fn views(
-    core: &Core,
-    delegations: Vec<Delegation>,
-    email: impl Fn(&Delegation) -> Option<Email>,
-) -> Result<Vec<DelegationView>> {
-    let made = delegations.iter().map(|made| (made.delegator_user_id, made.made_by.as_ref()));
-    let standing = app_standing::read(core, made).await?;
-    let now = core.clock.now();
-    let view = |delegation: Delegation| {
-        let is_active = delegation.is_active(now) && standing.of(delegation.made_by.as_ref());
-        let delegator_email = email(&delegation);
-        DelegationView { delegation, delegator_email, is_active }
-    };
-    Ok(delegations.into_iter().map(view).collect())
-}
+/// The room of a transaction for delegations that are revoked together: it has 100 items, and the caller takes some.
+const ROOM: usize = 90;
 
-async fn with_emails(core: &Core, page: Listing<Delegation>) -> Result<Listing<DelegationView>> {
-    let keys: Vec<Key> = page.items.iter().map(|item| Key::user(item.delegator_user_id)).collect();
-    let users = core.table.read_all::<User>(&keys).await?;
-    let email = |delegation: &Delegation| {
-        let user = users.iter().find(|user| user.id == delegation.delegator_user_id);
-        user.and_then(|user| user.email.clone())
-    };
-    Ok(Listing { items: views(core, page.items, email).await?, next: page.next })
+/// Revokes delegations of somebody who leaves, as they were read: as many of the first as one transaction has room for, which
+/// is answered. For admins.
+pub(crate) async fn revoke_of(
+    core: &Core,
+    caller: &UserCaller,
+    request: &RequestContext,
+    delegations: &[Stored<Delegation>],
+) -> Result<usize, CommitError> {
+    caller.require(Power::Operate)?;
+    let mut change = caller.change()?;
+    let (mut revoked_now, mut room) = (0, ROOM);
+    for was in delegations {
+        // The item, the event with its entries, and all that leads to it. One always fits.
+        let Some(left) = room.checked_sub(1 + 5 + was.pointers().len()) else { break };
+        (room, revoked_now) = (left, revoked_now + 1);
+        let revoked = Delegation { revoked_at: Some(core.clock.now()), ..was.value.clone() };
+        let event = caller.event(core, request, Action::DelegationRevoke)?.agent(was.agent_account_id);
+        let event = event.about("delegation", was.id).note(format!("of the user {}", was.delegator_user_id));
+        let event = event.changed(&was.recorded(), &revoked.recorded())?;
+        let key = Key::delegation(was.agent_account_id, was.delegator_user_id);
+        change.replace(key, &revoked, was.rev)?.record(&event)?;
+        add_pointers(&mut change, &revoked)?;
+    }
+    core.table.commit(change).await?;
+    Ok(revoked_now)
 }

@@ -14,6 +14,11 @@ impl Epoch {
         self.0 == 0
     }
 
+    /// Whether the other one came next.
+    pub(crate) fn is_just_before(self, other: Self) -> bool {
+        self.0.checked_add(1) == Some(other.0)
+    }
+
     /// Nothing that was issued until now is good any more.
     pub(crate) fn end(&mut self) {
         self.0 = self.0.saturating_add(1);

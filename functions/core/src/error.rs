@@ -35,6 +35,12 @@ pub enum Error {
     /// The request contradicts the present state.
     #[error(transparent)]
     Conflict(Told),
+    /// The thing is not any more as the client saw it (RFC 9110 section 13.1.1).
+    #[error("The thing has changed since it was read, or is no more: read it again, and decide anew")]
+    Stale,
+    /// The key was another request's.
+    #[error("This Idempotency-Key was used for another request: use a new key for each request")]
+    IdempotencyKeyReused,
     /// The OAuth token endpoint's refusals (RFC 6749 section 5.2, RFC 8693 section 2.2.2).
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -75,9 +81,9 @@ pub enum Error {
         #[source]
         cause: Cause,
     },
-    /// A token of ours that lacks a scope (RFC 6750 section 3.1). Another token would help.
-    #[error("The token lacks the scope {0}: have the user allow the app that scope")]
-    ScopeMissing(&'static str),
+    /// A token or API key of ours that lacks a scope (RFC 6750 section 3.1). Another one would help.
+    #[error("The {} lacks the scope {scope}: {}", .holder.name(), .holder.way_out())]
+    ScopeMissing { scope: &'static str, holder: ScopeHolder },
     /// The OAuth session that was used may not do this at the MCP server.
     #[error("{detail}")]
     InsufficientScope { scope: String, detail: String },
@@ -99,11 +105,15 @@ pub enum Error {
         cause: Cause,
     },
     /// The store was lost while it was making a change: all of it was made, or nothing.
-    #[error(
-        "The service is temporarily unavailable; whether the change was made is unknown, so look before you repeat it"
-    )]
+    #[error("The service is temporarily unavailable; whether the change was made is unknown, so {}", if *.repeatable {
+        "send it again with the same Idempotency-Key"
+    } else {
+        "look before you repeat it"
+    })]
     Undecided {
         retry_after: Duration,
+        /// Whether the request has a key, by which it is carried out once however often it is sent.
+        repeatable: bool,
         #[source]
         cause: Cause,
     },
@@ -140,21 +150,42 @@ pub struct Told {
     text: Cow<'static, str>,
     /// If it is a more exact one than that of the error's kind.
     reason: Option<Reason>,
+    in_the_way: Option<InTheWay>,
     cause: Option<Cause>,
+}
+
+/// The thing that a request contradicts, if its caller may know of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InTheWay {
+    /// As an event of the trail calls it.
+    pub kind: &'static str,
+    pub id: String,
 }
 
 impl Told {
     pub fn new(text: impl Into<Cow<'static, str>>) -> Self {
-        Self { text: text.into(), reason: None, cause: None }
+        Self { text: text.into(), reason: None, in_the_way: None, cause: None }
     }
 
     pub fn of(reason: Reason, text: impl Into<Cow<'static, str>>) -> Self {
         Self { reason: Some(reason), ..Self::new(text) }
     }
 
+    /// Names the thing that the request contradicts.
+    #[must_use]
+    pub(crate) fn by_thing(self, kind: &'static str, id: impl fmt::Display) -> Self {
+        Self { in_the_way: Some(InTheWay { kind, id: id.to_string() }), ..self }
+    }
+
     #[must_use]
     pub fn because(self, cause: impl Into<Cause>) -> Self {
         Self { cause: Some(cause.into()), ..self }
+    }
+
+    /// The same of a field of this thing in the request.
+    #[must_use]
+    pub(crate) fn within(self, thing: &str) -> Self {
+        Self { text: format!("{thing}.{}", self.text).into(), ..self }
     }
 
     /// In the words of what caused it.
@@ -211,6 +242,30 @@ pub fn chain(error: &(dyn StdError + 'static)) -> String {
         next = cause.source();
     }
     text
+}
+
+/// Which kind of credential has scopes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScopeHolder {
+    /// An app's access token.
+    AppToken,
+    ApiKey,
+}
+
+impl ScopeHolder {
+    fn name(self) -> &'static str {
+        match self {
+            Self::AppToken => "token",
+            Self::ApiKey => "API key",
+        }
+    }
+
+    fn way_out(self) -> &'static str {
+        match self {
+            Self::AppToken => "have the user allow the app that scope",
+            Self::ApiKey => "use a key that has it",
+        }
+    }
 }
 
 /// What was done at an MCP server.
@@ -292,6 +347,9 @@ pub enum TokenError {
     /// A proven client, in a web page that may not use it.
     #[error("{}", crate::origins::NOT_FOR_ACCOUNT)]
     OriginNotAllowed,
+    /// A proven client for whom nobody answers any more, in a deployment that stops such accounts.
+    #[error("None of the agent account's owners is active; an admin must give it another")]
+    NoActiveOwner,
 }
 
 impl TokenError {
@@ -314,7 +372,7 @@ impl TokenError {
             Self::InvalidTarget(_) => code::INVALID_TARGET,
             // The nearest that is registered: the client is authenticated, and may not ask in this way. For
             // `access_denied` a resource owner must have refused (RFC 6749 section 4.1.2.1).
-            Self::OriginNotAllowed => code::UNAUTHORIZED_CLIENT,
+            Self::OriginNotAllowed | Self::NoActiveOwner => code::UNAUTHORIZED_CLIENT,
         }
     }
 
@@ -332,6 +390,7 @@ impl TokenError {
             Self::InvalidScope(_) => Reason::ScopeUnknown,
             Self::InvalidTarget(_) => Reason::TargetUnknown,
             Self::OriginNotAllowed => Reason::OriginNotForAccount,
+            Self::NoActiveOwner => Reason::OwnerMissing,
         }
     }
 }
@@ -346,6 +405,8 @@ impl Error {
             Self::Forbidden(told) => told.reason.unwrap_or(Reason::NotPermitted),
             Self::NotFound(_) => Reason::NotFound,
             Self::Conflict(told) => told.reason.unwrap_or(Reason::StateConflict),
+            Self::Stale => Reason::Stale,
+            Self::IdempotencyKeyReused => Reason::IdempotencyKeyReused,
             Self::Token(refusal) => refusal.reason(),
             Self::PolicyDenied(denial) => match denial.denied_for {
                 crate::denial::DeniedFor::Agent => Reason::PolicyDeniedAgent,
@@ -358,7 +419,7 @@ impl Error {
             Self::SessionInterrupted => Reason::SessionInterrupted,
             Self::SessionOfOtherClient => Reason::SessionOfOtherClient,
             Self::ProviderUnavailable { .. } => Reason::ProviderUnavailable,
-            Self::ScopeMissing(_) => Reason::InsufficientScope,
+            Self::ScopeMissing { .. } => Reason::InsufficientScope,
             Self::InsufficientScope { .. } => Reason::SessionScopeMissing,
             Self::Upstream { may_have_run: true, .. } => Reason::ToolMayHaveRun,
             Self::Upstream { kind: UpstreamFailure::Bad, .. } => Reason::UpstreamFailed,
@@ -386,6 +447,14 @@ impl Error {
             | Self::InsufficientScope { .. } => true,
             Self::StreamEnded { cause, .. } => cause.needs_connection(),
             _ => false,
+        }
+    }
+
+    /// The thing that the request contradicts.
+    pub fn in_the_way(&self) -> Option<&InTheWay> {
+        match self {
+            Self::Conflict(told) => told.in_the_way.as_ref(),
+            _ => None,
         }
     }
 
@@ -435,7 +504,9 @@ impl Error {
     #[must_use]
     pub fn undecided(self) -> Self {
         match self {
-            Self::Unavailable { retry_after, cause } => Self::Undecided { retry_after, cause },
+            Self::Unavailable { retry_after, cause } => {
+                Self::Undecided { retry_after, repeatable: false, cause }
+            }
             other => other,
         }
     }

@@ -6,7 +6,7 @@
 //! 1. The pointer by issuer and subject is read beside the one by email, if the issuer links. If it exists, it decides,
 //!    and the email is not used. That is the steady state: one read, no write.
 //! 2. Otherwise the email may lead to a user. The user must be active, and known to this issuer by no other subject.
-//!    They must be known to no other issuer either, unless `link_by_email` is `"any"` (never for an admin). Then the
+//!    They must be known to no other issuer either, unless `link_by_email` is `"any"` (never for a user with a role). Then the
 //!    subject is bound.
 //! 3. Otherwise an issuer that provisions makes a user. The new user gets the email if no other user has it. That is
 //!    read, not concluded from a lost race. If a deactivated user has the email, no user is made, whether the email is
@@ -134,7 +134,8 @@ async fn learn(
                 user.updated_at = core.clock.now();
                 let role = said.role.map_or("none", users::Role::name);
                 let note = format!("by {}: role {role}, groups {}", said.issuer, said.groups.join(", "));
-                change.record(&event(core, request, Action::UserUpdate, token, &user)?.note(note))?;
+                let event = event(core, request, Action::UserUpdate, token, &user)?.note(note);
+                change.record(&event.changed(&was.recorded(), &user.recorded())?)?;
             }
             change.replace(Key::user(id), &user, rev)?;
             core.table.commit(change).await?;
@@ -212,13 +213,11 @@ fn may_link(token: &UserToken, user: &User) -> Result<(), UserRefusal> {
     if user.identities.iter().any(|known| known.issuer == token.issuer) {
         return Err(UserRefusal::OtherSubject);
     }
-    // An admin can be linked once, since the first admin is made by an email address (`deputize bootstrap`).
+    // Those who have a role can be linked once, since the first admin is made by an email address (`deputize bootstrap`).
     match (user.identities.is_empty(), token.links) {
         (true, _) => Ok(()),
         (false, LinkByEmail::Any)
-            if !user.is_admin()
-                && !user.is_claimed_as_admin()
-                && user.identities.len() < users::MAX_IDENTITIES =>
+            if user.greatest_role() == Role::User && user.identities.len() < users::MAX_IDENTITIES =>
         {
             Ok(())
         }
@@ -235,10 +234,12 @@ fn add(
     was: Stored<User>,
 ) -> Result<User> {
     let Stored { rev, value: mut user } = was;
+    let before = user.clone();
     user.identities.push(token.identity());
     user.updated_at = core.clock.now();
     let mut event = event(core, request, Action::IdentityBind, token, &user)?;
     event = event.note(format!("{} {}", token.issuer, token.subject));
+    event = event.changed(&before.recorded(), &user.recorded())?;
     change.replace(Key::user(user.id), &user, rev)?.record(&event)?;
     Ok(user)
 }
@@ -319,7 +320,8 @@ async fn provisioned(core: &Core, request: &RequestContext, token: &UserToken) -
         };
         let mut change = Change::new();
         let user = users::add_user(core, &mut change, new)?;
-        change.record(&event(core, request, Action::UserProvision, token, &user)?)?;
+        let event = event(core, request, Action::UserProvision, token, &user)?;
+        change.record(&event.changed(&(), &user.recorded())?)?;
         core.table.commit(change).await?;
         Ok(Admission::Admitted(user))
     })

@@ -29,20 +29,28 @@ mod email;
 mod entities;
 pub mod epoch;
 pub mod error;
+pub mod explain;
+mod gone;
+pub mod idempotency_key;
 mod identities;
 pub mod ids;
 pub mod in_flight;
 pub mod issuers;
 pub mod jwk;
 pub mod jwt;
+pub mod listed;
 pub mod lookup;
 pub mod mcp_sessions;
 pub mod network;
+pub mod offboarding;
+mod once;
 pub mod origins;
 pub mod paging;
 pub mod pins;
 pub mod policies;
+pub mod preconditions;
 mod prefetch_hints;
+pub mod reindex;
 pub mod retention;
 pub mod scope;
 pub mod secret;
@@ -59,6 +67,7 @@ pub mod trail;
 mod unambiguous_json;
 pub mod users;
 pub mod vault;
+pub mod wording;
 
 use std::{
     sync::{
@@ -77,7 +86,7 @@ pub use self::{
 use deputize_api::path;
 
 use self::{
-    agents::SharedGrants,
+    agents::{OwnerlessAgents, SharedGrants},
     apps::{AppSettings, Documents, RegistrationKey},
     browser_sessions::BrowserSessionTimes,
     checked::Checked,
@@ -85,15 +94,17 @@ use self::{
     control::{Control, Digest, Version},
     in_flight::InFlight,
     issuers::Issuers,
+    listed::{CompleteLists, KnownComplete},
     mcp_sessions::SessionKeys,
     network::Http,
     origins::Origin,
     pins::KnownPins,
     policies::CompiledPolicies,
     prefetch_hints::PrefetchHints,
-    table::{Change, CommitError, Table},
+    table::{Change, CommitError, Key, Table},
     tasks::Tasks,
     tokens::{AppKeys, Keyring, OwnToken},
+    trail::KnownSince,
     vault::Vault,
 };
 
@@ -112,10 +123,14 @@ pub struct Settings {
     pub apps: AppSettings,
     /// The `shared_grants` of agent accounts that are created without it.
     pub shared_grants: SharedGrants,
+    /// What becomes of agent accounts none of whose owners is active.
+    pub ownerless_agents: OwnerlessAgents,
     /// How long people's sessions in browsers last.
     pub browser_sessions: BrowserSessionTimes,
     /// How long a refresh token stays good once its successor has been used.
     pub refresh_grace: Duration,
+    /// How long API keys may last from when they are made. `None` if one may have no end.
+    pub longest_api_key: Option<Duration>,
     /// How old an issuer's word about a user's groups and role can be, and still count.
     pub claims_max_age: Duration,
     /// The secrets with which this service proves itself to the providers by which people sign in.
@@ -131,6 +146,11 @@ impl Settings {
         let after_scheme = self.issuer.find("://").map_or(0, |at| at + 3);
         let path = self.issuer.get(after_scheme..).and_then(|rest| Some(after_scheme + rest.find('/')?));
         path.and_then(|at| self.issuer.get(at..)).unwrap_or_default()
+    }
+
+    /// Where one of this service's things is: a path of [`path`] with its id.
+    pub fn address(&self, template: &str, id: impl std::fmt::Display) -> String {
+        format!("{}{}", self.path(), path::fill(template, &id.to_string()))
     }
 
     /// Whether the service's address is https.
@@ -176,8 +196,10 @@ impl Settings {
             issuer,
             apps,
             shared_grants,
+            ownerless_agents: OwnerlessAgents::default(),
             browser_sessions,
             refresh_grace: tokens::REFRESH_GRACE,
+            longest_api_key: None,
             claims_max_age: CLAIMS_MAX_AGE,
             sign_in_secrets: SignInSecrets::default(),
         }
@@ -204,9 +226,11 @@ pub struct Core {
     pub(crate) documents: Documents,
     pub(crate) registration_key: RegistrationKey,
     pins: KnownPins,
+    entries_since: KnownSince,
     pub(crate) app_keys: AppKeys,
     pub(crate) tasks: Tasks,
     is_bootstrapped: AtomicBool,
+    pub(crate) complete_lists: KnownComplete,
 }
 
 impl Core {
@@ -233,9 +257,11 @@ impl Core {
             documents: Documents::default(),
             registration_key: RegistrationKey::default(),
             pins: KnownPins::default(),
+            entries_since: KnownSince::default(),
             app_keys: AppKeys::default(),
             tasks: Tasks::default(),
             is_bootstrapped: AtomicBool::new(false),
+            complete_lists: KnownComplete::default(),
         }
     }
 
@@ -255,8 +281,11 @@ impl Core {
         let mut change = Change::new();
         let keys_digest = Some(tokens::bootstrap_key(self, &mut change).await?);
         let policies_digest = Some(Digest::default());
-        Control { policies_version: 1, policies: 0, policies_digest, keys_version: 1, keys_digest }
-            .create(&mut change)?;
+        let versions = Control { policies_version: 1, keys_version: 1, ..Control::default() };
+        Control { policies_digest, keys_digest, ..versions }.create(&mut change)?;
+        // A deployment that begins has no item without its entries.
+        change.create(Key::complete_lists(), &CompleteLists::all())?;
+        trail::add_entries_since(&mut change)?;
         match self.table.commit(change).await {
             // Another process was faster.
             Ok(()) | Err(CommitError::ConditionFailed) => Ok(()),

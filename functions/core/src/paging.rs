@@ -11,6 +11,9 @@ use crate::{
 
 pub use crate::table::PAGE_SIZE;
 
+/// The most items on a page.
+pub const MAX_PAGE_SIZE: usize = 1_000;
+
 /// The page that is asked for.
 #[derive(Clone, Debug)]
 pub struct PageRequest {
@@ -36,14 +39,20 @@ impl<T> Listing<T> {
     pub fn map<U>(self, map: impl FnMut(T) -> U) -> Listing<U> {
         Listing { items: self.items.into_iter().map(map).collect(), next: self.next }
     }
+
+    /// The page without the items that are not to be kept.
+    pub(crate) fn only(mut self, keep: impl FnMut(&T) -> bool) -> Self {
+        self.items.retain(keep);
+        self
+    }
 }
 
 impl PageRequest {
-    /// `limit` is 1 to 100. `cursor` comes from the page before.
+    /// `limit` is 1 to 1,000, and 100 if left out. `cursor` comes from the page before.
     pub fn new(limit: Option<usize>, cursor: Option<&str>) -> Result<Self> {
         let limit = limit.unwrap_or(PAGE_SIZE);
-        if !(1..=PAGE_SIZE).contains(&limit) {
-            return Err(Error::invalid(format!("limit must be from 1 to {PAGE_SIZE}")));
+        if !(1..=MAX_PAGE_SIZE).contains(&limit) {
+            return Err(Error::invalid(format!("limit must be from 1 to {MAX_PAGE_SIZE}")));
         }
         let decode = |cursor: &str| {
             let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().filter(|bytes| bytes.len() <= 512)?;
@@ -69,6 +78,11 @@ impl PageRequest {
     /// it is one of that part.
     pub(crate) fn rest(&self, limit: usize, part: &Partition) -> Self {
         Self { limit, cursor: self.cursor.clone().filter(|cursor| cursor.starts_with(&part.prefix)) }
+    }
+
+    /// The error for a cursor of another list.
+    pub(crate) fn of_another_list() -> Error {
+        Error::invalid("cursor is not one of this list")
     }
 
     /// Encodes a position as a cursor.
@@ -98,7 +112,7 @@ impl PageRequest {
         let Partition { pk, prefix } = list;
         let after = match &self.cursor {
             Some(sk) if sk.starts_with(&**prefix) => Some(Key { pk: pk.clone(), sk: sk.clone() }),
-            Some(_) => return Err(Error::invalid("cursor is not one of this list")),
+            Some(_) => return Err(Self::of_another_list()),
             None => None,
         };
         let mut query = Query::partition(pk, self.limit).after(after);
@@ -121,7 +135,7 @@ mod tests {
         for wrong in ["", "%", "////", &"A".repeat(10_000)] {
             assert!(PageRequest::new(None, Some(wrong)).is_err(), "{wrong}");
         }
-        for wrong in [0, 101, usize::MAX] {
+        for wrong in [0, 1_001, usize::MAX] {
             assert!(PageRequest::new(Some(wrong), None).is_err(), "{wrong}");
         }
     }

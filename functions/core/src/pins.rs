@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 
 pub use crate::entities::server::Pinning;
 use crate::{
@@ -21,8 +21,8 @@ use crate::{
     ids::ServerId,
     secret::sha256_hex,
     servers::{self, Server},
-    table::{Entity, Key, retry_on_conflict},
-    unambiguous_json,
+    table::{CommitError, Entity, Key, Stored, retry_on_conflict},
+    unambiguous_json::{self, sorted},
 };
 
 /// The most tools of one server that can be approved. They are one item, of at most 400 KB (DynamoDB
@@ -65,6 +65,15 @@ pub struct Approval {
     pub left_out: Vec<String>,
 }
 
+/// What a server says now, beside what was approved.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// The tools that it has now, by name.
+    pub tools: BTreeMap<String, ToolStatus>,
+    /// How many approved tools it has no more. Their names are not kept.
+    pub gone: usize,
+}
+
 /// The definitions of one list, to be judged.
 #[derive(Debug)]
 pub struct CheckedToolList<'a> {
@@ -103,10 +112,53 @@ impl Pins {
         Ok((pins, approval))
     }
 
+    fn len(&self) -> usize {
+        self.definitions.len() + self.tools.len()
+    }
+
+    /// Whether a tool of this name was approved.
+    pub fn has(&self, tool: &str) -> bool {
+        self.definitions.contains_key(&sha256_hex(tool.as_bytes())) || self.tools.contains_key(tool)
+    }
+
+    /// What the trail shows of an approval: the digest of each definition that another approval has not, by the tool's
+    /// name. Of a tool that is in neither list now, only the name's own digest is known.
+    fn recorded(&self, other: &Self, version: u64, approval: &Approval) -> RecordedPins {
+        let known = approval.approved.iter().chain(&approval.left_out);
+        let names: HashMap<String, &String> = known.map(|name| (sha256_hex(name.as_bytes()), name)).collect();
+        let (all, others) = (self.by_digest(), other.by_digest());
+        let differing = all.into_iter().filter(|(name, hash)| others.get(name) != Some(hash));
+        let shown =
+            |name: &str| names.get(name).map_or_else(|| format!("sha256:{name}"), ToString::to_string);
+        let tools = differing.map(|(name, hash)| (shown(&name), hash.clone())).collect();
+        RecordedPins { pins_version: version, tools }
+    }
+
+    /// All definitions by the digest of their tool's name.
+    fn by_digest(&self) -> BTreeMap<String, &String> {
+        let by_name = self.tools.iter().map(|(name, hash)| (sha256_hex(name.as_bytes()), hash));
+        by_name.chain(self.definitions.iter().map(|(name, hash)| (name.clone(), hash))).collect()
+    }
+
+    /// How the definitions of a whole list differ from the approved ones.
+    pub fn compare(&self, tools: &[Box<RawValue>]) -> Comparison {
+        let checked = self.list(tools.iter().map(|tool| &**tool));
+        let tools: BTreeMap<String, ToolStatus> =
+            tools.iter().filter_map(|tool| checked.status(tool)).collect();
+        let known = tools.keys().filter(|name| self.has(name)).count();
+        Comparison { gone: self.len().saturating_sub(known), tools }
+    }
+
     /// The definitions of one list, to be judged together.
     pub fn list<'t>(&self, tools: impl IntoIterator<Item = &'t RawValue>) -> CheckedToolList<'_> {
         CheckedToolList { pins: self, repeated: repeated(tools) }
     }
+}
+
+#[derive(Serialize)]
+struct RecordedPins {
+    pins_version: u64,
+    tools: BTreeMap<String, String>,
 }
 
 impl CheckedToolList<'_> {
@@ -142,19 +194,6 @@ fn repeated<'t>(tools: impl IntoIterator<Item = &'t RawValue>) -> HashSet<String
 fn name(tool: &RawValue) -> Option<String> {
     let fields: HashMap<String, &RawValue> = serde_json::from_str(tool.get()).ok()?;
     serde_json::from_str(fields.get("name")?.get()).ok()
-}
-
-/// The value with the fields of every object sorted by name.
-fn sorted(value: Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let fields: BTreeMap<String, Value> =
-                fields.into_iter().map(|(name, value)| (name, sorted(value))).collect();
-            Value::Object(fields.into_iter().collect())
-        }
-        Value::Array(values) => Value::Array(values.into_iter().map(sorted).collect()),
-        other => other,
-    }
 }
 
 /// A hash of a definition's content, whatever its spelling. `None` if two readers could read it differently.
@@ -199,23 +238,60 @@ pub async fn approve(
     };
     retry_on_conflict(|| async {
         let was = servers::get(core, id).await?;
-        let mut server = was.value.clone();
-        server.pins_version += 1;
-        server.updated_at = core.clock.now();
-        let event = caller.event(core, request, Action::ToolsApprove)?.server(id.clone());
-        let mut change = caller.change()?;
-        change.create(Key::pins(id, server.pins_version), &pins)?;
-        if was.pins_version > 0 {
-            // A pins item never changes. The condition on the server's revision says that it is still the one
-            // in force.
-            change.remove(&Key::pins(id, was.pins_version))?;
-        }
-        change.replace(Key::server(id), &server, was.rev)?;
-        change.record(&event.about("server", id).note(&note))?;
-        core.table.commit(change).await?;
+        replace(core, caller, request, was, (&pins, &approval), &note).await?;
         Ok(approval.clone())
     })
     .await
+}
+
+/// Takes back what is approved of a server's tools. If nothing is, nothing changes. Admins only.
+pub async fn remove(core: &Core, caller: &UserCaller, request: &RequestContext, id: &ServerId) -> Result<()> {
+    caller.require(Power::Manage)?;
+    retry_on_conflict(|| async {
+        let was = servers::get(core, id).await?;
+        if of(core, &was).await?.len() == 0 {
+            return Ok(());
+        }
+        // Not the version 0 of a server without any: each version is of one content, which processes remember.
+        let nothing = (&Pins::default(), &Approval::default());
+        replace(core, caller, request, was, nothing, "0 tools: the approval was taken back").await
+    })
+    .await
+}
+
+async fn replace(
+    core: &Core,
+    caller: &UserCaller,
+    request: &RequestContext,
+    was: Stored<Server>,
+    (pins, approval): (&Pins, &Approval),
+    note: &str,
+) -> Result<(), CommitError> {
+    let id = &was.id;
+    let mut server = was.value.clone();
+    server.pins_version += 1;
+    server.updated_at = core.clock.now();
+    let event = caller.event(core, request, Action::ToolsApprove)?.server(id.clone());
+    let former = match was.pins_version {
+        0 => Pins::default(),
+        // Another approval was faster if they are gone.
+        version => {
+            let former = core.table.read_one::<Pins>(Key::pins(id, version)).await?;
+            former.ok_or(CommitError::ConditionFailed)?.value
+        }
+    };
+    let before = former.recorded(pins, was.pins_version, approval);
+    let after = pins.recorded(&former, server.pins_version, approval);
+    let event = event.about("server", id).note(note).changed(&before, &after)?;
+    let mut change = caller.change()?;
+    change.create(Key::pins(id, server.pins_version), pins)?;
+    if was.pins_version > 0 {
+        // A pins item never changes. The condition on the server's revision says that it is still the one in force.
+        change.remove(&Key::pins(id, was.pins_version))?;
+    }
+    change.replace(Key::server(id), &server, was.rev)?;
+    change.record(&event)?;
+    core.table.commit(change).await
 }
 
 #[cfg(test)]

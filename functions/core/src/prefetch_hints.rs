@@ -21,11 +21,18 @@ pub(crate) struct PrefetchHints {
     pub servers: Cache<ServerId, ServerAuth>,
     /// The grantor of a pair's shared grant.
     pub shared: Cache<(AgentAccountId, ServerId), UserId>,
+    /// An active owner of an agent account.
+    pub owners: Cache<AgentAccountId, UserId>,
 }
 
 impl Default for PrefetchHints {
     fn default() -> Self {
-        Self { users: Cache::new(CAPACITY), servers: Cache::new(CAPACITY), shared: Cache::new(CAPACITY) }
+        Self {
+            users: Cache::new(CAPACITY),
+            servers: Cache::new(CAPACITY),
+            shared: Cache::new(CAPACITY),
+            owners: Cache::new(CAPACITY),
+        }
     }
 }
 

@@ -228,6 +228,22 @@ pub fn presented(text: &str) -> SecretString {
     SecretString::from(text)
 }
 
+/// A new secret's text in the note of the request that made it. The note is sealed (the module `once`).
+#[derive(Debug)]
+pub(crate) struct NotedSecret(pub SecretString);
+
+impl Serialize for NotedSecret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.expose_secret())
+    }
+}
+
+impl<'de> Deserialize<'de> for NotedSecret {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(text.into()))
+    }
+}
+
 /// The text of a new secret, for the one answer that shows it.
 pub fn shown_once(secret: &SecretString) -> &str {
     secret.expose_secret()

@@ -4,13 +4,14 @@ use secrecy::SecretString;
 
 use crate::{
     Core,
-    agents::{self, AgentAccount, NewAgentAccount},
-    api_keys,
+    agents::{self, AgentAccount, NewAgentAccount, Owner, Visibility},
+    api_keys::{self, NewApiKey},
     control::{Control, Digest, InForce},
-    delegations::{self, NewDelegation},
+    delegations::{self, Delegator, NewDelegation},
+    epoch::Epoch,
     error::Result,
     ids::{AgentAccountId, UserId},
-    policies::{self, NewPolicy},
+    policies::{self, Mode, NewPolicy},
     servers::{self, NewServer, Server},
     table::{Change, CommitError},
     users::{self, NewUser, User},
@@ -34,24 +35,31 @@ impl<'a> Seed<'a> {
     }
 
     pub fn api_key(&mut self, user: UserId, name: &str) -> Result<SecretString> {
-        Ok(api_keys::add_key(self.core, &mut self.change, user, name.to_owned(), None)?.1)
+        let new = NewApiKey::for_everything(self.core, name);
+        Ok(api_keys::add_key(self.core, &mut self.change, (user, Epoch::default()), new)?.1)
     }
 
     pub fn agent(&mut self, name: &str, owner: UserId) -> Result<(AgentAccount, SecretString)> {
         let new = NewAgentAccount {
             name: name.to_owned(),
-            owner_user_id: Some(owner),
+            description: None,
+            url: None,
+            owner_user_id: None,
+            owners: None,
             groups: Vec::new(),
             allowed_origins: None,
             shared_grants: None,
+            visibility: Visibility::Everyone,
         };
-        let (account, issued) = agents::add_agent(self.core, &mut self.change, owner, new)?;
+        let (account, issued) =
+            agents::add_agent(self.core, &mut self.change, vec![Owner::User(owner)], new, None)?;
         Ok((account, issued.text))
     }
 
     pub fn delegation(&mut self, agent: AgentAccountId, user: UserId) -> Result<()> {
         let new = NewDelegation::default();
-        delegations::add_delegation(self.core, &mut self.change, None, agent, user, new, None).map(drop)
+        let by = Delegator { user, epoch: Epoch::default(), made_by: None };
+        delegations::add_delegation(self.core, &mut self.change, None, agent, by, new).map(drop)
     }
 
     pub fn server(&mut self, new: NewServer) -> Result<Server> {
@@ -59,7 +67,7 @@ impl<'a> Seed<'a> {
     }
 
     pub fn policy(&mut self, name: &str, text: &str) -> Result<()> {
-        let new = NewPolicy { name: name.to_owned(), text: text.to_owned() };
+        let new = NewPolicy { name: name.to_owned(), text: text.to_owned(), mode: Mode::Enforce };
         let policy = policies::add_policy(self.core, &mut self.change, new)?;
         self.policies.push(policy.digest());
         Ok(())

@@ -1,9 +1,12 @@
 //! Registered MCP servers.
 
+mod listing;
+
 use deputize_api::reason::Reason;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+pub use self::listing::{ServerFilter, ServerOrder, list};
 pub use crate::entities::{
     oauth_client::{Endpoints, OAuthClient, Pkce, ProviderSettings, ResourceParameter},
     server::{Pinning, Server, ServerAuth},
@@ -15,8 +18,9 @@ use crate::{
     entities::server::SealedHeader,
     error::{Error, Result, Told},
     ids::ServerId,
-    paging::{Listing, PageRequest},
-    table::{Change, CommitError, Entity, Key, Partition, Stored, retry_on_conflict},
+    listed::relist,
+    once::{Holds, once},
+    table::{Change, Entity, Key, Stored, retry_on_conflict},
 };
 
 impl Server {
@@ -129,6 +133,7 @@ fn made(core: &Core, new: NewServer) -> Result<Server> {
 fn add(change: &mut Change, server: &Server) -> Result<()> {
     change.create(Key::server(&server.id), server)?;
     change.create(Key::server_entry(&server.id), &ServerEntry { server_id: server.id.clone() })?;
+    relist(change, None, Some(server))?;
     Ok(())
 }
 
@@ -139,47 +144,89 @@ pub async fn create(
     request: &RequestContext,
     new: NewServer,
     secrets: ServerSecrets,
-) -> Result<Server> {
+) -> Result<Stored<Server>> {
     caller.require(Power::Manage)?;
     // `/api/v1/servers/probe` is another endpoint.
     if new.id.as_ref().is_some_and(|id| id.to_string() == "probe") {
         return Err(Error::invalid("id: \"probe\" is reserved; choose another"));
     }
-    let mut server = made(core, new)?;
-    server.set_secrets(core, &secrets).await?;
-    let mut change = caller.change()?;
-    add(&mut change, &server)?;
-    let event = caller.event(core, request, Action::ServerCreate)?.server(server.id.clone());
-    change.record(&event.about("server", &server.id))?;
-    match core.table.commit(change).await {
-        Ok(()) => Ok(server),
-        Err(CommitError::ConditionFailed) => {
-            Err(Error::Conflict(Told::of(Reason::AlreadyExists, "a server with that id exists".to_owned())))
+    once(core, caller, request, Holds::Secret, || async {
+        if let Some(id) = &new.id
+            && core.table.read_one::<Server>(Key::server(id)).await?.is_some()
+        {
+            let told = Told::of(Reason::AlreadyExists, "a server with that id exists");
+            return Err(Error::Conflict(told.by_thing("server", id)).into());
         }
-        Err(CommitError::Failed(error)) => Err(error),
-    }
+        let mut server = made(core, new.clone())?;
+        server.set_secrets(core, &secrets).await?;
+        let mut change = caller.change()?;
+        add(&mut change, &server)?;
+        let event = caller.event(core, request, Action::ServerCreate)?.server(server.id.clone());
+        change.record(&event.about("server", &server.id).changed(&(), &server.recorded())?)?;
+        Ok((change, server))
+    })
+    .await
 }
 
 pub async fn get(core: &Core, id: &ServerId) -> Result<Stored<Server>> {
     core.table.read_one(Key::server(id)).await?.ok_or(Error::NotFound(ServerId::WHAT))
 }
 
-/// All servers. Every user may see them, in order to delegate and to connect.
-pub async fn list(core: &Core, _caller: &UserCaller, page: &PageRequest) -> Result<Listing<Server>> {
-    page.list_entries(core, &Partition::servers(), |entry: &ServerEntry| Key::server(&entry.server_id)).await
+/// How many servers a delegation or an API key can name.
+pub const MAX_NAMED: usize = 50;
+
+/// The servers that something is to be for, as a set: the order and repetitions in a request mean nothing. They must
+/// exist.
+pub(crate) async fn existing(core: &Core, named: &[ServerId]) -> Result<Vec<ServerId>> {
+    if named.is_empty() || named.len() > MAX_NAMED {
+        return Err(Error::invalid(format!(
+            "server_ids must name 1 to {MAX_NAMED} servers; leave it out for all servers"
+        )));
+    }
+    let keys: Vec<Key> = named.iter().map(Key::server).collect();
+    let found = core.table.read_all::<Server>(&keys).await?;
+    if let Some(missing) = named.iter().find(|id| !found.iter().any(|server| server.id == **id)) {
+        return Err(Error::invalid(format!("server_ids: no such server: {missing}")));
+    }
+    Ok(as_set(named))
 }
 
-/// Changes a server. Admins only.
+/// Sorted, and each once.
+pub(crate) fn as_set(servers: &[ServerId]) -> Vec<ServerId> {
+    let mut set = servers.to_vec();
+    set.sort_unstable();
+    set.dedup();
+    set
+}
+
+impl ServerUpdate {
+    /// What it takes: operators may take a server out of use, and nothing else.
+    fn takes(&self) -> Power {
+        match self {
+            Self {
+                name: None,
+                url: None,
+                pinning: None,
+                active: Some(false),
+                secrets: ServerSecrets { header: None, oauth_client: None },
+            } => Power::Operate,
+            _ => Power::Manage,
+        }
+    }
+}
+
+/// Changes a server. Admins only, but operators may deactivate one.
 pub async fn update(
     core: &Core,
     caller: &UserCaller,
     request: &RequestContext,
     id: &ServerId,
     update: ServerUpdate,
-) -> Result<Server> {
-    caller.require(Power::Manage)?;
+) -> Result<Stored<Server>> {
+    caller.require(update.takes())?;
     retry_on_conflict(|| async {
         let was = get(core, id).await?;
+        request.require_match(&Key::server(id), was.rev)?;
         let mut server = was.value.clone();
         server.name = update.name.clone().unwrap_or(server.name);
         server.url = update.url.clone().unwrap_or(server.url);
@@ -193,9 +240,11 @@ pub async fn update(
         server.updated_at = core.clock.now();
         let event = caller.event(core, request, Action::ServerUpdate)?.server(id.clone());
         let mut change = caller.change()?;
-        change.replace(Key::server(id), &server, was.rev)?.record(&event.about("server", id))?;
+        let event = event.about("server", id).changed(&was.recorded(), &server.recorded())?;
+        change.replace(Key::server(id), &server, was.rev)?.record(&event)?;
+        relist(&mut change, Some(&was.value), Some(&server))?;
         core.table.commit(change).await?;
-        Ok(server)
+        Ok(Stored { rev: was.rev + 1, value: server })
     })
     .await
 }

@@ -20,6 +20,7 @@
 use serde::{Deserialize, Serialize};
 
 mod list;
+mod overview;
 
 use deputize_api::reason::Reason;
 
@@ -28,11 +29,14 @@ use crate::{
     agents::AgentAccount,
     app_standing::{self, Standing},
     apps::MadeByApp,
-    audit::{Action, RequestContext},
-    caller::{Power, UserCaller},
+    audit::{Action, Event, RequestContext},
+    caller::{Gives, Power, UserCaller},
     clock::Timestamp,
+    epoch::Epoch,
     error::{Error, Result, Told},
     ids::{AgentAccountId, GrantId, ServerId, UserId},
+    once::{Holds, once},
+    paging::PAGE_SIZE,
     retention::{Ends, RetentionClass},
     servers::{Server, ServerAuth},
     sessions::Session,
@@ -41,7 +45,10 @@ use crate::{
 };
 
 use self::list::tell_displaced;
-pub use self::list::{Filter, list};
+pub use self::{
+    list::{Filter, list},
+    overview::{GrantFilter, GrantOfAgent, list_all_of_agent, list_at_server, list_of_user},
+};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Grant {
@@ -49,6 +56,9 @@ pub struct Grant {
     pub agent_account_id: AgentAccountId,
     pub server_id: ServerId,
     pub grantor_user_id: UserId,
+    /// How often the grantor had been deactivated. A grant does not come back with them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_epoch: Option<Epoch>,
     /// The generation of the pair to which the grant belongs.
     pub generation: u64,
     /// The app that made it, or last changed it, for the user. It ends with the user's authorization of the app.
@@ -85,7 +95,18 @@ pub struct SharedGrant {
     pub grantor_user_id: UserId,
     /// As the grant's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_epoch: Option<Epoch>,
+    /// As the grant's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made_by: Option<MadeByApp>,
+}
+
+impl SharedGrant {
+    /// Whether it is in force, as far as it rests on its grantor.
+    pub(crate) fn is_of(&self, grantor: &User) -> bool {
+        // When it was made is not known here. What does not say its epoch ended with any deactivation.
+        grantor.vouches_for(self.user_epoch, Timestamp::from_millis(0))
+    }
 }
 
 impl Entity for Pair {
@@ -93,9 +114,43 @@ impl Entity for Pair {
 }
 
 impl Grant {
-    /// Whether it is in force, if what it was made by still stands.
+    /// Whether it is in force, as far as it rests on its grantor.
+    pub(crate) fn is_of(&self, grantor: &User) -> bool {
+        grantor.vouches_for(self.user_epoch, self.created_at)
+    }
+
+    /// Whether it is in force, if its grantor and what it was made by still stand.
     pub(crate) fn is_active(&self, pair: &Pair) -> bool {
         self.revoked_at.is_none() && self.generation == pair.generation
+    }
+
+    /// What the trail shows of it, and of its pair: a new generation ends the grants of all other users.
+    fn recorded<'a>(&'a self, pair: &'a Pair) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Recorded<'a> {
+            id: GrantId,
+            agent_account_id: AgentAccountId,
+            server_id: &'a ServerId,
+            grantor_user_id: UserId,
+            shared: bool,
+            generation: u64,
+            made_by: &'a Option<MadeByApp>,
+            revoked_at: Option<Timestamp>,
+            pair_generation: u64,
+            pair_shared: Option<&'a SharedGrant>,
+        }
+        Recorded {
+            id: self.id,
+            agent_account_id: self.agent_account_id,
+            server_id: &self.server_id,
+            grantor_user_id: self.grantor_user_id,
+            shared: self.is_shared(pair),
+            generation: self.generation,
+            made_by: &self.made_by,
+            revoked_at: self.revoked_at,
+            pair_generation: pair.generation,
+            pair_shared: pair.shared.as_ref(),
+        }
     }
 
     pub fn is_shared(&self, pair: &Pair) -> bool {
@@ -124,22 +179,49 @@ impl Entity for Promotion {
     }
 }
 
-/// Leads from a grant's id to the grant.
+/// Leads from a grant's id, or from an entry in its grantor's list, to the grant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct GrantPointer {
+pub(crate) struct GrantPointer {
     agent_account_id: AgentAccountId,
     server_id: ServerId,
     grantor_user_id: UserId,
+    /// As the grant's, so that a list knows what to read beside it. It decides nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    made_by: Option<MadeByApp>,
 }
 
 impl Entity for GrantPointer {
     const KIND: &'static str = "session grant pointer";
 }
 
+impl GrantPointer {
+    pub(crate) fn of(grant: &Grant) -> Self {
+        Self {
+            agent_account_id: grant.agent_account_id,
+            server_id: grant.server_id.clone(),
+            grantor_user_id: grant.grantor_user_id,
+            made_by: grant.made_by.clone(),
+        }
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        Key::grant(self.agent_account_id, &self.server_id, self.grantor_user_id)
+    }
+}
+
+impl Grant {
+    /// Its entries in the lists of its grantor and its server.
+    pub(crate) fn entries(&self) -> [Key; 2] {
+        let (agent, user) = (self.agent_account_id, self.grantor_user_id);
+        [Key::grant_given(user, agent, &self.server_id), Key::grant_at(&self.server_id, agent, user)]
+    }
+}
+
 /// A grant as users see it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct GrantView {
     pub grant: Grant,
+    #[serde(default, deserialize_with = "crate::email::stored")]
     pub grantor_email: Option<Email>,
     /// Whether it serves users without a grant of their own.
     pub shared: bool,
@@ -149,9 +231,10 @@ pub struct GrantView {
 }
 
 /// By whom a grant was displaced, and when.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Displaced {
     pub by_user_id: UserId,
+    #[serde(default, deserialize_with = "crate::email::stored")]
     pub by_email: Option<Email>,
     pub at: Timestamp,
 }
@@ -205,10 +288,11 @@ impl GrantState {
         self.pair.as_ref().map(|pair| pair.value.clone()).unwrap_or_default()
     }
 
-    /// The grant, if it is active.
-    fn active(&self) -> Option<&Grant> {
+    /// The grant, if it is active. The grantor is the caller.
+    fn active(&self, caller: &UserCaller) -> Option<&Grant> {
         let grant = self.grant.as_ref().map(|grant| &grant.value)?;
-        (grant.is_active(&self.pair()) && self.standing.of(grant.made_by.as_ref())).then_some(grant)
+        let stands = grant.is_of(&caller.user) && self.standing.of(grant.made_by.as_ref());
+        (grant.is_active(&self.pair()) && stands).then_some(grant)
     }
 
     /// Refuses a caller who may not share a grant with the account.
@@ -234,11 +318,40 @@ impl GrantState {
         }
     }
 
+    /// The event of a change of the grant, with what was before and is after.
+    fn told(&self, event: Event, pair: &Pair, grant: &Grant) -> Result<Event> {
+        let was = self.pair();
+        let before = self.grant.as_ref().map(|grant| grant.recorded(&was));
+        event.changed(&before, &grant.recorded(pair))
+    }
+
+    /// The grant as it is once it is revoked, and the caller's change that does it.
+    fn revoke(
+        &self,
+        core: &Core,
+        caller: &UserCaller,
+        pair: &mut Pair,
+        mut grant: Grant,
+    ) -> Result<(Grant, Change)> {
+        set_shared(pair, &mut grant, false);
+        grant.revoked_at = Some(core.clock.now());
+        grant.updated_at = core.clock.now();
+        let mut change = self.change(caller, pair, &grant)?;
+        change.put_ending(Key::grant_by_id(grant.id), &GrantPointer::of(&grant), grant.ends())?;
+        Ok((grant, change))
+    }
+
     /// The caller's change that writes the pair and the grant, if both are as they were read.
     fn change(&self, caller: &UserCaller, pair: &Pair, grant: &Grant) -> Result<Change> {
         let mut change = caller.change()?;
         change.write(self.pair_key.clone(), pair, self.pair.as_ref())?;
         change.write(self.grant_key.clone(), grant, self.grant.as_ref())?;
+        let entries = |grant: &Grant| (grant.made_by.clone(), grant.ends());
+        if self.grant.as_deref().map(entries) != Some(entries(grant)) {
+            for key in grant.entries() {
+                change.put_ending(key, &GrantPointer::of(grant), grant.ends())?;
+            }
+        }
         if pair.generation > self.pair().generation {
             let promotion = Promotion { by_user_id: grant.grantor_user_id, at: grant.updated_at };
             let key = Key::promotion(grant.agent_account_id, &grant.server_id, pair.generation);
@@ -265,8 +378,8 @@ fn set_shared(pair: &mut Pair, grant: &mut Grant, shared: bool) {
     if shared {
         pair.generation += 1;
         grant.generation = pair.generation;
-        let Grant { id: grant_id, grantor_user_id, made_by, .. } = grant.clone();
-        pair.shared = Some(SharedGrant { grant_id, grantor_user_id, made_by });
+        let Grant { id: grant_id, grantor_user_id, user_epoch, made_by, .. } = grant.clone();
+        pair.shared = Some(SharedGrant { grant_id, grantor_user_id, user_epoch, made_by });
     } else if grant.is_shared(pair) {
         pair.shared = None;
     }
@@ -283,9 +396,10 @@ pub async fn create(
     server: &ServerId,
     shared: bool,
 ) -> Result<GrantView> {
-    require_grantable(core, caller, agent, server).await?;
+    require_to_lend(caller, server)?;
     let grantor = caller.user.id;
-    retry_on_conflict(|| async {
+    let made = once(core, caller, request, Holds::NoSecret, || async {
+        require_grantable(core, caller, agent, server).await?;
         let state = GrantState::read(core, agent, server, grantor).await?;
         if shared {
             state.require_sharer(caller)?;
@@ -293,22 +407,23 @@ pub async fn create(
         let now = core.clock.now();
         let mut pair = state.pair();
         pair.server_id = Some(server.clone());
-        let active = state.active().cloned();
+        let active = state.active(caller).cloned();
         if let Some(grant) = &active
             && grant.is_shared(&pair) == shared
             && (grant.made_by.is_none() || grant.made_by == caller.made_by())
         {
-            return Ok(caller_view(&state.account, caller, grant.clone(), &pair));
+            return Ok((caller.change()?, caller_view(&state.account, caller, grant.clone(), &pair)));
         }
         let is_new = active.is_none();
-        let made_by = caller.made_by();
+        let (made_by, user_epoch) = (caller.made_by(), Some(caller.user.epoch));
         let mut grant = match active {
-            Some(grant) => Grant { updated_at: now, made_by, ..grant },
+            Some(grant) => Grant { updated_at: now, made_by, user_epoch, ..grant },
             None => Grant {
                 id: GrantId(core.random.uuid()?),
                 agent_account_id: agent,
                 server_id: server.clone(),
                 grantor_user_id: grantor,
+                user_epoch,
                 generation: pair.generation,
                 made_by,
                 created_at: now,
@@ -317,14 +432,13 @@ pub async fn create(
             },
         };
         if is_new && state.grant.as_ref().is_some_and(|was| was.is_shared(&pair)) {
-            // It has ended with the app that made it, and is replaced now.
+            // It has ended with the app that made it, or with its grantor's deactivation, and is replaced now.
             pair.shared = None;
         }
         set_shared(&mut pair, &mut grant, shared);
         let mut change = state.change(caller, &pair, &grant)?;
         if is_new {
-            let pointer =
-                GrantPointer { agent_account_id: agent, server_id: server.clone(), grantor_user_id: grantor };
+            let pointer = GrantPointer::of(&grant);
             change.create(Key::grant_by_id(grant.id), &pointer)?;
             if let Some(was) = &state.grant {
                 let ends = Ends { class: RetentionClass::Grants, at: was.revoked_at.unwrap_or(now) };
@@ -332,11 +446,11 @@ pub async fn create(
             }
         }
         let event = grant_event(core, caller, request, Action::GrantCreate, &grant)?;
-        change.record(&event.note(state.note(&grant, shared)))?;
-        core.table.commit(change).await?;
-        Ok(caller_view(&state.account, caller, grant, &pair))
+        change.record(&state.told(event.note(state.note(&grant, shared)), &pair, &grant)?)?;
+        Ok((change, caller_view(&state.account, caller, grant, &pair)))
     })
-    .await
+    .await?;
+    Ok(made.value)
 }
 
 /// Changes the caller's own grant from personal to shared or back, as it is shown: a shared one that may no
@@ -348,27 +462,32 @@ pub async fn toggle(
     agent: AgentAccountId,
     server: &ServerId,
 ) -> Result<GrantView> {
-    retry_on_conflict(|| async {
+    let made = once(core, caller, request, Holds::NoSecret, || async {
         let state = GrantState::read(core, agent, server, caller.user.id).await?;
-        let grant = state.active().cloned().ok_or(Error::NotFound(GrantId::WHAT))?;
+        if state.grant.is_none() && !state.account.is_visible_to(caller) {
+            return Err(Error::NotFound(AgentAccountId::WHAT).into());
+        }
+        let grant = state.active(caller).cloned().ok_or(Error::NotFound(GrantId::WHAT))?;
         let mut pair = state.pair();
         let may_serve = state.account.is_shared_by(&caller.user, grant.made_by.is_some());
         let shared = !(grant.is_shared(&pair) && may_serve);
         if shared {
+            require_to_lend(caller, server)?;
             state.require_sharer(caller)?;
         }
-        let mut grant = Grant { updated_at: core.clock.now(), made_by: caller.made_by(), ..grant };
+        let (updated_at, user_epoch) = (core.clock.now(), Some(caller.user.epoch));
+        let mut grant = Grant { updated_at, user_epoch, made_by: caller.made_by(), ..grant };
         set_shared(&mut pair, &mut grant, shared);
         let mut change = state.change(caller, &pair, &grant)?;
         let event = grant_event(core, caller, request, Action::GrantToggle, &grant)?;
-        change.record(&event.note(state.note(&grant, shared)))?;
-        core.table.commit(change).await?;
-        Ok(caller_view(&state.account, caller, grant, &pair))
+        change.record(&state.told(event.note(state.note(&grant, shared)), &pair, &grant)?)?;
+        Ok((change, caller_view(&state.account, caller, grant, &pair)))
     })
-    .await
+    .await?;
+    Ok(made.value)
 }
 
-/// Revokes a grant: the caller's own, or any for an admin. For others the answer is the same as if it did not
+/// Revokes a grant: the caller's own, or any for operators and admins. For others the answer is the same as if it did not
 /// exist. Revoking a grant that is no longer active changes nothing.
 pub async fn revoke(
     core: &Core,
@@ -381,10 +500,10 @@ pub async fn revoke(
         let pointer = core.table.read_one::<GrantPointer>(Key::grant_by_id(id)).await?;
         let pointer = pointer.ok_or_else(not_found)?.value;
         if pointer.grantor_user_id != caller.user.id && !caller.has(Power::Operate) {
-            return Err(not_found().into());
+            return Err(caller.refused(Power::Operate, not_found()).into());
         }
-        let GrantPointer { agent_account_id: agent, server_id: server, grantor_user_id: grantor } =
-            pointer.clone();
+        let GrantPointer { agent_account_id: agent, server_id: server, grantor_user_id: grantor, .. } =
+            pointer;
         let state = GrantState::read(core, agent, &server, grantor).await?;
         let was = state.grant.as_ref().filter(|grant| grant.id == id).ok_or_else(not_found)?;
         let mut pair = state.pair();
@@ -394,17 +513,60 @@ pub async fn revoke(
             tell_displaced(core, &mut ended).await?;
             return ended.pop().ok_or_else(|| not_found().into());
         }
-        let mut grant = was.value.clone();
-        set_shared(&mut pair, &mut grant, false);
-        grant.revoked_at = Some(core.clock.now());
-        grant.updated_at = core.clock.now();
-        let mut change = state.change(caller, &pair, &grant)?;
-        change.put_ending(Key::grant_by_id(id), &pointer, grant.ends())?;
-        change.record(&grant_event(core, caller, request, Action::GrantRevoke, &grant)?)?;
-        core.table.commit(change).await?;
+        let (grant, change) = state.revoke(core, caller, &mut pair, was.value.clone())?;
+        let event = grant_event(core, caller, request, Action::GrantRevoke, &grant)?;
+        commit_with(core, change, state.told(event, &pair, &grant)?).await?;
         Ok(view(grant, &pair, email, false, true))
     })
     .await
+}
+
+/// Revokes a grant that somebody gave who leaves, if it is in force. For admins.
+pub(crate) async fn end_given(
+    core: &Core,
+    caller: &UserCaller,
+    request: &RequestContext,
+    given: &GrantPointer,
+) -> Result<Option<Grant>> {
+    caller.require(Power::Operate)?;
+    let GrantPointer { agent_account_id: agent, server_id: server, grantor_user_id: grantor, .. } = given;
+    retry_on_conflict(|| async {
+        let state = GrantState::read(core, *agent, server, *grantor).await?;
+        let mut pair = state.pair();
+        let Some(was) = state.grant.as_ref().filter(|grant| grant.is_active(&pair)) else { return Ok(None) };
+        let (grant, change) = state.revoke(core, caller, &mut pair, was.value.clone())?;
+        let event = grant_event(core, caller, request, Action::GrantRevoke, &grant)?;
+        let event = state.told(event.note(format!("of the user {grantor}")), &pair, &grant)?;
+        commit_with(core, change, event).await?;
+        Ok(Some(grant))
+    })
+    .await
+}
+
+/// The grants that these entries lead to, if they are in force as far as they do not rest on their grantor.
+pub(crate) async fn in_force(core: &Core, given: &[GrantPointer]) -> Result<Vec<Grant>> {
+    let mut active = Vec::new();
+    for given in given.chunks(PAGE_SIZE / 2) {
+        let pair_of = |given: &GrantPointer| Key::pair(given.agent_account_id, &given.server_id);
+        let keys = given.iter().flat_map(|given| [given.key(), pair_of(given)]).collect();
+        let found = core.table.read(keys).await?;
+        for given in given {
+            let pair = found.get::<Pair>(&pair_of(given))?.map(|pair| pair.value).unwrap_or_default();
+            let grant = found.get::<Grant>(&given.key())?.map(|grant| grant.value);
+            active.extend(grant.filter(|grant| grant.is_active(&pair)));
+        }
+    }
+    Ok(active)
+}
+
+async fn commit_with(core: &Core, mut change: Change, event: Event) -> Result<(), CommitError> {
+    change.record(&event)?;
+    core.table.commit(change).await
+}
+
+/// A grant has no end: refuses an API key that has less than what it would give.
+fn require_to_lend(caller: &UserCaller, server: &ServerId) -> Result<()> {
+    caller.require_to_give(&Gives::tools(Some(std::slice::from_ref(server)), None))
 }
 
 /// A grant needs an agent account, a server that asks for OAuth, and the grantor's own live session there.
@@ -418,7 +580,8 @@ async fn require_grantable(
     let session_key = Key::session(caller.user.id, server_id);
     let keys = vec![agent_key.clone(), server_key.clone(), session_key.clone()];
     let mut found = core.table.read(keys).await?;
-    if !found.take::<AgentAccount>(&agent_key)?.is_some_and(|account| account.active) {
+    let account = found.take::<AgentAccount>(&agent_key)?;
+    if !account.is_some_and(|account| account.active && account.is_visible_to(caller)) {
         return Err(Error::NotFound(AgentAccountId::WHAT));
     }
     let server = found.take::<Server>(&server_key)?.filter(|server| server.active);
@@ -466,7 +629,7 @@ fn grant_event(
     request: &RequestContext,
     action: Action,
     grant: &Grant,
-) -> Result<crate::audit::Event, CommitError> {
+) -> Result<Event, CommitError> {
     let event = caller.event(core, request, action)?.agent(grant.agent_account_id);
     Ok(event.server(grant.server_id.clone()).about("session_grant", grant.id))
 }

@@ -11,16 +11,19 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::{
     Core,
-    audit::{Action, Event, RequestContext},
+    audit::Event,
     caller::UserCaller,
     clock::{Random, Timestamp},
     error::{Error, Result, chain},
     ids::{ServerId, UserId},
     servers::Server,
-    table::{Change, CommitError, Entity, Key, Stored, retry_on_conflict},
+    table::{Change, CommitError, Entity, Key, Stored},
     tasks::TaskContext,
     vault::{Sealed, Sealer, Vault},
 };
+
+/// What it is called that is not found.
+pub(crate) const CONNECTION: &str = "connection";
 
 /// How long what a provider gave is tried to be stored: it cannot be had again.
 pub(crate) const STORE_WITHIN: Duration = Duration::from_secs(6);
@@ -150,6 +153,27 @@ impl Session {
         }
     }
 
+    /// What the trail shows of it.
+    pub(crate) fn recorded(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Recorded<'a> {
+            user_id: UserId,
+            server_id: &'a ServerId,
+            resource: &'a str,
+            provider: &'a Option<ProviderRef>,
+            scope: &'a Option<String>,
+            connected_at: Timestamp,
+        }
+        Recorded {
+            user_id: self.user_id,
+            server_id: &self.server_id,
+            resource: &self.resource,
+            provider: &self.provider,
+            scope: &self.scope,
+            connected_at: self.connected_at,
+        }
+    }
+
     /// Whether its owner must connect again.
     pub fn has_ended(&self, now: Timestamp) -> bool {
         self.ended.is_some() || (!self.renewable && self.access_token_state(now) == AccessTokenState::Over)
@@ -171,6 +195,16 @@ impl Session {
         let tokens = self.open(vault).await?.0;
         let token = tokens.refresh_token.as_deref().ok_or(Error::SessionExpired)?;
         Ok(SecretString::from(token))
+    }
+
+    /// What a provider is to forget (RFC 7009 section 2.1), and its kind: the refresh token, with which the access token
+    /// goes, or the access token if there is no other.
+    pub(crate) async fn token_to_revoke(&self, vault: &Vault) -> Result<(SecretString, &'static str)> {
+        let tokens = self.open(vault).await?.0;
+        Ok(match tokens.refresh_token.as_deref() {
+            Some(token) => (SecretString::from(token), "refresh_token"),
+            None => (SecretString::from(tokens.access_token.as_str()), "access_token"),
+        })
     }
 
     /// Whether a process is refreshing the tokens now.
@@ -342,30 +376,13 @@ async fn replace_with(
     let mut change = Change::new();
     change.write(key, session, was.as_ref())?;
     if let Some(event) = event {
-        change.record(event)?;
+        let before = was.as_ref().map(|was| was.recorded());
+        change.record(&event.clone().changed(&before, &session.recorded())?)?;
     }
     context.table.commit(change).await
 }
 
 /// The caller's own session at a server.
 pub async fn get(core: &Core, caller: &UserCaller, server: &ServerId) -> Result<Stored<Session>> {
-    core.table.read_one(Key::session(caller.user.id, server)).await?.ok_or(Error::NotFound("connection"))
-}
-
-/// Deletes the caller's own session at a server. Grants that use it remain, but have no session.
-pub async fn disconnect(
-    core: &Core,
-    caller: &UserCaller,
-    request: &RequestContext,
-    server: &ServerId,
-) -> Result<()> {
-    retry_on_conflict(|| async {
-        let was = get(core, caller, server).await?;
-        let event = caller.event(core, request, Action::ConnectionDelete)?.server(server.clone());
-        let mut change = caller.change()?;
-        change.delete(&Key::session(caller.user.id, server), was.rev)?;
-        change.record(&event.about("connection", server))?;
-        core.table.commit(change).await
-    })
-    .await
+    core.table.read_one(Key::session(caller.user.id, server)).await?.ok_or(Error::NotFound(CONNECTION))
 }

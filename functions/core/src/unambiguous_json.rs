@@ -3,7 +3,11 @@
 //! If a name occurs twice in an object, one reader takes the first value, another the last. A reader that ignores case
 //! takes `Tools` for `tools`. A value that is judged by one reading and used by another was not judged.
 
-use std::{borrow::Cow, collections::HashSet, fmt};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+    fmt,
+};
 
 use serde::{
     Deserialize, Deserializer,
@@ -87,6 +91,19 @@ impl<'de> Visitor<'de> for Any {
             return Err(A::Error::custom("two names in one object differ only in case"));
         }
         Ok(Value::Object(fields))
+    }
+}
+
+/// The value with the fields of every object sorted by name.
+pub(crate) fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields: BTreeMap<String, Value> =
+                fields.into_iter().map(|(name, value)| (name, sorted(value))).collect();
+            Value::Object(fields.into_iter().collect())
+        }
+        Value::Array(values) => Value::Array(values.into_iter().map(sorted).collect()),
+        other => other,
     }
 }
 

@@ -1,9 +1,13 @@
 //! People: who they are, how a credential of theirs leads to them, and what they may do.
 
+mod address;
+mod listing;
+
 use std::collections::HashSet;
 
 use deputize_api::reason::Reason;
 
+pub use self::listing::{UserFilter, UserOrder, list};
 use crate::{
     Core,
     audit::{Action, RequestContext},
@@ -11,8 +15,9 @@ use crate::{
     epoch::Epoch,
     error::{Error, Result, Told},
     ids::UserId,
-    paging::{Listing, PageRequest},
-    table::{Change, CommitError, Key, Partition, Stored, retry_on_conflict},
+    listed::{relist, tidy},
+    once::{Holds, once},
+    table::{Change, Key, Stored, retry_on_conflict},
 };
 pub use crate::{
     email::{Email, InvalidEmail},
@@ -31,12 +36,44 @@ pub struct NewUser {
 /// What to change; `None` leaves a field as it is.
 #[derive(Clone, Debug, Default)]
 pub struct UserUpdate {
+    pub email: Option<Email>,
     pub name: Option<String>,
     pub role: Option<Role>,
     pub active: Option<bool>,
     pub groups: Option<Vec<String>>,
     /// The complete new list of the user's identities.
     pub identities: Option<Vec<Identity>>,
+    pub regrouping: Regrouping,
+}
+
+/// Groups that a user is to be in, or not, whatever others they are in.
+#[derive(Clone, Debug, Default)]
+pub struct Regrouping {
+    pub add: Vec<String>,
+    pub remove: Vec<String>,
+}
+
+/// The most groups that a user can be in. Each decision looks at all of them.
+pub const MAX_GROUPS: usize = 50;
+
+impl Regrouping {
+    fn is_empty(&self) -> bool {
+        self.add.is_empty() && self.remove.is_empty()
+    }
+
+    fn apply(&self, groups: &mut Vec<String>) -> Result<()> {
+        groups.retain(|group| !self.remove.contains(group));
+        for group in &self.add {
+            if !groups.contains(group) {
+                groups.push(group.clone());
+            }
+        }
+        if self.add.is_empty() || groups.len() <= MAX_GROUPS {
+            return Ok(());
+        }
+        let why = format!("add_groups: the user would be in more than {MAX_GROUPS} groups");
+        Err(Error::Conflict(Told::of(Reason::LimitReached, why)))
+    }
 }
 
 impl Core {
@@ -53,7 +90,9 @@ impl Core {
             if gives.groups {
                 counted.groups.extend(said.groups.iter().cloned());
             }
-            counted.is_admin |= gives.role && said.role == Some(Role::Admin);
+            if gives.role {
+                counted.role = counted.role.max(said.role.unwrap_or_default());
+            }
         }
         user.counted = counted;
         user
@@ -69,7 +108,9 @@ pub(crate) fn add_user(core: &Core, change: &mut Change, new: NewUser) -> Result
         name: new.name,
         role: new.role,
         active: true,
+        deactivated_by: None,
         epoch: Epoch::default(),
+        deactivated_at: None,
         groups: new.groups,
         identities: new.identity.into_iter().collect(),
         claims: Vec::new(),
@@ -79,6 +120,7 @@ pub(crate) fn add_user(core: &Core, change: &mut Change, new: NewUser) -> Result
     };
     let pointer = UserPointer { user_id: user.id };
     change.create(Key::user(user.id), &user)?.create(Key::user_entry(user.id), &pointer)?;
+    relist(change, None, Some(&user))?;
     if let Some(email) = &user.email {
         change.create(Key::user_by_email(email), &pointer)?;
     }
@@ -94,28 +136,36 @@ pub async fn create(
     caller: &UserCaller,
     request: &RequestContext,
     new: NewUser,
-) -> Result<User> {
+) -> Result<Stored<User>> {
     caller.require(Power::Manage)?;
-    let exists = || {
-        Error::Conflict(Told::of(
-            Reason::AlreadyExists,
-            "a user with that email or identity exists".to_owned(),
-        ))
-    };
-    // The transaction sees to where the address leads from now; where it led from formerly, nobody is made any more.
-    let formerly: Vec<Key> = new.email.iter().flat_map(Key::users_by_email).skip(1).collect();
-    let found = core.table.read(formerly.clone()).await?;
-    if formerly.iter().any(|key| found.contains(key)) {
-        return Err(exists());
+    if new.email.is_none() && new.identity.is_none() {
+        return Err(Error::invalid(
+            "give an email or an identity: without one of them nobody can sign in as the user",
+        ));
     }
-    let mut change = caller.change()?;
-    let user = add_user(core, &mut change, new)?;
-    change.record(&caller.event(core, request, Action::UserCreate)?.about("user", user.id))?;
-    match core.table.commit(change).await {
-        Ok(()) => Ok(user),
-        Err(CommitError::ConditionFailed) => Err(exists()),
-        Err(CommitError::Failed(error)) => Err(error),
+    once(core, caller, request, Holds::NoSecret, || async {
+        require_unknown(core, &new).await?;
+        let mut change = caller.change()?;
+        let user = add_user(core, &mut change, new.clone())?;
+        let event = caller.event(core, request, Action::UserCreate)?.about("user", user.id);
+        change.record(&event.changed(&(), &user.recorded())?)?;
+        Ok((change, user))
+    })
+    .await
+}
+
+/// 409 if the new user's email or identity leads to a user already, also from where an address led formerly.
+async fn require_unknown(core: &Core, new: &NewUser) -> Result<()> {
+    let emails = new.email.iter().flat_map(Key::users_by_email);
+    let keys: Vec<Key> = emails.chain(new.identity.iter().map(Identity::key)).collect();
+    let mut found = core.table.read(keys.clone()).await?;
+    for key in keys {
+        if let Some(pointer) = found.take::<UserPointer>(&key)? {
+            let told = Told::of(Reason::AlreadyExists, "a user with that email or identity exists");
+            return Err(Error::Conflict(told.by_thing("user", pointer.user_id)));
+        }
     }
+    Ok(())
 }
 
 pub async fn get(core: &Core, id: UserId) -> Result<Stored<User>> {
@@ -124,56 +174,106 @@ pub async fn get(core: &Core, id: UserId) -> Result<Stored<User>> {
     Ok(Stored { rev, value: core.counting_claims(value) })
 }
 
-/// All users, in no particular order. Admins only.
-pub async fn list(core: &Core, caller: &UserCaller, page: &PageRequest) -> Result<Listing<User>> {
-    caller.require(Power::Read)?;
-    let users = page
-        .list_entries(core, &Partition::users(), |pointer: &UserPointer| Key::user(pointer.user_id))
-        .await?;
-    Ok(users.map(|user| core.counting_claims(user)))
+/// The user whose things a caller looks at, who mostly is the caller.
+pub(crate) async fn looked_at(core: &Core, caller: &UserCaller, id: UserId) -> Result<Option<User>> {
+    if id == caller.user.id {
+        return Ok(Some(caller.user.clone()));
+    }
+    Ok(core.table.read_one::<User>(Key::user(id)).await?.map(|user| user.value))
 }
 
-/// Changes a user. Admins change any user, but cannot take away their own role or deactivate themselves. An
-/// admin's change commits only while they are an admin. So there is always an admin, even if two demote each
-/// other at the same time.
+impl UserUpdate {
+    /// What it takes: operators may deactivate and reactivate people, and nothing else.
+    fn takes(&self) -> Power {
+        match self {
+            Self {
+                email: None,
+                name: None,
+                role: None,
+                active: Some(_),
+                groups: None,
+                identities: None,
+                regrouping,
+            } if regrouping.is_empty() => Power::Operate,
+            _ => Power::Manage,
+        }
+    }
+}
+
+/// Refuses an operator who would stop or bring back an admin, or bring back somebody whom an admin took out: with those
+/// comes more than an operator has.
+fn require_may_stop(caller: &UserCaller, user: &User, active: bool) -> Result<()> {
+    if caller.has(Power::Manage) {
+        return Ok(());
+    }
+    let why = if user.greatest_role() == Role::Admin {
+        "Only an admin may deactivate or reactivate an admin"
+    } else if active && !user.active && !caller.stops_as().may_lift(user.deactivated_by) {
+        "An admin has deactivated the user; only an admin can reactivate them"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Forbidden(Told::of(Reason::AdminRequired, why)))
+}
+
+/// Changes a user. Operators deactivate and reactivate people. Admins change any user, but cannot take away their own role or
+/// deactivate themselves. An admin's change commits only while they are an admin. So there is always an admin, even if two
+/// demote each other at the same time.
 pub async fn update(
     core: &Core,
     caller: &UserCaller,
     request: &RequestContext,
     id: UserId,
     update: UserUpdate,
-) -> Result<User> {
-    caller.require(Power::Manage)?;
-    let gives_up_admin = update.active == Some(false) || update.role == Some(Role::User);
-    if id == caller.user.id && gives_up_admin {
-        return Err(Error::conflict("an admin cannot deactivate or demote themselves".to_owned()));
+) -> Result<Stored<User>> {
+    caller.require(update.takes())?;
+    let gives_up_role = update.active == Some(false) || update.role.is_some_and(|role| role < Role::Admin);
+    if id == caller.user.id && gives_up_role {
+        let role = caller.user.effective_role().name();
+        let told = Told::new(format!("an {role} cannot deactivate or demote themselves"));
+        return Err(Error::Conflict(told.by_thing("user", id)));
     }
     retry_on_conflict(|| async {
         let was = get(core, id).await?;
+        request.require_match(&Key::user(id), was.rev)?;
         if id == caller.user.id {
             caller.require_same(&core.counting_claims(was.value.clone()))?;
         }
         let mut user = was.value.clone();
+        user.email = update.email.clone().or(user.email);
         user.name = update.name.clone().or(user.name);
         user.role = update.role.unwrap_or(user.role);
-        user.set_active(update.active.unwrap_or(user.active));
+        if let Some(active) = update.active {
+            require_may_stop(caller, &was, active)?;
+            user.set_active(active, caller.stops_as(), core.clock.now());
+        }
         user.groups = update.groups.clone().unwrap_or(user.groups);
+        update.regrouping.apply(&mut user.groups)?;
         user.identities = update.identities.clone().unwrap_or(user.identities);
         // What an issuer said was of whom it knew by the name that the user has no more.
         user.claims.retain(|said| was.identity_at(&said.issuer) == update_of(&user.identities, &said.issuer));
         user.updated_at = core.clock.now();
         let mut change = caller.change_of(&Key::user(id))?;
         let mut event = caller.event(core, request, Action::UserUpdate)?.about("user", id);
+        let mut notes = Vec::new();
+        if user.email != was.email {
+            address::move_pointer(core, &mut change, &was, &user).await?;
+        }
         if user.identities != was.identities {
             rebind(core, &mut change, &was, &user).await?;
             let names =
                 user.identities.iter().map(|Identity { issuer, subject }| format!("{issuer} {subject}"));
-            event = event.note(format!("identities: {}", names.collect::<Vec<_>>().join(", ")));
+            notes.push(format!("identities: {}", names.collect::<Vec<_>>().join(", ")));
+        }
+        if !notes.is_empty() {
+            event = event.note(notes.join("; "));
         }
         change.replace(Key::user(id), &user, was.rev)?;
-        change.record(&event)?;
+        let left = relist(&mut change, Some(&was.value), Some(&user))?;
+        change.record(&event.changed(&was.recorded(), &user.recorded())?)?;
         core.table.commit(change).await?;
-        Ok(core.counting_claims(user))
+        tidy(&core.table, &Key::user(id), was.rev + 1, &left).await;
+        Ok(Stored { rev: was.rev + 1, value: core.counting_claims(user) })
     })
     .await
 }
@@ -210,9 +310,11 @@ async fn rebind(core: &Core, change: &mut Change, was: &User, user: &User) -> Re
             None => change.create(key, &UserPointer { user_id: user.id })?,
             // It was bound before users had a list of identities.
             Some(pointer) if pointer.user_id == user.id => continue,
-            Some(_) => {
+            Some(other) => {
                 let Identity { issuer, subject } = identity;
-                return Err(Error::conflict(format!("identities: {subject} of {issuer} is another user's")));
+                let why = format!("identities: {subject} of {issuer} is another user's");
+                let told = Told::of(Reason::AlreadyExists, why).by_thing("user", other.user_id);
+                return Err(Error::Conflict(told));
             }
         };
     }

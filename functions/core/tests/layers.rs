@@ -27,6 +27,8 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "secret",
             "email",
             "unambiguous_json",
+            "idempotency_key",
+            "wording",
             "epoch",
             "retention",
             "trace",
@@ -36,8 +38,8 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "jwk",
         ],
     ),
-    ("the table", &["table", "vault", "paging", "audit", "control"]),
-    ("who calls", &["entities", "caller"]),
+    ("the table", &["table", "vault", "preconditions", "paging", "listed", "audit", "control"]),
+    ("who calls", &["entities", "caller", "once", "gone"]),
     (
         "what is managed",
         &[
@@ -66,9 +68,12 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "authorizations",
             "authenticate",
             "access",
+            "explain",
             "prefetch_hints",
             "bootstrap",
+            "reindex",
             "seed",
+            "offboarding",
         ],
     ),
 ];

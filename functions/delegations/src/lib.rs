@@ -1,5 +1,7 @@
 //! `/api/v1/…/delegations`: a user lets an agent account act for them, and ends that again.
 
+mod batch;
+
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -10,14 +12,15 @@ use deputize_api::{
 use deputize_core::{
     Core,
     clock::Timestamp,
-    delegations::{self, DelegationView, NewDelegation},
+    delegations::{self, DelegationFilter, NewDelegation},
     ids::{AgentAccountId, DelegationId, ServerId, UserId},
 };
 use deputize_service::{
-    Errors, Paged, Result,
-    extract::{Context, Json, NoBody, Paging, PagingParams, Path, Query, User},
+    Changed, Changing, Errors, KeyReused, Once, Paged, Result,
+    extract::{Json, NoBody, Paging, PagingParams, Path, Query, User},
     handlers,
     routes::Routes,
+    shown,
 };
 use http::{StatusCode, Uri};
 use serde::Deserialize;
@@ -27,24 +30,10 @@ use utoipa::IntoParams;
 pub fn router(core: Arc<Core>) -> Routes {
     Routes::new()
         .mount(handlers!(list_for_agent(ListFilter, PagingParams), create))
-        .mount(handlers!(list_mine(PagingParams)))
+        .mount(handlers!(list_mine(MineFilter, PagingParams)))
         .mount(handlers!(revoke))
+        .merge(batch::routes())
         .with_state(core)
-}
-
-fn shown(DelegationView { delegation, delegator_email, is_active }: DelegationView) -> Delegation {
-    let text = |time: Timestamp| time.to_string();
-    Delegation {
-        id: delegation.id.to_string(),
-        agent_account_id: delegation.agent_account_id.to_string(),
-        delegator_user_id: delegation.delegator_user_id.to_string(),
-        delegator_email: delegator_email.map(String::from),
-        is_active,
-        server_ids: delegation.server_ids.map(|ids| ids.iter().map(ServerId::to_string).collect()),
-        expires_at: delegation.expires_at.map(text),
-        created_at: text(delegation.created_at),
-        revoked_at: delegation.revoked_at.map(text),
-    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -53,11 +42,26 @@ struct ListFilter {
     /// Only delegations from this user. Only admins and the account's owner may name another user than themselves.
     #[param(value_type = Option<Uuid>)]
     delegator_user_id: Option<UserId>,
+    /// Only delegations that are in force, or only those that are not.
+    active: Option<bool>,
+    /// Only delegations that cover this server: those that name it, and those that name none.
+    #[param(value_type = Option<String>, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$")]
+    server_id: Option<ServerId>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct MineFilter {
+    /// Only delegations that are in force, or only those that are not.
+    active: Option<bool>,
+    /// Only delegations that cover this server: those that name it, and those that name none.
+    #[param(value_type = Option<String>, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$")]
+    server_id: Option<ServerId>,
 }
 
 /// The delegations to an agent account
 ///
-/// Admins and the account's owner see all of them. Other users see their own.
+/// Auditors, operators, admins and the account's owner see all of them. Other users see their own.
 #[utoipa::path(
     get,
     path = path::AGENT_DELEGATIONS,
@@ -71,13 +75,18 @@ async fn list_for_agent(
     State(core): State<Arc<Core>>,
     User(caller): User,
     Path(agent): Path<AgentAccountId>,
-    Query(ListFilter { delegator_user_id }): Query<ListFilter>,
+    Query(filter): Query<ListFilter>,
     Paging(page): Paging,
     uri: Uri,
 ) -> Result<Paged<Delegation>> {
-    let listing = delegations::list_for_agent(&core, &caller, agent, delegator_user_id, &page).await?;
-    Ok(Paged::new(&uri, listing, shown))
+    let ListFilter { delegator_user_id, active, server_id } = filter;
+    let filter = DelegationFilter { active, server_id };
+    let delegator = delegator_user_id;
+    let listing = delegations::list_for_agent(&core, &caller, agent, delegator, &filter, &page).await?;
+    Ok(Paged::new(&uri, listing, shown::delegation))
 }
+
+type NewDelegationBody = CreateDelegation<ServerId, Timestamp>;
 
 /// Delegate to an agent account
 ///
@@ -90,20 +99,19 @@ async fn list_for_agent(
     tag = "delegations",
     params(("agent_account_id" = Uuid, Path)),
     request_body = Option<CreateDelegation>,
-    responses((status = 201, body = Delegation), Errors),
+    responses((status = 201, body = Delegation), Errors, KeyReused),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn create(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
     Path(agent): Path<AgentAccountId>,
-    body: Option<Json<Option<CreateDelegation<ServerId, Timestamp>>>>,
+    Once(request, body): Once<Option<Json<Option<NewDelegationBody>>>>,
 ) -> Result<(StatusCode, Json<Delegation>)> {
     let CreateDelegation { server_ids, expires_at } = body.and_then(|Json(body)| body).unwrap_or_default();
     let new = NewDelegation { server_ids, expires_at };
     let delegation = delegations::create(&core, &caller, &request, agent, new).await?;
-    Ok((StatusCode::CREATED, Json(shown(delegation))))
+    Ok((StatusCode::CREATED, Json(shown::delegation(delegation))))
 }
 
 /// The caller's own delegations
@@ -112,18 +120,21 @@ async fn create(
     path = path::MY_DELEGATIONS,
     operation_id = "list_my_delegations",
     tag = "delegations",
-    params(PagingParams),
+    params(MineFilter, PagingParams),
     responses((status = 200, body = Vec<Delegation>), Errors),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn list_mine(
     State(core): State<Arc<Core>>,
     User(caller): User,
+    Query(filter): Query<MineFilter>,
     Paging(page): Paging,
     uri: Uri,
 ) -> Result<Paged<Delegation>> {
-    let listing = delegations::list_mine(&core, &caller, &page).await?;
-    Ok(Paged::new(&uri, listing, shown))
+    let MineFilter { active, server_id } = filter;
+    let filter = DelegationFilter { active, server_id };
+    let listing = delegations::list_of(&core, &caller, caller.user.id, &filter, &page).await?;
+    Ok(Paged::new(&uri, listing, |acting| shown::delegation(acting.delegation)))
 }
 
 /// Revoke a delegation
@@ -136,13 +147,13 @@ async fn list_mine(
     operation_id = "revoke_delegation",
     tag = "delegations",
     params(("delegation_id" = Uuid, Path)),
-    responses((status = 204), Errors),
+    responses((status = 204), Errors, Changed),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn revoke(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
+    Changing(request): Changing,
     Path(id): Path<DelegationId>,
     _: NoBody,
 ) -> Result<StatusCode> {

@@ -15,6 +15,7 @@ use deputize_core::{
         self, AuthorizationResponse, ConnectionOutcome, Proof, finish::cookie_id,
         registration::client_id_document,
     },
+    scope::Scope,
 };
 use deputize_service::{
     Result,
@@ -75,7 +76,10 @@ async fn came_back(State(core): State<Arc<Core>>, Context(request): Context, htt
         let binding = binding(&parts.headers, state);
         let proof = if parts.headers.contains_key(AUTHORIZATION) || parts.headers.contains_key(API_KEY_HEADER)
         {
-            Proof::User(User::from_request_parts(&mut parts, &core).await?.0.user.id)
+            let User(caller) = User::from_request_parts(&mut parts, &core).await?;
+            // A browser comes by GET, and yet something changes.
+            caller.require_scope(Scope::Manage)?;
+            Proof::User(caller.user.id)
         } else {
             binding.as_deref().map_or(Proof::Nothing, Proof::Binding)
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use deputize_api::{
-    connections::{Connect, Connecting, Connection, Status},
+    connections::{Connect, Connecting, Connection},
     path,
 };
 use deputize_core::{
@@ -14,10 +14,11 @@ use deputize_core::{
     sessions,
 };
 use deputize_service::{
-    ErrorBody, Errors, Result, connecting,
-    extract::{Context, Json, NoBody, Path, User},
+    Changed, Changing, ErrorBody, Errors, Result, connecting,
+    extract::{Json, NoBody, Path, User},
     handlers,
     routes::Routes,
+    shown,
 };
 use http::{HeaderName, StatusCode, header::SET_COOKIE};
 
@@ -77,21 +78,13 @@ async fn connection(
 ) -> Result<Json<Connection>> {
     let session = sessions::get(&core, &caller, &server).await?.value;
     let has_ended = connections::has_ended(&core, &session).await?;
-    let status = if has_ended { Status::Expired } else { Status::Connected };
-    Ok(Json(Connection {
-        server_id: session.server_id.to_string(),
-        status,
-        renewable: session.renewable,
-        connected_at: session.connected_at.to_string(),
-        expires_at: session.expires_at.map(|at| at.to_string()),
-        scope: session.scope,
-        ended_because: session.ended_because,
-    }))
+    Ok(Json(shown::connection(session, has_ended)))
 }
 
 /// Disconnect from a server
 ///
-/// Deletes the caller's tokens there. Grants that rest on them remain, and calls that need them get 401
+/// Asks the server's authorization server to revoke the caller's tokens, if it offers that (RFC 7009), and deletes them
+/// here in any case. The audit event says what it answered. Grants that rest on them remain, and calls that need them get 401
 /// `OAuth session not found`.
 #[utoipa::path(
     delete,
@@ -99,16 +92,16 @@ async fn connection(
     operation_id = "delete_connection",
     tag = "connections",
     params(("server_id" = String, Path)),
-    responses((status = 204), Errors),
+    responses((status = 204), Errors, Changed),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn disconnect(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
+    Changing(request): Changing,
     Path(server): Path<ServerId>,
     _: NoBody,
 ) -> Result<StatusCode> {
-    sessions::disconnect(&core, &caller, &request, &server).await?;
+    connections::disconnect(&core, &caller, &request, &server).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -5,10 +5,12 @@
 //! | `session_grants` | `/api/v1/…/session-grants` |
 //! | `connections` | `/api/v1/servers/{id}/connect` and `…/connection` |
 //! | `callback` | `/api/v1/oauth/callback`, where browsers come back to, and what we say of ourselves to providers |
+//! | `offboarding` | `/api/v1/users/{user_id}/offboard`: it is here, since this function may ask providers to revoke |
 //! | `page` | the pages that a browser is shown there |
 
 mod callback;
 mod connections;
+mod offboarding;
 mod page;
 mod session_grants;
 
@@ -19,5 +21,9 @@ use deputize_service::routes::Routes;
 
 /// The function's routes. Put the edge around them: [`deputize_service::edge::around`].
 pub fn router(core: Arc<Core>) -> Routes {
-    session_grants::routes().merge(connections::routes()).merge(callback::routes()).with_state(core)
+    session_grants::routes()
+        .merge(connections::routes())
+        .merge(callback::routes())
+        .merge(offboarding::routes())
+        .with_state(core)
 }

@@ -10,13 +10,14 @@ use deputize_api::{
 use deputize_core::{
     Core,
     ids::{AgentAccountId, GrantId, ServerId, UserId},
-    session_grants::{self, Displaced, Filter, GrantView},
+    session_grants::{self, Filter, GrantFilter},
 };
 use deputize_service::{
-    Errors, Paged, Result,
-    extract::{Context, Json, NoBody, Paging, PagingParams, Path, Query, User},
+    Changed, Changing, Errors, KeyReused, Once, Paged, Result,
+    extract::{Json, NoBody, Paging, PagingParams, Path, Query, User},
     handlers,
     routes::Routes,
+    shown,
 };
 use http::{StatusCode, Uri};
 use serde::Deserialize;
@@ -29,42 +30,20 @@ pub(crate) fn routes() -> Routes<Arc<Core>> {
         .mount(handlers!(revoke))
 }
 
-fn shown(GrantView { grant, grantor_email, shared, is_active, displaced }: GrantView) -> SessionGrant {
-    let (by_user_id, by_email, at) = match displaced {
-        Some(Displaced { by_user_id, by_email, at }) => (Some(by_user_id), by_email, Some(at)),
-        None => (None, None, None),
-    };
-    SessionGrant {
-        id: grant.id.to_string(),
-        agent_account_id: grant.agent_account_id.to_string(),
-        server_id: grant.server_id.to_string(),
-        grantor_user_id: grant.grantor_user_id.to_string(),
-        grantor_email: grantor_email.map(String::from),
-        shared,
-        is_active,
-        displaced_by_user_id: by_user_id.map(|id| id.to_string()),
-        displaced_by_email: by_email.map(String::from),
-        displaced_at: at.map(|at| at.to_string()),
-        created_at: grant.created_at.to_string(),
-        updated_at: grant.updated_at.to_string(),
-    }
-}
-
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct ListFilter {
     /// Only grants for this server.
     #[param(value_type = Option<String>, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$")]
     server_id: Option<ServerId>,
-    /// Only grants from this user. Even so, another user's personal grants are not shown.
+    /// Only grants from this user. Even so, another user's personal grants are not shown without `all`.
     #[param(value_type = Option<Uuid>)]
     grantor_user_id: Option<UserId>,
-}
-
-impl From<ListFilter> for Filter {
-    fn from(ListFilter { server_id, grantor_user_id }: ListFilter) -> Self {
-        Self { server_id, grantor_user_id }
-    }
+    /// Only grants that are in force, or only those that are not.
+    active: Option<bool>,
+    /// `true` for every user's grants, personal ones too: for admins and the account's owner. Who displaced a grant is not
+    /// said then.
+    all: Option<bool>,
 }
 
 /// The session grants for an agent account that the caller may see
@@ -88,8 +67,15 @@ async fn list(
     Paging(page): Paging,
     uri: Uri,
 ) -> Result<Paged<SessionGrant>> {
-    let listing = session_grants::list(&core, &caller, agent, &filter.into(), &page).await?;
-    Ok(Paged::new(&uri, listing, shown))
+    let ListFilter { server_id, grantor_user_id, active, all } = filter;
+    let listing = if all == Some(true) {
+        let filter = GrantFilter { server_id, grantor_user_id, active, ..GrantFilter::default() };
+        session_grants::list_all_of_agent(&core, &caller, agent, &filter, &page).await?
+    } else {
+        let filter = Filter { server_id, grantor_user_id, active };
+        session_grants::list(&core, &caller, agent, &filter, &page).await?
+    };
+    Ok(Paged::new(&uri, listing, shown::session_grant))
 }
 
 /// Grant the use of the caller's OAuth session
@@ -104,23 +90,22 @@ async fn list(
     tag = "session grants",
     params(("agent_account_id" = Uuid, Path)),
     request_body = CreateSessionGrant,
-    responses((status = 201, body = SessionGrant), Errors),
+    responses((status = 201, body = SessionGrant), Errors, KeyReused),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn create(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
     Path(agent): Path<AgentAccountId>,
-    Json(body): Json<CreateSessionGrant<ServerId>>,
+    Once(request, Json(body)): Once<Json<CreateSessionGrant<ServerId>>>,
 ) -> Result<(StatusCode, Json<SessionGrant>)> {
     let grant = session_grants::create(&core, &caller, &request, agent, &body.server_id, body.shared).await?;
-    Ok((StatusCode::CREATED, Json(shown(grant))))
+    Ok((StatusCode::CREATED, Json(shown::session_grant(grant))))
 }
 
 /// Switch the caller's grant between personal and shared
 ///
-/// Not idempotent: `shared` in the answer says what the grant is now. Making it shared revokes all other users' grants
+/// Not idempotent without an `Idempotency-Key`: `shared` in the answer says what the grant is now. Making it shared revokes all other users' grants
 /// for this agent account and server. If the account's `shared_grants` is `managers`, only its owner and admins may do
 /// that.
 #[utoipa::path(
@@ -130,17 +115,18 @@ async fn create(
     tag = "session grants",
     params(("agent_account_id" = Uuid, Path)),
     request_body = ToggleSessionGrant,
-    responses((status = 200, body = SessionGrant), Errors),
+    responses((status = 200, body = SessionGrant), Errors, KeyReused),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn toggle(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
     Path(agent): Path<AgentAccountId>,
-    Json(body): Json<ToggleSessionGrant<ServerId>>,
+    Once(request, Json(body)): Once<Json<ToggleSessionGrant<ServerId>>>,
 ) -> Result<Json<SessionGrant>> {
-    Ok(Json(shown(session_grants::toggle(&core, &caller, &request, agent, &body.server_id).await?)))
+    Ok(Json(shown::session_grant(
+        session_grants::toggle(&core, &caller, &request, agent, &body.server_id).await?,
+    )))
 }
 
 /// Revoke a session grant
@@ -152,15 +138,15 @@ async fn toggle(
     operation_id = "revoke_session_grant",
     tag = "session grants",
     params(("session_grant_id" = Uuid, Path)),
-    responses((status = 200, body = SessionGrant), Errors),
+    responses((status = 200, body = SessionGrant), Errors, Changed),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn revoke(
     State(core): State<Arc<Core>>,
     User(caller): User,
-    Context(request): Context,
+    Changing(request): Changing,
     Path(id): Path<GrantId>,
     _: NoBody,
 ) -> Result<Json<SessionGrant>> {
-    Ok(Json(shown(session_grants::revoke(&core, &caller, &request, id).await?)))
+    Ok(Json(shown::session_grant(session_grants::revoke(&core, &caller, &request, id).await?)))
 }

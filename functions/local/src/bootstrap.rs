@@ -22,6 +22,7 @@ use deputize_core::{
     bootstrap::{self, Admin},
     error::{because, chain},
     issuers::{self, Issuers},
+    reindex::{self, Progress},
     secret::shown_once,
     sign_in,
     table::{Table, TableOptions},
@@ -30,8 +31,8 @@ use deputize_core::{
 use deputize_service::{
     address::AddressPolicy,
     config::{
-        VaultConfig, retention,
-        variables::{KMS_KEY, LOCAL_KEY, RETENTION, TABLE},
+        VaultConfig, longest_api_key, retention,
+        variables::{KMS_KEY, LOCAL_KEY, LONGEST_API_KEY, RETENTION, TABLE},
     },
     fetch::HttpFetch,
     kms,
@@ -123,6 +124,33 @@ pub async fn trusted_issuers(options: &IssuersOptions) -> Result<(), StartError>
     Ok(())
 }
 
+/// Which lists to complete.
+#[derive(Debug, clap::Args)]
+#[expect(clippy::doc_markdown, reason = "it is shown as help")]
+pub struct ReindexOptions {
+    /// The DynamoDB table's name. If left out, DEPUTIZE_TABLE.
+    #[arg(long)]
+    table: Option<String>,
+    /// Walk lists again that are complete.
+    #[arg(long)]
+    again: bool,
+}
+
+/// Adds the entries of lists that items from before these lists do not have. Says on standard error how far it has come.
+pub async fn reindex(options: &ReindexOptions) -> Result<(), StartError> {
+    let aws = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let table = table(&aws, options.table.as_deref()).await?;
+    reindex::run(&table, options.again, |progress| {
+        let Progress { index, walked, added, is_complete } = progress;
+        let state = if is_complete { "complete" } else { "under way" };
+        eprintln!("{}: {walked} walked, {added} got entries, {state}", index.name());
+    })
+    .await
+    .map_err(failed)?;
+    eprintln!("All lists are complete.");
+    Ok(())
+}
+
 /// Which secrets to store.
 #[derive(Debug, clap::Args)]
 pub struct SecretsOptions {
@@ -178,7 +206,9 @@ async fn core(deployment: &Deployment) -> Result<Core, StartError> {
     let fetch = HttpFetch::new();
     let http = Outbound::new(AddressPolicy::PUBLIC, Times::default());
     // Nothing that is made here contains the service's address.
-    let (settings, issuers) = (Settings::at(""), Issuers::new(Vec::new(), Arc::new(fetch)));
+    let (mut settings, issuers) = (Settings::at(""), Issuers::new(Vec::new(), Arc::new(fetch)));
+    settings.longest_api_key =
+        longest_api_key(set(LONGEST_API_KEY.name).as_deref()).map_err(StartError::new)?;
     Ok(Core::new(table, settings, issuers, vault, Arc::new(http)))
 }
 

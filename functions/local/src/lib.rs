@@ -4,6 +4,7 @@
 
 use deputize_core::error::{Cause, chain};
 
+mod audit_file;
 pub mod bootstrap;
 pub mod connections;
 pub mod data_dir;

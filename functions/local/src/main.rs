@@ -68,6 +68,9 @@ enum Command {
     /// Store the secrets by which a deployment proves itself to the OpenID providers that people sign in by, sealed, in
     /// place of those that were stored before
     SignInSecrets(bootstrap::SecretsOptions),
+    /// Complete the lists of a deployment that was updated from a version without them: add the entries that its items
+    /// lack. It can run beside the service, and again after it was interrupted
+    Reindex(bootstrap::ReindexOptions),
 }
 
 #[tokio::main]
@@ -79,6 +82,7 @@ async fn main() -> std::process::ExitCode {
         Some(Command::Bootstrap(options)) => return ended(bootstrap::run(options).await),
         Some(Command::TrustedIssuers(options)) => return ended(bootstrap::trusted_issuers(options).await),
         Some(Command::SignInSecrets(options)) => return ended(bootstrap::sign_in_secrets(options).await),
+        Some(Command::Reindex(options)) => return ended(bootstrap::reindex(options).await),
         None => {}
     }
     let connections = ConnectionLimits { most: arguments.max_connections, ..ConnectionLimits::default() };

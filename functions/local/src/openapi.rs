@@ -129,11 +129,12 @@ mod tests {
     }
 
     /// What the names of operations begin with.
-    const VERBS: [&str; 27] = [
+    const VERBS: [&str; 31] = [
         "add",
         "answer",
         "approve",
         "authorize",
+        "batch",
         "block",
         "call",
         "check",
@@ -142,6 +143,9 @@ mod tests {
         "create",
         "delete",
         "end",
+        "export",
+        "find",
+        "offboard",
         "finish",
         "follow",
         "get",

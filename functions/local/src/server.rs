@@ -25,6 +25,7 @@ use deputize_core::{
     in_flight::InFlight,
     issuers::{Fetch, Issuers},
     origins::Origin,
+    reindex,
     table::{StatsSnapshot, Table},
     vault::{LocalRoot, RootKey, Vault},
 };
@@ -34,11 +35,12 @@ use deputize_service::{
     address::AddressPolicy,
     authorities::Authorities,
     config::{
-        app_settings, authorities, browser_sessions, claims_max_age, origins, private_upstreams,
-        refresh_grace, retention as retention_of, shared_grants, trusted_issuers,
+        app_settings, authorities, browser_sessions, claims_max_age, longest_api_key, origins,
+        ownerless_agents, private_upstreams, refresh_grace, retention as retention_of, shared_grants,
+        trusted_issuers,
         variables::{
-            ALLOWED_ORIGINS, BROWSER_SESSIONS, CA_BUNDLE, CLAIMS_MAX_AGE, REFRESH_GRACE, RETENTION,
-            SHARED_GRANTS, TRUSTED_ISSUERS, Variable,
+            ALLOWED_ORIGINS, BROWSER_SESSIONS, CA_BUNDLE, CLAIMS_MAX_AGE, LONGEST_API_KEY, OWNERLESS_AGENTS,
+            REFRESH_GRACE, RETENTION, SHARED_GRANTS, TRUSTED_ISSUERS, Variable,
         },
     },
     edge::{self, SourceIp},
@@ -57,6 +59,7 @@ use tower::ServiceExt;
 
 use crate::{
     StartError,
+    audit_file::{AUDIT_FILE, AuditFile},
     connections::{AnswerBody, ConnectionLimits, Connections, Watched},
     data_dir::DataDir,
     demo::{DemoIssuer, Organization, Provider},
@@ -133,6 +136,9 @@ impl Server {
                 (Some(store), table)
             }
         };
+        if let Some(file) = std::env::var_os(AUDIT_FILE).filter(|file| !file.is_empty()) {
+            table.tell(Arc::new(AuditFile::open(file.as_ref()).map_err(StartError::new)?));
+        }
         let public_url = options.url.as_deref().map_or(here.as_str(), |url| url.trim_end_matches('/'));
         let issuer = options.demo.then(|| DemoIssuer::open(&data, demo_url, public_url)).transpose()?;
         let outgoing = Outgoing::from_env().map_err(StartError::new)?;
@@ -143,6 +149,8 @@ impl Server {
             Some(url) => url.failed(&format!("the table cannot be used: {}", StartError::from(error))),
             None => error.into(),
         })?;
+        // A data directory of a former version lacks entries of lists. Nothing else writes to it now.
+        reindex::run(&core.table, false, |_| {}).await?;
         let mut routes = service(&core, outgoing);
         let mut organization = None;
         if let Some(issuer) = issuer {
@@ -314,6 +322,9 @@ fn core(
         .with_refresh_grace(grace);
     let set = |variable: &Variable| std::env::var(variable.name).ok();
     settings.claims_max_age = claims_max_age(set(&CLAIMS_MAX_AGE).as_deref()).map_err(StartError::new)?;
+    settings.longest_api_key = longest_api_key(set(&LONGEST_API_KEY).as_deref()).map_err(StartError::new)?;
+    settings.ownerless_agents =
+        ownerless_agents(set(&OWNERLESS_AGENTS).as_deref()).map_err(StartError::new)?;
     settings.browser_sessions =
         browser_sessions(set(&BROWSER_SESSIONS).as_deref()).map_err(StartError::new)?;
     settings.sign_in_secrets = sign_in_secrets(std::env::var(SIGN_IN_SECRETS).ok().as_deref())?;

@@ -7,17 +7,18 @@ use std::{sync::Arc, time::Duration};
 
 use deputize_core::{
     Core, Error, Result,
-    access::UpstreamCredentials,
+    access::{Access, PolicyContext, UpstreamCredentials},
     audit::{Action, Event, Outcome, RequestContext},
     authenticate::PresentedCredential,
     error::{Done, chain},
-    ids::{PolicyId, ServerId},
-    policies::Denial,
+    ids::ServerId,
+    policies::{Decision, Denial, Operation, graver},
     secret::sha256_hex,
 };
 
 use deputize_service::{ApiError, response::classify};
 use http::StatusCode;
+use serde_json::value::RawValue;
 
 /// The longest tool name that is recorded, in characters. Longer names are refused.
 pub(crate) const MAX_TOOL_NAME: usize = 256;
@@ -122,8 +123,24 @@ impl CallAudit {
         StreamAudit { opened: self.event.clone(), core: Arc::clone(&self.core) }
     }
 
-    pub(crate) fn permitted_by(&mut self, policies: &[PolicyId]) {
-        self.event.policies = policies.iter().map(ToString::to_string).collect();
+    /// Asks the policies. Notes which of them permit it, and what those in mode `log` would have decided.
+    pub(crate) fn require_permitted(
+        &mut self,
+        access: &Access,
+        operation: Operation<'_>,
+        arguments: Option<&RawValue>,
+        context: PolicyContext<'_>,
+    ) -> Result<()> {
+        let decision = access.permits(operation, arguments, context)?;
+        let would = access.would_decide(operation, arguments, context, &decision);
+        self.event.logged = graver(self.event.logged.take(), would);
+        match decision {
+            Decision::Permitted(policies) => {
+                self.event.policies = policies.iter().map(ToString::to_string).collect();
+                Ok(())
+            }
+            Decision::Denied(denial) => Err(Error::PolicyDenied(denial)),
+        }
     }
 
     pub(crate) fn with_credentials(&mut self, credentials: &UpstreamCredentials) {

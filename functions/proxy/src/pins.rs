@@ -10,14 +10,16 @@ use deputize_core::{
     audit::{Action, RequestContext},
     caller::Power,
     ids::ServerId,
-    pins::{self, Approval, CheckedToolList, Pinning, Pins, ToolStatus},
+    pins::{self, Approval, CheckedToolList, Comparison, Pinning, Pins, ToolStatus},
+    servers::Server,
 };
 use deputize_service::{
-    ErrorBody, Errors,
+    Changed, Changing, ErrorBody, Errors,
     extract::{Context, Credential, Json, NoBody, Path, User},
     handlers,
     routes::Routes,
 };
+use http::StatusCode;
 use quick_cache::sync::Cache;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -32,7 +34,7 @@ use crate::{
 };
 
 pub(crate) fn routes() -> Routes<Proxy> {
-    Routes::new().mount(handlers!(approve))
+    Routes::new().mount(handlers!(compare, approve, remove))
 }
 
 /// How long a call believes what a list has shown. A list itself is always judged as it comes.
@@ -163,22 +165,120 @@ pub(crate) struct ApprovedTools {
         (status = 502, description = "The MCP server failed.", body = ErrorBody),
         (status = 504, description = "The MCP server took too long.", body = ErrorBody),
         Errors,
+        Changed,
     ),
     security(("bearer" = []), ("api_key" = [])),
 )]
 async fn approve(
     State(core): State<Arc<Core>>,
     State(upstream): State<UpstreamClient>,
-    Context(request): Context,
+    Changing(request): Changing,
     User(caller): User,
     Credential(presented): Credential,
     Path(server): Path<ServerId>,
     _: NoBody,
 ) -> deputize_service::Result<Json<ApprovedTools>> {
     caller.require(Power::Manage)?;
-    let tools = Box::pin(tools_now(&core, &upstream, &request, presented, &server)).await?;
+    let (tools, _) = Box::pin(tools_now(&core, &upstream, &request, presented, &server)).await?;
     let Approval { approved, left_out } = pins::approve(&core, &caller, &request, &server, &tools).await?;
     Ok(Json(ApprovedTools { tools: approved, left_out }))
+}
+
+/// What a server's tools are now, beside what was approved.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ToolsCompared {
+    /// The tools that the server has now, by name.
+    tools: Vec<ToolCompared>,
+    /// How many approved tools the server has no more. Their names are not kept.
+    gone: usize,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct ToolCompared {
+    name: String,
+    status: Compared,
+}
+
+/// How a tool's definition compares with the approved one.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Compared {
+    /// It is the approved one.
+    Approved,
+    /// It is another than the approved one.
+    Changed,
+    /// None was approved.
+    New,
+    /// Readers could differ about what it says, so it cannot be approved.
+    Unclear,
+}
+
+impl From<ToolStatus> for Compared {
+    fn from(status: ToolStatus) -> Self {
+        match status {
+            ToolStatus::Approved => Self::Approved,
+            ToolStatus::Changed => Self::Changed,
+            ToolStatus::New => Self::New,
+            ToolStatus::Unclear => Self::Unclear,
+        }
+    }
+}
+
+/// A server's tools, beside those that were approved
+///
+/// Auditors, operators and admins. Asks the server for its tools, with the caller's own OAuth session if the server wants
+/// one, and says of each whether it is as it was approved.
+#[utoipa::path(
+    get,
+    path = path::APPROVED_TOOLS,
+    operation_id = "list_approved_tools",
+    tag = "servers",
+    params(("server_id" = String, Path)),
+    responses(
+        (status = 200, description = "The tools that the server has now.", body = ToolsCompared),
+        (status = 502, description = "The MCP server failed.", body = ErrorBody),
+        (status = 504, description = "The MCP server took too long.", body = ErrorBody),
+        Errors,
+    ),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn compare(
+    State(core): State<Arc<Core>>,
+    State(upstream): State<UpstreamClient>,
+    Context(request): Context,
+    User(caller): User,
+    Credential(presented): Credential,
+    Path(server): Path<ServerId>,
+) -> deputize_service::Result<Json<ToolsCompared>> {
+    caller.require(Power::Read)?;
+    let (tools, server) = Box::pin(tools_now(&core, &upstream, &request, presented, &server)).await?;
+    let Comparison { tools, gone } = pins::of(&core, &server).await?.compare(&tools);
+    let tools = tools.into_iter().map(|(name, status)| ToolCompared { name, status: status.into() });
+    Ok(Json(ToolsCompared { tools: tools.collect(), gone }))
+}
+
+/// Take back the approval of a server's tools
+///
+/// Admins only. From then on no definition is an approved one: with `pinning` `block`, no tool is listed or called. If
+/// nothing was approved, nothing changes.
+#[utoipa::path(
+    delete,
+    path = path::APPROVED_TOOLS,
+    operation_id = "delete_approved_tools",
+    tag = "servers",
+    params(("server_id" = String, Path)),
+    responses((status = 204), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn remove(
+    State(core): State<Arc<Core>>,
+    Changing(request): Changing,
+    User(caller): User,
+    Path(server): Path<ServerId>,
+    _: NoBody,
+) -> deputize_service::Result<StatusCode> {
+    pins::remove(&core, &caller, &request, &server).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn tools_now(
@@ -187,12 +287,13 @@ async fn tools_now(
     request: &RequestContext,
     presented: deputize_core::authenticate::PresentedCredential,
     server: &ServerId,
-) -> Result<Vec<Box<RawValue>>> {
+) -> Result<(Vec<Box<RawValue>>, Server)> {
     let mut audit = CallAudit::begin(core, request, &presented, Action::ToolList, server)?;
     let outcome = async {
         let access = Arc::new(access::admit(core, presented, server, request, &mut audit.event).await?);
         let mut upstream_access = UpstreamAccess::to(core, request, &access, &mut audit).await?;
-        upstream_access.ask(|target, _| Box::pin(upstream.list_tools(target))).await
+        let tools = upstream_access.ask(|target, _| Box::pin(upstream.list_tools(target))).await?;
+        Ok((tools, access.server.clone()))
     }
     .await;
     audit.end(request, outcome).await

@@ -13,7 +13,7 @@ use deputize_core::{
     Error,
     access::{Access, PolicyContext},
     audit::{Action, RequestContext},
-    policies::{Decision, Operation},
+    policies::Operation,
 };
 use deputize_service::{ErrorBody, Errors, extract, handlers, routes::Routes};
 use http::header::CONTENT_TYPE;
@@ -94,10 +94,8 @@ async fn call(
     let ProxyCall { core, upstream, seen_approvals, request, .. } = &call;
     let outcome = async {
         let access = call.admit(presented, &mut audit).await?;
-        match access.permits(Operation::CallTool(&tool_name), Some(arguments), policy_context(request))? {
-            Decision::Permitted(policies) => audit.permitted_by(&policies),
-            Decision::Denied(denial) => return Err(Error::PolicyDenied(denial)),
-        }
+        let operation = Operation::CallTool(&tool_name);
+        audit.require_permitted(&access, operation, Some(arguments), policy_context(request))?;
         // If the caller continues a trace, it also goes on in the call's own `_meta`, where MCP keeps it
         // (https://modelcontextprotocol.io/specification/2026-07-28/basic/index#meta).
         let traceparent = request.trace.traceparent().filter(|_| request.trace.is_continued());

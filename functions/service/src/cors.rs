@@ -31,14 +31,14 @@ use deputize_core::{
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
     header::{
-        ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_TYPE, LINK,
-        ORIGIN, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+        ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_TYPE, ETAG,
+        IF_MATCH, IF_NONE_MATCH, LINK, LOCATION, ORIGIN, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
     },
 };
 use tower::{Layer, ServiceExt};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
-use crate::{ApiError, edge::REQUEST_ID, extract::API_KEY_HEADER};
+use crate::{ApiError, edge::REQUEST_ID, extract::API_KEY_HEADER, once::IDEMPOTENCY_KEY};
 
 /// How long a browser may remember the answer to a preflight. This is Chromium's bound, and no browser remembers
 /// longer. The answer gives no access by itself, since each answer says anew who may read it.
@@ -52,7 +52,7 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const REMAPPED_WWW_AUTHENTICATE: HeaderName = HeaderName::from_static("x-amzn-remapped-www-authenticate");
 
 /// The headers that a page may send.
-const REQUEST_HEADERS: [HeaderName; 11] = [
+const REQUEST_HEADERS: [HeaderName; 14] = [
     AUTHORIZATION,
     CONTENT_TYPE,
     HeaderName::from_static(API_KEY_HEADER),
@@ -64,6 +64,9 @@ const REQUEST_HEADERS: [HeaderName; 11] = [
     HeaderName::from_static("mcp-name"),
     HeaderName::from_static("last-event-id"),
     TRACEPARENT,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    IF_NONE_MATCH,
 ];
 
 /// A tool's parameters as headers, with names that the tool chooses. CORS has no wildcard for them. So the ones that a
@@ -72,12 +75,14 @@ const PARAM_PREFIX: &str = "mcp-param-";
 const MAX_PARAM_HEADERS: usize = 32;
 
 /// The headers that a page may read, in addition to those that every page may read.
-const RESPONSE_HEADERS: [HeaderName; 7] = [
+const RESPONSE_HEADERS: [HeaderName; 9] = [
     REQUEST_ID,
     RETRY_AFTER,
     WWW_AUTHENTICATE,
     REMAPPED_WWW_AUTHENTICATE,
     LINK,
+    ETAG,
+    LOCATION,
     MCP_SESSION_ID,
     MCP_PROTOCOL_VERSION,
 ];

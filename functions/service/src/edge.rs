@@ -25,6 +25,7 @@ use tracing::Instrument;
 use crate::{
     ApiError, EdgeError,
     cors::{Cors, cors},
+    etag::not_modified,
     response::{CredentialRefused, UpstreamsFault},
 };
 
@@ -67,6 +68,7 @@ pub fn around(routes: Router, core: Arc<Core>) -> Router {
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             ApiError::from(Error::internal("a handler panicked")).into_response()
         }))
+        .layer(middleware::from_fn(not_modified))
         .layer(middleware::from_fn(named))
         .layer(middleware::from_fn(few_headers));
     // Outside of the routes, which add the path's methods to any answer. A preflight's answer must not reveal
@@ -128,6 +130,7 @@ async fn edge(State(core): State<Arc<Core>>, mut request: Request, next: Next) -
         work_until: extensions.get::<Deadline>().map(|Deadline(until)| *until),
         measured: Arc::default(),
         in_flight: core.in_flight.clone(),
+        terms: None,
     };
     let span = tracing::info_span!(
         "request",

@@ -26,7 +26,9 @@ use deputize_core::{
     caller::UserCaller,
     error::{Told, because},
     paging::PageRequest,
+    scope::Scope,
     secret::API_KEY_PREFIX,
+    wording,
 };
 use http::{
     HeaderMap,
@@ -97,7 +99,7 @@ fn api_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
 }
 
 /// A header that must not occur twice: two proxies could disagree about which one counts.
-fn one_header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ApiError> {
+pub(crate) fn one_header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ApiError> {
     let mut values = headers.get_all(name).iter();
     let value = values.next();
     if values.next().is_some() {
@@ -128,9 +130,14 @@ fn bearer(value: &str) -> Result<&str, ApiError> {
     Ok(token)
 }
 
-/// The user who calls a management endpoint.
+/// The user who calls a management endpoint. An API key must be for reading if the method is a safe one (RFC 9110 section
+/// 9.2.1), and else for managing.
 #[derive(Debug)]
 pub struct User(pub UserCaller);
+
+/// The user who asks something by a method that is not a safe one, although nothing is changed.
+#[derive(Debug)]
+pub struct Reader(pub UserCaller);
 
 impl<S> FromRequestParts<S> for User
 where
@@ -140,11 +147,32 @@ where
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Credential(presented) = Credential::from_request_parts(parts, state).await?;
-        let Context(request) = Context::from_request_parts(parts, state).await?;
-        let core = Arc::<Core>::from_ref(state);
-        Ok(Self(core.user_caller(presented, &request).await?))
+        let takes = if parts.method.is_safe() { Scope::ManageRead } else { Scope::Manage };
+        Ok(Self(user_caller(parts, state, takes).await?))
     }
+}
+
+impl<S> FromRequestParts<S> for Reader
+where
+    S: Send + Sync,
+    Arc<Core>: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Ok(Self(user_caller(parts, state, Scope::ManageRead).await?))
+    }
+}
+
+async fn user_caller<S>(parts: &mut Parts, state: &S, takes: Scope) -> Result<UserCaller, ApiError>
+where
+    S: Send + Sync,
+    Arc<Core>: FromRef<S>,
+{
+    let Credential(presented) = Credential::from_request_parts(parts, state).await?;
+    let Context(request) = Context::from_request_parts(parts, state).await?;
+    let core = Arc::<Core>::from_ref(state);
+    Ok(core.user_caller(presented, takes, &request).await?)
 }
 
 /// A JSON body of at most [`MAX_BODY`] bytes. An unknown field is refused ([`crate::unknown`]). The error for
@@ -212,12 +240,11 @@ pub fn parse_json<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, ApiErr
         if let Some(unknown) = crate::unknown::field(&path, &inner.to_string()) {
             return unknown;
         }
-        let at = if path == "." { String::new() } else { format!("{path}: ") };
-        Error::Invalid(Told::new(format!("{at}{inner}")).because(inner))
+        Error::Invalid(Told::new(wording::of_json(&path, &inner)).because(inner))
     })?;
-    deserializer
-        .end()
-        .map_err(|error| Error::Invalid(Told::new(format!("after the JSON body: {error}")).because(error)))?;
+    deserializer.end().map_err(|error| {
+        Error::Invalid(Told::new("the body must be one JSON object, with nothing after it").because(error))
+    })?;
     Ok(parsed)
 }
 
@@ -409,6 +436,10 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
             Err(rejection) => {
                 // The source names the parameter. The rejection's own text adds axum's name for it.
                 let why = rejection.source().map_or_else(|| rejection.body_text(), ToString::to_string);
+                let why = match why.split_once(": ").filter(|(name, _)| !name.contains(' ')) {
+                    Some((parameter, why)) => wording::of_value(parameter, why),
+                    None => wording::of_value(".", &why).replace("the body ", "the query "),
+                };
                 Err(Error::Invalid(Told::new(why).because(rejection)).into())
             }
         }
@@ -443,8 +474,8 @@ pub struct Paging(pub PageRequest);
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PagingParams {
-    /// The most items on a page, 1 to 100. 100 if left out.
-    #[param(minimum = 1, maximum = 100)]
+    /// The most items on a page, 1 to 1,000. 100 if left out.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// Where to continue: from the `Link` header of the previous page.
     #[param(format = "cursor")]
@@ -490,9 +521,9 @@ mod tests {
         }
         assert_eq!(parse(" [null]"), Err("the body must be an object, not an array".to_owned()));
         let refusal = parse(r#"{"inner":["a"]}"#).unwrap_err();
-        assert!(refusal.starts_with("inner: invalid type: sequence, expected an object"), "{refusal}");
+        assert_eq!(refusal, "inner: must be an object or null, not an array");
         let refusal = parse(r#"{"inner":{"name":1}}"#).unwrap_err();
-        assert!(refusal.starts_with("inner.name: "), "{refusal}");
+        assert_eq!(refusal, "inner.name: must be a string, not a number");
     }
 
     /// A request whose body is these parts, in a process with room for 10 bytes.
@@ -571,9 +602,9 @@ mod tests {
     #[tokio::test]
     async fn a_wrong_query_names_its_parameter() {
         let refusal = query::<Filter>("agent_account_id=1").await.unwrap_err();
-        assert!(refusal.starts_with("agent_account_id: "), "{refusal}");
+        assert_eq!(refusal, "agent_account_id: must be a UUID");
         let refusal = query::<PagingParams>("limit=many").await.unwrap_err();
-        assert!(refusal.starts_with("limit: "), "{refusal}");
+        assert_eq!(refusal, "limit: must be a whole number, 0 or more");
     }
 
     #[tokio::test]

@@ -7,10 +7,12 @@
 
 pub mod address;
 pub mod authorities;
+mod batch;
 pub mod config;
 pub mod connecting;
 mod cors;
 pub mod edge;
+mod etag;
 pub mod extract;
 pub mod fetch;
 #[cfg(feature = "aws")]
@@ -18,6 +20,7 @@ pub mod kms;
 #[cfg(feature = "lambda")]
 pub mod lambda;
 pub mod lazy;
+mod once;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 pub mod outbound;
@@ -25,11 +28,15 @@ pub mod paged;
 pub mod private_upstreams;
 pub mod response;
 pub mod routes;
+pub mod shown;
 pub mod unknown;
 
 pub use self::{
-    paged::Paged,
-    response::{ApiError, EdgeError, ErrorBody, Errors},
+    batch::{Batch, BatchOutcome, BatchOutcomes, Done, MAX_BATCH_BODY},
+    etag::{Changing, IfMatch, Tagged},
+    once::Once,
+    paged::{Paged, next_link},
+    response::{ApiError, Changed, EdgeError, ErrorBody, Errors, KeyReused},
 };
 
 /// What a handler returns.

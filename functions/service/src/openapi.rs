@@ -3,8 +3,8 @@
 use utoipa::{
     Modify, OpenApi,
     openapi::{
-        Content, OpenApi as Description, Ref, RefOr, Response, Schema,
-        path::{Operation, ParameterIn, PathItem},
+        Content, ObjectBuilder, OpenApi as Description, Ref, RefOr, Required, Response, Schema, Type,
+        path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem},
         security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
     },
 };
@@ -66,6 +66,10 @@ pub fn complete(mut document: Description) -> Description {
     for operation in document.paths.paths.values_mut().flat_map(operations) {
         let is_paged = is_paged(operation);
         let responses = &mut operation.responses.responses;
+        let has = |status: &str| responses.contains_key(status);
+        let headers = [(has("422"), idempotency_key()), (has("412"), if_match())];
+        let headers = headers.into_iter().filter_map(|(is_read, header)| is_read.then_some(header));
+        operation.parameters.get_or_insert_with(Vec::new).extend(headers);
         responses.entry("431".to_owned()).or_insert_with(|| RefOr::T(too_many_headers()));
         for (status, response) in responses {
             if let RefOr::T(response) = response
@@ -89,6 +93,37 @@ fn too_many_headers() -> Response {
     let body = Content::new(Some(RefOr::<Schema>::Ref(Ref::from_schema_name("ErrorBody"))));
     response.content.insert("application/json".to_owned(), body.into());
     response
+}
+
+/// Of operations that may be sent again ([`crate::Once`]).
+fn idempotency_key() -> RefOr<Parameter> {
+    header(
+        "Idempotency-Key",
+        "A text of your own in double quotes, at most 200 characters, a new one for each request. Sent again within a day, \
+         the request is not carried out again, and gets the answer that it got.",
+        "\"8e03978e-40d5-43e8-bc93-6894a57f9324\"",
+    )
+}
+
+/// Of operations that can be held to a state ([`crate::IfMatch`]).
+fn if_match() -> RefOr<Parameter> {
+    header(
+        "If-Match",
+        "The `ETag` of the thing as you know it: it is changed only if it is that still.",
+        "\"u7mCrPPr0cVPDl1n-GnY2Q2o9Zc6kBz0T\"",
+    )
+}
+
+fn header(name: &str, description: &str, example: &str) -> RefOr<Parameter> {
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    let parameter = ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(description))
+        .example(Some(example.into()))
+        .schema(Some(text));
+    RefOr::T(parameter.build())
 }
 
 /// Whether it answers a list in pages ([`crate::Paged`]).

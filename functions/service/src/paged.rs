@@ -18,17 +18,20 @@ pub struct Paged<T> {
 impl<T> Paged<T> {
     /// `uri` is the request's own, so that the next page has the same filters.
     pub fn new<U>(uri: &Uri, listing: Listing<U>, show: impl FnMut(U) -> T) -> Self {
-        let link = listing.next.and_then(|cursor| {
-            let query = uri.query().unwrap_or_default();
-            let kept = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != "cursor");
-            let query = form_urlencoded::Serializer::new(String::new())
-                .extend_pairs(kept)
-                .append_pair("cursor", &cursor)
-                .finish();
-            HeaderValue::from_str(&format!("<{}?{query}>; rel=\"next\"", uri.path())).ok()
-        });
+        let link = listing.next.and_then(|cursor| next_link(uri, "cursor", &cursor));
         Self { items: listing.items.into_iter().map(show).collect(), link }
     }
+}
+
+/// The `Link` to what follows a request's answer: the same request with this parameter (RFC 8288).
+pub fn next_link(uri: &Uri, parameter: &str, value: &str) -> Option<HeaderValue> {
+    let query = uri.query().unwrap_or_default();
+    let kept = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != parameter);
+    let query = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(kept)
+        .append_pair(parameter, value)
+        .finish();
+    HeaderValue::from_str(&format!("<{}?{query}>; rel=\"next\"", uri.path())).ok()
 }
 
 impl<T: Serialize> IntoResponse for Paged<T> {

@@ -7,7 +7,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 pub use deputize_api::error::ErrorBody;
-use deputize_api::{error::code, reason::Reason};
+use deputize_api::{
+    error::{ConflictingThing, code},
+    reason::Reason,
+};
 use deputize_core::{
     Error, TokenError,
     error::{UpstreamFailure, chain},
@@ -151,6 +154,22 @@ pub enum Errors {
     Unavailable(ErrorBody),
 }
 
+/// The error of an operation that may be sent again with the same `Idempotency-Key`.
+#[derive(Debug, IntoResponses)]
+pub enum KeyReused {
+    /// The `Idempotency-Key` was used for another request. Nothing was done.
+    #[response(status = 422)]
+    Reused(ErrorBody),
+}
+
+/// The error of an operation that can be held to a state of its subject, by `If-Match`.
+#[derive(Debug, IntoResponses)]
+pub enum Changed {
+    /// The thing is not any more as `If-Match` has it. Nothing was changed.
+    #[response(status = 412)]
+    Stale(ErrorBody),
+}
+
 /// An error's status and code.
 pub fn classify(error: &Error) -> (StatusCode, &'static str) {
     match error {
@@ -161,6 +180,8 @@ pub fn classify(error: &Error) -> (StatusCode, &'static str) {
         Error::HeldBack => (StatusCode::FORBIDDEN, code::TOOL_HELD_BACK),
         Error::NotFound(_) => (StatusCode::NOT_FOUND, code::NOT_FOUND),
         Error::Conflict(_) => (StatusCode::CONFLICT, code::CONFLICT),
+        Error::Stale => (StatusCode::PRECONDITION_FAILED, code::PRECONDITION_FAILED),
+        Error::IdempotencyKeyReused => (StatusCode::UNPROCESSABLE_ENTITY, code::IDEMPOTENCY_KEY_REUSED),
         Error::NoCredentials => (StatusCode::UNAUTHORIZED, code::NO_CREDENTIALS),
         Error::SessionNotFound => (StatusCode::UNAUTHORIZED, code::SESSION_NOT_FOUND),
         Error::SessionExpired | Error::SessionInterrupted | Error::SessionOfOtherClient => {
@@ -173,7 +194,7 @@ pub fn classify(error: &Error) -> (StatusCode, &'static str) {
         Error::Upstream { kind: UpstreamFailure::Refused, .. } => {
             (StatusCode::BAD_REQUEST, code::UPSTREAM_REFUSED)
         }
-        Error::ScopeMissing(_) | Error::InsufficientScope { .. } => {
+        Error::ScopeMissing { .. } | Error::InsufficientScope { .. } => {
             (StatusCode::FORBIDDEN, code::INSUFFICIENT_SCOPE)
         }
         Error::Unavailable { .. }
@@ -191,7 +212,8 @@ pub fn classify(error: &Error) -> (StatusCode, &'static str) {
                 TokenError::InvalidClient | TokenError::InvalidAssertion(_) => StatusCode::UNAUTHORIZED,
                 TokenError::NoDelegation
                 | TokenError::DelegatorDeactivated
-                | TokenError::OriginNotAllowed => StatusCode::FORBIDDEN,
+                | TokenError::OriginNotAllowed
+                | TokenError::NoActiveOwner => StatusCode::FORBIDDEN,
                 _ => StatusCode::BAD_REQUEST,
             };
             (status, refusal.code())
@@ -214,7 +236,7 @@ fn challenge(error: &Error, code: &str) -> HeaderValue {
         Error::Anonymous => HeaderValue::from_static(r#"Bearer realm="deputize""#),
         _ => {
             let scope = match error {
-                Error::ScopeMissing(scope) => format!(r#", scope="{scope}""#),
+                Error::ScopeMissing { scope, .. } => format!(r#", scope="{scope}""#),
                 _ => String::new(),
             };
             // Our own texts have no quotes and no control characters. If one had, the description would be left out.
@@ -276,6 +298,23 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// An error as the outcome of an entry of a batch.
+pub(crate) fn error_of(error: &ApiError) -> (StatusCode, ErrorBody) {
+    let (status, code) = error.classify();
+    match error {
+        ApiError::Core(error) => (status, body_of(error)),
+        ApiError::Edge(edge) => (status, error_body(code, error.reason(), &edge.to_string())),
+    }
+}
+
+/// The outcome of an entry of a batch for which there was no time.
+pub(crate) fn not_begun() -> (StatusCode, ErrorBody) {
+    let why = "There was no time left for this entry; nothing was done, so send it again";
+    let mut body = error_body(code::TEMPORARILY_UNAVAILABLE, Reason::ServiceBusy, why);
+    body.safe_to_retry = Some(true);
+    (StatusCode::SERVICE_UNAVAILABLE, body)
+}
+
 /// An error of the edge itself.
 pub fn plain_error(status: StatusCode, error: &'static str, reason: Reason, description: &str) -> Response {
     (status, Json(error_body(error, reason, description))).into_response()
@@ -292,12 +331,13 @@ fn error_body(error: &'static str, reason: Reason, description: &str) -> ErrorBo
         policies: None,
         explanation: None,
         scope: None,
+        conflict: None,
         safe_to_retry: None,
     }
 }
 
-fn answer(error: &Error) -> Response {
-    let (status, code) = classify(error);
+fn body_of(error: &Error) -> ErrorBody {
+    let (_, code) = classify(error);
     let description = error.to_string();
     let detail = match error {
         Error::Token(_) => format!("{code}: {description}"),
@@ -316,16 +356,19 @@ fn answer(error: &Error) -> Response {
     };
     let scope = match error {
         Error::InsufficientScope { scope, .. } if !scope.is_empty() => Some(scope.clone()),
-        Error::ScopeMissing(scope) => Some((*scope).to_owned()),
+        Error::ScopeMissing { scope, .. } => Some((*scope).to_owned()),
         _ => None,
     };
+    let conflict =
+        error.in_the_way().map(|thing| ConflictingThing { kind: thing.kind.into(), id: thing.id.clone() });
     let safe_to_retry = match error {
         Error::Unavailable { .. } | Error::ProviderUnavailable { .. } => Some(true),
-        Error::Undecided { .. } | Error::Unrecorded { .. } => Some(false),
+        Error::Undecided { repeatable, .. } => Some(*repeatable),
+        Error::Unrecorded { .. } => Some(false),
         Error::Upstream { kind: UpstreamFailure::NoRoom, may_have_run, .. } => Some(!may_have_run),
         _ => None,
     };
-    let body = ErrorBody {
+    ErrorBody {
         error: code.into(),
         error_description: description,
         detail,
@@ -334,18 +377,24 @@ fn answer(error: &Error) -> Response {
         policies,
         explanation,
         scope,
+        conflict,
         safe_to_retry,
-    };
+    }
+}
+
+fn answer(error: &Error) -> Response {
+    let (status, code) = classify(error);
+    let body = body_of(error);
     let mut response = (status, Json(body)).into_response();
     let is_ours = matches!(error, Error::Upstream { kind: UpstreamFailure::NoRoom, .. });
     if !is_ours && matches!(error, Error::Upstream { .. } | Error::ProviderUnavailable { .. }) {
         response.extensions_mut().insert(UpstreamsFault);
     }
-    if matches!(error, Error::Anonymous | Error::Unauthenticated(_) | Error::ScopeMissing(_)) {
+    if matches!(error, Error::Anonymous | Error::Unauthenticated(_) | Error::ScopeMissing { .. }) {
         response.extensions_mut().insert(CredentialRefused);
     }
     let headers = response.headers_mut();
-    if status == StatusCode::UNAUTHORIZED || matches!(error, Error::ScopeMissing(_)) {
+    if status == StatusCode::UNAUTHORIZED || matches!(error, Error::ScopeMissing { .. }) {
         headers.insert(WWW_AUTHENTICATE, challenge(error, code));
     }
     if let Some(retry_after) = error.retry_after() {

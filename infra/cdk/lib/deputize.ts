@@ -77,6 +77,14 @@ export interface DeputizeProps {
   readonly browserSessionMinutes?: { idle?: number; total?: number };
   /** How many days the groups and the role count that an issuer's token gave a user. Default: 30. */
   readonly claimsMaxAgeDays?: number;
+  /** What becomes of an agent account when all of its owners are deactivated. Default: `run`. */
+  readonly agentsWithoutOwner?: "run" | "stop";
+  /** How many days a new API key can last. Default: no bound. */
+  readonly maxApiKeyDays?: number;
+  /** Whether each audit event is also a line in the functions' logs, in OCSF. Default: if there is a stream for them. */
+  readonly auditLog?: "ocsf";
+  /** The ARN of a stream of Amazon Data Firehose to which the audit events are delivered, in OCSF. Default: none. */
+  readonly auditStreamArn?: string;
   /**
    * The private networks and host names where MCP servers and their authorization servers may be, such as
    * `10.20.0.0/16` and `.corp.example`. Default: none.
@@ -231,6 +239,7 @@ export class Deputize extends Construct {
     const made = FUNCTIONS.map((name) => [name, this.makeFunction(name, api, props)]);
     this.functions = Object.fromEntries(made) as Record<FunctionName, lambda.Function>;
 
+    if (props.auditStreamArn) this.deliverEvents(props.auditStreamArn);
     if (props.domain) this.makeDomain(api, props.domain);
     if (props.wafRateLimit && !this.distribution) this.makeGatewaysWebAcl(api, props.wafRateLimit);
     monitor(this, {
@@ -333,6 +342,7 @@ export class Deputize extends Construct {
       DEPUTIZE_LOG: props.logLevel ?? "info",
       DEPUTIZE_RETENTION_DAYS: assigned(props.retentionDays),
       DEPUTIZE_CLAIMS_MAX_AGE_DAYS: String(props.claimsMaxAgeDays ?? 30),
+      DEPUTIZE_AUDIT_LOG: props.auditLog ?? (props.auditStreamArn ? "ocsf" : ""),
       SSL_CERT_FILE: CERTIFICATES,
       DEPUTIZE_CA_BUNDLE: props.caBundleLayer ? CA_BUNDLE : "",
     };
@@ -345,12 +355,18 @@ export class Deputize extends Construct {
       environment["DEPUTIZE_APP_HOSTS"] = (props.appHosts ?? []).join(",");
       environment["DEPUTIZE_APP_SCHEMES"] = (props.appSchemes ?? []).join(",");
     }
+    if (name === "token" || name === "proxy") {
+      environment["DEPUTIZE_AGENTS_WITHOUT_OWNER"] = props.agentsWithoutOwner ?? "run";
+    }
     if (name === "token") environment["DEPUTIZE_REFRESH_GRACE"] = String(props.refreshGrace ?? 60);
     if (name === "admin" || name === "console") {
       environment["DEPUTIZE_BROWSER_SESSION_MINUTES"] = assigned(props.browserSessionMinutes);
     }
     if (name === "proxy") environment["DEPUTIZE_SESSION_STREAMS"] = String(props.sessionStreams ?? 120);
-    if (name === "admin") environment["DEPUTIZE_SHARED_GRANTS"] = props.sharedGrants ?? "anyone";
+    if (name === "admin") {
+      environment["DEPUTIZE_SHARED_GRANTS"] = props.sharedGrants ?? "anyone";
+      environment["DEPUTIZE_MAX_API_KEY_DAYS"] = props.maxApiKeyDays ? String(props.maxApiKeyDays) : "";
+    }
     const made = new lambda.Function(this, `${title(name)}Function`, {
       functionName,
       description: DESCRIPTIONS[name] + (WAITED_FOR.includes(name) ? ` (release ${props.release ?? "1"})` : ""),
@@ -397,6 +413,35 @@ export class Deputize extends Construct {
       permit("AliasPermission", alias.ref);
     }
     return made;
+  }
+
+  /** The audit events among the functions' logs, to a stream of Firehose's. No other line has `class_uid`. */
+  private deliverEvents(destinationArn: string) {
+    const role = new iam.Role(this, "AuditStreamRole", {
+      assumedBy: new iam.ServicePrincipal("logs.amazonaws.com", {
+        conditions: {
+          StringLike: { "aws:SourceArn": `arn:${Aws.PARTITION}:logs:${Aws.REGION}:${Aws.ACCOUNT_ID}:*` },
+        },
+      }),
+      inlinePolicies: {
+        deliver: new iam.PolicyDocument({
+          statements: [
+            new iam.PolicyStatement({
+              actions: ["firehose:PutRecord", "firehose:PutRecordBatch"],
+              resources: [destinationArn],
+            }),
+          ],
+        }),
+      },
+    });
+    for (const name of FUNCTIONS) {
+      new logs.CfnSubscriptionFilter(this, `${title(name)}AuditFilter`, {
+        logGroupName: (this.node.findChild(`${title(name)}Log`) as logs.LogGroup).logGroupName,
+        filterPattern: "{ $.class_uid > 0 }",
+        destinationArn,
+        roleArn: role.roleArn,
+      });
+    }
   }
 
   private makeLog(id: string, logGroupName: string, props: DeputizeProps): logs.LogGroup {

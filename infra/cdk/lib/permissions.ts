@@ -24,9 +24,11 @@ interface Access {
 
 // Functions that users call read these, and store users who come for the first time.
 const CALLERS = ["USER#*", "EMAIL#*", "IDENTITY#*", "CONTROL#*"];
-const NEWCOMERS = ["USER#*", "USERS", "EMAIL#*", "IDENTITY#*"];
+const NEWCOMERS = ["USER#*", "USERS", "USERS#*", "EMAIL#*", "IDENTITY#*"];
 // A user's app is refused if its token was revoked, or an admin blocked it or the host that it is from.
 const APPS = ["APP#*", "APP_HOST#*", "REVOKED#*"];
+// What a request with an Idempotency-Key came to, and that a thing was deleted.
+const REPEATED = ["ONCE#*", "GONE#*"];
 // A change is made only while its caller is still the same. These items prove it: the user, their API key, or their
 // subject.
 const STANDING = ["USER#*", "IDENTITY#*"];
@@ -54,21 +56,34 @@ const ACCESS: Record<FunctionName, Access> = {
     open: ["SIGNING_KEYS", "APP_KEYS"],
   },
   delegations: {
-    read: [...CALLERS, ...APPS, "AGENT#*", "DELEGATION#*", "SERVER#*"],
+    read: [...CALLERS, ...APPS, "AGENT#*", "DELEGATION#*", "SERVER#*", "ONCE#*"],
     list: ["AGENT#*", "USER#*", "SIGNING_KEYS"],
-    write: [...NEWCOMERS, "AGENT#*", "DELEGATION#*", "AUDIT#*"],
+    write: [...NEWCOMERS, "AGENT#*", "DELEGATION#*", "AT_SERVER#*", "ONCE#*", "AUDIT#*"],
     check: [...STANDING, "AGENT#*"],
+    remove: ["AT_SERVER#*"],
   },
   grants: {
-    read: [...CALLERS, ...APPS, "AGENT#*", "GRANT#*", "SERVER#*", "CONNECTING#*"],
-    list: ["AGENT#*", "SERVER#*", "SIGNING_KEYS"],
-    write: [...NEWCOMERS, "AGENT#*", "GRANT#*", "SERVER#*", "CONNECTING#*", "AUDIT#*"],
+    read: [...CALLERS, ...APPS, "AGENT#*", "GRANT#*", "SERVER#*", "CONNECTING#*", ...REPEATED],
+    list: ["AGENT#*", "USER#*", "SERVER#*", "SIGNING_KEYS"],
+    // Offboarding somebody ends all that they had, and gives away their agents.
+    write: [
+      ...NEWCOMERS,
+      "AGENT#*",
+      "AGENTS#*",
+      "DELEGATION#*",
+      "AT_SERVER#*",
+      "GRANT#*",
+      "SERVER#*",
+      "CONNECTING#*",
+      ...REPEATED,
+      "AUDIT#*",
+    ],
     check: STANDING,
-    remove: ["USER#*", "SERVER#*", "CONNECTING#*"],
+    remove: ["USER#*", "SID#*", "AGENTS#*", "SERVER#*", "CONNECTING#*"],
     records: true,
-    // Stores new sessions, and never opens one.
     seal: ["USER#*", "SERVER#*", "CONNECTING#*"],
-    open: ["SERVER#*", "CONNECTING#*"],
+    // Of users' sessions, only those that are deleted: their tokens are revoked at the provider.
+    open: ["USER#*", "SERVER#*", "CONNECTING#*"],
   },
   proxy: {
     read: [...CALLERS, ...APPS, "AGENT#*", "SERVER#*", "MCP_SESSION_KEYS"],
@@ -81,26 +96,66 @@ const ACCESS: Record<FunctionName, Access> = {
     open: ["USER#*", "SERVER#*", "MCP_SESSION_KEYS"],
   },
   admin: {
-    read: [...CALLERS, ...APPS, "AGENT#*", "SERVER#*", "POLICIES", "AUDIT#*"],
-    list: ["USER#*", "USERS", "AGENTS", "SERVERS", "POLICIES", "AUDIT#*", "SIGNING_KEYS"],
+    read: [...CALLERS, ...APPS, "AGENT#*", "SERVER#*", "POLICIES", "AUDIT#*", ...REPEATED],
+    list: [
+      "USER#*",
+      "USERS",
+      "USERS#*",
+      "AGENT#*",
+      "AGENTS",
+      "AGENTS#*",
+      "GROUP#*",
+      "SERVERS",
+      "SERVERS#*",
+      "AT_SERVER#*",
+      "POLICIES",
+      "AUDIT#*",
+      "SIGNING_KEYS",
+    ],
     write: [
       ...NEWCOMERS,
       "AGENT#*",
       "AGENTS",
+      "AGENTS#*",
+      "GROUP#*",
       "SERVER#*",
       "SERVERS",
+      "SERVERS#*",
       "POLICIES",
       "CONTROL#*",
       "SIGNING_KEYS",
+      ...REPEATED,
       "AUDIT#*",
     ],
     check: STANDING,
-    remove: ["USER#*", "IDENTITY#*", "SID#*", "POLICIES", "SIGNING_KEYS"],
+    remove: [
+      "USER#*",
+      "USERS#*",
+      "EMAIL#*",
+      "IDENTITY#*",
+      "SID#*",
+      "AGENTS#*",
+      "GROUP#*",
+      "SERVERS#*",
+      "POLICIES",
+      "SIGNING_KEYS",
+    ],
     searches: true,
-    seal: ["SIGNING_KEYS", "SERVER#*"],
+    seal: ["SIGNING_KEYS", "SERVER#*", "ONCE#*"],
+    open: ["ONCE#*"],
   },
   console: {
-    read: [...CALLERS, ...APPS, "SIGN_IN#*", "LOGOUT#*", "SIGN_IN_SECRETS", "APP_KEYS", "APP_BLOCKS", "SERVER#*"],
+    read: [
+      ...CALLERS,
+      ...APPS,
+      "SIGN_IN#*",
+      "LOGOUT#*",
+      "SIGN_IN_SECRETS",
+      "APP_KEYS",
+      "APP_BLOCKS",
+      "SERVER#*",
+      ...REPEATED,
+    ],
     list: ["USER#*", "SID#*", "APPS", "APP_BLOCKS", "SERVER#*", "SIGNING_KEYS"],
     write: [
       ...NEWCOMERS,
@@ -114,14 +169,15 @@ const ACCESS: Record<FunctionName, Access> = {
       "CODE#*",
       "SERVER#*",
       "CONNECTING#*",
+      ...REPEATED,
       "AUDIT#*",
     ],
     check: STANDING,
     remove: ["USER#*", "SID#*", "APP#*", "APP_HOST#*", "APPS", "APP_BLOCKS"],
     records: true,
     // A session's ID token is sealed for a key of its own, since a user's partition also holds upstream tokens.
-    seal: ["ID_TOKEN#*", "SERVER#*", "CONNECTING#*"],
-    open: ["ID_TOKEN#*", "APP_KEYS", "SIGN_IN_SECRETS"],
+    seal: ["ID_TOKEN#*", "SERVER#*", "CONNECTING#*", "ONCE#*"],
+    open: ["ID_TOKEN#*", "APP_KEYS", "SIGN_IN_SECRETS", "ONCE#*"],
   },
 };
 

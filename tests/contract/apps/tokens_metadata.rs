@@ -10,7 +10,7 @@ async fn the_authorization_server_says_what_it_can_do() {
     assert_snapshot!(metadata, @r#"
     200 OK
     access-control-allow-origin: *
-    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,mcp-session-id,mcp-protocol-version
+    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,etag,location,mcp-session-id,mcp-protocol-version
     cache-control: public, max-age=300
 
     {

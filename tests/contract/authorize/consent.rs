@@ -358,7 +358,10 @@ async fn an_authorization_ends_with_its_year_without_use_and_with_its_user() {
         desk.app.patch(user).as_user(&alice).json(&json!({ "active": active })).await.ok();
     }
     assert!(allow().await.contains("It will be able to"));
-    assert!(listed().await.as_array().unwrap().iter().any(|one| one["id"] != first));
+    let bob = desk.app.with_new_key(&desk.bob).await;
+    let listed = desk.app.get("/api/v1/authorizations").as_user(&bob).await.ok().json();
+    assert_eq!(listed.as_array().unwrap().len(), 1, "what ended is not listed");
+    assert_ne!(listed[0]["id"], first);
 }
 
 #[tokio::test]

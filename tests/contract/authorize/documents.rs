@@ -134,10 +134,10 @@ async fn a_document_that_is_not_right_is_refused_with_the_reason() {
     400 This app is not known here The app's metadata document cannot be used: redirect_uris must be a list with at least one URI. You can close this page. If an app sent you here, tell its maker.
     400 This app is not known here The app's metadata document cannot be used: its token_endpoint_auth_method must be none or private_key_jwt. You can close this page. If an app sent you here, tell its maker.
     400 This app is not known here The app's metadata document cannot be used: private_key_jwt needs jwks with a usable public key, or a jwks_uri with https. You can close this page. If an app sent you here, tell its maker.
-    400 This app is not known here The app's metadata document cannot be used: it is no JSON object of client metadata (line 1). You can close this page. If an app sent you here, tell its maker.
+    400 This app is not known here The app's metadata document cannot be used: it is no JSON object of client metadata. You can close this page. If an app sent you here, tell its maker.
     400 This app is not known here The app's metadata document cannot be used: its answer is larger than 5120 bytes. You can close this page. If an app sent you here, tell its maker.
     400 This app is not known here The app's metadata document cannot be used: it is not sent as application/json. You can close this page. If an app sent you here, tell its maker.
-    400 This app is not known here The app's metadata document cannot be used: it is no JSON object of client metadata (line 1). You can close this page. If an app sent you here, tell its maker.
+    400 This app is not known here The app's metadata document cannot be used: it is no JSON object of client metadata. You can close this page. If an app sent you here, tell its maker.
     400 This app is not known here The app's metadata document cannot be used: it redirects elsewhere, which is not followed. You can close this page. If an app sent you here, tell its maker.
     400 This app is not known here The app's metadata document cannot be used: it answered HTTP 404 Not Found. You can close this page. If an app sent you here, tell its maker.
     ");

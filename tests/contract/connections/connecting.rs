@@ -99,7 +99,7 @@ async fn our_metadata_document_is_our_client_id_where_such_are_taken() {
     assert_snapshot!(document, @r#"
     200 OK
     access-control-allow-origin: *
-    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,mcp-session-id,mcp-protocol-version
+    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,etag,location,mcp-session-id,mcp-protocol-version
     cache-control: public, max-age=3600
 
     {

@@ -159,3 +159,49 @@ async fn an_owner_who_lost_the_account_meanwhile_revokes_no_delegation_to_it() {
     .await;
     assert_snapshot!(answer.refusal(), @"404 No such delegation");
 }
+
+/// An owner by a group changes an account only while they are in the group.
+#[tokio::test]
+async fn an_owner_who_left_the_group_meanwhile_changes_nothing() {
+    let scene = Scene::set().await;
+    let Scene { app, alice, carol, delegation, .. } = &scene;
+    let groups = |groups: &[&str]| {
+        app.patch(format!("/api/v1/users/{}", carol.id)).as_user(alice).json(&json!({ "groups": groups }))
+    };
+    let owners = json!({ "owners": [{ "group": "platform" }] });
+    app.patch(scene.agent("")).as_user(alice).json(&owners).await.ok();
+    let asks: [TestRequest; 3] = [
+        app.patch(scene.agent("")).as_user(carol).json(&json!({ "name": "hers" })),
+        app.post(scene.agent("/secrets")).as_user(carol),
+        app.delete(format!("/api/v1/delegations/{delegation}")).as_user(carol),
+    ];
+    for ask in asks {
+        groups(&["other", "platform"]).await.ok();
+        let mut before = Vec::new();
+        let answer = interrupted(app, ask, async || {
+            groups(&["other"]).await.ok();
+            before.push(app.contents());
+        })
+        .await;
+        assert_eq!(answer.refusal(), REFUSED);
+        assert_eq!(before, [app.contents()]);
+    }
+}
+
+/// Somebody who was deactivated and came back holds nothing of what let them in before.
+#[tokio::test]
+async fn a_user_who_was_deactivated_and_came_back_meanwhile_changes_nothing() {
+    let Scenario { app, alice, carol, bot, .. } = Scenario::start().await;
+    let path = format!("/api/v1/agent-accounts/{}/delegations", bot.id);
+    let mut before = Vec::new();
+    let answer = interrupted(&app, app.post(path).as_user(&carol), async || {
+        for active in [false, true] {
+            let change = app.patch(format!("/api/v1/users/{}", carol.id)).as_user(&alice);
+            change.json(&json!({ "active": active })).await.ok();
+        }
+        before.push(app.contents());
+    })
+    .await;
+    assert_eq!(answer.refusal(), REFUSED);
+    assert_eq!(before, [app.contents()]);
+}

@@ -3,12 +3,14 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::{Router, body::Bytes, routing::get};
+use deputize_core::audit::{Action, Event, RequestContext};
 use deputize_service::lambda::{Context, LambdaHandler};
 use deputize_tests::TestApp;
 use http::{HeaderName, header};
-use serde_json::{Value, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 
-use super::{answer, body, of_each_kind, v1, v2};
+use super::{answer, body, of_each_kind, v1, v2, with_header};
+use crate::scenario::Scenario;
 
 fn entry(app: &TestApp, routes: Router) -> LambdaHandler {
     LambdaHandler::new("odd", routes, app.core.clone(), std::sync::Arc::new(|_: &str| {}))
@@ -99,4 +101,39 @@ async fn a_handler_that_never_ends_is_answered_for_before_lambda_ends_the_proces
         assert_eq!(late["statusCode"], 504, "{kind}");
         assert_eq!(body(&late)["error"], "timed_out", "{kind}");
     }
+}
+
+#[tokio::test]
+async fn a_file_of_the_trail_that_no_answer_holds_comes_in_several() {
+    let it = Scenario::start().await;
+    let (entry, _) = it.app.on_lambda();
+    for _ in 0..80 {
+        let event = Event::new(&it.app.core, &RequestContext::default(), Action::ServerProbe).unwrap();
+        let event = event.changed(&(), &json!({ "text": "x".repeat(60_000) })).unwrap();
+        it.app.core.table.append(&event).await.unwrap();
+    }
+    let (mut after, mut sizes, mut seen) = (None::<String>, Vec::new(), Vec::new());
+    loop {
+        let mut event =
+            with_header(v1("GET", "/api/v1/audit-events/export"), "x-runlayer-api-key", &it.alice.api_key);
+        event["queryStringParameters"] = match &after {
+            Some(after) => json!({ "action": "server.probe", "after": after }),
+            None => json!({ "action": "server.probe" }),
+        };
+        let event = RawValue::from_string(event.to_string()).unwrap();
+        let answer = entry.buffered(&event, &ends_in(25_000)).await;
+        let answer: Value = serde_json::from_str(answer.get()).unwrap();
+        assert_eq!(answer["statusCode"], 200, "{answer}");
+        let text = answer["body"].as_str().unwrap();
+        let ids = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].to_string());
+        seen.extend(ids);
+        sizes.push(text.len() < 5 * 1024 * 1024);
+        let Some(link) = answer["headers"]["link"].as_str() else { break };
+        let (_, next) = link.split_once("after=").unwrap();
+        after = next.split_once('>').map(|(id, _)| id.to_owned());
+    }
+    assert_eq!(sizes, [true, true]);
+    assert_eq!(seen.len(), 80);
+    seen.dedup();
+    assert_eq!(seen.len(), 80);
 }

@@ -22,11 +22,18 @@ async fn an_admin_creates_an_account_and_sees_its_secret_once() {
       "active": true,
       "disabled_by": null,
       "owner_user_id": "[bob]",
+      "owners": [
+        {
+          "user_id": "[bob]"
+        }
+      ],
       "groups": [
         "support"
       ],
       "allowed_origins": null,
       "shared_grants": "anyone",
+      "visibility": "everyone",
+      "visible_to_groups": [],
       "created_at": "2026-01-15T09:00:00.000Z",
       "updated_at": "2026-01-15T09:00:00.000Z",
       "client_id": "[uuid]",
@@ -118,9 +125,16 @@ async fn everybody_sees_that_an_account_is_there_and_its_managers_see_more() {
       "active": true,
       "disabled_by": null,
       "owner_user_id": "[alice]",
+      "owners": [
+        {
+          "user_id": "[alice]"
+        }
+      ],
       "groups": [],
       "allowed_origins": null,
       "shared_grants": "anyone",
+      "visibility": "everyone",
+      "visible_to_groups": [],
       "created_at": "2026-01-15T09:00:00.000Z",
       "updated_at": "2026-01-15T09:00:00.000Z"
     }
@@ -151,9 +165,16 @@ async fn an_owner_renames_and_disables_but_does_not_set_groups() {
       "active": false,
       "disabled_by": "owner",
       "owner_user_id": "[bob]",
+      "owners": [
+        {
+          "user_id": "[bob]"
+        }
+      ],
       "groups": [],
       "allowed_origins": null,
       "shared_grants": "anyone",
+      "visibility": "everyone",
+      "visible_to_groups": [],
       "created_at": "2026-01-15T09:00:00.000Z",
       "updated_at": "2026-01-15T09:00:00.000Z"
     }

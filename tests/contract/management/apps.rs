@@ -123,7 +123,7 @@ async fn an_app_of_an_admin_has_none_of_an_admins_powers() {
     PATCH /api/v1/agent-accounts/[bobs]: 403 An app may not do this for its user: sign in, or use an API key or JWT of the user's own
     GET /api/v1/agent-accounts/[bobs]/secrets: 404 No such agent account
     GET /api/v1/agent-accounts/[bobs]/keys: 404 No such agent account
-    GET /api/v1/agent-accounts/[bobs]/delegations?delegator_user_id=[bob]: 403 Only the agent account's owner and admins may see other people's delegations
+    GET /api/v1/agent-accounts/[bobs]/delegations?delegator_user_id=[bob]: 403 Only the agent account's owners, auditors, operators and admins may see other people's delegations
     DELETE /api/v1/delegations/[bob's delegation]: 404 No such delegation
     GET /api/v1/policies: 403 An app may not do this for its user: sign in, or use an API key or JWT of the user's own
     POST /api/v1/policies: 403 An app may not do this for its user: sign in, or use an API key or JWT of the user's own
@@ -224,8 +224,9 @@ async fn a_delegation_that_an_app_made_ends_with_the_app_and_so_do_its_tokens() 
             let introspected = app.about_token("introspect", bot, &early).await.ok().json();
             assert_eq!(introspected["active"], false, "{how}");
         }
+        let carol = app.with_new_key(carol).await;
         for path in [&path, "/api/v1/delegations"] {
-            let listed = app.get(path).as_user(carol).await.ok().json();
+            let listed = app.get(path).as_user(&carol).await.ok().json();
             assert_eq!(listed[0]["is_active"], false, "{how} {path}");
         }
         lines.push(format!("{how}: {called}"));
@@ -333,6 +334,9 @@ async fn a_session_grant_that_an_app_made_ends_with_the_app() {
             app.connect_until(bob, &it.it.chat, None).await;
         }
         end(app, &it.allowed, &it.it.scenario.alice, how).await;
+        // Neither their key nor their delegation comes back with a user.
+        let bob = &app.with_new_key(bob).await;
+        app.delegate(&it.it.scenario.bot, bob).await;
         assert_eq!(it.calls().await, [NONE, NONE], "{how}");
         assert_eq!(it.it.seen_by(bob).await, "bob personal revoked", "{how}");
         assert_eq!(it.it.seen_by(&it.it.scenario.carol).await, "", "{how}");

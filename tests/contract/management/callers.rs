@@ -227,7 +227,10 @@ async fn a_deactivated_user_is_refused_by_key_and_by_token() {
     401 The user is deactivated
     ");
     app.patch(&path).as_user(&alice).json(&json!({ "active": true })).await.ok();
-    app.get("/api/v1/me").as_user(&bob).await.ok();
+    // The API key does not come back with them.
+    let by_key = app.get("/api/v1/me").as_user(&bob).await.refusal();
+    assert_snapshot!(by_key, @"401 The API key ended when its user was deactivated; create another");
+    app.get("/api/v1/me").bearer(&app.login.token("bob")).await.ok();
 }
 
 #[tokio::test]
@@ -237,5 +240,5 @@ async fn a_demoted_admin_is_none_on_the_next_call() {
     app.get("/api/v1/users").as_user(&dora).await.ok();
     let path = format!("/api/v1/users/{}", dora.id);
     app.patch(path).as_user(&alice).json(&json!({ "role": "user" })).await.ok();
-    assert_snapshot!(app.get("/api/v1/users").as_user(&dora).await.refusal(), @"403 Only an admin may do this");
+    assert_snapshot!(app.get("/api/v1/users").as_user(&dora).await.refusal(), @"403 Only an auditor, an operator or an admin may do this");
 }

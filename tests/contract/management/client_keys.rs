@@ -132,13 +132,13 @@ async fn a_private_key_is_refused_and_nothing_is_kept_of_it() {
 
     {
       "error": "invalid_request",
-      "error_description": "jwk: it is a private or secret key: make a new pair, for this one has left its keeper's hands, and send the public half only at line 1 column 136",
-      "detail": "jwk: it is a private or secret key: make a new pair, for this one has left its keeper's hands, and send the public half only at line 1 column 136",
+      "error_description": "jwk: it is a private or secret key: make a new pair, for this one has left its keeper's hands, and send the public half only",
+      "detail": "jwk: it is a private or secret key: make a new pair, for this one has left its keeper's hands, and send the public half only",
       "reason": "request_invalid"
     }
     "#);
     let oct = json!({ "kty": "oct", "k": "AAPapAv4LbFbiVawEjagUBluYqN5rhna-8nuldDvOx8" });
-    assert_snapshot!(add(&scenario, &oct).await.refusal(), @"400 jwk: it is a private or secret key: make a new pair, for this one has left its keeper's hands, and send the public half only at line 1 column 70");
+    assert_snapshot!(add(&scenario, &oct).await.refusal(), @"400 jwk: it is a private or secret key: make a new pair, for this one has left its keeper's hands, and send the public half only");
     assert_eq!(scenario.app.contents(), before);
 }
 
@@ -173,15 +173,15 @@ async fn what_is_no_key_is_refused_in_words_that_say_why() {
     assert_snapshot!(refusals.join("\n"), @"
     400 jwk is missing
     400 jwk is missing
-    400 jwk: invalid type: sequence, expected an object or null at line 1 column 9
-    400 jwk: missing field `kty` at line 1 column 9
-    400 jwk: it must be EC with crv P-256 or P-384, OKP with crv Ed25519, or RSA at line 1 column 20
-    400 jwk: it must be EC with crv P-256 or P-384, OKP with crv Ed25519, or RSA at line 1 column 85
-    400 jwk.x: invalid type: integer `1`, expected a string at line 1 column 41
-    400 jwk: its member x must be base64url without padding at line 1 column 48
-    400 jwk: its alg does not fit it at line 1 column 100
-    400 jwk: it is not for verifying signatures, as its use or key_ops says at line 1 column 98
-    400 jwk: its kid must have 1 to 255 characters, none of them a control character at line 1 column 95
+    400 jwk: must be an object or null, not an array
+    400 jwk.kty: is missing
+    400 jwk: it must be EC with crv P-256 or P-384, OKP with crv Ed25519, or RSA
+    400 jwk: it must be EC with crv P-256 or P-384, OKP with crv Ed25519, or RSA
+    400 jwk.x: must be a string, not a number
+    400 jwk: its member x must be base64url without padding
+    400 jwk: its alg does not fit it
+    400 jwk: it is not for verifying signatures, as its use or key_ops says
+    400 jwk: its kid must have 1 to 255 characters, none of them a control character
     400 expires_at must be in the future
     ");
     assert_eq!(scenario.app.contents(), before);

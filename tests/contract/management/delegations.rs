@@ -129,17 +129,17 @@ async fn what_cannot_be_delegated_is_refused() {
     }
     let elsewhere = "/api/v1/agent-accounts/00000000-0000-4000-8000-000000000001/delegations";
     refusals.push(scenario.app.post(elsewhere).as_user(&scenario.carol).await.refusal());
-    assert_snapshot!(refusals.join("\n"), @r#"
+    assert_snapshot!(refusals.join("\n"), @"
     400 expires_at must be in the future
-    400 expires_at: invalid value: string "tomorrow", expected a date and time as in RFC 3339, such as 2026-11-25T09:30:00Z at line 1 column 24
-    400 expires_at: invalid type: integer `1800000000`, expected a date and time as in RFC 3339, such as 2026-11-25T09:30:00Z at line 1 column 24
+    400 expires_at: must be a date and time as in RFC 3339, such as 2026-11-25T09:30:00Z
+    400 expires_at: must be a date and time as in RFC 3339, such as 2026-11-25T09:30:00Z, not a number
     400 server_ids must name 1 to 50 servers; leave it out for all servers
     400 server_ids must name 1 to 50 servers; leave it out for all servers
     400 server_ids: no such server: nowhere
-    400 server_ids[0]: a server id has 1 to 64 characters of a-z, 0-9, '-' and '_', and starts with a letter or digit at line 1 column 23
-    400 server_ids: invalid type: string "demo", expected a sequence at line 1 column 20
+    400 server_ids[0]: a server id has 1 to 64 characters of a-z, 0-9, '-' and '_', and starts with a letter or digit
+    400 server_ids: must be an array, not a string
     404 No such agent account
-    "#);
+    ");
     assert_eq!(scenario.app.contents(), before);
 }
 

@@ -12,11 +12,11 @@ use insta::assert_snapshot;
 use crate::scenario::Scenario;
 
 /// Users who all delegate to the agent, made in several transactions.
-async fn crowd(scenario: &Scenario, count: usize) {
+pub(super) async fn crowd(scenario: &Scenario, count: usize) {
     let mut n = 0;
     while n < count {
         let mut seed = Seed::new(&scenario.app.core);
-        for _ in 0..15.min(count - n) {
+        for _ in 0..9.min(count - n) {
             let email = Some(format!("u{n:03}@example.com").parse().unwrap());
             let new = NewUser { email, name: None, role: Role::User, groups: Vec::new(), identity: None };
             let user = seed.user(new).unwrap();
@@ -28,7 +28,7 @@ async fn crowd(scenario: &Scenario, count: usize) {
 }
 
 /// All ids of a list, page by page, and the number of ids on each page.
-async fn through(app: &TestApp, user: &User, first: &str) -> (BTreeSet<String>, Vec<usize>) {
+pub(super) async fn through(app: &TestApp, user: &User, first: &str) -> (BTreeSet<String>, Vec<usize>) {
     let (mut ids, mut pages, mut next) = (BTreeSet::new(), Vec::new(), Some(first.to_owned()));
     while let Some(path) = next {
         let page = app.get(path).as_user(user).await.ok();

@@ -149,7 +149,7 @@ async fn only_an_admin_may_probe_and_only_addresses() {
     401 Authentication is required: send a bearer token or an API key
     403 Only an admin may do this
     403 This endpoint needs a user: send a user JWT or an API key, not an agent token
-    400 missing field `url` at line 1 column 2
+    400 url: is missing
     400 url: must be an https or http URL of at most 2048 characters, without a fragment, user name or password
     400 url: must be an https or http URL of at most 2048 characters, without a fragment, user name or password
     400 url: must be an https or http URL of at most 2048 characters, without a fragment, user name or password

@@ -67,7 +67,11 @@ async fn an_id_is_one_servers() {
       "error": "conflict",
       "error_description": "a server with that id exists",
       "detail": "a server with that id exists",
-      "reason": "already_exists"
+      "reason": "already_exists",
+      "conflict": {
+        "kind": "server",
+        "id": "demo"
+      }
     }
     "#);
     assert_eq!(app.contents(), before);
@@ -105,7 +109,7 @@ async fn everybody_sees_servers_and_only_an_admin_changes_them() {
     ];
     assert_snapshot!(answers.map(|answer| answer.refusal()).join("\n"), @"
     403 Only an admin may do this
-    403 Only an admin may do this
+    403 Only an operator or an admin may do this
     ");
     assert_eq!(app.contents(), before);
     let body = json!({ "name": "Demo", "url": "https://moved.example.com/mcp", "active": false });
@@ -146,14 +150,14 @@ async fn what_a_server_cannot_be_is_refused_by_field() {
         refusals.push(app.post("/api/v1/servers").as_user(&alice).json(&body).await.refusal());
     }
     assert_snapshot!(refusals.join("\n"), @"
-    400 missing field `url` at line 1 column 12
-    400 missing field `name` at line 1 column 35
-    400 id: a server id has 1 to 64 characters of a-z, 0-9, '-' and '_', and starts with a letter or digit at line 1 column 9
-    400 id: a server id has 1 to 64 characters of a-z, 0-9, '-' and '_', and starts with a letter or digit at line 1 column 11
-    400 id: a server id has 1 to 64 characters of a-z, 0-9, '-' and '_', and starts with a letter or digit at line 1 column 73
-    400 url: must begin with https:// or http:// at line 1 column 40
-    400 url: must not contain a user name or password at line 1 column 56
-    400 auth: unknown variant `basic`, expected one of `none`, `oauth`, `header` at line 1 column 60
+    400 url: is missing
+    400 name: is missing
+    400 id: a server id has 1 to 64 characters of a-z, 0-9, '-' and '_', and starts with a letter or digit
+    400 id: a server id has 1 to 64 characters of a-z, 0-9, '-' and '_', and starts with a letter or digit
+    400 id: a server id has 1 to 64 characters of a-z, 0-9, '-' and '_', and starts with a letter or digit
+    400 url: must begin with https:// or http://
+    400 url: must not contain a user name or password
+    400 auth: must be none, oauth or header
     ");
     assert_eq!(app.contents(), before);
 }
@@ -187,6 +191,7 @@ async fn a_user_sees_and_ends_their_own_connection() {
     audit_server: "chat"
     audit_user: "[bob]"
     credential: "api_key:[uuid]"
+    detail: "the provider offers no revocation"
     outcome: "allowed"
     subject: "connection:chat"
     "#);

@@ -36,9 +36,16 @@ async fn an_owner_does_not_enable_what_an_admin_has_disabled() {
       "active": false,
       "disabled_by": "admin",
       "owner_user_id": "[bob]",
+      "owners": [
+        {
+          "user_id": "[bob]"
+        }
+      ],
       "groups": [],
       "allowed_origins": null,
       "shared_grants": "anyone",
+      "visibility": "everyone",
+      "visible_to_groups": [],
       "created_at": "2026-01-15T09:00:00.000Z",
       "updated_at": "2026-01-15T09:00:00.000Z"
     }
@@ -197,6 +204,8 @@ async fn a_token_on_behalf_of_a_user_does_not_come_back_with_them() {
     active(true).await;
     assert_snapshot!(fare(&old).await, @"401 The delegator was deactivated after the token was issued");
     assert_eq!(app.about_token("introspect", bot, &old).await.ok().json(), json!({ "active": false }));
+    // Nor does their delegation.
+    app.delegate(bot, bob).await;
     let new = app.obo(bot, bob).await;
     assert_eq!(deputize_tests::jwt::claims(&new)["user_epoch"], 1);
     active(true).await;
@@ -232,9 +241,16 @@ async fn an_admin_gives_an_account_to_another_owner() {
       "active": true,
       "disabled_by": null,
       "owner_user_id": "[carol]",
+      "owners": [
+        {
+          "user_id": "[carol]"
+        }
+      ],
       "groups": [],
       "allowed_origins": null,
       "shared_grants": "anyone",
+      "visibility": "everyone",
+      "visible_to_groups": [],
       "created_at": "2026-01-15T09:00:00.000Z",
       "updated_at": "2026-01-15T09:00:00.000Z"
     }
@@ -248,11 +264,14 @@ async fn an_admin_gives_an_account_to_another_owner() {
     outcome: "allowed"
     subject: "agent_account:[bobs]"
     "#);
-    let owned = async |user: &User| app.get("/api/v1/agent-accounts").as_user(user).await.ok().json();
+    // By JWT: the API key does not come back with them.
+    let jwt = |user: &User| app.login.token(&user.name);
+    let owned = async |user: &User| app.get("/api/v1/agent-accounts").bearer(&jwt(user)).await.ok().json();
     assert_eq!(owned(carol).await[0]["id"], scenario.bot.id.to_string());
     app.patch(format!("/api/v1/users/{}", bob.id)).as_user(alice).json(&json!({ "active": true })).await.ok();
     assert_eq!(owned(bob).await, json!([]));
-    assert_eq!(patch(&scenario, bob, json!({ "name": "mine" })).await.status, 404);
+    let mine = app.patch(path(&scenario)).bearer(&jwt(bob)).json(&json!({ "name": "mine" })).await;
+    assert_eq!(mine.status, 404);
     patch(&scenario, carol, json!({ "name": "hers" })).await.ok();
     // The same change again has no effect, and it can be reversed.
     patch(&scenario, alice, json!({ "owner_user_id": carol.id })).await.ok();

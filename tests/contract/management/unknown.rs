@@ -170,7 +170,7 @@ async fn nobody_acts_for_another_by_a_field_that_would_be_dropped() {
         ),
         ("/api/v1/api-keys".to_owned(), json!({ "name": "for carol", "user_id": carol.id })),
         (
-            "/api/v1/policies?dry_run=true".to_owned(),
+            "/api/v1/policies?validate_only=true".to_owned(),
             json!({ "name": "p", "text": "permit(principal, action, resource);" }),
         ),
         ("/api/v1/servers/chat/connect".to_owned(), json!({ "scopes": "chat:write" })),
@@ -190,8 +190,8 @@ async fn nobody_acts_for_another_by_a_field_that_would_be_dropped() {
     400 user_id: no such field; the fields here are server_id, shared
     400 share: no such field; did you mean shared?
     400 grantor_user_id: no such field; the fields here are server_id, shared
-    400 user_id: no such field; the fields here are name, expires_at
-    400 dry_run: no such query parameter; there is no query parameter here
+    400 user_id: no such field; the fields here are name, scopes, server_ids, expires_at
+    400 validate_only: no such query parameter; the only query parameter here is dry_run
     400 scopes: no such field; did you mean scope?
     400 dry_run: no such field; there is no field here
     400 user_id: no such query parameter; there is no query parameter here
@@ -204,8 +204,8 @@ async fn a_filter_that_would_be_dropped_does_not_answer_with_everything() {
     let Scenario { app, alice, bob, bot, .. } = Scenario::start().await;
     let mut refusals = Vec::new();
     for path in [
-        "/api/v1/audit-events?tool=list_repos".to_owned(),
-        "/api/v1/audit-events?outcome=denied".to_owned(),
+        "/api/v1/audit-events?tool_name=list_repos".to_owned(),
+        "/api/v1/audit-events?result=denied".to_owned(),
         format!("/api/v1/delegations?user_id={}", bob.id),
         format!("/api/v1/agent-accounts/{}/delegations?user_id={}", bot.id, bob.id),
         format!("/api/v1/api-keys?user_id={}", bob.id),
@@ -215,12 +215,12 @@ async fn a_filter_that_would_be_dropped_does_not_answer_with_everything() {
         refusals.push(app.get(path).as_user(&alice).await.refusal());
     }
     assert_snapshot!(refusals.join("\n"), @"
-    400 tool: no such query parameter; the query parameters here are agent_account_id, user_id, server_id, client_id, from, to, limit, cursor
-    400 outcome: no such query parameter; the query parameters here are agent_account_id, user_id, server_id, client_id, from, to, limit, cursor
+    400 tool_name: no such query parameter; the query parameters here are agent_account_id, user_id, server_id, client_id, action, outcome, tool, subject, actor, on_behalf_of, credential, request_id, from, to, limit, cursor
+    400 result: no such query parameter; the query parameters here are agent_account_id, user_id, server_id, client_id, action, outcome, tool, subject, actor, on_behalf_of, credential, request_id, from, to, limit, cursor
+    400 user_id: no such query parameter; the query parameters here are active, server_id, limit, cursor
+    400 user_id: no such query parameter; the query parameters here are delegator_user_id, active, server_id, limit, cursor
     400 user_id: no such query parameter; the query parameters here are limit, cursor
-    400 user_id: no such query parameter; the query parameters here are delegator_user_id, limit, cursor
-    400 user_id: no such query parameter; the query parameters here are limit, cursor
-    400 email: no such query parameter; the query parameters here are limit, cursor
+    400 email: no such query parameter; the query parameters here are email_prefix, name_prefix, active, role, group, sort, limit, cursor
     400 server: no such query parameter; did you mean server_id?
     ");
 }
@@ -304,7 +304,7 @@ async fn admins_and_owners_may_name_whose_delegation_they_look_for_and_others_ma
     let refused =
         [list(bob.id.to_string()).as_user(&carol).await, list("bob".to_owned()).as_user(&alice).await];
     assert_snapshot!(refused.map(|answer| answer.refusal()).join("\n"), @"
-    403 Only the agent account's owner and admins may see other people's delegations
-    400 delegator_user_id: UUID parsing failed: invalid character: found `o` at 1
+    403 Only the agent account's owners, auditors, operators and admins may see other people's delegations
+    400 delegator_user_id: must be a UUID
     ");
 }

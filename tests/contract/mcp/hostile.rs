@@ -224,7 +224,7 @@ async fn a_server_that_does_not_describe_itself() {
     200 502 upstream_error: The MCP server breaks the protocol: a result that is no object
     200 502 upstream_error: The MCP server breaks the protocol: it does not describe itself
     200 502 upstream_error: The MCP server breaks the protocol: no protocol version in common
-    200 502 upstream_error: The MCP server breaks the protocol: no result of initialize: invalid length 0, expected struct Initialized with 1 element at line 1 column 2
+    200 502 upstream_error: The MCP server breaks the protocol: no result of initialize: the body must be an object
     ");
 }
 

@@ -181,7 +181,7 @@ async fn the_answers_say_why() {
     assert_snapshot!(refused, @r#"
     403 Forbidden
     access-control-allow-origin: *
-    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,mcp-session-id,mcp-protocol-version
+    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,etag,location,mcp-session-id,mcp-protocol-version
 
     {
       "error": "unauthorized_client",
@@ -201,7 +201,7 @@ async fn the_answers_say_why() {
     assert_snapshot!(refused, @r#"
     403 Forbidden
     access-control-allow-origin: https://app.example.com
-    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,mcp-session-id,mcp-protocol-version
+    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,etag,location,mcp-session-id,mcp-protocol-version
 
     {
       "error": "access_denied",
@@ -321,11 +321,18 @@ async fn an_admin_sets_the_origins_with_a_new_account() {
       "active": true,
       "disabled_by": null,
       "owner_user_id": "[bob]",
+      "owners": [
+        {
+          "user_id": "[bob]"
+        }
+      ],
       "groups": [],
       "allowed_origins": [
         "https://app.example.com"
       ],
       "shared_grants": "anyone",
+      "visibility": "everyone",
+      "visible_to_groups": [],
       "created_at": "2026-01-15T09:00:00.000Z",
       "updated_at": "2026-01-15T09:00:00.000Z"
     }
@@ -348,12 +355,19 @@ async fn an_owner_changes_them_and_others_neither_do_nor_see_them() {
       "active": true,
       "disabled_by": null,
       "owner_user_id": "[bob]",
+      "owners": [
+        {
+          "user_id": "[bob]"
+        }
+      ],
       "groups": [],
       "allowed_origins": [
         "https://app.example.com",
         "http://localhost:5173"
       ],
       "shared_grants": "anyone",
+      "visibility": "everyone",
+      "visible_to_groups": [],
       "created_at": "2026-01-15T09:00:00.000Z",
       "updated_at": "2026-01-15T09:00:00.000Z"
     }
@@ -402,15 +416,15 @@ async fn what_is_no_origin_is_refused_by_its_place() {
     let new = json!({ "name": "x", "allowed_origins": ["https://a.example/"] });
     told.push(app.post(ACCOUNTS).as_user(&alice).json(&new).await.refusal());
     assert_snapshot!(told.join("\n"), @"
-    400 allowed_origins[1]: * is no origin; one looks like https://app.example.com at line 1 column 50
-    400 allowed_origins[1]: null is no origin; one looks like https://app.example.com at line 1 column 53
-    400 allowed_origins[1]: https://a.example/ is no origin; one looks like https://app.example.com at line 1 column 67
-    400 allowed_origins[1]: https://a.example:443 is no origin; one looks like https://app.example.com at line 1 column 70
-    400 allowed_origins[1]: HTTPS://a.example is no origin; one looks like https://app.example.com at line 1 column 66
-    400 allowed_origins[1]: app is no origin; one looks like https://app.example.com at line 1 column 52
-    400 allowed_origins[1]:  is no origin; one looks like https://app.example.com at line 1 column 51
-    400 allowed_origins: must be at most 20 origins at line 1 column 599
-    400 allowed_origins[0]: https://a.example/ is no origin; one looks like https://app.example.com at line 1 column 52
+    400 allowed_origins[1]: * is no origin; one looks like https://app.example.com
+    400 allowed_origins[1]: null is no origin; one looks like https://app.example.com
+    400 allowed_origins[1]: https://a.example/ is no origin; one looks like https://app.example.com
+    400 allowed_origins[1]: https://a.example:443 is no origin; one looks like https://app.example.com
+    400 allowed_origins[1]: HTTPS://a.example is no origin; one looks like https://app.example.com
+    400 allowed_origins[1]: app is no origin; one looks like https://app.example.com
+    400 allowed_origins[1]:  is no origin; one looks like https://app.example.com
+    400 allowed_origins: must be at most 20 origins
+    400 allowed_origins[0]: https://a.example/ is no origin; one looks like https://app.example.com
     ");
     assert_eq!(app.contents(), before);
     narrow(&app, &bot, &alice, &json!(many[..20])).await;

@@ -22,7 +22,7 @@ async fn a_page_of_an_allowed_origin_may_send_what_clients_send() {
     let app = TestApp::start().await;
     assert_snapshot!(from(PAGE, preflight(&app, "/api/v1/proxy/demo/tools")).await, @"
     200 OK
-    access-control-allow-headers: authorization,content-type,x-runlayer-api-key,x-api-key,x-auth-token,mcp-protocol-version,mcp-session-id,mcp-method,mcp-name,last-event-id,traceparent
+    access-control-allow-headers: authorization,content-type,x-runlayer-api-key,x-api-key,x-auth-token,mcp-protocol-version,mcp-session-id,mcp-method,mcp-name,last-event-id,traceparent,idempotency-key,if-match,if-none-match
     access-control-allow-methods: GET,POST,PUT,PATCH,DELETE
     access-control-allow-origin: https://app.example.com
     access-control-max-age: 7200
@@ -110,7 +110,7 @@ async fn only_parameter_headers_are_allowed_by_their_beginning_and_not_without_e
         "authorization, Mcp-Param-Org,x-forwarded-for,mcp-param-,mcp-params,x-mcp-param-a,mcp-param-b c,*";
     let ask = options(&app, "/api/v1/proxy/demo/mcp").header("access-control-request-method", "POST");
     let answer = from(PAGE, ask.header("access-control-request-headers", asked)).await.ok();
-    assert_snapshot!(answer.header("access-control-allow-headers").unwrap(), @"authorization,content-type,x-runlayer-api-key,x-api-key,x-auth-token,mcp-protocol-version,mcp-session-id,mcp-method,mcp-name,last-event-id,traceparent,mcp-param-org,mcp-param-");
+    assert_snapshot!(answer.header("access-control-allow-headers").unwrap(), @"authorization,content-type,x-runlayer-api-key,x-api-key,x-auth-token,mcp-protocol-version,mcp-session-id,mcp-method,mcp-name,last-event-id,traceparent,idempotency-key,if-match,if-none-match,mcp-param-org,mcp-param-");
 
     let many: Vec<String> = (0..5_000).map(|n| format!("mcp-param-{n}")).collect();
     let ask = options(&app, "/api/v1/proxy/demo/mcp").header("access-control-request-method", "POST");

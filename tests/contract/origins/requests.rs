@@ -21,7 +21,7 @@ async fn a_page_of_an_allowed_origin_reads_the_answer() {
     assert_snapshot!(answer, @r#"
     200 OK
     access-control-allow-origin: https://app.example.com
-    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,mcp-session-id,mcp-protocol-version
+    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,etag,location,mcp-session-id,mcp-protocol-version
 
     {
       "id": "[bob]",
@@ -78,9 +78,9 @@ async fn a_page_reads_every_error() {
     app.faults.always(Fault::Throttled);
     tell(app.get("/api/v1/me").as_user(&bob)).await;
     assert_snapshot!(told.join("\n"), @"
-    https://app.example.com: 400 missing field `name` at line 1 column 2
+    https://app.example.com: 400 name: is missing
     https://app.example.com: 401 Authentication is required: send a bearer token or an API key
-    https://app.example.com: 403 Only an admin may do this
+    https://app.example.com: 403 Only an auditor, an operator or an admin may do this
     https://app.example.com: 404 No such endpoint
     https://app.example.com: 405 This endpoint has no such method
     https://app.example.com: 413 The body is larger than 65536 bytes
@@ -196,7 +196,7 @@ async fn any_page_reads_the_challenge_of_the_mcp_endpoint_and_may_ask_before() {
     assert_snapshot!(refused, @r#"
     401 Unauthorized
     access-control-allow-origin: https://anybody.example
-    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,mcp-session-id,mcp-protocol-version
+    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,etag,location,mcp-session-id,mcp-protocol-version
     www-authenticate: Bearer realm="deputize", resource_metadata="https://deputize.test/.well-known/oauth-protected-resource/api/v1/proxy/old/mcp", scope="tools:call"
 
     {
@@ -213,7 +213,7 @@ async fn any_page_reads_the_challenge_of_the_mcp_endpoint_and_may_ask_before() {
     let asked = ask.header("access-control-request-headers", "authorization,content-type,mcp-param-a");
     assert_snapshot!(from("https://anybody.example", asked).await, @"
     200 OK
-    access-control-allow-headers: authorization,content-type,x-runlayer-api-key,x-api-key,x-auth-token,mcp-protocol-version,mcp-session-id,mcp-method,mcp-name,last-event-id,traceparent,mcp-param-a
+    access-control-allow-headers: authorization,content-type,x-runlayer-api-key,x-api-key,x-auth-token,mcp-protocol-version,mcp-session-id,mcp-method,mcp-name,last-event-id,traceparent,idempotency-key,if-match,if-none-match,mcp-param-a
     access-control-allow-methods: GET,POST,PUT,PATCH,DELETE
     access-control-allow-origin: https://anybody.example
     access-control-max-age: 7200

@@ -46,7 +46,7 @@ async fn a_request_with_too_many_headers_is_refused_in_our_own_words() {
     assert_snapshot!(with("/healthz", 101).await, @r#"
     431 Request Header Fields Too Large
     access-control-allow-origin: https://app.example.com
-    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,mcp-session-id,mcp-protocol-version
+    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,etag,location,mcp-session-id,mcp-protocol-version
 
     {
       "error": "request_too_large",

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::scenario::Scenario;
 
 /// Sends all requests at the same time, on several threads.
-async fn at_once(app: &TestApp, asks: impl IntoIterator<Item = TestRequest>) -> Vec<TestResponse> {
+pub(super) async fn at_once(app: &TestApp, asks: impl IntoIterator<Item = TestRequest>) -> Vec<TestResponse> {
     app.faults.shuffle();
     let turns = turns();
     let tasks: Vec<_> = asks
@@ -29,7 +29,7 @@ async fn at_once(app: &TestApp, asks: impl IntoIterator<Item = TestRequest>) -> 
     answers
 }
 
-fn count(answers: &[TestResponse], status: u16) -> usize {
+pub(super) fn count(answers: &[TestResponse], status: u16) -> usize {
     answers.iter().filter(|answer| answer.status == status).count()
 }
 

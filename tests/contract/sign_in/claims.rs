@@ -266,3 +266,27 @@ async fn a_change_of_groups_is_in_the_trail_with_who_said_so() {
     assert_eq!(said[0]["detail"], "by https://id.example.com: role none, groups staff");
     assert_eq!(said[0]["subject"], format!("user:{}", alice.id));
 }
+
+#[tokio::test]
+async fn an_agent_for_a_group_is_there_for_a_user_whom_an_issuer_puts_into_it_as_long_as_that_counts() {
+    let (app, acme) = one_provider(&gives_both()).await;
+    let alice = with_staff(&app).await;
+    let admin = app.user("root").admin().await;
+    let bot = app.agent("bot", &admin).await;
+    let body = json!({ "visibility": "groups", "visible_to_groups": ["staff"] });
+    app.patch(format!("/api/v1/agent-accounts/{}", bot.id)).as_user(&admin).json(&body).await.ok();
+    let available = async || {
+        let list = app.get("/api/v1/available-agents").as_user(&alice).await.ok().json();
+        let delegation = app.post(format!("/api/v1/agent-accounts/{}/delegations", bot.id)).as_user(&alice);
+        (list.as_array().unwrap().len(), delegation.await.status.as_u16())
+    };
+    assert_eq!(available().await, (0, 404));
+    in_groups(&acme, &["staff"]);
+    app.browser().sign_in(&acme, "alice").await;
+    assert_eq!(available().await, (1, 201));
+    // Lists of users are by what admins have set.
+    let listed = app.get("/api/v1/users?group=staff").as_user(&admin).await.ok().json();
+    assert_eq!(listed, json!([]));
+    app.pass(Duration::from_hours(24 * 366));
+    assert_eq!(available().await, (0, 404));
+}

@@ -9,7 +9,7 @@ async fn the_authorization_servers_metadata_names_its_endpoints() {
     assert_snapshot!(app.get("/.well-known/oauth-authorization-server").await, @r#"
     200 OK
     access-control-allow-origin: *
-    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,mcp-session-id,mcp-protocol-version
+    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,etag,location,mcp-session-id,mcp-protocol-version
     cache-control: public, max-age=300
 
     {
@@ -105,7 +105,7 @@ async fn the_public_keys_are_published_and_may_be_kept_for_a_while() {
     assert_snapshot!(app.get("/.well-known/jwks.json").await, @r#"
     200 OK
     access-control-allow-origin: *
-    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,mcp-session-id,mcp-protocol-version
+    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,etag,location,mcp-session-id,mcp-protocol-version
     cache-control: public, max-age=300
 
     {
@@ -134,7 +134,7 @@ async fn each_server_says_where_tokens_for_it_come_from() {
     assert_snapshot!(answer, @r#"
     200 OK
     access-control-allow-origin: *
-    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,mcp-session-id,mcp-protocol-version
+    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,etag,location,mcp-session-id,mcp-protocol-version
     cache-control: public, max-age=300
 
     {
@@ -159,7 +159,7 @@ async fn the_whole_proxy_does_too() {
     assert_snapshot!(app.get("/.well-known/oauth-protected-resource/api/v1/proxy").await, @r#"
     200 OK
     access-control-allow-origin: *
-    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,mcp-session-id,mcp-protocol-version
+    access-control-expose-headers: x-request-id,retry-after,www-authenticate,x-amzn-remapped-www-authenticate,link,etag,location,mcp-session-id,mcp-protocol-version
     cache-control: public, max-age=300
 
     {

@@ -39,7 +39,7 @@ impl Caller {
 
 /// All kinds, in the order of the columns. The table says what each is.
 pub(super) async fn all(world: &World) -> Vec<Caller> {
-    let World { app, bot, former, ada, olga, bob, carol, dan, .. } = world;
+    let World { app, bot, former, ada, olga, bob, carol, dan, auditor, operator, .. } = world;
     let key = |text: &str| Credential::ApiKey(text.to_owned());
     let m2m = app.m2m(bot).await;
     let obo = app.obo(bot, bob).await;
@@ -55,12 +55,18 @@ pub(super) async fn all(world: &World) -> Vec<Caller> {
         ("OBO", Credential::Bearer(obo)),
         ("elsewhere", Credential::Bearer(other.access_token())),
         ("key", key(&bob.api_key)),
+        ("tools key", key(&world.tools_key)),
+        ("read key", key(&world.read_key)),
+        ("manage key", key(&world.manage_key)),
+        ("server key", key(&world.server_key)),
         ("JWT", Credential::Bearer(app.login.token("bob"))),
         ("browser", Credential::Cookie(world.cookie.clone())),
         ("app", Credential::Bearer(world.allowed.token.clone())),
         ("tools app", Credential::Bearer(app.allow_tools(bob).await.token)),
         ("another", key(&carol.api_key)),
         ("owner", key(&olga.api_key)),
+        ("auditor", key(&auditor.api_key)),
+        ("operator", key(&operator.api_key)),
         ("admin", key(&ada.api_key)),
         ("inactive", key(&dan.api_key)),
         ("old key", key(&world.revoked_key)),

@@ -145,14 +145,31 @@ pub(super) fn of(world: &World, operation: &str, caller: &Caller) -> Vec<Asked> 
             Asked::json(json!({ "name": "renamed" })),
             Asked::json(json!({ "groups": ["bots"] })).when("its groups"),
             Asked::json(json!({ "owner_user_id": bob })).when("its owner"),
+            Asked::json(json!({ "active": false })).when("that it stops"),
         ],
         "add_client_key" => vec![Asked::json(json!({ "jwk": SigningKey::es256().jwk("new") }))],
 
         // What is the organization's.
+        "batch_users" => {
+            vec![Asked::json(json!({ "entries": [{ "create": { "email": "new@example.com" } }] }))]
+        }
+        "batch_delegations" => {
+            vec![Asked::json(json!({ "entries": [{ "create": { "agent_account_id": bot } }] }))]
+        }
+        "offboard_user" => vec![Asked::json(json!({ "dry_run": true, "agents": "stop" }))],
+        "find_who_could" => vec![Asked::json(json!({ "server_id": "demo", "tool_name": "list_repos" }))],
         "create_user" => vec![Asked::json(json!({ "email": "new@example.com" }))],
-        "update_user" => vec![Asked::json(json!({ "name": "Robert" }))],
+        "update_user" => vec![
+            Asked::json(json!({ "name": "Robert" })),
+            Asked::json(json!({ "role": "admin" })).when("their role"),
+            Asked::json(json!({ "active": false })).when("that they leave"),
+        ],
         "create_server" => vec![Asked::json(json!({ "name": "new", "url": "https://new.example.com/mcp" }))],
-        "update_server" | "update_app" => vec![Asked::json(json!({ "name": "renamed" }))],
+        "update_server" => vec![
+            Asked::json(json!({ "name": "renamed" })),
+            Asked::json(json!({ "active": false })).when("that it stops"),
+        ],
+        "update_app" => vec![Asked::json(json!({ "name": "renamed" }))],
         "probe_server" => vec![Asked::json(json!({ "url": world.scripted.url() }))],
         "create_policy" | "replace_policy" => {
             vec![Asked::json(json!({ "name": "all", "text": "permit(principal, action, resource);" }))]

@@ -1,14 +1,15 @@
 //! What the requests are about.
 
+use deputize_core::users::Role;
 use deputize_tests::{
-    Agent, AllowedApp, McpServer, Provider, TestApp, TestRequest, User,
+    Agent, AllowedApp, McpServer, Provider, TestApp, TestRequest, TestResponse, User,
     app::Snapshot,
     jwt::SigningKey,
     mcp::{ProtocolEra, ScriptedServer, events},
     person::authorize_path,
 };
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     callers::Caller,
@@ -31,6 +32,13 @@ pub(super) struct World {
     pub(super) bob: User,
     /// Another user.
     pub(super) carol: User,
+    pub(super) auditor: User,
+    pub(super) operator: User,
+    /// API keys of Bob's: with one scope each, and for one server.
+    pub(super) tools_key: String,
+    pub(super) read_key: String,
+    pub(super) manage_key: String,
+    pub(super) server_key: String,
     /// A user who was deactivated.
     pub(super) dan: User,
     pub(super) bot: Agent,
@@ -47,6 +55,8 @@ pub(super) struct World {
     pub(super) kid: String,
     /// A request of Bob's that is in the audit trail.
     pub(super) bobs_request: String,
+    /// What the trail has of it.
+    pub(super) event: String,
     /// An app that Bob allowed to manage.
     pub(super) allowed: AllowedApp,
     /// An app that an admin registered.
@@ -78,6 +88,8 @@ impl World {
         let ada = app.user("ada").admin().await;
         let [olga, bob, carol, dan] =
             [app.user("olga").await, app.user("bob").await, app.user("carol").await, app.user("dan").await];
+        let auditor = app.user("audrey").role(Role::Auditor).await;
+        let operator = app.user("oscar").role(Role::Operator).await;
         let [bot, former] = [app.agent("bot", &olga).await, app.agent("former", &olga).await];
         app.server("demo").at(upstream.open_url()).await;
         app.server("other").at(upstream.open_url()).await;
@@ -88,7 +100,7 @@ impl World {
 
         let delegation = app.delegate(&bot, &bob).await;
         let grants = format!("/api/v1/agent-accounts/{}/session-grants", bot.id);
-        for user in [&ada, &olga, &bob, &carol, &dan] {
+        for user in [&ada, &olga, &bob, &carol, &dan, &auditor, &operator] {
             app.connect(user, &chat).await;
             app.post(&grants).as_user(user).json(&json!({ "server_id": "chat" })).await.ok();
         }
@@ -97,6 +109,15 @@ impl World {
         let (spare, revoked) = (new_key().await.ok(), new_key().await.ok());
         let (revoked_id, revoked_key) = (revoked.field("id"), revoked.field("key"));
         app.delete(format!("/api/v1/api-keys/{revoked_id}")).as_user(&bob).await.ok();
+        let limited = async |limits: Value| {
+            let mut new = json!({ "name": "limited" });
+            new.as_object_mut().unwrap().extend(limits.as_object().unwrap().clone());
+            app.post("/api/v1/api-keys").as_user(&bob).json(&new).await.ok().field("key")
+        };
+        let tools_key = limited(json!({ "scopes": ["tools:call"] })).await;
+        let read_key = limited(json!({ "scopes": ["manage:read"] })).await;
+        let manage_key = limited(json!({ "scopes": ["manage"] })).await;
+        let server_key = limited(json!({ "server_ids": ["demo"] })).await;
         let secrets = app.get(format!("/api/v1/agent-accounts/{}/secrets", bot.id)).as_user(&olga).await.ok();
         let secret = secrets.json()[0]["id"].as_str().unwrap().to_owned();
         let client_key = app.client_of(&bot, &olga, SigningKey::es256()).await.key_id;
@@ -121,6 +142,7 @@ impl World {
             block: blocked.field("id"),
             cookie,
             browser_session: sessions[0]["id"].as_str().unwrap().to_owned(),
+            event: event_of(&app, &spare),
             bobs_request: spare.header("x-request-id").unwrap().to_owned(),
             api_key: spare.field("id"),
             app,
@@ -128,6 +150,12 @@ impl World {
             olga,
             bob,
             carol,
+            auditor,
+            operator,
+            tools_key,
+            read_key,
+            manage_key,
+            server_key,
             dan,
             bot,
             former,
@@ -178,6 +206,7 @@ impl World {
             ("browser_session_id", &self.browser_session),
             ("client_id", &self.registered),
             ("delegation_id", &self.delegation),
+            ("event_id", &self.event),
             ("key_id", &self.client_key),
             ("kid", &self.kid),
             ("policy_id", &self.policy),
@@ -241,4 +270,12 @@ impl World {
         };
         if asked.is_about_credential { request } else { caller.send(request) }
     }
+}
+
+/// The id of a request's event.
+fn event_of(app: &TestApp, answer: &TestResponse) -> String {
+    let request = answer.header("x-request-id").unwrap();
+    let trail = app.trail();
+    let event = trail.iter().find(|event| event["request_id"] == request).unwrap();
+    event["id"].as_str().unwrap().to_owned()
 }

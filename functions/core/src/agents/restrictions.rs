@@ -2,52 +2,52 @@
 
 use deputize_api::reason::Reason;
 
-use super::{AgentAccount, DisabledBy, SharedGrants};
+use super::{AgentAccount, SharedGrants, StoppedBy};
 use crate::{
     caller::{Power, UserCaller},
     error::{Error, Result, Told},
 };
 
 impl AgentAccount {
-    /// Whether it stands still until an admin lets it go on. One that was disabled before it was kept by whom might
-    /// have been by an admin.
-    fn is_stopped(&self) -> bool {
-        !self.active && self.disabled_by != Some(DisabledBy::Owner)
+    /// Whether it stands still, and the caller cannot let it go on.
+    fn is_stopped_for(&self, caller: &UserCaller) -> bool {
+        !self.active && !caller.stops_as().may_lift(self.disabled_by)
     }
 
-    /// Refuses new credentials while it is stopped by an admin: they would be good once it is enabled again.
+    /// Refuses new credentials to those who may not let it go on: the credentials would be good once it is enabled
+    /// again.
     pub(crate) fn require_open_for_credentials(&self, caller: &UserCaller) -> Result<()> {
-        if self.is_stopped() && !caller.has(Power::Operate) {
+        if self.is_stopped_for(caller) {
+            let (who, may) = (StoppedBy::named(self.disabled_by), StoppedBy::lifted_by(self.disabled_by));
             return Err(Error::Forbidden(Told::of(
                 Reason::AccountStopped,
-                "An admin has disabled the agent account; until an admin enables it, only an admin can give it new credentials",
+                format!(
+                    "{who} has disabled the agent account; until {may} enables it, only {may} can give it new credentials"
+                ),
             )));
         }
         Ok(())
     }
 
     pub(super) fn set_active(&mut self, active: bool, caller: &UserCaller) -> Result<()> {
-        let is_admin = caller.has(Power::Operate);
         if active {
             // With it, its credentials are good again: that would outlive what the user allowed the app.
             if !self.active {
                 caller.require_own_credential()?;
             }
-            if self.is_stopped() && !is_admin {
+            if self.is_stopped_for(caller) {
+                let (who, may) = (StoppedBy::named(self.disabled_by), StoppedBy::lifted_by(self.disabled_by));
                 return Err(Error::Forbidden(Told::of(
                     Reason::AccountStopped,
-                    "An admin has disabled the agent account; only an admin can enable it again",
+                    format!("{who} has disabled the agent account; only {may} can enable it again"),
                 )));
             }
             self.disabled_by = None;
         } else {
+            // An admin who disables what its owner has already disabled wants it to stay disabled.
+            self.disabled_by = caller.stops_as().after(self.active, self.disabled_by);
             if self.active {
                 self.epoch.end();
-                self.disabled_by = Some(DisabledBy::Owner);
-            }
-            // An admin who disables what its owner has already disabled wants it to stay disabled.
-            if is_admin {
-                self.disabled_by = Some(DisabledBy::Admin);
             }
         }
         self.active = active;

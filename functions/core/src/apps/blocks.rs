@@ -1,18 +1,25 @@
 //! Apps that an admin blocked, by `client_id` or by the host that they are from. Each call that an app's token makes
 //! reads both ([`crate::tokens::AppToken`]), so a block counts from the next call on.
 
+use deputize_api::reason::Reason;
+
 use super::{App, BlockedHost, app_id};
 use crate::{
     Core,
     audit::{Action, RequestContext},
     caller::{Power, UserCaller},
     entities::app::Block,
-    error::{Error, Result},
+    error::{Error, Result, Told},
+    gone,
     ids::AppId,
+    once::{Holds, once},
     paging::{Listing, PageRequest},
     secret::sha256_hex,
     table::{Key, Partition, retry_on_conflict},
 };
+
+/// What it is called that is not found.
+const BLOCK: &str = "block";
 
 /// What a block is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +73,8 @@ impl Block {
     }
 }
 
-/// Blocks an app or a host. Doing it again changes nothing. Admins only.
+/// Blocks an app or a host. Doing it again changes nothing, but an admin's block takes the place of an operator's.
+/// Operators and admins.
 pub async fn add(
     core: &Core,
     caller: &UserCaller,
@@ -75,12 +83,20 @@ pub async fn add(
 ) -> Result<Block> {
     caller.require(Power::Operate)?;
     let entry = Key::app_block(&blocked.id());
-    retry_on_conflict(|| async {
-        if let Some(block) = core.table.read_one::<Block>(entry.clone()).await? {
-            return Ok(block.value);
+    let made = once(core, caller, request, Holds::NoSecret, || async {
+        let mut change = caller.change()?;
+        let (kind, id) = blocked.about();
+        let event = caller.event(core, request, Action::AppBlock)?.about(kind, id);
+        if let Some(was) = core.table.read_one::<Block>(entry.clone()).await? {
+            let blocked_by = caller.stops_as().after(false, was.blocked_by);
+            if blocked_by == was.blocked_by {
+                return Ok((change, was.value));
+            }
+            let block = Block { blocked_by, ..was.value.clone() };
+            change.replace(entry.clone(), &block, was.rev)?.record(&event)?;
+            return Ok((change, block));
         }
         let now = core.clock.now();
-        let mut change = caller.change()?;
         let (app, host) = match blocked {
             Blocked::App(id) => {
                 let key = Key::app(id);
@@ -100,29 +116,35 @@ pub async fn add(
                 (None, Some(host.clone()))
             }
         };
-        let block = Block { app, host, blocked_at: now };
+        let blocked_by = caller.stops_as().after(true, None);
+        let block = Block { app, host, blocked_at: now, blocked_by };
         let (kind, id) = blocked.about();
         let event = caller.event(core, request, Action::AppBlock)?.about(kind, id);
+        let event = event.changed(&(), &block.recorded())?;
         change.create(entry.clone(), &block)?.record(&event)?;
-        core.table.commit(change).await?;
-        Ok(block)
+        Ok((change, block))
     })
-    .await
+    .await?;
+    Ok(made.value)
 }
 
-/// All blocks. Admins only.
+/// All blocks. Auditors, operators and admins.
 pub async fn list(core: &Core, caller: &UserCaller, page: &PageRequest) -> Result<Listing<Block>> {
     caller.require(Power::Read)?;
     let blocks = page.list_items::<Block>(core, &Partition::app_blocks()).await?;
     Ok(blocks.map(|stored| stored.value))
 }
 
-/// Ends a block. Tokens that are still within their time are good again. Admins only.
+/// Ends a block. Tokens that are still within their time are good again. Admins, and operators unless an admin made it.
 pub async fn remove(core: &Core, caller: &UserCaller, request: &RequestContext, id: &str) -> Result<()> {
     caller.require(Power::Operate)?;
     let entry = Key::app_block(id);
-    retry_on_conflict(|| async {
-        let block = core.table.read_one::<Block>(entry.clone()).await?.ok_or(Error::NotFound("block"))?;
+    let ended = retry_on_conflict(|| async {
+        let block = core.table.read_one::<Block>(entry.clone()).await?.ok_or(Error::NotFound(BLOCK))?;
+        if !caller.stops_as().may_lift(block.blocked_by) {
+            let why = "An admin has blocked it; only an admin can end the block";
+            return Err(Error::Forbidden(Told::of(Reason::AdminRequired, why)).into());
+        }
         let blocked = block.of()?;
         let mut change = caller.change()?;
         match &blocked {
@@ -142,8 +164,10 @@ pub async fn remove(core: &Core, caller: &UserCaller, request: &RequestContext, 
         }
         let (kind, id) = blocked.about();
         let event = caller.event(core, request, Action::AppUnblock)?.about(kind, id);
+        let event = event.changed(&block.recorded(), &())?;
         change.delete(&entry, block.rev)?.record(&event)?;
+        gone::note(core, &mut change, &entry)?;
         core.table.commit(change).await
-    })
-    .await
+    });
+    gone::or_before(core, &entry, BLOCK, ended.await).await
 }

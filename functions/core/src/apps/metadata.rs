@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{AppAuth, AppKey, redirect_uri, shown_name};
-use crate::{Settings, jwk::NewJwk};
+use crate::{Settings, jwk::NewJwk, wording};
 
 /// How many keys of an app are kept.
 const MAX_KEYS: usize = 10;
@@ -51,7 +51,9 @@ pub fn usable_keys(keys: impl IntoIterator<Item = Value>) -> (Vec<AppKey>, Optio
         match serde_json::from_value::<NewJwk>(key) {
             Ok(NewJwk { key, kid, alg }) if usable.len() < MAX_KEYS => usable.push(AppKey { kid, key, alg }),
             Ok(_) => break,
-            Err(error) => why = why.or_else(|| Some(error.to_string())),
+            Err(error) => {
+                why = why.or_else(|| Some(wording::of_json(".", &error).replace("the body ", "it ")));
+            }
         }
     }
     (usable, why)

@@ -34,6 +34,7 @@ pub use crate::entities::app::{
     App, AppAuth, AppKey, AppKind, AppRegistration, Authorization, Block, BlockedHost, IDLE_FOR, LASTS,
     MadeByApp, app_id,
 };
+pub use crate::entities::stopped::StoppedBy;
 
 use self::redirect_uri::RedirectUri;
 use crate::{

@@ -14,9 +14,11 @@ use crate::{
     caller::{Power, UserCaller},
     entities::app::AppEntry,
     error::{Error, Result, Told},
+    gone,
     ids::AppId,
+    once::{Holds, once},
     paging::{Listing, PageRequest},
-    secret::new_client_secret,
+    secret::{NotedSecret, new_client_secret},
     table::{Change, Key, Partition, Stored, retry_on_conflict},
 };
 
@@ -122,29 +124,35 @@ pub async fn register(
     caller: &UserCaller,
     request: &RequestContext,
     new: NewApp,
-) -> Result<(App, Option<SecretString>)> {
+) -> Result<(Stored<App>, Option<SecretString>)> {
     caller.require(Power::Manage)?;
-    let (auth, secret) = match new.proof {
-        NewProof::None => (AppAuth::None, None),
-        NewProof::Secret => {
-            let made = new_client_secret(&core.random)?;
-            (AppAuth::Secret { hash: made.hash }, Some(made.text))
-        }
-        NewProof::Keys { keys, jwks_uri } => (AppAuth::Keys { keys, jwks_uri }, None),
-    };
-    let NewApp { name, redirect_uris, trusted, .. } = new;
-    let registration = checked(core, AppRegistration { name, redirect_uris, auth, trusted })?;
-    let id = AppId(format!("{PREFIX}{}", core.random.uuid()?));
-    let app = App { id, registration: Some(registration), blocked_at: None, created_at: core.clock.now() };
-    let mut change = caller.change()?;
-    change.create(Key::app(&app.id), &app)?;
-    change.create(Key::app_entry(&app.id), &AppEntry { id: app.id.clone() })?;
-    let event = caller.event(core, request, Action::AppRegister)?.about("app", &app.id);
-    change.record(&event.note(told(&app)))?;
-    match core.table.commit(change).await {
-        Ok(()) => Ok((app, secret)),
-        Err(attempt) => Err(crate::fresh_id(attempt)),
-    }
+    let made = once(core, caller, request, Holds::Secret, || async {
+        let (auth, secret) = match &new.proof {
+            NewProof::None => (AppAuth::None, None),
+            NewProof::Secret => {
+                let made = new_client_secret(&core.random)?;
+                (AppAuth::Secret { hash: made.hash }, Some(NotedSecret(made.text)))
+            }
+            NewProof::Keys { keys, jwks_uri } => {
+                (AppAuth::Keys { keys: keys.clone(), jwks_uri: jwks_uri.clone() }, None)
+            }
+        };
+        let NewApp { name, redirect_uris, trusted, .. } = &new;
+        let (name, redirect_uris, trusted) = (name.clone(), redirect_uris.clone(), *trusted);
+        let registration = checked(core, AppRegistration { name, redirect_uris, auth, trusted })?;
+        let id = AppId(format!("{PREFIX}{}", core.random.uuid()?));
+        let app =
+            App { id, registration: Some(registration), blocked_at: None, created_at: core.clock.now() };
+        let mut change = caller.change()?;
+        change.create(Key::app(&app.id), &app)?;
+        change.create(Key::app_entry(&app.id), &AppEntry { id: app.id.clone() })?;
+        let event = caller.event(core, request, Action::AppRegister)?.about("app", &app.id);
+        change.record(&event.note(told(&app)).changed(&(), &app.recorded())?)?;
+        Ok((change, (app, secret)))
+    })
+    .await?;
+    let Stored { rev, value: (app, secret) } = made;
+    Ok((Stored { rev, value: app }, secret.map(|NotedSecret(text)| text)))
 }
 
 /// What the trail says of an app.
@@ -161,9 +169,9 @@ async fn stored(core: &Core, id: &AppId) -> Result<Stored<App>> {
 }
 
 /// An app that an admin registered. Admins only.
-pub async fn get(core: &Core, caller: &UserCaller, id: &AppId) -> Result<App> {
+pub async fn get(core: &Core, caller: &UserCaller, id: &AppId) -> Result<Stored<App>> {
     caller.require(Power::Read)?;
-    Ok(stored(core, id).await?.value)
+    stored(core, id).await
 }
 
 /// All apps that admins registered. Admins only.
@@ -179,10 +187,11 @@ pub async fn update(
     request: &RequestContext,
     id: &AppId,
     update: AppUpdate,
-) -> Result<(App, Option<SecretString>)> {
+) -> Result<(Stored<App>, Option<SecretString>)> {
     caller.require(Power::Manage)?;
-    retry_on_conflict(|| async {
+    let changed = once(core, caller, request, Holds::Secret, || async {
         let was = stored(core, id).await?;
+        request.require_match(&Key::app(id), was.rev)?;
         let mut app = was.value.clone();
         let mut registration = app.registration.ok_or(Error::NotFound(AppId::WHAT))?;
         registration.name = update.name.clone().unwrap_or(registration.name);
@@ -192,41 +201,53 @@ pub async fn update(
         if update.new_secret {
             if !matches!(registration.auth, AppAuth::Secret { .. }) {
                 let why = "This app has no secret: register another one that has";
-                return Err(Error::Conflict(Told::of(Reason::StateConflict, why)).into());
+                return Err(Error::Conflict(Told::of(Reason::StateConflict, why).by_thing("app", id)).into());
             }
             let made = new_client_secret(&core.random)?;
             registration.auth = AppAuth::Secret { hash: made.hash };
-            secret = Some(made.text);
+            secret = Some(NotedSecret(made.text));
         }
         app.registration = Some(checked(core, registration)?);
         let event = caller.event(core, request, Action::AppUpdate)?.about("app", id);
         let mut change = caller.change()?;
-        change.replace(Key::app(id), &app, was.rev)?.record(&event.note(told(&app)))?;
-        core.table.commit(change).await?;
-        Ok((app, secret))
+        let event = event.note(told(&app)).changed(&was.recorded(), &app.recorded())?;
+        change.replace(Key::app(id), &app, was.rev)?.record(&event)?;
+        Ok((change, (was.rev + 1, app, secret)))
     })
-    .await
+    .await?;
+    let (rev, app, secret) = changed.value;
+    Ok((Stored { rev, value: app }, secret.map(|NotedSecret(text)| text)))
 }
 
 /// Deletes an app. That ends every token that it has. Admins only.
 pub async fn delete(core: &Core, caller: &UserCaller, request: &RequestContext, id: &AppId) -> Result<()> {
     caller.require(Power::Manage)?;
-    retry_on_conflict(|| async {
+    let key = Key::app(id);
+    let deleted = retry_on_conflict(|| async {
         let was = stored(core, id).await?;
+        request.require_match(&Key::app(id), was.rev)?;
+        let left = was.blocked_at.map(|_| unregistered(&was));
+        let after = left.as_ref().map(App::recorded);
         let event = caller.event(core, request, Action::AppDelete)?.about("app", id);
+        let event = event.changed(&was.recorded(), &after)?;
         let mut change = caller.change()?;
         forget(&mut change, &was)?;
         change.remove(&Key::app_entry(id))?.record(&event)?;
+        gone::note(core, &mut change, &key)?;
         core.table.commit(change).await
-    })
-    .await
+    });
+    gone::or_before(core, &key, AppId::WHAT, deleted.await).await
+}
+
+fn unregistered(app: &App) -> App {
+    App { registration: None, ..app.clone() }
 }
 
 /// Deletes what was registered. That the app is blocked stays.
 fn forget(change: &mut Change, was: &Stored<App>) -> Result<()> {
     let key = Key::app(&was.id);
     if was.blocked_at.is_some() {
-        change.replace(key, &App { registration: None, ..was.value.clone() }, was.rev)?;
+        change.replace(key, &unregistered(was), was.rev)?;
     } else {
         change.delete(&key, was.rev)?;
     }

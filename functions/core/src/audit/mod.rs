@@ -16,7 +16,19 @@
 //! each token and call pays for what they hold, and queries are rare. The events of a page of entries are one more
 //! round trip.
 //!
+//! Other lists are entries: small items that are written with the event ([`entries`]).
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `changes` | what was before and after a change |
+//! | `entries` | the lists that an event is in |
+//! | `ocsf` | an event as other systems read it |
+//!
 //! Reading the trail is [`crate::trail`].
+
+mod changes;
+mod entries;
+mod ocsf;
 
 use std::{
     fmt,
@@ -35,13 +47,18 @@ use crate::{
     Core,
     clock::{Clock, Random, Timestamp},
     error::Result,
+    idempotency_key::IdempotencyKey,
     ids::{AgentAccountId, AppId, EventId, GrantId, ServerId, UserId},
     in_flight::InFlight,
     origins::RequestOrigin,
+    preconditions::IfMatch,
     retention::{Ends, RetentionClass},
-    table::{Entity, Item, Key, Record, TableOptions, to_item},
+    table::{Entity, Key, Record, RecordItems, TableOptions, to_item},
     trace::Trace,
 };
+
+pub use self::changes::{FieldChange, PERSONAL_FIELDS, undo};
+pub(crate) use self::entries::{AuditEntry, EntriesSince, is_listed_subject};
 
 /// How long after its time an event can still arrive in the table. A write is given up after
 /// [`crate::table::COMMIT_WITHIN`] or [`crate::table::APPEND_WITHIN`], and its last attempt may arrive a
@@ -65,6 +82,17 @@ pub struct RequestContext {
     pub measured: Arc<Measured>,
     /// The room for its body, and for the answers that it brings.
     pub in_flight: InFlight,
+    /// What its client requires of how it is carried out. Shared, since a context is part of each call's state.
+    pub terms: Option<Arc<Terms>>,
+}
+
+/// What a client requires of how its request is carried out.
+#[derive(Clone, Debug)]
+pub enum Terms {
+    /// Once, however often it is sent under this key.
+    Once(IdempotencyKey),
+    /// Only if its subject is in such a state.
+    IfMatch(IfMatch),
 }
 
 /// Measurements for a request's metrics that its answer does not show.
@@ -99,6 +127,29 @@ impl Measured {
 }
 
 impl RequestContext {
+    /// Requires that what the request changes is as its client saw it, if the client says how. Asked of what was read for
+    /// the change, which requires the same revision still.
+    pub(crate) fn require_match(&self, key: &Key, rev: u64) -> Result<()> {
+        match self.terms.as_deref() {
+            Some(Terms::IfMatch(state)) => state.require(key, rev),
+            Some(Terms::Once(_)) | None => Ok(()),
+        }
+    }
+
+    /// What its client calls it by, so that it can be sent again.
+    pub fn idempotency_key(&self) -> Option<&IdempotencyKey> {
+        match self.terms.as_deref() {
+            Some(Terms::Once(key)) => Some(key),
+            Some(Terms::IfMatch(_)) | None => None,
+        }
+    }
+
+    /// The same request under other terms.
+    #[must_use]
+    pub fn under(self, terms: Option<Terms>) -> Self {
+        Self { terms: terms.map(Arc::new), ..self }
+    }
+
     /// Milliseconds since the request came.
     pub fn elapsed_ms(&self, now: Timestamp) -> Option<u64> {
         self.received_at.map(|from| u64::try_from(now.as_millis() - from.as_millis()).unwrap_or_default())
@@ -119,6 +170,11 @@ macro_rules! actions {
 
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
+            }
+
+            /// The action of a name.
+            pub fn named(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$name),)* _ => None }
             }
         }
     };
@@ -162,6 +218,7 @@ actions! {
     ApiKeyRevoke = "api_key.revoke",
     UserCreate = "user.create",
     UserUpdate = "user.update",
+    UserOffboard = "user.offboard",
     UserProvision = "user.provision",
     IdentityBind = "user.bind_identity",
     ServerCreate = "server.create",
@@ -184,6 +241,49 @@ pub enum Outcome {
     Denied,
     /// It was allowed and failed. For a tool call, the MCP server may have been reached.
     Failed,
+}
+
+/// What would have been decided about a call if the policies in mode `log` were enforced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoggedDecision {
+    pub decision: LoggedVerdict,
+    /// Those in mode `log` that have a part in it, at most [`MAX_LOGGED_POLICIES`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<String>,
+    /// Why it would have been denied, if it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LoggedVerdict {
+    Permit,
+    Deny,
+}
+
+/// How many policies in mode `log` one event names.
+pub const MAX_LOGGED_POLICIES: usize = 20;
+
+/// Who acted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// An agent, for itself or for a user.
+    Agent(AgentAccountId),
+    /// A user, by themselves or by an app.
+    User(UserId),
+}
+
+impl Outcome {
+    pub const ALL: [Self; 3] = [Self::Allowed, Self::Denied, Self::Failed];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -221,14 +321,20 @@ pub struct Event {
     /// The policies that decided.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<String>,
+    /// What those in mode `log` would have decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logged: Option<LoggedDecision>,
     /// The user whose OAuth session was used at the server, and the grant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_of: Option<UserId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant_id: Option<GrantId>,
-    /// Why it was refused or failed, or the new values after a change.
+    /// Why it was refused or failed, or what the change is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// What was changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<FieldChange>,
     pub request_id: Uuid,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_ip: Option<IpAddr>,
@@ -238,10 +344,17 @@ pub struct Event {
 }
 
 impl Record for Event {
-    fn stored_at(&self, now: Timestamp, options: &TableOptions) -> Result<Item> {
+    fn items(&self) -> usize {
+        self.count_items()
+    }
+
+    fn stored_at(&self, now: Timestamp, options: &TableOptions, told: bool) -> Result<RecordItems> {
         let event = self.dated(now, &options.random)?;
         let ttl = event.ends().and_then(|ends| options.retention.removed_at(ends));
-        to_item(Key::audit_event(event.id), &event, 1, ttl)
+        let mut items = vec![to_item(Key::audit_event(event.id), &event, 1, ttl)?];
+        items.extend(event.entries(ttl)?);
+        let line = told.then(|| ocsf::line(&event)).transpose()?;
+        Ok(RecordItems { items, line })
     }
 }
 
@@ -282,9 +395,11 @@ impl Event {
             tool: None,
             arguments_sha256: None,
             policies: Vec::new(),
+            logged: None,
             credentials_of: None,
             grant_id: None,
             detail: None,
+            changes: Vec::new(),
             request_id: request.id,
             source_ip: request.source_ip,
             duration_ms: request.elapsed_ms(at),
@@ -300,6 +415,22 @@ impl Event {
             duration_ms: self.duration_ms.map(|before| before.saturating_add(since)),
             ..self.clone()
         })
+    }
+
+    /// Who acted, by the credential that was used. `None` if nothing was proven, or if it was the operator.
+    pub fn actor(&self) -> Option<Actor> {
+        let kind =
+            self.credential.as_deref().map(|credential| credential.split(':').next().unwrap_or_default());
+        match kind {
+            Some("client_secret" | "client_key" | "agent_token") => self.agent_account_id.map(Actor::Agent),
+            Some("operator") => None,
+            _ => self.user_id.map(Actor::User),
+        }
+    }
+
+    /// The user for whom an agent acted.
+    pub fn on_behalf_of(&self) -> Option<UserId> {
+        self.user_id.filter(|_| matches!(self.actor(), Some(Actor::Agent(_))))
     }
 
     #[must_use]

@@ -91,6 +91,7 @@ pub async fn begin(
     server: &ServerId,
     scope: Option<&str>,
 ) -> Result<BegunConnection> {
+    caller.require_server(server)?;
     if scope.is_some_and(|scope| !is_scope(scope)) {
         return Err(Error::invalid("scope must be scope values separated by spaces (RFC 6749 section 3.3)"));
     }
@@ -114,7 +115,8 @@ async fn begin_for(
     scope: Option<&str>,
     return_to: Option<&str>,
 ) -> Result<BegunConnection> {
-    let begun = tokio::time::timeout(WITHIN, begin_in_time(core, caller, server, scope, return_to)).await;
+    let begun =
+        tokio::time::timeout(WITHIN, Box::pin(begin_in_time(core, caller, server, scope, return_to))).await;
     begun.unwrap_or_else(|_| {
         let detail = "The MCP server and its authorization server took too long".to_owned();
         Err(Error::Upstream {

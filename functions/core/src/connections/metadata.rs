@@ -26,6 +26,9 @@ pub(super) struct Provider {
     own_name: Option<String>,
     pub(super) authorization_endpoint: Url,
     pub(super) token_endpoint: Url,
+    /// RFC 7009.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) revocation_endpoint: Option<Url>,
     /// Whether the endpoints are an admin's, and not the metadata's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     has_given_endpoints: bool,
@@ -49,6 +52,8 @@ pub(super) struct Metadata {
     issuer: String,
     authorization_endpoint: String,
     token_endpoint: String,
+    #[serde(default, deserialize_with = "or_absent")]
+    revocation_endpoint: Option<String>,
     #[serde(default, deserialize_with = "or_absent")]
     registration_endpoint: Option<String>,
     #[serde(default, deserialize_with = "or_absent")]
@@ -99,6 +104,8 @@ impl Metadata {
             issuer: named.to_owned(),
             authorization_endpoint: endpoint("authorization_endpoint", &self.authorization_endpoint)?,
             token_endpoint: endpoint("token_endpoint", &self.token_endpoint)?,
+            // We can do without it.
+            revocation_endpoint: self.revocation_endpoint.and_then(|text| text.parse().ok()),
             has_given_endpoints: false,
             registration_endpoint: self
                 .registration_endpoint
@@ -128,6 +135,7 @@ impl Provider {
             own_name: None,
             authorization_endpoint,
             token_endpoint,
+            revocation_endpoint: None,
             has_given_endpoints: true,
             registration_endpoint: None,
             authorization_response_iss_parameter_supported: false,

@@ -13,7 +13,9 @@
 //! | `look` | the same, for an admin who is about to register a server |
 //! | `begin` | the way to the authorization server, with PKCE and a `state` |
 //! | `finish` | the way back: whose connection and answer it is, and the code's exchange |
+//! | `disconnect`, `revoke` | the end of a connection, here and at its provider (RFC 7009) |
 //! | `refresh` | new tokens for old ones, by one caller at a time across processes |
+//! | `list` | all of a user's |
 //! | `lease` | which caller that is: for how long, and what is written under the lease |
 //!
 //! The server and its authorization server are unknown to the deployment, and treated as hostile. All that they say is
@@ -30,27 +32,34 @@
 
 pub mod begin;
 mod challenge;
+mod disconnect;
 mod discovery;
 pub mod finish;
 mod known_providers;
 mod lease;
+mod list;
 mod look;
 mod metadata;
 mod refresh;
 pub mod registration;
+mod revoke;
 mod token_endpoint;
 mod token_response;
 
 pub use self::{
     begin::{BegunConnection, begin, begin_on_the_way},
     challenge::{Challenge, is_scope},
+    disconnect::disconnect,
     finish::{AuthorizationResponse, ConnectionOutcome, Proof, finish},
     known_providers::{AuthMethod, KnownProvider, known_provider},
     lease::{ASK_WITHIN, REFRESH_WITHIN},
+    list::list,
     look::{FoundAuthorization, look},
     refresh::has_ended,
+    revoke::{AtProvider, REVOKE_WITHIN},
 };
 pub(crate) use self::{
+    disconnect::end,
     refresh::{Need, ensure_fresh},
     registration::Client,
     token_endpoint::{AuthorizationGrant, TokenRequest, ask_for_tokens},

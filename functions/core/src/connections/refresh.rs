@@ -130,7 +130,8 @@ pub(crate) async fn ensure_fresh(
                 our_client(&core.table, &session).await?;
                 core.tasks.run("refreshing an OAuth session", refresh.run(session.clone())).await
             };
-            match refreshed.await {
+            // Boxed, since it is rare: every call's future would hold its state.
+            match Box::pin(refreshed).await {
                 Ok(Written::Done(session)) => {
                     session.check(server, core.clock.now())?;
                     return Ok(session);
@@ -172,15 +173,26 @@ pub async fn has_ended(core: &Core, session: &Session) -> Result<bool> {
 
 /// Our client at the provider that gave a session's tokens.
 #[derive(Debug)]
-struct OurClient {
+pub(super) struct OurClient {
     server: Server,
     from: ProviderRef,
     registration: Stored<Registration>,
 }
 
+impl OurClient {
+    /// Where its authorization server revokes tokens, if it says so.
+    pub(super) fn revocation_endpoint(&self) -> Option<&url::Url> {
+        self.registration.provider.revocation_endpoint.as_ref()
+    }
+
+    pub(super) async fn client(&self, vault: &crate::vault::Vault) -> Result<Client> {
+        self.registration.client(vault, &self.server).await
+    }
+}
+
 /// Our client as it is now. A refresh token is bound to its client (RFC 6749 section 6); no other client can
 /// use it.
-async fn our_client(table: &Table, session: &Session) -> Result<OurClient> {
+pub(super) async fn our_client(table: &Table, session: &Session) -> Result<OurClient> {
     let from = session.provider.clone().ok_or(Error::SessionExpired)?;
     let (server_key, key) =
         (Key::server(&session.server_id), Registration::key(&session.server_id, &from.issuer));

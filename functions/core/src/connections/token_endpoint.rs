@@ -86,9 +86,23 @@ fn request(
     form.extend_pairs(asked.grant.fields());
     form.extend_pairs(asked.resource.map(|resource| ("resource", resource)));
     form.extend_pairs(asked.scope.map(|scope| ("scope", scope)));
+    if let Some(assertion) = asked.assertion {
+        form.append_pair("client_assertion_type", ASSERTION_TYPE);
+        form.append_pair("client_assertion", assertion);
+    }
+    authenticated(token_endpoint, client, secret, form)
+}
+
+/// A form that our client sends to an endpoint of an authorization server.
+pub(super) fn authenticated(
+    endpoint: &Url,
+    client: &Client,
+    secret: &str,
+    mut form: form_urlencoded::Serializer<'_, String>,
+) -> Result<Request<Vec<u8>>, HttpError> {
     let mut request = Request::builder()
         .method(Method::POST)
-        .uri(token_endpoint.as_str())
+        .uri(endpoint.as_str())
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
         .header(ACCEPT, "application/json");
     if client.auth_method == AuthMethod::ClientSecretBasic {
@@ -96,10 +110,6 @@ fn request(
     } else {
         form.append_pair("client_id", &client.id);
         form.extend_pairs(Some(("client_secret", secret)).filter(|(_, secret)| !secret.is_empty()));
-    }
-    if let Some(assertion) = asked.assertion {
-        form.append_pair("client_assertion_type", ASSERTION_TYPE);
-        form.append_pair("client_assertion", assertion);
     }
     request.body(form.finish().into_bytes()).map_err(|error| HttpError::Refused(error.into()))
 }

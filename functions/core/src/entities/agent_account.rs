@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::user::User;
+use super::{owners::Owner, stopped::StoppedBy, user::User};
 use crate::{
     Settings,
     clock::Timestamp,
@@ -20,12 +20,22 @@ use crate::{
 pub struct AgentAccount {
     pub id: AgentAccountId,
     pub name: String,
-    pub owner_user_id: UserId,
+    /// What it is for, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Where people read more about it: an https address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// See [`Self::owners`].
+    #[serde(rename = "owner_user_id")]
+    pub(crate) first_owner: UserId,
+    #[serde(default, rename = "owners", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) all_owners: Vec<Owner>,
     /// A disabled account gets no tokens, and those it has are refused, also once it is enabled again.
     pub active: bool,
     /// Who disabled it, while it is disabled. Unknown of accounts that were disabled before this was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub disabled_by: Option<DisabledBy>,
+    pub disabled_by: Option<StoppedBy>,
     /// How often it has been disabled. A token says in which epoch it was issued, and is good in that one only.
     #[serde(default, skip_serializing_if = "Epoch::is_first")]
     pub epoch: Epoch,
@@ -38,6 +48,8 @@ pub struct AgentAccount {
     /// narrow what the deployment allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_origins: Option<Vec<Origin>>,
+    #[serde(default, skip_serializing_if = "Visibility::is_everyone")]
+    pub visibility: Visibility,
     #[serde(default)]
     pub secrets: Vec<ClientSecret>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -50,12 +62,21 @@ impl Entity for AgentAccount {
     const KIND: &'static str = "agent account";
 }
 
-/// As what somebody disabled an agent account. An admin's stop is lifted by admins alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DisabledBy {
-    Admin,
-    Owner,
+/// Who may know that an agent account exists, and so delegate to it, beside those who manage it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Visibility {
+    #[default]
+    Everyone,
+    /// The users in one of these groups, by an admin's word or an issuer's.
+    Groups(Vec<String>),
+    Owners,
+}
+
+impl Visibility {
+    fn is_everyone(&self) -> bool {
+        *self == Self::Everyone
+    }
 }
 
 /// Whose session grant can be the one that users without a grant of their own use.
@@ -65,7 +86,7 @@ pub enum SharedGrants {
     /// Whoever has a session at the server.
     #[default]
     Anyone,
-    /// The account's owner, and admins.
+    /// The account's owners, and admins.
     Managers,
 }
 
@@ -144,6 +165,63 @@ impl AgentAccount {
         }
     }
 
+    /// What the trail shows of it.
+    pub(crate) fn recorded(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Recorded<'a> {
+            name: &'a str,
+            description: &'a Option<String>,
+            url: &'a Option<String>,
+            owner_user_id: UserId,
+            owners: &'a [Owner],
+            visibility: &'a Visibility,
+            active: bool,
+            disabled_by: Option<StoppedBy>,
+            shared_grants: SharedGrants,
+            groups: &'a [String],
+            allowed_origins: &'a Option<Vec<Origin>>,
+            secrets: Vec<RecordedSecret>,
+            keys: Vec<RecordedKey<'a>>,
+        }
+        #[derive(Serialize)]
+        struct RecordedSecret {
+            id: SecretId,
+            expires_at: Option<Timestamp>,
+        }
+        #[derive(Serialize)]
+        struct RecordedKey<'a> {
+            id: ClientKeyId,
+            kid: &'a str,
+            alg: &'a Option<String>,
+            expires_at: Option<Timestamp>,
+        }
+        let secret = |secret: &ClientSecret| RecordedSecret { id: secret.id, expires_at: secret.expires_at };
+        Recorded {
+            name: &self.name,
+            description: &self.description,
+            url: &self.url,
+            owner_user_id: self.first_owner,
+            owners: &self.all_owners,
+            visibility: &self.visibility,
+            active: self.active,
+            disabled_by: self.disabled_by,
+            shared_grants: self.shared_grants,
+            groups: &self.groups,
+            allowed_origins: &self.allowed_origins,
+            secrets: self.secrets.iter().map(secret).collect(),
+            keys: self
+                .keys
+                .iter()
+                .map(|ClientKey { id, kid, alg, expires_at, .. }| RecordedKey {
+                    id: *id,
+                    kid,
+                    alg,
+                    expires_at: *expires_at,
+                })
+                .collect(),
+        }
+    }
+
     /// Whether what was issued under a credential in an epoch is still good.
     pub fn vouches(&self, credential: ClientCredential, epoch: Epoch, now: Timestamp) -> bool {
         self.active && self.epoch == epoch && self.holds(credential, now)
@@ -169,7 +247,7 @@ impl AgentAccount {
     pub fn is_shared_by(&self, grantor: &User, by_app: bool) -> bool {
         match self.shared_grants {
             SharedGrants::Anyone => true,
-            SharedGrants::Managers => self.owner_user_id == grantor.id || (grantor.is_admin() && !by_app),
+            SharedGrants::Managers => self.is_owned_by(grantor) || (grantor.is_admin() && !by_app),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::stopped::StoppedBy;
 use crate::{
     audience::Resource,
     clock::Timestamp,
@@ -85,6 +86,41 @@ impl Entity for App {
     const KIND: &'static str = "app";
 }
 
+impl App {
+    /// What the trail shows of it.
+    pub(crate) fn recorded(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Recorded<'a> {
+            name: Option<&'a str>,
+            redirect_uris: Option<&'a [String]>,
+            trusted: Option<bool>,
+            auth: Option<&'static str>,
+            kids: Option<Vec<&'a str>>,
+            jwks_uri: Option<&'a str>,
+            blocked_at: Option<Timestamp>,
+        }
+        let registration = self.registration.as_ref();
+        let (auth, kids, jwks_uri) = match registration.map(|registration| &registration.auth) {
+            None => (None, None, None),
+            Some(AppAuth::None) => (Some("none"), None, None),
+            Some(AppAuth::Secret { .. }) => (Some("client_secret"), None, None),
+            Some(AppAuth::Keys { keys, jwks_uri }) => {
+                let kids = keys.iter().map(|key| key.kid.as_str()).collect();
+                (Some("private_key_jwt"), Some(kids), jwks_uri.as_deref())
+            }
+        };
+        Recorded {
+            name: registration.map(|registration| registration.name.as_str()),
+            redirect_uris: registration.map(|registration| registration.redirect_uris.as_slice()),
+            trusted: registration.map(|registration| registration.trusted),
+            auth,
+            kids,
+            jwks_uri,
+            blocked_at: self.blocked_at,
+        }
+    }
+}
+
 /// What an admin registered of an app.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AppRegistration {
@@ -114,6 +150,20 @@ pub struct Block {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     pub blocked_at: Timestamp,
+    /// Who blocked it. Unknown of blocks that were made before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_by: Option<StoppedBy>,
+}
+
+impl Block {
+    /// What the trail shows of it.
+    pub(crate) fn recorded(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Recorded {
+            blocked_at: Timestamp,
+        }
+        Recorded { blocked_at: self.blocked_at }
+    }
 }
 
 impl Entity for Block {
@@ -189,6 +239,33 @@ impl Entity for Authorization {
 impl Authorization {
     pub(crate) fn key(&self) -> Key {
         Key::authorization(self.user_id, self.id)
+    }
+
+    /// What the trail shows of it.
+    pub(crate) fn recorded(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Recorded<'a> {
+            id: AuthorizationId,
+            user_id: UserId,
+            app: &'a AppId,
+            app_kind: AppKind,
+            app_name: &'a Option<String>,
+            app_host: &'a Option<String>,
+            resource: &'a Resource,
+            scope: Scopes,
+            allowed_at: Timestamp,
+        }
+        Recorded {
+            id: self.id,
+            user_id: self.user_id,
+            app: &self.app,
+            app_kind: self.app_kind,
+            app_name: &self.app_name,
+            app_host: &self.app_host,
+            resource: &self.resource,
+            scope: self.scope,
+            allowed_at: self.allowed_at,
+        }
     }
 
     /// When it ends if it is not used any more.

@@ -5,5 +5,7 @@ pub(crate) mod agent_account;
 pub(crate) mod app;
 pub(crate) mod browser_session;
 pub(crate) mod oauth_client;
+pub(crate) mod owners;
 pub(crate) mod server;
+pub(crate) mod stopped;
 pub(crate) mod user;

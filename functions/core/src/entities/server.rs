@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::oauth_client::OAuthClient;
+use super::oauth_client::{OAuthClient, ProviderSettings};
 use crate::{
     Core,
     clock::Timestamp,
@@ -68,6 +68,50 @@ impl Server {
     /// Which approval of its tools is in force.
     pub fn pins_version(&self) -> u64 {
         self.pins_version
+    }
+
+    /// What the trail shows of it. A header's id changes with its value.
+    pub(crate) fn recorded(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Recorded<'a> {
+            name: &'a str,
+            url: &'a str,
+            auth: ServerAuth,
+            header: Option<RecordedHeader<'a>>,
+            oauth_client: Option<RecordedClient<'a>>,
+            pinning: Pinning,
+            pins_version: u64,
+            active: bool,
+        }
+        #[derive(Serialize)]
+        struct RecordedHeader<'a> {
+            id: Uuid,
+            name: &'a str,
+        }
+        #[derive(Serialize)]
+        struct RecordedClient<'a> {
+            issuer: &'a str,
+            client_id: &'a str,
+            has_secret: bool,
+            settings: &'a ProviderSettings,
+        }
+        let header = self.header.as_ref();
+        let client = self.oauth_client.as_ref();
+        Recorded {
+            name: &self.name,
+            url: &self.url,
+            auth: self.auth,
+            header: header.map(|header| RecordedHeader { id: header.id, name: &header.name }),
+            oauth_client: client.map(|client| RecordedClient {
+                issuer: &client.issuer,
+                client_id: &client.client_id,
+                has_secret: client.has_secret(),
+                settings: &client.settings,
+            }),
+            pinning: self.pinning,
+            pins_version: self.pins_version,
+            active: self.active,
+        }
     }
 
     /// Names the header that is sent to it, without saying anything of its value.

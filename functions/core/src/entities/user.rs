@@ -2,23 +2,33 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::stopped::StoppedBy;
 use crate::{
     clock::Timestamp,
     email::Email,
     epoch::Epoch,
     ids::UserId,
+    scope::Scope,
     table::{Entity, Key},
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a user is to the organization. Each has all the powers of those before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
+    /// Manages their own things.
+    #[default]
     User,
+    /// Sees everything, and changes what is their own.
+    Auditor,
+    /// Stops and revokes what is other people's, and lets go on what operators stopped.
+    Operator,
     /// Manages everything.
     Admin,
 }
 
-/// What somebody may do to what is not theirs. Each includes those before it.
+/// What somebody may do to what is not theirs. Each includes those before it. `docs/roles.md` says which one each
+/// endpoint takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Power {
     /// See everything.
@@ -29,11 +39,32 @@ pub enum Power {
     Manage,
 }
 
+impl Power {
+    /// Who has it by their role, for texts.
+    pub(crate) const fn whose(self) -> &'static str {
+        match self {
+            Self::Read => "Only an auditor, an operator or an admin may do this",
+            Self::Operate => "Only an operator or an admin may do this",
+            Self::Manage => "Only an admin may do this",
+        }
+    }
+
+    /// The scope that an API key must have for it.
+    pub(crate) const fn scope(self) -> Scope {
+        match self {
+            Self::Read => Scope::ManageRead,
+            Self::Operate | Self::Manage => Scope::Manage,
+        }
+    }
+}
+
 impl Role {
     /// The most that the role may do.
     fn power(self) -> Option<Power> {
         match self {
             Self::User => None,
+            Self::Auditor => Some(Power::Read),
+            Self::Operator => Some(Power::Operate),
             Self::Admin => Some(Power::Manage),
         }
     }
@@ -45,6 +76,8 @@ impl Role {
     pub fn name(self) -> &'static str {
         match self {
             Self::User => "user",
+            Self::Auditor => "auditor",
+            Self::Operator => "operator",
             Self::Admin => "admin",
         }
     }
@@ -60,10 +93,17 @@ pub struct User {
     pub role: Role,
     /// A deactivated user can do nothing, and nobody can act for them.
     pub active: bool,
+    /// Who deactivated them, while they are deactivated. Unknown of users who were deactivated before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deactivated_by: Option<StoppedBy>,
     /// How often they have been deactivated. A token on their behalf says in which epoch it was issued, and is good in
     /// that one only.
     #[serde(default, skip_serializing_if = "crate::epoch::Epoch::is_first")]
     pub epoch: Epoch,
+    /// When they were last deactivated, or came back from it if that was before this was kept. It ends what does not say
+    /// in which epoch it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deactivated_at: Option<Timestamp>,
     /// Cedar groups.
     #[serde(default)]
     pub groups: Vec<String>,
@@ -97,18 +137,30 @@ pub struct IssuerClaims {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CountedClaims {
     pub(crate) groups: Vec<String>,
-    pub(crate) is_admin: bool,
-}
-
-impl CountedClaims {
-    /// Whether it makes its user an admin.
-    pub(crate) fn makes_admin(&self) -> bool {
-        self.is_admin
-    }
+    /// The greatest of the roles that issuers give.
+    pub(crate) role: Role,
 }
 
 /// How many issuers can know a user.
 pub const MAX_IDENTITIES: usize = 10;
+
+/// What decides about a user whether something of theirs is in force: [`User::vouches_for`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Vouching {
+    active: bool,
+    epoch: Epoch,
+    deactivated_at: Option<Timestamp>,
+}
+
+impl Vouching {
+    pub(crate) fn is_for(self, epoch: Option<Epoch>, made_at: Timestamp) -> bool {
+        match epoch {
+            Some(epoch) if self.active => epoch == self.epoch,
+            Some(epoch) => epoch.is_just_before(self.epoch),
+            None => !self.active || self.deactivated_at.is_none_or(|ended| ended < made_at),
+        }
+    }
+}
 
 impl Entity for User {
     const KIND: &'static str = "user";
@@ -117,17 +169,17 @@ impl Entity for User {
 impl User {
     /// By an admin's word, or by an issuer's.
     pub fn is_admin(&self) -> bool {
-        self.role == Role::Admin || self.counted.is_admin
+        self.effective_role() == Role::Admin
     }
 
-    /// Their role by an admin's word or an issuer's.
+    /// Their role: the greater one of an admin's word and the issuers'.
     pub fn effective_role(&self) -> Role {
-        if self.is_admin() { Role::Admin } else { Role::User }
+        self.role.max(self.counted.role)
     }
 
-    /// Whether an issuer has ever said that they are an admin.
-    pub(crate) fn is_claimed_as_admin(&self) -> bool {
-        self.claims.iter().any(|claims| claims.role == Some(Role::Admin))
+    /// The greatest role that an admin gave them or an issuer ever said that they have, whether it counts now or not.
+    pub(crate) fn greatest_role(&self) -> Role {
+        self.claims.iter().filter_map(|claims| claims.role).fold(self.role, Role::max)
     }
 
     /// All of their groups: those that an admin set, and those by issuers. One may be among them twice.
@@ -145,11 +197,58 @@ impl User {
         true
     }
 
-    pub(crate) fn set_active(&mut self, active: bool) {
-        if self.active && !active {
-            self.epoch.end();
+    /// Deactivates or reactivates them. Who may do that is for the caller to say.
+    pub(crate) fn set_active(&mut self, active: bool, by: StoppedBy, now: Timestamp) {
+        if active {
+            if !self.active {
+                self.deactivated_at.get_or_insert(now);
+            }
+            self.deactivated_by = None;
+        } else {
+            if self.active {
+                self.epoch.end();
+                self.deactivated_at = Some(now);
+            }
+            self.deactivated_by = by.after(self.active, self.deactivated_by);
         }
         self.active = active;
+    }
+
+    /// What the trail shows of them.
+    pub(crate) fn recorded(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Recorded<'a> {
+            email: &'a Option<Email>,
+            name: &'a Option<String>,
+            identities: &'a [Identity],
+            role: Role,
+            active: bool,
+            epoch: Epoch,
+            deactivated_at: Option<Timestamp>,
+            groups: &'a [String],
+            claims: &'a [IssuerClaims],
+        }
+        let Self { email, name, identities, role, active, epoch, deactivated_at, groups, claims, .. } = self;
+        let (role, active, epoch, deactivated_at) = (*role, *active, *epoch, *deactivated_at);
+        Recorded { email, name, identities, role, active, epoch, deactivated_at, groups, claims }
+    }
+
+    /// Whether something of theirs that was made in this epoch is in force, as far as it rests on them: it ended if they
+    /// have been deactivated since, and does not come back with them. While they are deactivated, it is what was in force
+    /// until then, so that this can be told to be the reason.
+    ///
+    /// What was stored before it said its epoch ended with the first deactivation after it was made.
+    pub(crate) fn vouches_for(&self, epoch: Option<Epoch>, made_at: Timestamp) -> bool {
+        self.vouching().is_for(epoch, made_at)
+    }
+
+    pub(crate) fn vouching(&self) -> Vouching {
+        Vouching { active: self.active, epoch: self.epoch, deactivated_at: self.deactivated_at }
+    }
+
+    /// Whether they are in a group, by an admin's word or an issuer's.
+    pub(crate) fn is_in(&self, group: &str) -> bool {
+        self.effective_groups().any(|theirs| theirs == group)
     }
 
     /// What an issuer calls them.

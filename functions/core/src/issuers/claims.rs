@@ -112,7 +112,7 @@ impl RoleClaim {
     pub(super) fn role(&self, claims: &Value) -> Result<Option<Role>, JwtError> {
         let roles = self.claim.texts(claims)?;
         let roles = roles.iter().filter_map(|value| self.values.get(value).copied());
-        Ok(roles.max_by_key(|role| *role == Role::Admin))
+        Ok(roles.max())
     }
 }
 
@@ -172,12 +172,16 @@ mod tests {
     #[test]
     fn the_greatest_role_counts_and_an_unknown_value_gives_none() {
         let claim: RoleClaim = serde_json::from_value(
-            json!({ "claim": "roles", "values": { "Deputize.Admin": "admin", "Deputize.User": "user" } }),
+            json!({ "claim": "roles", "values": {
+                "Deputize.Admin": "admin", "Deputize.Operator": "operator", "Deputize.Auditor": "auditor", "Deputize.User": "user",
+            } }),
         )
         .unwrap();
         let role = |value: Value| claim.role(&json!({ "roles": value })).unwrap();
         assert_eq!(role(json!(["Deputize.User", "Deputize.Admin", "x"])), Some(Role::Admin));
         assert_eq!(role(json!("Deputize.User")), Some(Role::User));
+        assert_eq!(role(json!(["Deputize.Operator", "Deputize.Auditor"])), Some(Role::Operator));
+        assert_eq!(role(json!(["Deputize.User", "Deputize.Auditor"])), Some(Role::Auditor));
         assert_eq!(role(json!(["deputize.admin", "admin"])), None);
     }
 

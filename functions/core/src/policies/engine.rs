@@ -17,7 +17,8 @@ use miette::Diagnostic;
 use serde_json::value::RawValue;
 
 use super::{
-    MAX_POLICY_LENGTH, Policy,
+    MAX_POLICY_LENGTH, Mode, Policy,
+    logged::Logged,
     reads::{GuardedPolicy, Objection, Reads, TagSource},
 };
 use crate::{
@@ -26,7 +27,7 @@ use crate::{
     entities::server::Server,
     entities::user::User,
     error::{Error, Result, Told},
-    ids::{PolicyId, UserId},
+    ids::PolicyId,
     policies::arguments::{Arguments, Reading, Tags, Unreadable},
 };
 
@@ -97,7 +98,7 @@ pub fn prepare() {
 
 /// Checks a policy's text: one policy, not a template, valid against the schema, with the names of arguments
 /// in quotes.
-pub(super) fn validate(id: PolicyId, text: &str) -> Result<()> {
+pub(crate) fn validate(id: PolicyId, text: &str) -> Result<()> {
     if text.len() > MAX_POLICY_LENGTH {
         return Err(Error::Invalid(Told::of(
             Reason::PolicyInvalid,
@@ -127,7 +128,7 @@ pub(super) fn validate(id: PolicyId, text: &str) -> Result<()> {
     }
 }
 
-fn parse(id: PolicyId, text: &str) -> Result<cedar_policy::Policy> {
+pub(super) fn parse(id: PolicyId, text: &str) -> Result<cedar_policy::Policy> {
     let id = cedar_policy::PolicyId::new(id.to_string());
     cedar_policy::Policy::parse(Some(id), text).map_err(|errors| {
         let told = errors.iter().next().map(|error| {
@@ -155,14 +156,16 @@ fn place(text: &str, error: &dyn Diagnostic) -> String {
 }
 
 /// All policies of one version.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CompiledPolicies {
     pub version: u64,
     pub(super) set: PolicySet,
     /// The arguments that they read.
-    reads: Reads,
+    pub(super) reads: Reads,
     /// Texts in them that may be resources' URIs.
     pub(super) examples: Vec<String>,
+    /// The same with the policies in mode `log`, if there are any.
+    pub(super) logged: Option<Box<Logged>>,
 }
 
 /// What a caller wants to do at a server.
@@ -220,6 +223,33 @@ pub(crate) enum Principals<'a> {
     Agent(&'a AgentAccount),
     AgentFor(&'a AgentAccount, &'a User),
     User(&'a User),
+    /// Of an agent account that acts for a user, the agent account alone: half of a decision.
+    AgentSide(&'a AgentAccount, &'a User),
+}
+
+/// A principal that is judged by itself.
+pub(super) struct Side<'a> {
+    pub(super) of: DeniedFor,
+    pub(super) principal: Entity,
+    pub(super) on_behalf_of: Option<&'a User>,
+}
+
+impl<'a> Principals<'a> {
+    /// All that are judged, in this order.
+    pub(super) fn sides(self) -> Result<Vec<Side<'a>>> {
+        let agent = |agent: &AgentAccount, on_behalf_of| {
+            agent_entity(agent).map(|principal| Side { of: DeniedFor::Agent, principal, on_behalf_of })
+        };
+        let user = |user: &User| {
+            user_entity(user).map(|principal| Side { of: DeniedFor::User, principal, on_behalf_of: None })
+        };
+        Ok(match self {
+            Self::Agent(account) => vec![agent(account, None)?],
+            Self::AgentSide(account, person) => vec![agent(account, Some(person))?],
+            Self::AgentFor(account, person) => vec![agent(account, Some(person))?, user(person)?],
+            Self::User(person) => vec![user(person)?],
+        })
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -231,22 +261,38 @@ pub enum Decision {
 
 impl CompiledPolicies {
     pub fn new(version: u64, policies: &[Policy]) -> Result<Self> {
-        let mut set = PolicySet::new();
-        let mut reads = Reads::default();
-        let mut examples = Vec::new();
-        for Policy { id, text, .. } in policies {
-            let guarded = GuardedPolicy::of(parse(*id, text)?)?;
-            if let Some(objection) = guarded.objection {
-                // It was saved under older rules. Its conditions on names still hold; everything else in it
-                // denies.
-                let why = objection.why();
-                tracing::warn!(policy = %id, why, "a policy could not be saved like this any more: write it anew");
-            }
-            guarded.reads.iter().for_each(|tag| reads.add(tag));
-            examples.extend(guarded.examples);
-            set.add(guarded.policy).map_err(Error::internal)?;
+        let (set, reads) = (PolicySet::new(), Reads::default());
+        let mut compiled = Self { version, set, reads, examples: Vec::new(), logged: None };
+        for policy in policies.iter().filter(|policy| policy.mode == Mode::Enforce) {
+            compiled.add(policy)?;
         }
-        Ok(Self { version, set, reads, examples })
+        let mut logged = policies.iter().filter(|policy| policy.mode == Mode::Log).peekable();
+        Ok(if logged.peek().is_some() { compiled.logging(logged) } else { compiled })
+    }
+
+    pub(super) fn add(&mut self, Policy { id, text, .. }: &Policy) -> Result<()> {
+        let guarded = GuardedPolicy::of(parse(*id, text)?)?;
+        if let Some(objection) = guarded.objection {
+            // It was saved under older rules. Its conditions on names still hold; everything else in it denies.
+            let why = objection.why();
+            tracing::warn!(policy = %id, why, "a policy could not be saved like this any more: write it anew");
+        }
+        self.set.add(guarded.policy).map_err(Error::internal)?;
+        guarded.reads.iter().for_each(|tag| self.reads.add(tag));
+        self.examples.extend(guarded.examples);
+        Ok(())
+    }
+
+    /// Of the policies in force, those with these ids. What arguments are read stays the same, as does how they are.
+    pub(crate) fn only(&self, ids: &HashSet<PolicyId>) -> Result<Self> {
+        let mut set = PolicySet::new();
+        for policy in self.set.policies() {
+            if AsRef::<str>::as_ref(policy.id()).parse().is_ok_and(|id| ids.contains(&id)) {
+                set.add(policy.clone()).map_err(Error::internal)?;
+            }
+        }
+        let (version, reads, examples) = (self.version, self.reads.clone(), self.examples.clone());
+        Ok(Self { version, set, reads, examples, logged: None })
     }
 
     /// Whether all principals may make the call. Each is judged separately, and all must be permitted.
@@ -279,19 +325,8 @@ impl CompiledPolicies {
         tags: &Tags<'_>,
     ) -> Result<Decision> {
         let mut permitting = Vec::new();
-        let (agent, user) = match principals {
-            Principals::Agent(agent) => (Some(agent), None),
-            Principals::AgentFor(agent, user) => (Some(agent), Some(user)),
-            Principals::User(user) => (None, Some(user)),
-        };
-        if let Some(agent) = agent {
-            match self.decide_one(DeniedFor::Agent, agent_entity(agent)?, user, facts, tags)? {
-                Decision::Permitted(policies) => permitting = policies,
-                denied @ Decision::Denied(_) => return Ok(denied),
-            }
-        }
-        if let Some(user) = user {
-            match self.decide_one(DeniedFor::User, user_entity(user)?, None, facts, tags)? {
+        for Side { of, principal, on_behalf_of } in principals.sides()? {
+            match self.decide_one(of, principal, on_behalf_of, facts, tags)? {
                 Decision::Permitted(policies) => permitting = merged(permitting, policies),
                 denied @ Decision::Denied(_) => return Ok(denied),
             }
@@ -344,7 +379,10 @@ pub(super) fn question(
 ) -> Result<(cedar_policy::Request, Entities)> {
     let (action, kind) = facts.operation.action_and_kind(names()?);
     let resource = named(kind, format!("{}/{}", facts.server.id, facts.operation.name()));
-    let context = context(facts, on_behalf_of.map(|user| user.id))?;
+    let for_whom = on_behalf_of.map(|user| -> Result<_> {
+        Ok(RestrictedExpression::new_entity_uid(named(&names()?.user, user.id.to_string())))
+    });
+    let context = context(facts, for_whom.transpose()?)?;
     let request =
         cedar_policy::Request::new(principal.uid(), action.clone(), resource.clone(), context, None)
             .map_err(Error::internal)?;
@@ -374,7 +412,36 @@ pub(super) fn merged(mut policies: Vec<PolicyId>, others: Vec<PolicyId>) -> Vec<
     policies
 }
 
-fn context(facts: &CallFacts<'_>, on_behalf_of: Option<UserId>) -> Result<Context> {
+/// A principal of whom only the kind is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AnyOf {
+    Users,
+    /// Agents by themselves.
+    Agents,
+    /// Agents on behalf of users, of whom nothing is known either.
+    AgentsForUsers,
+}
+
+/// What Cedar is asked of any principal of a kind. The arguments are unknown as well.
+pub(super) fn question_of_any(
+    any: AnyOf,
+    facts: &CallFacts<'_>,
+) -> Result<(cedar_policy::Request, Entities)> {
+    let names = names()?;
+    let (action, kind) = facts.operation.action_and_kind(names);
+    let resource = named(kind, format!("{}/{}", facts.server.id, facts.operation.name()));
+    let principal = if any == AnyOf::Users { &names.user } else { &names.agent };
+    let for_whom = (any == AnyOf::AgentsForUsers).then(|| RestrictedExpression::new_unknown("on_behalf_of"));
+    let request = cedar_policy::Request::builder()
+        .unknown_principal_with_type(principal.clone())
+        .action(action.clone())
+        .resource(resource.clone())
+        .context(context(facts, for_whom)?)
+        .build();
+    Ok((request, entities([None, None], resource, facts, None)?))
+}
+
+fn context(facts: &CallFacts<'_>, on_behalf_of: Option<RestrictedExpression>) -> Result<Context> {
     let names = names()?;
     let mut pairs = vec![
         ("arguments".to_owned(), RestrictedExpression::new_entity_uid(names.arguments.clone())),
@@ -387,7 +454,6 @@ fn context(facts: &CallFacts<'_>, on_behalf_of: Option<UserId>) -> Result<Contex
         pairs.push(("client_name".to_owned(), RestrictedExpression::new_string(name.to_owned())));
     }
     if let Some(user) = on_behalf_of {
-        let user = RestrictedExpression::new_entity_uid(named(&names.user, user.to_string()));
         pairs.push(("on_behalf_of".to_owned(), user));
     }
     Context::from_pairs(pairs).map_err(Error::internal)
@@ -404,8 +470,19 @@ fn text(text: &str) -> RestrictedExpression {
 
 pub(super) fn agent_entity(agent: &AgentAccount) -> Result<Entity> {
     let names = names()?;
-    let owner = text(&agent.owner_user_id.to_string());
-    let attributes = [("name".to_owned(), text(&agent.name)), ("owner_id".to_owned(), owner)];
+    let owners = agent.owners();
+    let first = agent.owner_user_id().map(|owner| owner.to_string()).unwrap_or_default();
+    let set = |texts: &mut dyn Iterator<Item = String>| {
+        RestrictedExpression::new_set(texts.map(|one| text(&one)).collect::<Vec<_>>())
+    };
+    let users = set(&mut owners.iter().filter_map(|owner| owner.user().map(|user| user.to_string())));
+    let groups_of = set(&mut owners.iter().filter_map(|owner| owner.group().map(str::to_owned)));
+    let attributes = [
+        ("name".to_owned(), text(&agent.name)),
+        ("owner_id".to_owned(), text(&first)),
+        ("owners".to_owned(), users),
+        ("owner_groups".to_owned(), groups_of),
+    ];
     let id = named(&names.agent, agent.id.to_string());
     Entity::new(id, attributes.into(), groups(&agent.groups)?).map_err(Error::internal)
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{json, value::RawValue};
 
-use super::{CallFacts, CompiledPolicies, Decision, Operation, Policy, Principals};
+use super::{CallFacts, CompiledPolicies, Decision, Mode, Operation, Policy, Principals};
 use crate::{
     clock::Timestamp,
     error::Result,
@@ -20,6 +20,7 @@ pub(super) fn compiled(texts: &[&str]) -> CompiledPolicies {
         id: PolicyId(uuid::Uuid::from_u128(n)),
         name: String::new(),
         text: (*text).to_owned(),
+        mode: Mode::Enforce,
         created_at: START,
         updated_at: START,
     });
@@ -33,7 +34,9 @@ pub(super) fn user() -> User {
         name: None,
         role: Role::User,
         active: true,
+        deactivated_by: None,
         epoch: crate::epoch::Epoch::default(),
+        deactivated_at: None,
         groups: Vec::new(),
         identities: Vec::new(),
         claims: Vec::new(),

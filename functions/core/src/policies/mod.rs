@@ -5,7 +5,14 @@
 //! | `schema.cedarschema` | everything that policies can speak of; policies are validated against it, strictly, when they are saved |
 //! | `engine` | compiled policies, and deciding with them |
 //! | `reads` | which arguments policies read, and that an unreadable value denies |
-//! | `check` | explaining a decision without calling anything |
+//! | `concerning` | which policies concern a server |
+//! | `possible` | whether some arguments could be permitted, and what remains of the policies |
+//! | `logged` | policies in mode `log`: recorded, not enforced |
+//! | `prune` | the policies that could decide of one tool, and what of a principal they look at |
+//! | `manage` | making, changing and deleting policies |
+//! | `warnings` | what a policy names that does not exist |
+//!
+//! Questions about decisions without a call are in [`crate::explain`].
 //!
 //! Policies are items. A version number, in the control item that every call reads, says which state of them is in
 //! force. A process compiles a version once and keeps it. A change is in force on every process's next call.
@@ -33,18 +40,21 @@
 //! What an argument is to a policy is in the module `arguments`.
 
 pub(crate) mod arguments;
-mod check;
+mod concerning;
 mod engine;
 #[cfg(any(test, feature = "fuzzing"))]
 mod fixture;
 #[cfg(feature = "fuzzing")]
 mod fuzzing;
+mod logged;
+mod manage;
 mod possible;
+mod prune;
 mod reads;
 #[cfg(test)]
 mod tests;
+mod warnings;
 
-use deputize_api::reason::Reason;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "fuzzing")]
@@ -53,24 +63,27 @@ pub use self::possible::{Condition, Possibility};
 #[cfg(test)]
 pub(crate) use self::reads::reads_of;
 pub use self::{
-    check::{CheckRequest, Explanation, check},
+    concerning::{Concern, PolicyAtServer, list_at_server},
     engine::{CallFacts, CompiledPolicies, Decision, Operation, prepare},
+    logged::graver,
+    manage::{NewPolicy, SavedPolicy, create, delete, get, list, update},
+    warnings::Warning,
 };
 pub(crate) use self::{
-    engine::Principals,
+    engine::{Principals, validate},
+    manage::{add_policy, require_free_name, require_room},
+    prune::{LooksAt, Pruned, Seen},
     reads::{Read, Reads, Uses},
+    warnings::warnings,
 };
 pub use crate::denial::{Denial, DeniedFor};
 use crate::{
     Core,
-    audit::{Action, RequestContext},
-    caller::{Power, UserCaller},
     clock::Timestamp,
     control::{self, Control, Digest, InForce, Version},
-    error::{Error, Result, Told},
+    error::Result,
     ids::PolicyId,
-    paging::{Listing, PageRequest},
-    table::{Change, Entity, Key, Partition, Stored, retry_on_conflict},
+    table::{Entity, Key, Partition, Stored},
 };
 
 /// The longest text of a policy, in bytes.
@@ -84,12 +97,56 @@ pub struct Policy {
     pub name: String,
     /// One Cedar policy.
     pub text: String,
+    #[serde(default, skip_serializing_if = "Mode::is_default")]
+    pub mode: Mode,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
 
+/// What a policy does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// It decides.
+    #[default]
+    Enforce,
+    /// It is recorded in calls' events what it would decide.
+    Log,
+}
+
+impl Mode {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Policy {
+    /// Where a policy is stored that has this mode.
+    fn key(id: PolicyId, mode: Mode) -> Key {
+        match mode {
+            Mode::Enforce => Key::policy(id),
+            Mode::Log => Key::logged_policy(id),
+        }
+    }
+}
+
 impl Entity for Policy {
     const KIND: &'static str = "policy";
+}
+
+impl Policy {
+    /// What the trail shows of it.
+    pub(crate) fn recorded(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Recorded<'a> {
+            name: &'a str,
+            text: &'a str,
+            #[serde(skip_serializing_if = "Mode::is_default")]
+            mode: Mode,
+        }
+        Recorded { name: &self.name, text: &self.text, mode: self.mode }
+    }
 }
 
 impl InForce for Policy {
@@ -99,6 +156,10 @@ impl InForce for Policy {
         Digest::of_part(&[self.id.0.as_bytes(), self.name.as_bytes(), self.text.as_bytes()])
     }
 
+    fn decides(&self) -> bool {
+        self.mode == Mode::Enforce
+    }
+
     fn version(control: &Control) -> Version {
         control.version_of_policies()
     }
@@ -106,118 +167,6 @@ impl InForce for Policy {
     async fn all(core: &Core) -> Result<Vec<Stored<Self>>> {
         core.table.query_all(&Partition::policies()).await
     }
-}
-
-#[derive(Clone, Debug)]
-pub struct NewPolicy {
-    pub name: String,
-    pub text: String,
-}
-
-/// Adds a policy to a change that also raises the policies' version.
-pub(crate) fn add_policy(core: &Core, change: &mut Change, new: NewPolicy) -> Result<Policy> {
-    let now = core.clock.now();
-    let id = PolicyId(core.random.uuid()?);
-    engine::validate(id, &new.text)?;
-    let policy = Policy { id, name: new.name, text: new.text, created_at: now, updated_at: now };
-    change.create(Key::policy(policy.id), &policy)?;
-    Ok(policy)
-}
-
-/// Saves a valid policy. 400 with line and column if it is not valid. Admins only.
-pub async fn create(
-    core: &Core,
-    caller: &UserCaller,
-    request: &RequestContext,
-    new: NewPolicy,
-) -> Result<Policy> {
-    caller.require(Power::Manage)?;
-    retry_on_conflict(|| async {
-        let mut change = caller.change()?;
-        let policy = add_policy(core, &mut change, new.clone())?;
-        let (control, policies) = control::to_change::<Policy>(core).await?;
-        if policies.len() >= MAX_POLICIES {
-            return Err(Error::Conflict(Told::of(
-                Reason::LimitReached,
-                format!("there are {MAX_POLICIES} policies, the most there can be"),
-            ))
-            .into());
-        }
-        let digest = Digest::of(&policies).flip(policy.digest());
-        control.with_policies(policies.len() + 1, Some(digest)).replace(&mut change, control.rev)?;
-        change.record(&caller.event(core, request, Action::PolicyCreate)?.about("policy", policy.id))?;
-        core.table.commit(change).await?;
-        Ok(policy)
-    })
-    .await
-}
-
-pub async fn get(core: &Core, caller: &UserCaller, id: PolicyId) -> Result<Stored<Policy>> {
-    caller.require(Power::Read)?;
-    core.table.read_one(Key::policy(id)).await?.ok_or(Error::NotFound(PolicyId::WHAT))
-}
-
-pub async fn list(core: &Core, caller: &UserCaller, page: &PageRequest) -> Result<Listing<Policy>> {
-    caller.require(Power::Read)?;
-    let page = page.list_items::<Policy>(core, &Partition::policies()).await?;
-    Ok(page.map(|stored| stored.value))
-}
-
-/// Gives a policy a new name and text, and puts it in force. Admins only.
-pub async fn update(
-    core: &Core,
-    caller: &UserCaller,
-    request: &RequestContext,
-    id: PolicyId,
-    new: NewPolicy,
-) -> Result<Policy> {
-    caller.require(Power::Manage)?;
-    engine::validate(id, &new.text)?;
-    change_policy(core, caller, request, id, Action::PolicyUpdate, |change, was, now| {
-        let policy =
-            Policy { name: new.name.clone(), text: new.text.clone(), updated_at: now, ..was.value.clone() };
-        change.replace(Key::policy(id), &policy, was.rev)?;
-        Ok((policy.clone(), Some(policy)))
-    })
-    .await
-}
-
-/// Takes a policy out of force. Admins only.
-pub async fn delete(core: &Core, caller: &UserCaller, request: &RequestContext, id: PolicyId) -> Result<()> {
-    caller.require(Power::Manage)?;
-    change_policy(core, caller, request, id, Action::PolicyDelete, |change, was, _| {
-        change.delete(&Key::policy(id), was.rev)?;
-        Ok(((), None))
-    })
-    .await
-}
-
-/// One transaction: the edit of the policy, the version that puts it in force, and the audit event. Beside
-/// its result, `edit` returns the new policy.
-async fn change_policy<T>(
-    core: &Core,
-    caller: &UserCaller,
-    request: &RequestContext,
-    id: PolicyId,
-    action: Action,
-    edit: impl Fn(&mut Change, &Stored<Policy>, Timestamp) -> Result<(T, Option<Policy>)>,
-) -> Result<T> {
-    retry_on_conflict(|| async {
-        let (control, policies) = control::to_change::<Policy>(core).await?;
-        let was = policies.iter().find(|policy| policy.id == id).ok_or(Error::NotFound(PolicyId::WHAT))?;
-        let mut change = caller.change()?;
-        let (done, becomes) = edit(&mut change, was, core.clock.now())?;
-        let rest = Digest::of(&policies).flip(was.digest());
-        let (count, digest) = match &becomes {
-            Some(policy) => (policies.len(), rest.flip(policy.digest())),
-            None => (policies.len() - 1, rest),
-        };
-        control.with_policies(count, Some(digest)).replace(&mut change, control.rev)?;
-        change.record(&caller.event(core, request, action)?.about("policy", id))?;
-        core.table.commit(change).await?;
-        Ok(done)
-    })
-    .await
 }
 
 /// Reads all policies of one version: the one that was seen, or a newer one.

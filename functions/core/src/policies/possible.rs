@@ -8,17 +8,17 @@
 //! Cedar knows the unknown entity by its id, `Arguments::"call"`. In what an admin is told it is `context.arguments`
 //! again, as it is written in policies, and without what [`super::reads`] has put around each use of it.
 
-use cedar_policy::{Authorizer, Decision as CedarDecision, Effect, Entity, PartialResponse, Policy};
+use cedar_policy::{Authorizer, Decision as CedarDecision, Effect, PartialResponse, Policy};
 use serde_json::{Value, json};
 
 use super::{
     CallFacts, CompiledPolicies, Decision, Operation,
-    engine::{Principals, agent_entity, denied, ids, merged, question, user_entity},
+    engine::{Principals, Side, denied, ids, merged, question},
+    prune::not_false,
     reads::{TagSource, attribute, is_marker},
 };
 use crate::{
     denial::{Denial, DeniedFor},
-    entities::user::User,
     error::{Error, Result},
     ids::PolicyId,
 };
@@ -33,7 +33,7 @@ pub enum Possibility {
 }
 
 /// A policy that may permit or forbid, by the arguments.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Condition {
     pub policy: PolicyId,
     /// Whether it permits; otherwise it forbids.
@@ -122,24 +122,22 @@ impl CompiledPolicies {
         })
     }
 
+    /// Whether one of the policies could have a part in a decision, with some arguments.
+    pub(crate) fn has_part(&self, principals: Principals<'_>, facts: &CallFacts<'_>) -> Result<bool> {
+        Ok(self.ask(principals, facts)?.iter().any(|(_, response)| not_false(response).next().is_some()))
+    }
+
     /// Cedar's answers, for each principal.
     fn ask(
         &self,
         principals: Principals<'_>,
         facts: &CallFacts<'_>,
     ) -> Result<Vec<(DeniedFor, PartialResponse)>> {
-        let ask = |of: DeniedFor, principal: Entity, on_behalf_of: Option<&User>| -> Result<_> {
+        let ask = |Side { of, principal, on_behalf_of }: Side<'_>| -> Result<_> {
             let (request, entities) = question(principal, on_behalf_of, facts, None)?;
             Ok((of, Authorizer::new().is_authorized_partial(&request, &self.set, &entities)))
         };
-        match principals {
-            Principals::Agent(agent) => Ok(vec![ask(DeniedFor::Agent, agent_entity(agent)?, None)?]),
-            Principals::User(user) => Ok(vec![ask(DeniedFor::User, user_entity(user)?, None)?]),
-            Principals::AgentFor(agent, user) => Ok(vec![
-                ask(DeniedFor::Agent, agent_entity(agent)?, Some(user))?,
-                ask(DeniedFor::User, user_entity(user)?, None)?,
-            ]),
-        }
+        principals.sides()?.into_iter().map(ask).collect()
     }
 }
 

@@ -28,11 +28,11 @@ use crate::{
 };
 
 /// What policies read, by folded names: the server may read names in any case.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Reads(HashMap<String, Read>);
 
 /// What policies read at one folded name.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Read {
     /// The spellings in policies, each with the types that are read.
     pub(crate) names: BTreeMap<String, Uses>,
@@ -211,7 +211,7 @@ fn example(fields: &serde_json::Map<String, Value>) -> Option<String> {
 }
 
 /// Whether the operands ask for a name, except the resource's or one of an entity that the policy names.
-fn is_of_an_agent(operands: &Value) -> bool {
+pub(super) fn is_of_an_agent(operands: &Value) -> bool {
     let Some(left) = operands.get("left") else { return false };
     let kind = left.pointer("/Value/__entity/type").and_then(Value::as_str);
     let is_named_by_others = left.pointer("/Var").and_then(Value::as_str) == Some("resource")

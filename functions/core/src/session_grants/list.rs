@@ -8,7 +8,7 @@ use crate::{
     agents::{self, AgentAccount},
     app_standing::{self, Standing},
     caller::UserCaller,
-    error::Result,
+    error::{Error, Result},
     ids::{AgentAccountId, ServerId, UserId},
     paging::{Listing, PageRequest},
     table::{Key, Partition, Stored, retry_on_conflict},
@@ -20,6 +20,8 @@ use crate::{
 pub struct Filter {
     pub server_id: Option<ServerId>,
     pub grantor_user_id: Option<UserId>,
+    /// Whether they are in force.
+    pub active: Option<bool>,
 }
 
 impl Filter {
@@ -37,10 +39,24 @@ pub async fn list(
     filter: &Filter,
     page: &PageRequest,
 ) -> Result<Listing<GrantView>> {
+    let listing = list_visible(core, caller, agent, filter, page).await?;
+    Ok(listing.only(|view| filter.active.is_none_or(|active| active == view.is_active)))
+}
+
+async fn list_visible(
+    core: &Core,
+    caller: &UserCaller,
+    agent: AgentAccountId,
+    filter: &Filter,
+    page: &PageRequest,
+) -> Result<Listing<GrantView>> {
     if let Some(server) = &filter.server_id {
         return list_for_server(core, caller, agent, server, filter).await;
     }
     let account = agents::get(core, agent).await?.value;
+    if !account.is_visible_to(caller) {
+        return list_own(core, caller, &account, page).await;
+    }
     // The caller's own grants come first, by server; then others' shared ones, by server.
     let (grants, pairs) = (Partition::grants_by(agent, caller.user.id), Partition::pairs(agent));
     let mut items = Vec::new();
@@ -60,6 +76,21 @@ pub async fn list(
     let pairs: Vec<Pair> = pairs.items.into_iter().map(|pair| pair.value).collect();
     items.extend(others_shared(core, caller, &account, &pairs, filter).await?);
     Ok(Listing { items, next })
+}
+
+/// The caller's own grants for an account that they may not know of, except by these.
+async fn list_own(
+    core: &Core,
+    caller: &UserCaller,
+    account: &AgentAccount,
+    page: &PageRequest,
+) -> Result<Listing<GrantView>> {
+    let own = page.list_items::<Grant>(core, &Partition::grants_by(account.id, caller.user.id)).await?;
+    if own.items.is_empty() {
+        return Err(Error::NotFound(AgentAccountId::WHAT));
+    }
+    let items = with_pairs(core, caller, account, own.items).await?;
+    Ok(Listing { items, next: own.next })
 }
 
 /// The caller's own grants, judged by their pairs.
@@ -90,7 +121,7 @@ fn own_view(
     pair: &Pair,
     standing: &Standing,
 ) -> GrantView {
-    let stands = standing.of(grant.made_by.as_ref());
+    let stands = grant.is_of(&caller.user) && standing.of(grant.made_by.as_ref());
     let may_serve = account.is_shared_by(&caller.user, grant.made_by.is_some());
     view(grant, pair, caller.user.email.clone(), may_serve, stands)
 }
@@ -103,12 +134,18 @@ async fn list_for_server(
     filter: &Filter,
 ) -> Result<Listing<GrantView>> {
     let state = retry_on_conflict(|| GrantState::read(core, agent, server, caller.user.id)).await?;
+    let is_visible = state.account.is_visible_to(caller);
+    if !is_visible && state.grant.is_none() {
+        return Err(Error::NotFound(AgentAccountId::WHAT));
+    }
     let pair = Pair { server_id: Some(server.clone()), ..state.pair() };
     let own = state.grant.filter(|own| filter.is_of(own.grantor_user_id));
     let own = own.map(|grant| own_view(&state.account, caller, grant.value, &pair, &state.standing));
     let mut items: Vec<GrantView> = own.into_iter().collect();
     tell_displaced(core, &mut items).await?;
-    items.extend(others_shared(core, caller, &state.account, &[pair], filter).await?);
+    if is_visible {
+        items.extend(others_shared(core, caller, &state.account, &[pair], filter).await?);
+    }
     Ok(Listing { items, next: None })
 }
 
@@ -138,6 +175,8 @@ async fn others_shared(
         let user = users.iter().find(|user| user.id == grant.grantor_user_id)?;
         // The grant can have changed between the two reads. One that is no longer shared is not shown.
         let shared = grant.is_shared(pair)
+            && user.active
+            && grant.is_of(user)
             && account.is_shared_by(&core.counting_claims(user.value.clone()), grant.made_by.is_some())
             && standing.of(grant.made_by.as_ref());
         shared.then(|| view(grant.value, pair, user.email.clone(), shared, true))

@@ -55,7 +55,7 @@ const REMEMBERED_FOR: std::time::Duration =
     std::time::Duration::from_secs(LOGOUT_TOKEN_LASTS.unsigned_abs() + 300);
 
 /// How many sessions one change ends.
-const ENDED_AT_ONCE: usize = 25;
+const ENDED_AT_ONCE: usize = 15;
 
 /// Ends the sessions that a logout token names. Each token counts once.
 pub async fn backchannel_logout(

@@ -2,7 +2,7 @@
 //!
 //! If a round trip is free, a request goes out at once, after the other requests that are ready now. So a lone request
 //! (on Lambda) waits for nothing. Requests that come while the allowed number of round trips is under way share the
-//! next one: up to 100 keys, or up to 25 audit events. A batch leaves only after all its requests have come. So a
+//! next one: up to 100 keys, or up to 25 items of audit events. A batch leaves only after all its requests have come. So a
 //! strongly consistent read is as fresh for each of them as one of its own.
 //!
 //! The embedded engine answers one request at a time, so it gets one round trip at a time. AWS gets 32.

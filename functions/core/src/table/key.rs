@@ -9,7 +9,10 @@
 //! | … session in a browser | `USER#{user}` | `BROWSER#{session}` | 50; goes at its end |
 //! | … what they allowed an app | `USER#{user}` | `AUTHORIZATION#{authorization}` | 200; goes at its end |
 //! | … refresh tokens of an app | `USER#{user}` | `FAMILY#{family}` | one for each code; a year after the user allowed the app |
+//! | … session grants given (entry) | `USER#{user}` | `GRANT#{agent}#{server}` | one for each account and server; goes with the grant |
 //! | … delegations made (entry) | `USER#{user}` | `DELEGATION#{agent}` | one for each account; goes with the delegation |
+//! | … session grants given (entry) | `USER#{user}` | `GRANT#{agent}#{server}` | one for each account and server; goes with the grant |
+//! | agent accounts that a group owns (entry) | `GROUP#{sha256}` | `AGENT#{agent}` | one for each account |
 //! | user by email (pointer) | `EMAIL#{canonical form}` | `USER` | one for each user |
 //! | user by issuer and subject (pointer) | `IDENTITY#{sha256}` | `USER` | 10 for each user |
 //! | browser session by the provider's `sid` (pointer) | `SID#{sha256}` | `{session}` | goes with the session, at its end |
@@ -31,15 +34,29 @@
 //! | host that an admin blocked apps of | `APP_HOST#{host}` | `APP_HOST` | as many as admins make |
 //! | authorization code | `CODE#{sha256}` | `CODE` | 60 seconds; a redeemed one as long as what it gave could live |
 //! | OAuth connection under way | `CONNECTING#{sha256}` | `CONNECTING` | 10 minutes |
-//! | policy | `POLICIES` | `POLICY#{id}` | 2,000 |
+//! | policy | `POLICIES` | `POLICY#{id}` | 2,000, with the next |
+//! | policy in mode `log` | `POLICIES` | `LOGGED#{id}` | as those in force |
 //! | control versions (copies) | `CONTROL#{n}` | `CONTROL` | 16 |
 //! | list of trusted issuers | `CONTROL#ISSUERS` | `{sha256}` | as many as an operator stores |
 //! | token signing key | `SIGNING_KEYS` | `KEY#{kid}` | 10, and those that a rotation drops |
 //! | MCP session key | `MCP_SESSION_KEYS` | `{week}` | three weeks |
 //! | revoked token | `REVOKED#{jti}` | `REVOKED` | as long as what it ends could live |
 //! | used client assertion | `ASSERTION#{agent, or sha256 of an app}#{sha256}` | `ASSERTION` | as long as it would be believed |
+//! | what a request with an `Idempotency-Key` came to | `ONCE#{sha256}` | `ONCE` | a day |
+//! | that a thing was deleted | `GONE#{sha256}` | `GONE` | 30 days |
 //! | audit event | `AUDIT#{day}#{shard}` | `{event}` | goes after a while |
+//! | … in the list of what it is about (entry) | `AUDIT#SUBJECT#{sha256}` | `{event}` | goes with the event |
+//! | … of its action, if that is not frequent (entry) | `AUDIT#ACTION#{action}` | `{event}` | goes with the event |
+//! | … of what was denied or failed (entry) | `AUDIT#REFUSED#{shard}` | `{event}` | goes with the event |
+//! | … of its tool (entry) | `AUDIT#TOOL#{server}#{sha256}#{shard}` | `{event}` | goes with the event |
+//! | … of its app (entry) | `AUDIT#APP#{sha256}#{shard}` | `{event}` | goes with the event |
+//! | since when events have entries | `AUDIT#ENTRIES` | `SINCE` | one |
 //! | lists of all users, agents, servers (entries) | `USERS`, `AGENTS`, `SERVERS` | `{id}` | one for each |
+//! | users, agents, servers in other orders (entries) | `USERS#…`, `AGENTS#…`, `SERVERS#…` | what they are sorted by, and `{id}` | some for each: [`crate::listed`] |
+//! | delegations that name a server (entry) | `AT_SERVER#{server}` | `DELEGATION#{agent}#{user}` | one for each delegation and server; goes with the delegation |
+//! | delegations that name none (entry) | `AT_SERVER#EVERY` | `DELEGATION#{agent}#{user}` | one for each delegation; goes with it |
+//! | session grants at a server (entry) | `AT_SERVER#{server}` | `GRANT#{agent}#{user}` | one for each grant; goes with it |
+//! | which of these lists are complete | `CONTROL#LISTS` | `LISTS` | one |
 //! | lists of registered apps, of blocks (entries) | `APPS`, `APP_BLOCKS` | `{sha256}`, or the host | one for each |
 //!
 //! What goes, and when, is told in [`crate::retention`].
@@ -57,7 +74,7 @@ use crate::{
     secret::sha256_hex,
 };
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     pub pk: String,
     pub sk: String,
@@ -82,6 +99,11 @@ impl Key {
 
     pub fn owned_agent(owner: UserId, agent: AgentAccountId) -> Self {
         Self::new(format!("USER#{owner}"), format!("AGENT#{agent}"))
+    }
+
+    /// By the hash of the group's name, which comes from outside.
+    pub fn agent_of_group(group: &str, agent: AgentAccountId) -> Self {
+        Self::new(Partition::agents_of_group(group).pk, format!("AGENT#{agent}"))
     }
 
     pub fn browser_session(user: UserId, session: BrowserSessionId) -> Self {
@@ -223,6 +245,12 @@ impl Key {
         Self::new("POLICIES", format!("POLICY#{id}"))
     }
 
+    /// A policy that is not enforced. Its key is another, so that a process that does not know of the mode does not read
+    /// it.
+    pub fn logged_policy(id: PolicyId) -> Self {
+        Self::new("POLICIES", format!("LOGGED#{id}"))
+    }
+
     /// How many copies of the control item there are. Every call reads one, and one partition serves 3,000
     /// strongly consistent reads a second. A change writes all of them in one transaction.
     pub const CONTROL_COPIES: u8 = 16;
@@ -260,6 +288,21 @@ impl Key {
         Self::new(format!("ASSERTION#{app}#{}", sha256_hex(jti.as_bytes())), "ASSERTION")
     }
 
+    /// By the hash of the key that the thing had.
+    pub fn gone(key: &Self) -> Self {
+        Self::new(format!("GONE#{}", sha256_hex(format!("{}\0{}", key.pk, key.sk).as_bytes())), "GONE")
+    }
+
+    /// A secret or key of an account's, which is in the account's item: what it is called when it is gone.
+    pub fn client_credential(agent: AgentAccountId, credential: uuid::Uuid) -> Self {
+        Self::new(format!("AGENT#{agent}"), format!("CREDENTIAL#{credential}"))
+    }
+
+    /// By the hash of what the client called its request by, and of who the client is.
+    pub fn once(caller: &str, key: &str) -> Self {
+        Self::new(format!("ONCE#{}", sha256_hex(format!("{caller}\0{key}").as_bytes())), "ONCE")
+    }
+
     pub fn user_entry(user: UserId) -> Self {
         Self::new("USERS", user.to_string())
     }
@@ -272,6 +315,32 @@ impl Key {
         Self::new("SERVERS", server.to_string())
     }
 
+    /// An entry in a list that is sorted by something. The id makes it the only one. Between the two is a character that
+    /// comes before all others, so that `ann` is before `ann b`.
+    pub fn sorted(list: &Partition, by: &str, id: &str) -> Self {
+        Self::new(&*list.pk, format!("{by}\u{1}{id}"))
+    }
+
+    pub fn delegation_at(server: &ServerId, agent: AgentAccountId, user: UserId) -> Self {
+        Self::new(Partition::delegations_at(server).pk, format!("DELEGATION#{agent}#{user}"))
+    }
+
+    pub fn delegation_everywhere(agent: AgentAccountId, user: UserId) -> Self {
+        Self::new(Partition::delegations_everywhere().pk, format!("DELEGATION#{agent}#{user}"))
+    }
+
+    pub fn grant_given(user: UserId, agent: AgentAccountId, server: &ServerId) -> Self {
+        Self::new(format!("USER#{user}"), format!("GRANT#{agent}#{server}"))
+    }
+
+    pub fn grant_at(server: &ServerId, agent: AgentAccountId, user: UserId) -> Self {
+        Self::new(Partition::grants_at(server).pk, format!("GRANT#{agent}#{user}"))
+    }
+
+    pub fn complete_lists() -> Self {
+        Self::new("CONTROL#LISTS", "LISTS")
+    }
+
     /// How many partitions hold a day's events. One takes 1,000 small writes a second.
     pub const AUDIT_SHARDS: u8 = 16;
 
@@ -282,8 +351,64 @@ impl Key {
     /// The id determines the partition. So an id is enough to continue a list after it.
     pub fn audit_event(id: EventId) -> Self {
         let day = uuid_time(id.0).unwrap_or(Timestamp::from_millis(0));
-        let shard = id.0.as_bytes()[15] % Self::AUDIT_SHARDS;
-        Self::new(Self::audit_partition(day, shard), id.to_string())
+        Self::new(Self::audit_partition(day, Self::audit_shard(id)), id.to_string())
+    }
+
+    fn audit_shard(id: EventId) -> u8 {
+        id.0.as_bytes()[15] % Self::AUDIT_SHARDS
+    }
+
+    /// An event's entry in a list. In a list with several partitions it is in the one of the event's number.
+    pub fn audit_entry(list: &AuditList, id: EventId) -> Self {
+        Self::new(list.partition(Self::audit_shard(id)), id.to_string())
+    }
+
+    pub fn audit_entries_since() -> Self {
+        Self::new("AUDIT#ENTRIES", "SINCE")
+    }
+}
+
+/// Lists of events, beside that of each day. They have no time in their keys: a partition grows without a bound, and a
+/// range of it costs what is in the range.
+///
+/// One partition takes 1,000 entries a second (Amazon DynamoDB Developer Guide, "Partitions"). Those that calls write
+/// to have as many as a day has. So a tool, an app, or what is refused, can be as frequent as events can.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditList {
+    /// By the hash of it, since some name themselves.
+    Subject(String),
+    Action(&'static str),
+    /// What was denied or has failed.
+    Refused,
+    /// By the hash of its name, which its server chooses.
+    Tool(ServerId, String),
+    /// By the hash of its id.
+    App(AppId),
+}
+
+impl AuditList {
+    fn is_sharded(&self) -> bool {
+        match self {
+            Self::Subject(_) | Self::Action(_) => false,
+            Self::Refused | Self::Tool(..) | Self::App(_) => true,
+        }
+    }
+
+    fn partition(&self, shard: u8) -> String {
+        let hash = |text: &str| sha256_hex(text.as_bytes());
+        match self {
+            Self::Subject(subject) => format!("AUDIT#SUBJECT#{}", hash(subject)),
+            Self::Action(action) => format!("AUDIT#ACTION#{action}"),
+            Self::Refused => format!("AUDIT#REFUSED#{shard:x}"),
+            Self::Tool(server, tool) => format!("AUDIT#TOOL#{server}#{}#{shard:x}", hash(tool)),
+            Self::App(app) => format!("AUDIT#APP#{}#{shard:x}", hash(app.as_str())),
+        }
+    }
+
+    /// All partitions of the list.
+    pub fn partitions(&self) -> Vec<String> {
+        let shards = if self.is_sharded() { Key::AUDIT_SHARDS } else { 1 };
+        (0..shards).map(|shard| self.partition(shard)).collect()
     }
 }
 
@@ -311,6 +436,82 @@ impl Partition {
         Self::new("SERVERS", "")
     }
 
+    /// Those of the list whose sort key begins so.
+    #[must_use]
+    pub fn beginning(self, prefix: impl Into<String>) -> Self {
+        Self { prefix: prefix.into(), ..self }
+    }
+
+    pub fn users_by_email() -> Self {
+        Self::new("USERS#EMAIL", "")
+    }
+
+    pub fn users_by_name() -> Self {
+        Self::new("USERS#NAME", "")
+    }
+
+    pub fn users_of_role(role: &str) -> Self {
+        Self::new(format!("USERS#ROLE#{role}"), "")
+    }
+
+    pub fn inactive_users() -> Self {
+        Self::new("USERS#INACTIVE", "")
+    }
+
+    /// A group's name is any text, so it is at the end.
+    pub fn users_in_group(group: &str) -> Self {
+        Self::new(format!("USERS#GROUP#{group}"), "")
+    }
+
+    pub fn agents_by_name() -> Self {
+        Self::new("AGENTS#NAME", "")
+    }
+
+    pub fn inactive_agents() -> Self {
+        Self::new("AGENTS#INACTIVE", "")
+    }
+
+    pub fn agents_owned_by_group(group: &str) -> Self {
+        Self::new(format!("AGENTS#OWNING_GROUP#{group}"), "")
+    }
+
+    pub fn agents_in_group(group: &str) -> Self {
+        Self::new(format!("AGENTS#GROUP#{group}"), "")
+    }
+
+    pub fn agents_owned_by(owner: UserId) -> Self {
+        Self::new(format!("AGENTS#OWNER#{owner}"), "")
+    }
+
+    pub fn agents_for_everyone() -> Self {
+        Self::new("AGENTS#FOR_EVERYONE", "")
+    }
+
+    pub fn agents_for_group(group: &str) -> Self {
+        Self::new(format!("AGENTS#FOR_GROUP#{group}"), "")
+    }
+
+    pub fn servers_by_name() -> Self {
+        Self::new("SERVERS#NAME", "")
+    }
+
+    pub fn delegations_at(server: &ServerId) -> Self {
+        Self::new(format!("AT_SERVER#{server}"), "DELEGATION#")
+    }
+
+    /// No server has this id: ids are in lower case.
+    pub fn delegations_everywhere() -> Self {
+        Self::new("AT_SERVER#EVERY", "DELEGATION#")
+    }
+
+    pub fn grants_at(server: &ServerId) -> Self {
+        Self::new(format!("AT_SERVER#{server}"), "GRANT#")
+    }
+
+    pub fn grants_of(agent: AgentAccountId) -> Self {
+        Self::new(format!("AGENT#{agent}"), "GRANT#")
+    }
+
     pub fn apps() -> Self {
         Self::new("APPS", "")
     }
@@ -319,8 +520,9 @@ impl Partition {
         Self::new("APP_BLOCKS", "")
     }
 
+    /// Those of both modes.
     pub fn policies() -> Self {
-        Self::new("POLICIES", "POLICY#")
+        Self::new("POLICIES", "")
     }
 
     pub fn signing_keys() -> Self {
@@ -346,6 +548,22 @@ impl Partition {
 
     pub fn agents_of(owner: UserId) -> Self {
         Self::new(format!("USER#{owner}"), "AGENT#")
+    }
+
+    pub fn agents_of_group(group: &str) -> Self {
+        Self::new(format!("GROUP#{}", sha256_hex(group.as_bytes())), "AGENT#")
+    }
+
+    pub fn sessions_of(user: UserId) -> Self {
+        Self::new(format!("USER#{user}"), "SESSION#")
+    }
+
+    pub fn token_families_of(user: UserId) -> Self {
+        Self::new(format!("USER#{user}"), "FAMILY#")
+    }
+
+    pub fn grants_given_by(user: UserId) -> Self {
+        Self::new(format!("USER#{user}"), "GRANT#")
     }
 
     pub fn delegations_by(user: UserId) -> Self {

@@ -18,7 +18,8 @@
 //! - **Lists query entries.** An *entry* is a small item (in `USERS`, `AGENTS`, `SERVERS`, or in the partition of the
 //!   user who owns or delegated something). A list queries the entries and then reads the items, both strongly
 //!   consistent. So a caller sees what it has just made. Pointers and entries are written in the transaction of the
-//!   items that they lead to. They hold ids only, so nothing in them becomes stale.
+//!   items that they lead to. They hold ids only, so nothing in them becomes stale. Those of a
+//!   sorted list have in their key what it is sorted by; the item says whether it still has them ([`crate::listed`]).
 //! - **One item for a fact about many.** What is true of all grants of an (agent, server) pair is in one item
 //!   ([`crate::session_grants`]). The versions of policies and signing keys are in one item, with 16 copies
 //!   ([`crate::control`]).
@@ -30,7 +31,8 @@
 //!   digest. An item without a `ttl` has a bound, in the table of `key`.
 //! - **Decisions read strongly consistent.** Nothing that was read for one call serves another. The audit log alone has
 //!   secondary indexes, and no decision uses them ([`crate::audit`]).
-//! - **Cost does not grow** with the number of other items. Nothing scans, and each list is a page of one partition.
+//! - **Cost does not grow** with the number of other items. Nothing scans, and each list is a page of one partition, or
+//!   of a few.
 
 mod coalesce;
 mod failure;
@@ -52,11 +54,13 @@ pub(crate) use self::write::Backoff;
 use self::{coalesce::Coalescer, read::ReadBatch, write::AppendBatch};
 pub use self::{
     item::{Entity, Item, Stored, to_item},
-    key::{AuditIndex, Key, Partition},
-    read::{Found, PAGE_SIZE, Page, Query},
+    key::{AuditIndex, AuditList, Key, Partition},
+    read::{Condition, Found, PAGE_SIZE, Page, Query},
     schema::create_table,
     stats::{Stats, StatsSnapshot},
-    write::{APPEND_WITHIN, COMMIT_WITHIN, Change, CommitError, Record, retry_on_conflict},
+    write::{
+        APPEND_WITHIN, COMMIT_WITHIN, Change, CommitError, Outlet, Record, RecordItems, retry_on_conflict,
+    },
 };
 use crate::{
     clock::{Clock, Random},
@@ -102,20 +106,29 @@ struct Inner {
     client: Client,
     options: TableOptions,
     stats: Arc<Stats>,
+    outlet: write::MaybeOutlet,
     reads: Coalescer<ReadBatch>,
     appends: Coalescer<AppendBatch>,
 }
 
 impl Table {
+    /// How long items are kept after their end.
+    pub(crate) fn retention(&self) -> Retention {
+        self.0.options.retention
+    }
+
     pub fn new(client: Client, options: TableOptions) -> Self {
         let stats = Arc::new(Stats::default());
         let at_once = options.round_trips_at_once.max(1);
         let reads = ReadBatch::new(client.clone(), options.clone(), Arc::clone(&stats));
-        let appends = AppendBatch::new(client.clone(), options.clone(), Arc::clone(&stats));
+        let outlet = write::MaybeOutlet::default();
+        let appends =
+            AppendBatch::new(client.clone(), options.clone(), Arc::clone(&stats), Arc::clone(&outlet));
         Self(Arc::new(Inner {
             client,
             options,
             stats,
+            outlet,
             reads: Coalescer::new(reads, at_once),
             appends: Coalescer::new(appends, at_once),
         }))

@@ -29,6 +29,8 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity},
 };
 
+use futures::future::try_join_all;
+
 use super::{
     AuditIndex, Key, Table, TableOptions,
     coalesce::{Batch, Failure},
@@ -59,16 +61,24 @@ impl Found {
     }
 }
 
-/// Items on a page, unless the caller asks for fewer. Also the most: what one `BatchGetItem` reads.
+/// Items on a page, unless the caller asks for another number.
 pub const PAGE_SIZE: usize = 100;
 
 impl Table {
-    /// Reads up to 100 items, strongly consistently, in one round trip.
-    pub async fn read(&self, keys: Vec<Key>) -> Result<Found> {
+    /// Reads items, strongly consistently: up to 100 in one request, more in several at the same time.
+    pub async fn read(&self, mut keys: Vec<Key>) -> Result<Found> {
         if keys.is_empty() {
             return Ok(Found::default());
         }
-        Ok(Found(self.0.reads.ask(keys).await?))
+        if keys.len() > ReadBatch::CAPACITY {
+            let mut seen = HashSet::with_capacity(keys.len());
+            keys.retain(|key| seen.insert(key.clone()));
+        }
+        if keys.len() <= ReadBatch::CAPACITY {
+            return Ok(Found(self.0.reads.ask(keys).await?));
+        }
+        let parts = keys.chunks(ReadBatch::CAPACITY).map(|part| self.0.reads.ask(part.to_vec()));
+        Ok(Found(try_join_all(parts).await?.into_iter().flatten().collect()))
     }
 
     /// Reads one item, strongly consistently.
@@ -78,12 +88,10 @@ impl Table {
 
     /// Reads many items of one kind, in the order of `keys`, without those that do not exist.
     pub async fn read_all<T: Entity>(&self, keys: &[Key]) -> Result<Vec<Stored<T>>> {
+        let mut found = self.read(keys.to_vec()).await?;
         let mut all = Vec::with_capacity(keys.len());
-        for keys in keys.chunks(ReadBatch::CAPACITY) {
-            let mut found = self.read(keys.to_vec()).await?;
-            for key in keys {
-                all.extend(found.take(key)?);
-            }
+        for key in keys {
+            all.extend(found.take(key)?);
         }
         Ok(all)
     }
@@ -103,9 +111,20 @@ impl Table {
         }
     }
 
-    /// One page of a partition, sorted by sort key. An index holds only keys: the items are then read from
-    /// the table, without those that no longer exist.
+    /// One page of a partition, sorted by sort key.
     pub async fn query<T: Entity>(&self, query: Query<'_>) -> Result<Page<T>> {
+        let (found, next) = self.find(query, false).await?;
+        Ok(Page { items: found.into_iter().map(from_item).collect::<Result<_>>()?, next })
+    }
+
+    /// The keys of a page of a partition, without what is in the items. Those of an index lead to items that may exist no more.
+    pub async fn query_keys(&self, query: Query<'_>) -> Result<(Vec<Key>, Option<Key>)> {
+        let (found, next) = self.find(query, true).await?;
+        Ok((found.iter().filter_map(key_of).collect(), next))
+    }
+
+    /// The items of a page, or their keys, and the key after which the next one begins.
+    async fn find(&self, query: Query<'_>, keys_only: bool) -> Result<(Vec<Item>, Option<Key>)> {
         let options = &self.0.options;
         let (index, attribute) = match query.index {
             Some(index) => (Some(index.name()), index.attribute()),
@@ -117,7 +136,7 @@ impl Table {
             .query()
             .table_name(&options.name)
             .set_index_name(index.map(str::to_owned))
-            .set_projection_expression(index.map(|_| "pk, sk".to_owned()))
+            .set_projection_expression(keys_only.then(|| "pk, sk".to_owned()))
             .consistent_read(query.index.is_none())
             .scan_index_forward(!query.newest_first)
             .limit(i32::try_from(query.limit).unwrap_or(i32::MAX))
@@ -137,6 +156,18 @@ impl Table {
                 .expression_attribute_values(":low", AttributeValue::S(low))
                 .expression_attribute_values(":high", AttributeValue::S(high)),
         };
+        let mut conditions = Vec::new();
+        for (n, Condition(attribute, values)) in query.only.iter().enumerate() {
+            let names: Vec<String> = (0..values.len()).map(|v| format!(":f{n}_{v}")).collect();
+            for (name, value) in names.iter().zip(values) {
+                request = request.expression_attribute_values(name, AttributeValue::S(value.clone()));
+            }
+            request = request.expression_attribute_names(format!("#f{n}"), *attribute);
+            conditions.push(format!("#f{n} IN ({})", names.join(", ")));
+        }
+        if !conditions.is_empty() {
+            request = request.filter_expression(conditions.join(" AND "));
+        }
         if let Some(after) = &query.after {
             let mut start = key_attributes(after);
             if query.index.is_some() {
@@ -147,12 +178,7 @@ impl Table {
         let output = request.send().await.map_err(|error| Error::from(failure(error)))?;
         self.0.stats.count("Query", output.consumed_capacity());
         let next = output.last_evaluated_key.as_ref().and_then(key_of);
-        let found = output.items.unwrap_or_default();
-        let items = match query.index {
-            Some(_) => self.read_all(&found.iter().filter_map(key_of).collect::<Vec<_>>()).await?,
-            None => found.into_iter().map(from_item).collect::<Result<_>>()?,
-        };
-        Ok(Page { items, next })
+        Ok((output.items.unwrap_or_default(), next))
     }
 }
 
@@ -165,7 +191,12 @@ pub struct Query<'a> {
     after: Option<Key>,
     limit: usize,
     newest_first: bool,
+    only: Vec<Condition>,
 }
+
+/// An attribute, and the texts that it may have. The store reads all items of a range and gives those that it holds for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition(pub &'static str, pub Vec<String>);
 
 #[derive(Clone, Debug)]
 enum Range {
@@ -177,7 +208,8 @@ enum Range {
 impl<'a> Query<'a> {
     /// A partition of the table, read strongly consistently.
     pub fn partition(partition: &'a str, limit: usize) -> Self {
-        Self { index: None, partition, range: Range::All, after: None, limit, newest_first: false }
+        let (range, only) = (Range::All, Vec::new());
+        Self { index: None, partition, range, after: None, limit, newest_first: false, only }
     }
 
     /// A partition of a secondary index. It may be a few moments behind the table.
@@ -198,6 +230,12 @@ impl<'a> Query<'a> {
     #[must_use]
     pub fn between(self, low: impl Into<String>, high: impl Into<String>) -> Self {
         Self { range: Range::Between(low.into(), high.into()), ..self }
+    }
+
+    /// Only items for which these hold. The limit then counts all that the store looks at.
+    #[must_use]
+    pub fn only(self, conditions: &[Condition]) -> Self {
+        Self { only: conditions.to_vec(), ..self }
     }
 
     /// Continues after this key.

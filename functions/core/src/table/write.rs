@@ -20,7 +20,10 @@
 //! If the event of a call cannot be stored, the result is withheld, the 503 says that the tool has run, and the log has
 //! the request's id.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -44,10 +47,37 @@ use crate::{
     retention::Ends,
 };
 
-/// Something that is written once and never changed, such as an audit event.
+/// Something that is written once and never changed, such as an audit event with the entries that list it.
 pub trait Record: std::fmt::Debug + Send + Sync {
-    /// The item as it is stored now. It gets its id and its time when the request leaves that stores it.
-    fn stored_at(&self, now: Timestamp, options: &TableOptions) -> Result<Item>;
+    /// How many items it is.
+    fn items(&self) -> usize;
+
+    /// The items as they are stored now. They get their id and their time when the request leaves that stores them.
+    /// `told`: whether an outlet wants to know.
+    fn stored_at(&self, now: Timestamp, options: &TableOptions, told: bool) -> Result<RecordItems>;
+}
+
+/// What is stored of a record.
+#[derive(Debug, Default)]
+pub struct RecordItems {
+    pub items: Vec<Item>,
+    /// What leaves once it is stored.
+    pub line: Option<String>,
+}
+
+/// Where records go once they are stored: see [`Table::tell`].
+pub trait Outlet: std::fmt::Debug + Send + Sync {
+    /// One line for each record, without its line break. It must not wait for long.
+    fn tell(&self, lines: &[String]);
+}
+
+/// The outlet of a process, if it has one.
+pub(super) type MaybeOutlet = Arc<OnceLock<Arc<dyn Outlet>>>;
+
+fn tell(outlet: &MaybeOutlet, lines: &[String]) {
+    if let Some(outlet) = outlet.get().filter(|_| !lines.is_empty()) {
+        outlet.tell(lines);
+    }
 }
 
 /// Items to write together or not at all. Those that are made get a revision when it is committed, all the same one.
@@ -59,6 +89,8 @@ pub struct Change {
     /// Those that end, by their places: what their retention is, is known when the change is committed.
     ends: Vec<(usize, Ends)>,
     records: Vec<Arc<dyn Record>>,
+    /// The revision of what is made, if it was asked for before.
+    first_rev: Option<u64>,
 }
 
 const ABSENT: &str = "attribute_not_exists(pk)";
@@ -74,17 +106,21 @@ impl Change {
         self.items.is_empty() && self.records.is_empty()
     }
 
-    /// Lets the change be made only while an item that its caller rests on is there and has these attributes. If it is
-    /// not so, that is no race: whoever tries again is another caller, or none.
-    pub(crate) fn only_while(&mut self, key: &Key, has: &[(&str, AttributeValue)]) -> Result<()> {
+    /// Lets the change be made only while an item that its caller rests on is there and has these attributes, or has
+    /// them not if they are `None`. If it is not so, that is no race: whoever tries again is another caller, or none.
+    pub(crate) fn only_while(&mut self, key: &Key, has: &[(&str, Option<AttributeValue>)]) -> Result<()> {
         let mut check =
             ConditionCheck::builder().table_name(String::new()).set_key(Some(key_attributes(key)));
         let mut conditions = vec!["attribute_exists(pk)".to_owned()];
         for (index, (name, value)) in has.iter().enumerate() {
-            conditions.push(format!("#n{index} = :v{index}"));
-            check = check
-                .expression_attribute_names(format!("#n{index}"), *name)
-                .expression_attribute_values(format!(":v{index}"), value.clone());
+            check = check.expression_attribute_names(format!("#n{index}"), *name);
+            match value {
+                Some(value) => {
+                    conditions.push(format!("#n{index} = :v{index}"));
+                    check = check.expression_attribute_values(format!(":v{index}"), value.clone());
+                }
+                None => conditions.push(format!("attribute_not_exists(#n{index})")),
+            }
         }
         let check = check.condition_expression(conditions.join(" AND ")).build().map_err(Error::internal)?;
         self.caller.push(TransactWriteItem::builder().condition_check(check).build());
@@ -208,6 +244,16 @@ impl Change {
         Ok(self)
     }
 
+    /// The revision that what is made gets, for an answer that must be known before the change is made.
+    pub(crate) fn rev_of_made(&mut self, random: &Random) -> Result<u64> {
+        let rev = match self.first_rev {
+            Some(drawn) => drawn,
+            None => first_rev(random)?,
+        };
+        self.first_rev = Some(rev);
+        Ok(rev)
+    }
+
     /// The next item that is added ends then, if it ends.
     fn next_ends(&mut self, ends: Option<Ends>) {
         self.ends.extend(ends.map(|ends| (self.items.len(), ends)));
@@ -215,7 +261,13 @@ impl Change {
 
     /// The items as they are written now, those that its caller rests on first. All attempts at them must have the same content, since they have the
     /// same token.
-    fn at(mut self, now: Timestamp, options: &TableOptions) -> Result<Vec<TransactWriteItem>> {
+    fn at(
+        mut self,
+        now: Timestamp,
+        options: &TableOptions,
+        told: bool,
+    ) -> Result<(Vec<TransactWriteItem>, Vec<String>)> {
+        let mut lines = Vec::new();
         for (place, ends) in self.ends {
             let put = self.items.get_mut(place).and_then(|item| item.put.as_mut());
             if let (Some(put), Some(ttl)) = (put, options.retention.removed_at(ends)) {
@@ -223,14 +275,20 @@ impl Change {
             }
         }
         for record in self.records {
-            let item = record.stored_at(now, options)?;
-            let put = Put::builder().table_name(String::new()).set_item(Some(item));
-            let put = put.build().map_err(Error::internal)?;
-            self.items.push(TransactWriteItem::builder().put(put).build());
+            let RecordItems { items, line } = record.stored_at(now, options, told)?;
+            lines.extend(line);
+            for item in items {
+                let put = Put::builder().table_name(String::new()).set_item(Some(item));
+                let put = put.build().map_err(Error::internal)?;
+                self.items.push(TransactWriteItem::builder().put(put).build());
+            }
         }
-        let first = first_rev(&options.random)?;
+        let first = match self.first_rev {
+            Some(drawn) => drawn,
+            None => first_rev(&options.random)?,
+        };
         let items = self.caller.into_iter().chain(self.items);
-        Ok(items.map(|item| in_table(item, &options.name, first)).collect())
+        Ok((items.map(|item| in_table(item, &options.name, first)).collect(), lines))
     }
 
     fn put(&mut self, item: Item, condition: Option<&str>, rev: Option<u64>) -> Result<&mut Self> {
@@ -271,7 +329,8 @@ impl Table {
         let options = &self.0.options;
         let stamped = options.clock.now();
         let of_caller = change.caller.len();
-        let items = change.at(stamped, options)?;
+        let outlet = &self.0.outlet;
+        let (items, lines) = change.at(stamped, options, outlet.get().is_some())?;
         let request = self
             .0
             .client
@@ -289,6 +348,7 @@ impl Table {
             let came_to = match timeout_at(deadline, sent).await {
                 Ok(Ok(output)) => {
                     self.0.stats.count("TransactWriteItems", output.consumed_capacity());
+                    tell(outlet, &lines);
                     return Ok(());
                 }
                 Ok(Err(error)) => cancelled(error, of_caller),
@@ -320,6 +380,13 @@ impl Table {
     /// Stores a record of something that changes no other item. It is stored when this returns.
     pub async fn append<R: Record + Clone + 'static>(&self, record: &R) -> Result<()> {
         self.0.appends.ask(Arc::new(record.clone())).await
+    }
+
+    /// From now on, a line for each record leaves once it is stored, in the order in which this process stored them. At
+    /// most once: if the process dies in between, or never learns that it was stored, the line does not leave.
+    pub fn tell(&self, outlet: Arc<dyn Outlet>) {
+        // A second outlet is a second call of this, which the start of a process does not make.
+        let _ = self.0.outlet.set(outlet);
     }
 }
 
@@ -412,17 +479,18 @@ where
     }
 }
 
-/// `BatchWriteItem` of audit events, shared by whoever appends at the same time. Repeating it is safe:
+/// `BatchWriteItem` of audit events and their entries, shared by whoever appends at the same time. Repeating it is safe:
 /// an event's key is its own id.
 pub(super) struct AppendBatch {
     client: Client,
     options: TableOptions,
     stats: Arc<Stats>,
+    outlet: MaybeOutlet,
 }
 
 impl AppendBatch {
-    pub(super) fn new(client: Client, options: TableOptions, stats: Arc<Stats>) -> Self {
-        Self { client, options, stats }
+    pub(super) fn new(client: Client, options: TableOptions, stats: Arc<Stats>, outlet: MaybeOutlet) -> Self {
+        Self { client, options, stats, outlet }
     }
 }
 
@@ -432,8 +500,8 @@ impl Batch for AppendBatch {
     /// Items in one `BatchWriteItem` (DynamoDB API Reference).
     const CAPACITY: usize = 25;
 
-    fn weight(_: &Arc<dyn Record>) -> usize {
-        1
+    fn weight(record: &Arc<dyn Record>) -> usize {
+        record.items()
     }
 
     async fn run(&self, records: Vec<Arc<dyn Record>>) -> Result<Vec<()>, Failure> {
@@ -446,15 +514,16 @@ impl AppendBatch {
     async fn write(&self, records: Vec<Arc<dyn Record>>) -> Result<Vec<()>, Failure> {
         let count = records.len();
         let stamped = self.options.clock.now();
-        let mut left = records
-            .iter()
-            .map(|record| {
-                let item = record.stored_at(stamped, &self.options).map_err(Failure::internal)?;
+        let told = self.outlet.get().is_some();
+        let (mut left, mut lines) = (Vec::with_capacity(2 * count), Vec::new());
+        for record in records {
+            let stored = record.stored_at(stamped, &self.options, told).map_err(Failure::internal)?;
+            lines.extend(stored.line);
+            for item in stored.items {
                 let put = PutRequest::builder().set_item(Some(item)).build();
-                let put = put.map_err(Failure::internal)?;
-                Ok(WriteRequest::builder().put_request(put).build())
-            })
-            .collect::<Result<Vec<_>, Failure>>()?;
+                left.push(WriteRequest::builder().put_request(put.map_err(Failure::internal)?).build());
+            }
+        }
         let mut pause = Duration::from_millis(25);
         for _ in 0..5 {
             let output = self
@@ -468,6 +537,7 @@ impl AppendBatch {
             self.stats.count("BatchWriteItem", output.consumed_capacity());
             left = output.unprocessed_items.unwrap_or_default().into_values().flatten().collect();
             if left.is_empty() {
+                tell(&self.outlet, &lines);
                 return Ok(vec![(); count]);
             }
             sleep(pause).await;

@@ -40,7 +40,7 @@ use super::{
 };
 use crate::{
     Core,
-    agents::{AgentAccount, ClientCredential},
+    agents::{AgentAccount, ClientCredential, owners},
     app_standing,
     apps::MadeByApp,
     audience::{Audience, MAX_RESOURCES, Resource},
@@ -165,6 +165,7 @@ async fn decide(
     let agent_key = Key::agent(client.agent());
     let control_key = Control::any_key(core)?;
     let mut keys = vec![agent_key.clone(), control_key.clone()];
+    keys.extend(owners::likely_owner(core, client.agent()));
     keys.extend(own.map(|(_, token)| Key::revoked_token(token.jti)));
     keys.extend(asked.iter().flat_map(|asked| asked.audience.servers()).map(Key::server));
     keys.extend(presented.into_iter().flat_map(PresentedActor::keys));
@@ -180,9 +181,7 @@ async fn decide(
     let proven = client.prove(core, &account)?;
     event.credential = Some(credential(&client, proven.credential).to_string());
     *assertion_use = proven.assertion_use;
-    if !account.allows_origin(&core.settings, &request.origin) {
-        return Err(TokenError::OriginNotAllowed.into());
-    }
+    require_usable(core, request, &found, &account).await?;
     let own = agents_own.map(|own| good_own(core, &account, &keyring, &found, own)).transpose()?;
     let Asked { resources, audience } = asked?;
     for server in audience.servers() {
@@ -242,6 +241,22 @@ async fn decide(
         access_token: SecretString::from(keyring.sign(core, &claims).await?),
         scope: SCOPE,
     })
+}
+
+/// Refuses a proven client in a web page that may not use it, and one that nobody answers for where that stops it.
+async fn require_usable(
+    core: &Core,
+    request: &RequestContext,
+    found: &Found,
+    account: &AgentAccount,
+) -> Result<()> {
+    if !account.allows_origin(&core.settings, &request.origin) {
+        return Err(TokenError::OriginNotAllowed.into());
+    }
+    if !owners::has_active_owner(core, found, account).await? {
+        return Err(TokenError::NoActiveOwner.into());
+    }
+    Ok(())
 }
 
 /// A user's JWT that leads to no user. `parameter` is where it was sent.
@@ -550,7 +565,8 @@ async fn delegation(
     {
         return Err(TokenError::NoDelegation.into());
     }
-    let user = found.take::<User>(&user_key)?.ok_or(TokenError::NoDelegation)?;
+    let user = found.take::<User>(&user_key)?.filter(|user| delegation.is_of(user));
+    let user = user.ok_or(TokenError::NoDelegation)?;
     if !user.active {
         return Err(TokenError::DelegatorDeactivated.into());
     }
@@ -661,6 +677,9 @@ impl VerifiedToken {
             };
             return Err(Error::Unauthenticated(Told::of(Reason::TokenRevoked, text)));
         }
+        if !owners::has_active_owner(core, found, &agent).await? {
+            return Err(Error::Forbidden(Told::by(Reason::OwnerMissing, TokenError::NoActiveOwner)));
+        }
         let Some((user, delegation_id)) = self.on_behalf_of else {
             return Ok(TokenStanding { agent, on_behalf_of: None });
         };
@@ -687,7 +706,7 @@ impl VerifiedToken {
                 "The delegation that the token rests on was made by an app, and has ended with what the user allowed it",
             )));
         }
-        if user.epoch != self.user_epoch {
+        if user.epoch != self.user_epoch || !delegation.is_of(&user) {
             return Err(Error::Unauthenticated(Told::of(
                 Reason::TokenRevoked,
                 "The delegator was deactivated after the token was issued",
@@ -725,6 +744,7 @@ async fn active_token(core: &Core, client: AgentAccountId, token: &str) -> Resul
     let control_key = Control::any_key(core)?;
     let mut keys = token.keys();
     keys.push(control_key.clone());
+    keys.extend(owners::likely_owner(core, token.agent));
     let mut found = core.table.read(keys).await?;
     let control = found.take::<Control>(&control_key)?.ok_or_else(control::missing)?;
     match token.check_standing(core, &mut found, control.version_of_keys()).await {

@@ -39,8 +39,10 @@ use crate::{
     clock::Timestamp,
     control::{self, Control, Digest, InForce, Version},
     error::{Error, Result, Told, chain},
+    gone,
+    once::{Holds, once},
     secret::sha256_hex,
-    table::{Change, CommitError, Entity, Key, Partition, Stored, retry_on_conflict},
+    table::{Change, CommitError, Entity, Key, Partition, Stored},
     vault::Sealed,
 };
 
@@ -317,6 +319,14 @@ pub(crate) async fn bootstrap_key(core: &Core, change: &mut Change) -> Result<Di
     Ok(Digest::default().flip(key.digest()))
 }
 
+/// What the trail shows of a deployment's signing keys.
+#[derive(Serialize)]
+struct RecordedKeys<'a> {
+    kids: Vec<&'a str>,
+}
+/// What it is called that is not found.
+const SIGNING_KEY: &str = "signing key";
+
 /// Makes a new signing key, retires the present ones, and removes those that no token can need any more.
 /// Returns the new key's id. 409 while ten are published. Admins only.
 pub async fn rotate(core: &Core, caller: &UserCaller, request: &RequestContext) -> Result<String> {
@@ -328,7 +338,8 @@ pub async fn rotate(core: &Core, caller: &UserCaller, request: &RequestContext) 
 /// signs, a new one takes its place. Admins only.
 pub async fn revoke_key(core: &Core, caller: &UserCaller, request: &RequestContext, kid: &str) -> Result<()> {
     caller.require(Power::Operate)?;
-    change_keys(core, caller, request, Action::SigningKeyRevoke, Some(kid)).await.map(drop)
+    let revoked = change_keys(core, caller, request, Action::SigningKeyRevoke, Some(kid)).await.map(drop);
+    gone::or_before(core, &Key::signing_key(kid), SIGNING_KEY, revoked).await
 }
 
 async fn change_keys(
@@ -338,23 +349,26 @@ async fn change_keys(
     action: Action,
     revoked: Option<&str>,
 ) -> Result<String> {
-    retry_on_conflict(|| async {
+    let made = once(core, caller, request, Holds::NoSecret, || async {
         let now = core.clock.now();
         let (control, keys) = control::to_change::<SigningKey>(core).await?;
         if revoked.is_some_and(|kid| !keys.iter().any(|key| key.kid == kid)) {
-            return Err(Error::NotFound("signing key").into());
+            return Err(Error::NotFound(SIGNING_KEY).into());
         }
         if revoked.is_none() {
             require_room(&keys, now)?;
         }
         let mut change = caller.change()?;
-        let mut digest = Digest::of(&keys);
+        let mut digest = Digest::of(keys.iter().map(|key| &**key));
         let mut signs = None;
+        let mut kids: Vec<&str> = keys.iter().map(|key| &*key.kid).collect();
+        let before = RecordedKeys { kids: kids.clone() };
         let mut left = TOUCHED_AT_ONCE;
         for key in &keys {
             let item = Key::signing_key(&key.kid);
             if revoked == Some(&key.kid) || (!key.verifies(now) && left > 0) {
                 change.delete(&item, key.rev)?;
+                kids.retain(|kid| *kid != key.kid);
                 digest = digest.flip(key.digest());
                 left = left.saturating_sub(1);
             } else if key.retired_at.is_none() && revoked.is_none() && left > 0 {
@@ -375,11 +389,17 @@ async fn change_keys(
                 key.kid
             }
         };
+        if let Some(revoked) = revoked {
+            gone::note(core, &mut change, &Key::signing_key(revoked))?;
+        }
+        if !kids.contains(&&*kid) {
+            kids.push(&kid);
+        }
         control.with_keys(digest).replace(&mut change, control.rev)?;
-        let event = caller.event(core, request, action)?;
-        change.record(&event.about("signing_key", revoked.unwrap_or(&kid)))?;
-        core.table.commit(change).await?;
-        Ok(kid)
+        let event = caller.event(core, request, action)?.about("signing_key", revoked.unwrap_or(&kid));
+        change.record(&event.changed(&before, &RecordedKeys { kids })?)?;
+        Ok((change, kid))
     })
-    .await
+    .await?;
+    Ok(made.value)
 }

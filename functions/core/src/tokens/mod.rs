@@ -58,8 +58,6 @@ pub(crate) use self::{app_keys::AppKeys, claims::claims_to_be_ours, keyring::boo
 pub use crate::audience::{Audience, MAX_RESOURCES, Resource};
 use std::time::Duration;
 
-use crate::error::Error;
-
 /// How long an agent token is valid.
 pub const LIFETIME: Duration = Duration::from_secs(3600);
 
@@ -77,8 +75,3 @@ pub struct RequestedResource<'a> {
 
 /// The `typ` of a token's header (RFC 9068 section 2.1).
 const TYPE: &str = "at+jwt";
-
-/// The refusal of a token of ours that lacks a scope (RFC 6750 section 3.1).
-pub(crate) fn insufficient_scope(scope: &'static str) -> Error {
-    Error::ScopeMissing(scope)
-}

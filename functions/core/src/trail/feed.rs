@@ -70,7 +70,7 @@ pub async fn follow(
         }
         let day = days::day_of(days::time_of(next));
         let (range, left) = (Range { low: next, high }, page.limit() - events.len());
-        let slice = days::slice(core, days::day(day), range, Order::OldestFirst, left).await?;
+        let slice = days::slice(core, days::day(day), range, Order::OldestFirst, (left, 0), &[]).await?;
         events.extend(slice.events);
         next = match slice.known_to {
             Some(id) => days::after(id),

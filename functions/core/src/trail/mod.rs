@@ -3,18 +3,33 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `days` | the events of a day, which are in several partitions, in order |
-//! | `list` | the trail as people look at it: newest first, filtered |
+//! | `filter` | which events a reader asks for, and the list that likely has the fewest |
+//! | `walk` | a way through the events that match |
+//! | `list` | the trail as people look at it: newest first, in pages; and one event |
+//! | `export` | the trail as files: all that matches |
+//! | `recent` | the newest events of some kinds, as other parts of the domain look at them |
 //! | `feed` | the trail as programs follow it: oldest first, each event exactly once |
 
 mod days;
+mod export;
 mod feed;
+mod filter;
 mod list;
+mod recent;
+mod walk;
 
 use std::time::Duration;
 
 pub use self::{
+    export::Export,
     feed::{Feed, follow},
-    list::{Filter, list},
+    filter::Filter,
+    list::{get, list},
+    recent::changes_since,
+};
+pub(crate) use self::{
+    recent::recent,
+    walk::{KnownSince, add_entries_since},
 };
 
 /// How far back a reader sees who says nothing else, and the longest range of a list without a subject.

@@ -7,8 +7,10 @@ use deputize_core::{
     access::{Access, PolicyContext},
     audit::Action,
     error::{Told, UpstreamFailure},
-    policies::{Decision, Operation},
+    policies::Operation,
+    wording,
 };
+use deputize_service::extract;
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, SeqAccess, Visitor},
@@ -241,11 +243,7 @@ impl<'a> ClientRequest<'a> {
         context: PolicyContext<'_>,
     ) -> Result<()> {
         let mut require = |operation: Operation<'_>, arguments: Option<&RawValue>| {
-            match access.permits(operation, arguments, context)? {
-                Decision::Permitted(policies) => audit.permitted_by(&policies),
-                Decision::Denied(denial) => return Err(Error::PolicyDenied(denial)),
-            }
-            Ok(())
+            audit.require_permitted(access, operation, arguments, context)
         };
         match self {
             Self::CallTool { name, arguments } => {
@@ -269,8 +267,16 @@ impl<'a> ClientRequest<'a> {
 
 fn read<'a, T: Deserialize<'a>>(params: Option<&'a RawValue>) -> Result<T> {
     let params = params.ok_or_else(|| Error::invalid("params is missing"))?;
-    serde_json::from_str(params.get())
-        .map_err(|error| Error::Invalid(Told::new(format!("params: {error}")).because(error)))
+    serde_json::from_str(params.get()).map_err(|error| {
+        // Read again, since this reader also knows where it is.
+        let why = extract::parse_json::<T>(params.get().as_bytes()).err();
+        let why = why.map_or_else(|| wording::of_json(".", &error), |why| why.to_string());
+        let why = match why.strip_prefix("the body ") {
+            Some(of_all) => format!("params: {of_all}"),
+            None => format!("params.{why}"),
+        };
+        Error::Invalid(Told::new(why).because(error))
+    })
 }
 
 /// Reads an object in the parameters. It is refused if a name differs from one of `known` only by its case.

@@ -6,7 +6,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use deputize_api::reason::Reason;
-use deputize_core::network::without_byte_order_mark;
+use deputize_core::{network::without_byte_order_mark, wording};
+use deputize_service::extract;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::ACCEPT};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::{json, value::RawValue};
@@ -260,11 +261,15 @@ impl<'a> Incoming<'a> {
         }
         let envelope: Envelope<'a> = serde_json::from_slice(text).map_err(|error| {
             let (code, what) = match error.classify() {
-                serde_json::error::Category::Data => (code::INVALID_REQUEST, "No JSON-RPC message"),
-                _ => (code::PARSE_ERROR, "Not one JSON text"),
+                serde_json::error::Category::Data => {
+                    // Read again, since this reader also knows where it is.
+                    let why = extract::parse_json::<Envelope<'_>>(text).err();
+                    let why = why.map_or_else(|| wording::of_json(".", &error), |why| why.to_string());
+                    (code::INVALID_REQUEST, format!("No JSON-RPC message: {why}"))
+                }
+                _ => (code::PARSE_ERROR, "Not one JSON text".to_owned()),
             };
-            let place = format!("{what} (line {}, column {})", error.line(), error.column());
-            RpcRefusal::new(StatusCode::BAD_REQUEST, code, place)
+            RpcRefusal::new(StatusCode::BAD_REQUEST, code, what)
         })?;
         if envelope.jsonrpc != "2.0" {
             return Err(invalid("jsonrpc must be \"2.0\""));

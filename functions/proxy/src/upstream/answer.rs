@@ -236,6 +236,6 @@ fn plain(id: &RawValue) -> Option<String> {
 
 fn message(text: &[u8]) -> Result<ServerMessage, UpstreamError> {
     let message = serde_json::from_slice::<&RawValue>(text)
-        .map_err(|error| UpstreamError::protocol(format!("no JSON: {error}")))?;
+        .map_err(|error| UpstreamError::unread("no JSON", &error))?;
     Ok(ServerMessage::Message(message.to_owned()))
 }

@@ -205,7 +205,7 @@ struct ResultKind<'a> {
 /// ([overview, `resultType`](https://modelcontextprotocol.io/specification/2026-07-28/basic/index#resulttype)).
 fn check_is_complete(result: &RawValue) -> Result<(), UpstreamError> {
     let ResultKind { kind } = serde_json::from_str(result.get())
-        .map_err(|error| UpstreamError::protocol(format!("no result of a tool: {error}")))?;
+        .map_err(|error| UpstreamError::unread("no result of a tool", &error))?;
     match kind.as_deref() {
         None | Some("complete") => Ok(()),
         Some("input_required") => Err(UpstreamError::InputRequired),

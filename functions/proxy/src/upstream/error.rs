@@ -1,5 +1,6 @@
 //! What can go wrong between the proxy and an MCP server, and whether the tool may have run.
 
+use deputize_core::wording;
 use http::StatusCode;
 use serde_json::value::RawValue;
 
@@ -188,6 +189,11 @@ impl UpstreamError {
 
     pub(crate) fn protocol(what: impl Into<String>) -> Self {
         Self::Protocol { what: what.into(), sent: false }
+    }
+
+    /// What should have been JSON of some kind.
+    pub(crate) fn unread(what: &str, error: &serde_json::Error) -> Self {
+        Self::protocol(format!("{what}: {}", wording::of_json(".", error)))
     }
 
     /// The answer ended before the response.

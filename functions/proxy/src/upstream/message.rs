@@ -204,8 +204,7 @@ impl<'a> Message<'a> {
         if text.trim_ascii_start().first() != Some(&b'{') {
             return Err(UpstreamError::protocol("no JSON-RPC message: no object"));
         }
-        let no_message =
-            |error: serde_json::Error| UpstreamError::protocol(format!("no JSON-RPC message: {error}"));
+        let no_message = |error: serde_json::Error| UpstreamError::unread("no JSON-RPC message", &error);
         let envelope: Envelope<'a> = serde_json::from_slice(text).map_err(no_message)?;
         // Some leave it out. What says another version is another protocol.
         if envelope.jsonrpc.as_ref().is_some_and(|version| version != "2.0") {

@@ -7,6 +7,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use deputize_core::wording;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::de::{DeserializeSeed, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -41,7 +42,7 @@ struct ParamHeader {
 impl ParamHeaders {
     /// Takes in a tool definition. An error holds the tool's name, and the reason to reject the tool.
     pub(super) fn learn(&mut self, tool: &RawValue) -> Result<(), (String, String)> {
-        let unread = |error: serde_json::Error| (String::new(), error.to_string());
+        let unread = |error: serde_json::Error| (String::new(), wording::of_json("tool", &error));
         let Definition { name, input_schema } = serde_json::from_str(tool.get()).map_err(unread)?;
         match annotations(&input_schema) {
             Ok(headers) if headers.is_empty() => Ok(()),
@@ -67,7 +68,8 @@ impl ParamHeaders {
             return Err(UpstreamError::protocol("the tool's header annotations are invalid"));
         }
         let Some(annotated) = self.tools.get(tool) else { return Ok(()) };
-        let unread = |error| UpstreamError::protocol(format!("the arguments cannot be read: {error}"));
+        let unread =
+            |error: serde_json::Error| UpstreamError::protocol(wording::of_json("arguments", &error));
         for ParamHeader { name, path } in annotated {
             let value = plain_value_at(path, arguments).map_err(unread)?;
             if let Some(value) = value.as_ref().and_then(header_value_of) {

@@ -195,7 +195,7 @@ impl Sessions {
             self.versions.insert(target.server_key(), proposed);
         }
         let initialized: Initialized = serde_json::from_str(result.get())
-            .map_err(|error| UpstreamError::protocol(format!("no result of initialize: {error}")))?;
+            .map_err(|error| UpstreamError::unread("no result of initialize", &error))?;
         let version = handshake_version(&initialized.version)
             .ok_or_else(|| UpstreamError::protocol("no protocol version in common"))?;
 

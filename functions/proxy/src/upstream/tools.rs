@@ -31,8 +31,7 @@ pub(super) struct Page<'a> {
 
 impl<'a> Page<'a> {
     pub(super) fn parse(result: &'a RawValue) -> Result<Self, UpstreamError> {
-        serde_json::from_str(result.get())
-            .map_err(|error| UpstreamError::protocol(format!("no list of tools: {error}")))
+        serde_json::from_str(result.get()).map_err(|error| UpstreamError::unread("no list of tools", &error))
     }
 
     /// Whether the server says that every caller gets this page

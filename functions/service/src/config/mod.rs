@@ -18,7 +18,7 @@ use std::{cell::RefCell, env, fmt, time::Duration};
 
 use deputize_core::{
     CLAIMS_MAX_AGE as CLAIMS_LAST, Settings,
-    agents::SharedGrants,
+    agents::{OwnerlessAgents, SharedGrants},
     apps::AppSettings,
     browser_sessions::BrowserSessionTimes,
     error::chain,
@@ -29,9 +29,10 @@ use deputize_core::{
 };
 
 use self::variables::{
-    ALLOW_PRIVATE_UPSTREAMS, ALLOWED_ORIGINS, APP_HOSTS, APP_SCHEMES, APPS, BROWSER_SESSIONS, CA_BUNDLE,
-    CALLER_ADDRESS, CLAIMS_MAX_AGE, PRIVATE_UPSTREAMS, REFRESH_GRACE, RETENTION, SESSION_STREAMS,
-    SHARED_GRANTS, STREAM_RESPONSES, TABLE, TRUSTED_ISSUERS, URL, Variable,
+    ALLOW_PRIVATE_UPSTREAMS, ALLOWED_ORIGINS, APP_HOSTS, APP_SCHEMES, APPS, AUDIT_LOG, BROWSER_SESSIONS,
+    CA_BUNDLE, CALLER_ADDRESS, CLAIMS_MAX_AGE, LONGEST_API_KEY, OWNERLESS_AGENTS, PRIVATE_UPSTREAMS,
+    REFRESH_GRACE, RETENTION, SESSION_STREAMS, SHARED_GRANTS, STREAM_RESPONSES, TABLE, TRUSTED_ISSUERS, URL,
+    Variable,
 };
 pub use self::{
     function::{Function, Needs},
@@ -64,6 +65,8 @@ pub struct Config {
     /// How long a stream of messages that MCP servers send on their own may last. `None`: there are no such
     /// streams.
     pub session_streams: Option<Duration>,
+    /// Whether a line for each audit event is logged once it is stored.
+    pub audit_log: bool,
     /// What is logged, as `tracing_subscriber::filter::Targets` reads it.
     pub log: String,
 }
@@ -123,6 +126,7 @@ impl Config {
         let caller_address = reader.keep(caller_address(reader.optional(&CALLER_ADDRESS).as_deref()));
         let allowed_origins = reader.keep(origins(&reader.optional(&ALLOWED_ORIGINS).unwrap_or_default()));
         let retention = reader.keep(retention(reader.optional(&RETENTION).as_deref()));
+        let audit_log = reader.keep(audit_log(reader.optional(&AUDIT_LOG).as_deref()));
         let log = reader.keep(log(reader.optional(&variables::LOG)));
         let vault = if vault { reader.keep(VaultConfig::read(&reader).map(Some)) } else { Some(None) };
         let authorities = reader.keep(authorities(reader.optional(&CA_BUNDLE).as_deref()));
@@ -137,6 +141,9 @@ impl Config {
         let streams = if streams { reader.flag(&STREAM_RESPONSES, true) } else { Some(false) };
         let sharing = accounts.then(|| reader.optional(&SHARED_GRANTS)).flatten();
         let sharing = reader.keep(shared_grants(sharing.as_deref()));
+        let runs_agents = matches!(function, Function::Token | Function::Proxy);
+        let ownerless = runs_agents.then(|| reader.optional(&OWNERLESS_AGENTS)).flatten();
+        let ownerless = reader.keep(ownerless_agents(ownerless.as_deref()));
         let apps = if apps {
             reader.keep(app_settings(&|variable| reader.optional(variable)))
         } else {
@@ -145,6 +152,8 @@ impl Config {
         let grace = (function == Function::Token).then(|| reader.optional(&REFRESH_GRACE)).flatten();
         let grace = reader.keep(refresh_grace(grace.as_deref()));
         let claims_max_age = reader.keep(claims_max_age(reader.optional(&CLAIMS_MAX_AGE).as_deref()));
+        let longest = (function == Function::Admin).then(|| reader.optional(&LONGEST_API_KEY)).flatten();
+        let longest = reader.keep(longest_api_key(longest.as_deref()));
         let sessions = sessions.then(|| reader.optional(&BROWSER_SESSIONS)).flatten();
         let sessions = reader.keep(browser_sessions(sessions.as_deref()));
         let config = (|| {
@@ -154,7 +163,9 @@ impl Config {
                 .with_refresh_grace(grace?)
                 .taking_apps(apps?);
             settings.claims_max_age = claims_max_age?;
+            settings.ownerless_agents = ownerless?;
             settings.browser_sessions = sessions?;
+            settings.longest_api_key = longest?;
             Some(Self {
                 function,
                 table: table?,
@@ -167,6 +178,7 @@ impl Config {
                 authorities: authorities?,
                 streams: streams?,
                 session_streams: session_streams?,
+                audit_log: audit_log?,
                 log: log?,
             })
         })();
@@ -205,6 +217,15 @@ impl<'a> Reader<'a> {
             Some("false") => Ok(false),
             Some(_) => Err(format!("{variable} must be true or false")),
         })
+    }
+}
+
+/// `ocsf` is the one form that there is.
+fn audit_log(text: Option<&str>) -> Result<bool, String> {
+    match text.map(str::trim) {
+        None => Ok(false),
+        Some("ocsf") => Ok(true),
+        Some(_) => Err(format!("{AUDIT_LOG} must be ocsf, or left out")),
     }
 }
 
@@ -303,6 +324,14 @@ pub fn shared_grants(text: Option<&str>) -> Result<SharedGrants, String> {
     }
 }
 
+/// Reads [`OWNERLESS_AGENTS`]. They run if it is left out or empty.
+pub fn ownerless_agents(text: Option<&str>) -> Result<OwnerlessAgents, String> {
+    match text.map(str::trim) {
+        None | Some("") => Ok(OwnerlessAgents::default()),
+        Some(text) => text.parse().map_err(|why| format!("{OWNERLESS_AGENTS} {why}")),
+    }
+}
+
 /// Reads which apps may act as their users, by what finds a variable that is set.
 pub fn app_settings(set: &dyn Fn(&Variable) -> Option<String>) -> Result<AppSettings, String> {
     let with = |settings: AppSettings,
@@ -337,6 +366,17 @@ pub fn claims_max_age(text: Option<&str>) -> Result<Duration, String> {
         Some(text) => match text.parse() {
             Ok(days @ 1..=3650) => Ok(Duration::from_hours(24 * days)),
             _ => Err(format!("{CLAIMS_MAX_AGE} must be a number of days from 1 to 3650")),
+        },
+    }
+}
+
+/// Reads [`LONGEST_API_KEY`]: days. Without it, an API key may have no end.
+pub fn longest_api_key(text: Option<&str>) -> Result<Option<Duration>, String> {
+    match text.map(str::trim) {
+        None | Some("") => Ok(None),
+        Some(text) => match text.parse() {
+            Ok(days @ 1..=3650) => Ok(Some(Duration::from_hours(24 * days))),
+            _ => Err(format!("{LONGEST_API_KEY} must be a number of days from 1 to 3650")),
         },
     }
 }
@@ -616,6 +656,18 @@ mod tests {
     }
 
     #[test]
+    fn api_keys_may_have_no_end_unless_a_number_of_days_is_said() {
+        let days = |days: u64| Ok(Some(Duration::from_hours(24 * days)));
+        assert_eq!((longest_api_key(None), longest_api_key(Some(" 90 "))), (Ok(None), days(90)));
+        for wrong in ["0", "3651", "never", "1.5"] {
+            assert!(
+                longest_api_key(Some(wrong)).unwrap_err().contains("DEPUTIZE_MAX_API_KEY_DAYS"),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
     fn a_hundred_issuers_are_the_most() {
         let json = |count: usize| {
             let issuer =
@@ -638,6 +690,21 @@ mod tests {
         assert_eq!(retention("grants=0"), Ok(grants));
         let wrong = retention("30").unwrap_err().to_string();
         assert!(wrong.contains("DEPUTIZE_RETENTION_DAYS must be names and days"), "{wrong}");
+    }
+
+    #[test]
+    fn agents_without_an_owner_run_unless_a_deployment_stops_them() {
+        let of = |function, set| {
+            let config = read(function, &with(("DEPUTIZE_AGENTS_WITHOUT_OWNER", set)));
+            config.map(|config| config.settings.ownerless_agents)
+        };
+        for function in [Function::Token, Function::Proxy] {
+            assert_eq!(of(function, ""), Ok(OwnerlessAgents::Run));
+            assert_eq!(of(function, " stop "), Ok(OwnerlessAgents::Stop));
+            let wrong = of(function, "halt").unwrap_err().to_string();
+            assert!(wrong.ends_with("DEPUTIZE_AGENTS_WITHOUT_OWNER must be run or stop"), "{wrong}");
+        }
+        assert_eq!(of(Function::Admin, "halt"), Ok(OwnerlessAgents::Run));
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub const CALLER_ADDRESS: Variable = of_all("DEPUTIZE_CALLER_ADDRESS");
 pub const ALLOWED_ORIGINS: Variable = of_all("DEPUTIZE_ALLOWED_ORIGINS");
 pub const LOG: Variable = of_all("DEPUTIZE_LOG");
 pub const RETENTION: Variable = of_all("DEPUTIZE_RETENTION_DAYS");
+pub const AUDIT_LOG: Variable = of_all("DEPUTIZE_AUDIT_LOG");
 pub const KMS_KEY: Variable = of_those_with_a_vault("DEPUTIZE_VAULT_KMS_KEY");
 pub const LOCAL_KEY: Variable = of_those_with_a_vault("DEPUTIZE_VAULT_KEY");
 pub const PREVIOUS_KEYS: Variable = of_those_with_a_vault("DEPUTIZE_VAULT_PREVIOUS_KEYS");
@@ -49,6 +50,8 @@ pub const PRIVATE_UPSTREAMS: Variable = of_those_that_call_out("DEPUTIZE_PRIVATE
 /// What was in the place of [`PRIVATE_UPSTREAMS`]. A function that still finds it does not start.
 pub const ALLOW_PRIVATE_UPSTREAMS: Variable = of_those_that_call_out("DEPUTIZE_ALLOW_PRIVATE_UPSTREAMS");
 pub const SHARED_GRANTS: Variable = Variable { name: "DEPUTIZE_SHARED_GRANTS", read_by: &[Function::Admin] };
+pub const OWNERLESS_AGENTS: Variable =
+    Variable { name: "DEPUTIZE_AGENTS_WITHOUT_OWNER", read_by: &[Function::Token, Function::Proxy] };
 pub const STREAM_RESPONSES: Variable =
     Variable { name: "DEPUTIZE_STREAM_RESPONSES", read_by: &[Function::Proxy] };
 pub const SESSION_STREAMS: Variable =
@@ -67,8 +70,11 @@ pub const CLAIMS_MAX_AGE: Variable = of_all("DEPUTIZE_CLAIMS_MAX_AGE_DAYS");
 pub const BROWSER_SESSIONS: Variable =
     Variable { name: "DEPUTIZE_BROWSER_SESSION_MINUTES", read_by: &[Function::Admin, Function::Console] };
 
+pub const LONGEST_API_KEY: Variable =
+    Variable { name: "DEPUTIZE_MAX_API_KEY_DAYS", read_by: &[Function::Admin] };
+
 /// All variables.
-pub const ALL: [&Variable; 22] = [
+pub const ALL: [&Variable; 25] = [
     &TABLE,
     &URL,
     &CALLER_ADDRESS,
@@ -76,6 +82,7 @@ pub const ALL: [&Variable; 22] = [
     &ALLOWED_ORIGINS,
     &LOG,
     &RETENTION,
+    &AUDIT_LOG,
     &KMS_KEY,
     &LOCAL_KEY,
     &PREVIOUS_KEYS,
@@ -83,11 +90,13 @@ pub const ALL: [&Variable; 22] = [
     &PRIVATE_UPSTREAMS,
     &ALLOW_PRIVATE_UPSTREAMS,
     &SHARED_GRANTS,
+    &OWNERLESS_AGENTS,
     &APPS,
     &APP_HOSTS,
     &APP_SCHEMES,
     &CLAIMS_MAX_AGE,
     &BROWSER_SESSIONS,
+    &LONGEST_API_KEY,
     &STREAM_RESPONSES,
     &SESSION_STREAMS,
     &REFRESH_GRACE,

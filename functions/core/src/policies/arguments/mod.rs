@@ -49,6 +49,7 @@ use crate::{
     case_folding::folded,
     error::{Error, Result, Told},
     policies::{Read, Reads, Uses},
+    wording,
 };
 
 /// The arguments that policies read, with their values.
@@ -460,7 +461,7 @@ impl<'de> Visitor<'de> for Search<'_, '_> {
 
 /// That it can be read has been checked.
 fn unread(error: serde_json::Error) -> Error {
-    Error::Invalid(Told::of(Reason::ArgumentsRefused, format!("arguments: {error}")).because(error))
+    Error::Invalid(Told::of(Reason::ArgumentsRefused, wording::of_json("arguments", &error)).because(error))
 }
 
 #[cfg(test)]

@@ -228,19 +228,19 @@ fn too_many_too_deep_or_too_long_arguments_are_refused() {
         |name: &str, depth| format!("{}1{}", format!("{{\"{name}\":").repeat(depth), "}".repeat(depth));
     let many = |count: usize| object(&mut (0..count).map(|n| format!("a{n}")));
     read(&many(MAX_NAMES)).unwrap();
-    insta::assert_snapshot!(refusal(&many(MAX_NAMES + 1)), @"arguments: more than 1000 names in one object at line 1 column 9898");
+    insta::assert_snapshot!(refusal(&many(MAX_NAMES + 1)), @"arguments: more than 1000 names in one object");
     read(&format!(r#"{{"list": [{}]}}"#, [many(MAX_NAMES), many(MAX_NAMES)].join(","))).unwrap();
-    insta::assert_snapshot!(refusal(&format!(r#"{{"list": [{}]}}"#, many(MAX_NAMES + 1))), @"arguments: more than 1000 names in one object at line 1 column 9908");
-    insta::assert_snapshot!(refusal(&format!(r#"{{"a": {}, "b": {}}}"#, many(600), many(600))), @"arguments: more than 1000 values, or nested deeper than 32 at line 1 column 9781");
+    insta::assert_snapshot!(refusal(&format!(r#"{{"list": [{}]}}"#, many(MAX_NAMES + 1))), @"arguments: more than 1000 names in one object");
+    insta::assert_snapshot!(refusal(&format!(r#"{{"a": {}, "b": {}}}"#, many(600), many(600))), @"arguments: more than 1000 values, or nested deeper than 32");
     read(&nested("a", MAX_DEPTH)).unwrap();
-    insta::assert_snapshot!(refusal(&nested("a", MAX_DEPTH + 1)), @"arguments: more than 1000 values, or nested deeper than 32 at line 1 column 164");
+    insta::assert_snapshot!(refusal(&nested("a", MAX_DEPTH + 1)), @"arguments: more than 1000 values, or nested deeper than 32");
     let long = |bytes: usize| "x".repeat(bytes);
     read(&nested(&long(256), 3)).unwrap();
-    insta::assert_snapshot!(refusal(&nested(&long(257), 1)), @"arguments: a name is longer than 256 bytes at line 1 column 260");
-    insta::assert_snapshot!(refusal(&format!(r#"{{"list": [{}]}}"#, nested(&long(257), 1))), @"arguments: a name is longer than 256 bytes at line 1 column 270");
-    insta::assert_snapshot!(refusal(&nested(&long(256), 4)), @"arguments: a dotted name is longer than 1024 bytes at line 1 column 1039");
+    insta::assert_snapshot!(refusal(&nested(&long(257), 1)), @"arguments: a name is longer than 256 bytes");
+    insta::assert_snapshot!(refusal(&format!(r#"{{"list": [{}]}}"#, nested(&long(257), 1))), @"arguments: a name is longer than 256 bytes");
+    insta::assert_snapshot!(refusal(&nested(&long(256), 4)), @"arguments: a dotted name is longer than 1024 bytes");
     let wide = object(&mut (0..300).map(|n| format!("{}{n:03}", long(230))));
-    insta::assert_snapshot!(refusal(&wide), @"arguments: the names together are longer than 65536 bytes at line 1 column 67395");
+    insta::assert_snapshot!(refusal(&wide), @"arguments: the names together are longer than 65536 bytes");
 }
 
 /// This took 2.5 GB when each dotted name was a text of its own.
@@ -248,7 +248,7 @@ fn too_many_too_deep_or_too_long_arguments_are_refused() {
 fn a_long_name_around_many_is_refused_and_nothing_is_kept_of_it() {
     let inner = (0..999).map(|n| format!("\"a{n}\":0")).collect::<Vec<_>>().join(",");
     let json = format!("{{\"{}\": {{{inner}}}}}", "x".repeat(400_000));
-    insta::assert_snapshot!(refusal(&json), @"arguments: a name is longer than 256 bytes at line 1 column 400003");
+    insta::assert_snapshot!(refusal(&json), @"arguments: a name is longer than 256 bytes");
 }
 
 #[test]

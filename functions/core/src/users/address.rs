@@ -1,0 +1,44 @@
+//! A user's new email address: what leads to the user by it moves in the transaction that changes the user.
+
+use deputize_api::reason::Reason;
+
+use super::{Email, User, UserPointer};
+use crate::{
+    Core,
+    error::{Error, Result, Told},
+    table::{Change, Key},
+};
+
+/// Adds to a change that the new address leads to the user, and the former one to nobody. The address must be free, by
+/// any of the forms in which it may be stored.
+pub(super) async fn move_pointer(core: &Core, change: &mut Change, was: &User, user: &User) -> Result<()> {
+    let Some(email) = &user.email else { return Ok(()) };
+    if !user.active {
+        // The address keeps out whom it leads to: another user would be made of them.
+        return Err(Error::conflict(
+            "a deactivated user keeps their email, which keeps them out: reactivate them first".to_owned(),
+        ));
+    }
+    let keys = |email: &Email| Key::users_by_email(email).collect::<Vec<_>>();
+    let left = was.email.as_ref().map(keys).unwrap_or_default();
+    let mut read = keys(email);
+    let new = read.len();
+    read.extend(left.iter().filter(|key| !keys(email).contains(key)).cloned());
+    let mut found = core.table.read(read.clone()).await?;
+    for key in read.iter().take(new) {
+        if let Some(pointer) = found.get::<UserPointer>(key)?.filter(|pointer| pointer.user_id != user.id) {
+            let told = Told::of(Reason::AlreadyExists, "email: it is another user's address");
+            return Err(Error::Conflict(told.by_thing("user", pointer.user_id)));
+        }
+    }
+    let decides = Key::user_by_email(email);
+    if !found.contains(&decides) {
+        change.create(decides.clone(), &UserPointer { user_id: user.id })?;
+    }
+    for key in left.iter().filter(|key| **key != decides) {
+        if let Some(pointer) = found.take::<UserPointer>(key)?.filter(|pointer| pointer.user_id == user.id) {
+            change.delete(key, pointer.rev)?;
+        }
+    }
+    Ok(())
+}
