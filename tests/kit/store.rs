@@ -51,6 +51,12 @@ pub fn turns() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(if env::var_os(ADDRESS).is_some() { 3 } else { Semaphore::MAX_PERMITS }))
 }
 
+/// A test that fails the store at each request of a change fails it at every request, and on another DynamoDB at every
+/// ninth: moto copies all tables for each transaction, and the whole takes ten minutes there.
+pub fn stride() -> usize {
+    if env::var_os(ADDRESS).is_some() { 9 } else { 1 }
+}
+
 /// A store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum TestStore {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use deputize_core::offboarding::Kind;
-use deputize_tests::{TestApp, TestRequest, User, apps::AppClient, faults::Fault};
+use deputize_tests::{TestApp, TestRequest, User, apps::AppClient, faults::Fault, store::stride};
 use serde_json::{Value, json};
 
 use super::changes::Scene;
@@ -66,7 +66,7 @@ async fn a_crash_between_any_two_steps_leaves_nothing_half_done_and_the_next_req
     assert_eq!((&done["complete"], total(&done)), (&json!(true), 9));
     let requests = whole.app().faults.take_seen();
     let (shape, ended) = (whole.app().shape(), whole.ended());
-    for (skip, request) in requests.iter().enumerate() {
+    for (skip, request) in requests.iter().enumerate().step_by(stride()) {
         for fault in [Fault::Throttled, Fault::AnswerLost] {
             let when = format!("{fault:?} from request {skip}, a {request}, of {requests:?}");
             let it = Leaving::set().await;
