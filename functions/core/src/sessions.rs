@@ -1,5 +1,8 @@
 //! Users' OAuth sessions at MCP servers: the upstream tokens, encrypted, and whether they can be used.
 //! [`crate::connections`] says how a session is made and kept alive.
+//!
+//! A session is stored only for a user who is active, and still in the epoch in which they began to connect: what was under
+//! way when somebody leaves comes to nothing.
 
 use std::time::Duration;
 
@@ -19,6 +22,7 @@ use crate::{
     servers::Server,
     table::{Change, CommitError, Entity, Key, Stored},
     tasks::TaskContext,
+    users::User,
     vault::{Sealed, Sealer, Vault},
 };
 
@@ -140,6 +144,10 @@ pub(crate) enum AccessTokenState {
 const EARLY: Duration = Duration::from_secs(60);
 
 impl Session {
+    pub(crate) fn key(&self) -> Key {
+        Key::session(self.user_id, &self.server_id)
+    }
+
     /// Requires that the session is for this server, and that it can be used or refreshed.
     pub fn check(&self, server: &Server, now: Timestamp) -> Result<()> {
         if self.server_id != server.id || self.resource != server.url {
@@ -197,9 +205,7 @@ impl Session {
         Ok(SecretString::from(token))
     }
 
-    /// What a provider is to forget (RFC 7009 section 2.1), and its kind: the refresh token, with which the access token
-    /// goes, or the access token if there is no other.
-    pub(crate) async fn token_to_revoke(&self, vault: &Vault) -> Result<(SecretString, &'static str)> {
+    pub(crate) async fn token_to_revoke(&self, vault: &Vault) -> Result<ToRevoke> {
         let tokens = self.open(vault).await?.0;
         Ok(match tokens.refresh_token.as_deref() {
             Some(token) => (SecretString::from(token), "refresh_token"),
@@ -301,14 +307,30 @@ pub struct NewSession {
     pub provider: Option<ProviderRef>,
 }
 
-/// Stores a user's session at a server. Replaces an existing one.
+/// What a provider is to forget (RFC 7009 section 2.1), and its kind: the refresh token, with which the access token goes,
+/// or the access token if there is no other.
+pub(crate) type ToRevoke = (SecretString, &'static str);
+
+impl NewSession {
+    pub(crate) fn token_to_revoke(&self) -> ToRevoke {
+        match &self.refresh_token {
+            Some(token) => (token.clone(), "refresh_token"),
+            None => (self.access_token.clone(), "access_token"),
+        }
+    }
+}
+
+/// Stores an active user's session at a server. Replaces an existing one.
 pub async fn store(core: &Core, user: UserId, server: &Server, new: NewSession) -> Result<Session> {
     let sealer = core.vault.sealer(&Key::session(user, &server.id)).await?;
-    store_with(&core.task_context(), user, server, new, &sealer, None).await
+    let stored =
+        store_with(&core.task_context(), user, server, new, &sealer, None, |user| user.active).await?;
+    stored.ok_or_else(|| Error::invalid("A deactivated user cannot be connected"))
 }
 
 /// [`store`] with an existing data key, and with an audit event in the same transaction. A provider gives its
-/// answer only once, so this tries for a long time.
+/// answer only once, so this tries for a long time. `None`: the user is not, or is no more, one for whom `may` lets it
+/// be stored. They are judged as they are when it is stored.
 pub(crate) async fn store_with(
     context: &TaskContext,
     user: UserId,
@@ -316,7 +338,8 @@ pub(crate) async fn store_with(
     new: NewSession,
     sealer: &Sealer,
     event: Option<&Event>,
-) -> Result<Session> {
+    may: impl Fn(&User) -> bool + Send + Sync,
+) -> Result<Option<Session>> {
     let NewSession { access_token, refresh_token, issued_at, expires_at, scope, provider } = new;
     let tokens = Tokens {
         access_token: access_token.expose_secret().to_owned(),
@@ -344,8 +367,8 @@ pub(crate) async fn store_with(
     };
     let stored = timeout(STORE_WITHIN, async {
         loop {
-            match replace_with(context, &session, event).await {
-                Ok(()) => return Ok(()),
+            match replace_with(context, &session, event, &may).await {
+                Ok(is_stored) => return Ok(is_stored),
                 Err(CommitError::ConditionFailed) => {}
                 Err(CommitError::Failed(error @ (Error::Unavailable { .. } | Error::Undecided { .. }))) => {
                     tracing::warn!(error = %chain(&error), "an OAuth session could not be stored; it is tried again");
@@ -355,31 +378,35 @@ pub(crate) async fn store_with(
             sleep(pause(&context.random)?).await;
         }
     });
-    stored.await.unwrap_or_else(|_| {
+    let is_stored = stored.await.unwrap_or_else(|_| {
         Err(Error::unavailable("an OAuth session could not be stored for too long").undecided())
     })?;
-    Ok(session)
+    Ok(is_stored.then_some(session))
 }
 
-/// One attempt to store a session, in place of an existing one.
+/// One attempt to store a session, in place of an existing one. `false` if the user may not have it.
 async fn replace_with(
     context: &TaskContext,
     session: &Session,
     event: Option<&Event>,
-) -> Result<(), CommitError> {
-    let key = Key::session(session.user_id, &session.server_id);
-    let was = context.table.read_one::<Session>(key.clone()).await?;
+    may: impl Fn(&User) -> bool,
+) -> Result<bool, CommitError> {
+    let (key, user_key) = (session.key(), Key::user(session.user_id));
+    let mut found = context.table.read(vec![key.clone(), user_key.clone()]).await?;
+    let was = found.take::<Session>(&key)?;
     // Written by an earlier attempt, whose answer was lost.
     if was.as_ref().is_some_and(|was| was.has_tokens_of(session)) {
-        return Ok(());
+        return Ok(true);
     }
+    let Some(user) = found.take::<User>(&user_key)?.filter(|user| may(user)) else { return Ok(false) };
     let mut change = Change::new();
-    change.write(key, session, was.as_ref())?;
+    change.require(&user_key, user.rev)?.write(key, session, was.as_ref())?;
     if let Some(event) = event {
         let before = was.as_ref().map(|was| was.recorded());
         change.record(&event.clone().changed(&before, &session.recorded())?)?;
     }
-    context.table.commit(change).await
+    context.table.commit(change).await?;
+    Ok(true)
 }
 
 /// The caller's own session at a server.

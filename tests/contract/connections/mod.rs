@@ -5,6 +5,7 @@ mod connecting;
 mod discovery;
 mod fixed_header;
 mod hung_up;
+mod leaving;
 mod made_anew;
 mod oauth_client;
 mod page;

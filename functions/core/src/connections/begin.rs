@@ -21,6 +21,7 @@ use crate::{
     apps::MadeByApp,
     caller::UserCaller,
     clock::Timestamp,
+    epoch::Epoch,
     error::{Error, Result},
     fresh_id,
     ids::{ServerId, UserId},
@@ -28,6 +29,7 @@ use crate::{
     servers::{ResourceParameter, Server, ServerAuth},
     sessions::Session,
     table::{CommitError, Entity, Key, retry_on_conflict},
+    users::User,
     vault::Sealed,
 };
 
@@ -55,6 +57,9 @@ pub struct BegunConnection {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct PendingConnection {
     pub(super) user_id: UserId,
+    /// Of the user, when it began. It cannot be finished in another. Unknown of those from before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) epoch: Option<Epoch>,
     /// The app that began it for the user. It cannot be finished once that may not act for them any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) made_by: Option<MadeByApp>,
@@ -81,6 +86,13 @@ pub(super) struct PendingConnection {
 
 impl Entity for PendingConnection {
     const KIND: &'static str = "OAuth connection under way";
+}
+
+impl PendingConnection {
+    /// Whether the user who began it can be connected by it: they are active, and have been since then.
+    pub(super) fn may_connect(&self, user: &User) -> bool {
+        user.active && user.vouches_for(self.epoch, self.expires_at.minus(BEGUN_FOR))
+    }
 }
 
 /// Begins to connect the caller to a server. `scope` is requested in addition to what the server asks for and
@@ -176,6 +188,7 @@ async fn begin_in_time(
     );
     let connecting = PendingConnection {
         user_id: caller.user.id,
+        epoch: Some(caller.user.epoch),
         made_by: caller.made_by(),
         server_id: server.id,
         server_url: server.url,

@@ -5,7 +5,8 @@
 //! 1. The issuer (RFC 9207), before anything else of the answer is believed or shown.
 //! 2. Whose browser it is.
 //! 3. The `state` is deleted. Only one of several answers can do that.
-//! 4. The code is exchanged. Session and event are one transaction.
+//! 4. The code is exchanged. Session and event are one transaction, which requires that the user is active, and still in
+//!    the epoch in which they began. Otherwise nothing is stored, and the provider is asked to forget what it gave.
 //!
 //! **Whose browser.** An authorization URL can be sent to another person, who would then connect *their* account for
 //! the user who began. So the browser that comes back must show the cookie that the beginning set, or send the user's
@@ -25,6 +26,7 @@ use super::{
     metadata::bad,
     quoted,
     registration::{self, Client, Registration},
+    revoke,
     token_endpoint::{AuthorizationGrant, TokenRequest, ask_for_tokens},
     token_response::TokenRequestError,
 };
@@ -106,9 +108,8 @@ pub async fn finish(
     let client_key = Registration::key(&connecting.server_id, &connecting.issuer);
     let keys = vec![user_key.clone(), server_key.clone(), client_key.clone()];
     let mut found = core.table.read(keys).await?;
-    let user = found.take::<User>(&user_key)?.filter(|user| user.active);
-    let user =
-        user.ok_or_else(|| Error::forbidden("The account that began this has been deactivated"))?.value;
+    let user = found.take::<User>(&user_key)?.filter(|user| connecting.may_connect(user));
+    let user = user.ok_or_else(deactivated)?.value;
 
     let made_by = connecting.made_by.as_ref();
     if !app_standing::read(core, [(user.id, made_by)]).await?.of(made_by) {
@@ -201,6 +202,11 @@ fn account(user: &User) -> String {
     }
 }
 
+/// The user was deactivated, or offboarded, since they began. They may be back since.
+fn deactivated() -> Error {
+    Error::forbidden("The account that began this has been deactivated")
+}
+
 fn used() -> Error {
     Error::invalid("This connection has been used already, or has expired; connect again")
 }
@@ -238,16 +244,26 @@ struct CodeExchange {
 
 impl CodeExchange {
     async fn run(self) -> Result<()> {
-        let Self { context, request, connecting, server, sealer, .. } = &self;
+        let Self { context, request, connecting, server, sealer, registration, client, .. } = &self;
         consume(&context.table, &self.key, connecting).await?;
         let session = match self.granted().await {
             Ok(session) => session,
             Err(error) => return refused(context, request, connecting, error).await,
         };
         let scope = session.scope.as_deref().unwrap_or("no scope named");
-        let event = event(context, request, connecting)?.note(scope);
-        sessions::store_with(context, connecting.user_id, server, session, sealer, Some(&event)).await?;
-        Ok(())
+        let made = event(context, request, connecting)?.note(scope);
+        let to_revoke = session.token_to_revoke();
+        let (user, may) = (connecting.user_id, |user: &User| connecting.may_connect(user));
+        let stored = sessions::store_with(context, user, server, session, sealer, Some(&made), may).await?;
+        if stored.is_some() {
+            return Ok(());
+        }
+        let endpoint = registration.provider.revocation_endpoint.as_ref();
+        let at_provider = revoke::tokens(&*context.http, endpoint, client, &to_revoke).await;
+        let why = deactivated();
+        let refused = event(context, request, connecting)?.failed(format!("{why}; {at_provider}"));
+        context.table.append(&refused).await.map_err(Error::undecided)?;
+        Err(why)
     }
 
     async fn granted(&self) -> Result<NewSession> {

@@ -19,7 +19,8 @@
 //! | our client there is another one now | the session as it was | 401; no request was made, and no secret was sent |
 //! | the store is down when the result comes | its lease | it is tried for 6 s; then the new tokens are lost, and the log says whose |
 //! | the session is written to meanwhile | its lease, and the same tokens | the result is written over that |
-//! | … and it is another connection's now, or gone | that | the result is dropped |
+//! | … and it is another connection's now | that | the result is dropped |
+//! | … and it is gone: the user has disconnected, or left | nothing | the provider is asked to revoke the result, which is dropped |
 //!
 //! If the provider did not answer, it may have consumed the token. That is noted in the session, so that a later
 //! `invalid_grant` can be explained.
@@ -35,6 +36,7 @@ use super::{
     known_providers::known_provider,
     lease::{ASK_WITHIN, LeaseHolder, REFRESH_WITHIN, WAIT, Written},
     registration::{self, Client, Registration},
+    revoke,
     token_endpoint::{AuthorizationGrant, TokenRequest, ask_for_tokens},
     token_response::{IssuedTokens, TokenRequestError},
     union,
@@ -44,9 +46,10 @@ use crate::{
     audit::{Action, Event, RequestContext},
     clock::Timestamp,
     error::{Cause, Error, Result, chain},
+    ids::ServerId,
     servers::Server,
     sessions::{AccessTokenState, Ended, NewTokens, ProviderRef, Session, pause},
-    table::{Key, Stored, Table},
+    table::{Found, Key, Stored, Table},
     tasks::TaskContext,
     vault::Sealer,
 };
@@ -180,6 +183,17 @@ pub(super) struct OurClient {
 }
 
 impl OurClient {
+    fn among(found: &Found, session: &Session) -> Result<Self> {
+        let from = session.provider.clone().ok_or(Error::SessionExpired)?;
+        let [server, registration] = client_keys(&session.server_id, &from.issuer);
+        let server = found.get::<Server>(&server)?.ok_or(Error::SessionNotFound)?.value;
+        let registration = found.get::<Registration>(&registration)?;
+        let registration = registration
+            .filter(|registration| registration.client_id == from.client_id && registration.is_of(&server))
+            .ok_or(Error::SessionOfOtherClient)?;
+        Ok(Self { server, from, registration })
+    }
+
     /// Where its authorization server revokes tokens, if it says so.
     pub(super) fn revocation_endpoint(&self) -> Option<&url::Url> {
         self.registration.provider.revocation_endpoint.as_ref()
@@ -190,19 +204,17 @@ impl OurClient {
     }
 }
 
+/// What says which client is ours at a server's provider.
+fn client_keys(server: &ServerId, issuer: &str) -> [Key; 2] {
+    [Key::server(server), Registration::key(server, issuer)]
+}
+
 /// Our client as it is now. A refresh token is bound to its client (RFC 6749 section 6); no other client can
 /// use it.
 pub(super) async fn our_client(table: &Table, session: &Session) -> Result<OurClient> {
-    let from = session.provider.clone().ok_or(Error::SessionExpired)?;
-    let (server_key, key) =
-        (Key::server(&session.server_id), Registration::key(&session.server_id, &from.issuer));
-    let mut found = table.read(vec![server_key.clone(), key.clone()]).await?;
-    let server = found.take::<Server>(&server_key)?.ok_or(Error::SessionNotFound)?.value;
-    let registration = found.take::<Registration>(&key)?;
-    let registration = registration
-        .filter(|registration| registration.client_id == from.client_id && registration.is_of(&server))
-        .ok_or(Error::SessionOfOtherClient)?;
-    Ok(OurClient { server, from, registration })
+    let from = session.provider.as_ref().ok_or(Error::SessionExpired)?;
+    let found = table.read(client_keys(&session.server_id, &from.issuer).to_vec()).await?;
+    OurClient::among(&found, session)
 }
 
 /// Everything for asking the provider and for storing its answer.
@@ -271,7 +283,19 @@ impl Refresh {
                     rejected_at: self.rejected_at,
                 };
                 let renewed = |now: &Session| now.renewed(&ready.sealer, &new);
-                stored(&held, self.holder.exchange(&held, renewed, &self.event(&held)?).await)
+                let event = self.event(&held)?;
+                let written = stored(&held, self.holder.exchange(&held, renewed, &event).await)?;
+                // The user has disconnected meanwhile, or left. The provider was asked to forget the old tokens, but these
+                // it has given since.
+                if let Written::Overtaken(None) = &written {
+                    let to_revoke = (new.refresh_token.clone(), "refresh_token");
+                    let endpoint = ready.ours.revocation_endpoint();
+                    let at_provider =
+                        revoke::tokens(&*context.http, endpoint, &ready.client, &to_revoke).await;
+                    let why = format!("The connection was ended while it was refreshed; {at_provider}");
+                    context.table.append(&event.failed(why)).await.map_err(Error::undecided)?;
+                }
+                Ok(written)
             }
             Err(TokenRequestError::InvalidGrant(why)) => {
                 let why = format!("The authorization server refused the refresh token: {why}");

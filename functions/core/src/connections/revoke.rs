@@ -5,6 +5,9 @@
 //! client that it was given to: the same rules as for the token endpoint. A provider of which that is not known, that
 //! offers no such endpoint, or that fails, stops nothing: the connection is deleted here all the same, and the audit
 //! trail says what became of it there.
+//!
+//! Tokens are also sent there that a provider gave for somebody who was deactivated meanwhile, or for a connection that was
+//! ended meanwhile: they are stored nowhere.
 
 use std::{fmt, time::Duration};
 
@@ -21,8 +24,8 @@ use super::{
 use crate::{
     Core,
     error::{Error, chain},
-    network::HttpError,
-    sessions::Session,
+    network::{Http, HttpError},
+    sessions::{Session, ToRevoke},
 };
 
 /// How long a provider may take.
@@ -80,23 +83,43 @@ async fn ask(core: &Core, session: &Session) -> AtProvider {
         }
         Err(error) => return failed(&error),
     };
-    let Some(endpoint) = ours.revocation_endpoint() else { return AtProvider::NotOffered };
+    let endpoint = ours.revocation_endpoint();
+    if endpoint.is_none() {
+        return AtProvider::NotOffered;
+    }
     let read = async {
         let client = ours.client(&core.vault).await?;
         Ok::<_, Error>((client, session.token_to_revoke(&core.vault).await?))
     };
-    let (client, (token, hint)) = match read.await {
+    let (client, token) = match read.await {
         Ok(read) => read,
         Err(error) => {
             tracing::warn!(error = %chain(&error), "the tokens of an OAuth session cannot be read");
             return failed(&"its tokens cannot be read");
         }
     };
+    tokens(&*core.http, endpoint, &client, &token).await
+}
+
+/// Asks a provider to end what a token is of. It was given to this client.
+pub(super) async fn tokens(
+    http: &dyn Http,
+    endpoint: Option<&Url>,
+    client: &Client,
+    token: &ToRevoke,
+) -> AtProvider {
+    let Some(endpoint) = endpoint else { return AtProvider::NotOffered };
+    let sent = timeout(REVOKE_WITHIN, send(http, endpoint, client, token)).await;
+    sent.unwrap_or_else(|_| AtProvider::Failed("it took too long".to_owned()))
+}
+
+async fn send(http: &dyn Http, endpoint: &Url, client: &Client, (token, hint): &ToRevoke) -> AtProvider {
+    let failed = |why: &dyn fmt::Display| AtProvider::Failed(why.to_string());
     let secret = client.secret.as_ref().filter(|_| client.auth_method != AuthMethod::None);
     let secret = secret.map_or("", |secret| secret.expose_secret());
     let sent = async {
-        core.http.check(endpoint)?;
-        core.http.send(request(endpoint, &client, secret, token.expose_secret(), hint)?).await
+        http.check(endpoint)?;
+        http.send(request(endpoint, client, secret, token.expose_secret(), hint)?).await
     };
     let response = match sent.await {
         Ok(response) => response,
