@@ -1,17 +1,23 @@
-//! A person and a server at a glance: who acts for them, or there, with whose credentials, and which policies concern it. An
-//! agent's lists are below its own path, at the functions that manage them.
+//! A person, an agent and a server at a glance: who acts for them, or there, with whose credentials, and which policies
+//! concern it. An agent's other lists are below its own path, at the functions that manage them.
 
 use std::sync::Arc;
 
 use axum::extract::State;
-use deputize_api::{connections::Connection, delegations::Delegation, path, session_grants::SessionGrant};
+use deputize_api::{
+    connections::{Connection, Status},
+    delegations::Delegation,
+    path,
+    session_grants::SessionGrant,
+};
 use deputize_core::{
     Core,
     apps::MadeByApp,
-    browser_sessions, connections,
+    browser_sessions,
+    connections::{self, ConnectionFilter, ConnectionOfUser},
     delegations::{self, ActingAgent, DelegationFilter},
     ids::{AgentAccountId, AppId, AuthorizationId, ServerId, UserId},
-    policies::{self, PolicyAtServer},
+    policies::{self, ConcerningPolicy},
     session_grants::{self, GrantFilter, GrantOfAgent},
 };
 use deputize_service::{
@@ -32,11 +38,13 @@ pub(crate) fn routes() -> Routes<Arc<Core>> {
         .mount(handlers!(user_delegations(DelegationParams, PagingParams)))
         .mount(handlers!(user_agents(AgentParams, PagingParams)))
         .mount(handlers!(user_session_grants(UserGrantParams, PagingParams)))
-        .mount(handlers!(user_connections(PagingParams)))
+        .mount(handlers!(user_connections(ConnectionParams, PagingParams)))
         .mount(handlers!(user_sessions(PagingParams)))
         .mount(handlers!(server_delegations(ActiveParams, PagingParams)))
         .mount(handlers!(server_session_grants(ServerGrantParams, PagingParams)))
+        .mount(handlers!(server_connections(ServerConnectionParams, PagingParams)))
         .mount(handlers!(server_policies(PagingParams)))
+        .mount(handlers!(agent_policies(PagingParams)))
 }
 
 /// The app that made a delegation for its user. It ends with what the user allowed the app.
@@ -224,6 +232,18 @@ async fn user_session_grants(
     Ok(Paged::new(&uri, grants, SessionGrantForAgent::from))
 }
 
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ConnectionParams {
+    /// Only connections that can be used, or only those whose user must connect again.
+    #[param(inline)]
+    status: Option<Status>,
+}
+
+fn has_ended(status: Status) -> bool {
+    matches!(status, Status::Expired)
+}
+
 /// A user's connections to servers
 ///
 /// The user's OAuth sessions, without their tokens. Admins see every user's. Other users see their own.
@@ -232,7 +252,7 @@ async fn user_session_grants(
     path = path::USER_CONNECTIONS,
     operation_id = "list_user_connections",
     tag = "users",
-    params(("user_id" = Uuid, Path), PagingParams),
+    params(("user_id" = Uuid, Path), ConnectionParams, PagingParams),
     responses((status = 200, body = Vec<Connection>), Errors),
     security(("bearer" = []), ("api_key" = [])),
 )]
@@ -240,10 +260,12 @@ async fn user_connections(
     State(core): State<Arc<Core>>,
     User(caller): User,
     Path(user): Path<UserId>,
+    Query(ConnectionParams { status }): Query<ConnectionParams>,
     Paging(page): Paging,
     uri: Uri,
 ) -> Result<Paged<Connection>> {
-    let sessions = connections::list(&core, &caller, user, &page).await?;
+    let filter = ConnectionFilter { has_ended: status.map(has_ended), user_id: None };
+    let sessions = connections::list(&core, &caller, user, &filter, &page).await?;
     Ok(Paged::new(&uri, sessions, |(session, has_ended)| shown::connection(session, has_ended)))
 }
 
@@ -343,6 +365,67 @@ async fn server_session_grants(
     Ok(Paged::new(&uri, grants, SessionGrantForAgent::from))
 }
 
+/// A user's connection to a server, with the user.
+#[derive(Debug, Serialize, ToSchema)]
+struct ConnectionAtServer {
+    #[schema(value_type = Uuid)]
+    user_id: UserId,
+    #[schema(required)]
+    user_email: Option<String>,
+    /// Whether the user is active. A deactivated user's connection serves nobody.
+    user_active: bool,
+    #[serde(flatten)]
+    connection: Connection,
+}
+
+impl From<ConnectionOfUser> for ConnectionAtServer {
+    fn from(ConnectionOfUser { session, has_ended, user }: ConnectionOfUser) -> Self {
+        Self {
+            user_id: user.id,
+            user_email: user.email.map(String::from),
+            user_active: user.active,
+            connection: shown::connection(session, has_ended),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ServerConnectionParams {
+    /// Only this user's.
+    #[param(value_type = Option<Uuid>)]
+    user_id: Option<UserId>,
+    /// Only connections that can be used, or only those whose user must connect again.
+    #[param(inline)]
+    status: Option<Status>,
+}
+
+/// Who is connected at a server
+///
+/// The users' OAuth sessions there, without their tokens. Which agents use them is in
+/// `/api/v1/servers/{server_id}/session-grants`. Auditors, operators and admins only.
+#[utoipa::path(
+    get,
+    path = path::SERVER_CONNECTIONS,
+    operation_id = "list_server_connections",
+    tag = "servers",
+    params(("server_id" = String, Path), ServerConnectionParams, PagingParams),
+    responses((status = 200, body = Vec<ConnectionAtServer>), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn server_connections(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Path(server): Path<ServerId>,
+    Query(ServerConnectionParams { user_id, status }): Query<ServerConnectionParams>,
+    Paging(page): Paging,
+    uri: Uri,
+) -> Result<Paged<ConnectionAtServer>> {
+    let filter = ConnectionFilter { has_ended: status.map(has_ended), user_id };
+    let connected = connections::list_at_server(&core, &caller, &server, &filter, &page).await?;
+    Ok(Paged::new(&uri, connected, ConnectionAtServer::from))
+}
+
 /// How a policy concerns a server.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -363,12 +446,12 @@ struct ServerPolicy {
     concern: Concern,
 }
 
-impl From<PolicyAtServer> for ServerPolicy {
-    fn from(PolicyAtServer { policy, concern }: PolicyAtServer) -> Self {
+impl From<ConcerningPolicy> for ServerPolicy {
+    fn from(ConcerningPolicy { policy, concern }: ConcerningPolicy) -> Self {
         let concern = match concern {
             policies::Concern::Scope => Concern::Scope,
             policies::Concern::Conditions => Concern::Conditions,
-            policies::Concern::AllServers => Concern::AllServers,
+            policies::Concern::All => Concern::AllServers,
         };
         Self { policy: policy.into(), concern }
     }
@@ -396,4 +479,60 @@ async fn server_policies(
 ) -> Result<Paged<ServerPolicy>> {
     let concerning = policies::list_at_server(&core, &caller, &server, &page).await?;
     Ok(Paged::new(&uri, concerning, ServerPolicy::from))
+}
+
+/// How a policy concerns an agent.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum AgentConcern {
+    /// Its scope names the agent, or a group that the agent is in.
+    Scope,
+    /// Its scope names no agent and no group, and its conditions name the agent, or a group that the agent is in.
+    Conditions,
+    /// Its scope names none, so it is for all agents, as far as its conditions go.
+    AllAgents,
+}
+
+/// A policy that concerns an agent.
+#[derive(Debug, Serialize, ToSchema)]
+struct AgentPolicy {
+    #[serde(flatten)]
+    policy: Policy,
+    concern: AgentConcern,
+}
+
+impl From<ConcerningPolicy> for AgentPolicy {
+    fn from(ConcerningPolicy { policy, concern }: ConcerningPolicy) -> Self {
+        let concern = match concern {
+            policies::Concern::Scope => AgentConcern::Scope,
+            policies::Concern::Conditions => AgentConcern::Conditions,
+            policies::Concern::All => AgentConcern::AllAgents,
+        };
+        Self { policy: policy.into(), concern }
+    }
+}
+
+/// The policies that concern an agent
+///
+/// Those whose scope names the agent or a group of it, and those whose scope names none and is not for people alone. What
+/// the agent does for a user rests on the policies about the user too. A page holds those of a page of all policies, so it
+/// can hold fewer than asked for, or none, while there are more: follow `Link`. Auditors, operators and admins only.
+#[utoipa::path(
+    get,
+    path = path::AGENT_POLICIES,
+    operation_id = "list_agent_policies",
+    tag = "agent accounts",
+    params(("agent_account_id" = Uuid, Path), PagingParams),
+    responses((status = 200, body = Vec<AgentPolicy>), Errors),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+async fn agent_policies(
+    State(core): State<Arc<Core>>,
+    User(caller): User,
+    Path(agent): Path<AgentAccountId>,
+    Paging(page): Paging,
+    uri: Uri,
+) -> Result<Paged<AgentPolicy>> {
+    let concerning = policies::list_of_agent(&core, &caller, agent, &page).await?;
+    Ok(Paged::new(&uri, concerning, AgentPolicy::from))
 }

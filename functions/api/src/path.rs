@@ -81,6 +81,7 @@ pub const USER_CONNECTIONS: &str = "/api/v1/users/{user_id}/connections";
 pub const USER_SESSIONS: &str = "/api/v1/users/{user_id}/sessions";
 pub const SERVER_DELEGATIONS: &str = "/api/v1/servers/{server_id}/delegations";
 pub const SERVER_SESSION_GRANTS: &str = "/api/v1/servers/{server_id}/session-grants";
+pub const SERVER_CONNECTIONS: &str = "/api/v1/servers/{server_id}/connections";
 pub const SERVER_POLICIES: &str = "/api/v1/servers/{server_id}/policies";
 /// The agents that the caller can delegate to.
 pub const AVAILABLE_AGENTS: &str = "/api/v1/available-agents";
@@ -92,6 +93,7 @@ pub const USER_API_KEY: &str = "/api/v1/users/{user_id}/api-keys/{api_key_id}";
 
 pub const AGENT_ACCOUNTS: &str = "/api/v1/agent-accounts";
 pub const AGENT_ACCOUNT: &str = "/api/v1/agent-accounts/{agent_account_id}";
+pub const AGENT_POLICIES: &str = "/api/v1/agent-accounts/{agent_account_id}/policies";
 pub const CLIENT_SECRETS: &str = "/api/v1/agent-accounts/{agent_account_id}/secrets";
 pub const CLIENT_SECRET: &str = "/api/v1/agent-accounts/{agent_account_id}/secrets/{secret_id}";
 pub const CLIENT_KEYS: &str = "/api/v1/agent-accounts/{agent_account_id}/keys";

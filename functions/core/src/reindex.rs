@@ -13,10 +13,11 @@ use crate::{
     agents::AgentAccount,
     delegations::{self, Delegation},
     error::Result,
-    ids::AgentAccountId,
+    ids::{AgentAccountId, UserId},
     listed::{CompleteLists, ListEntry, Listed, entry_of},
     servers::Server,
     session_grants::{Grant, GrantPointer},
+    sessions::Session,
     table::{Change, Entity, Key, PAGE_SIZE, Partition, Query, Stored, Table, retry_on_conflict},
     users::User,
 };
@@ -72,7 +73,7 @@ pub async fn run(table: &Table, again: bool, mut told: impl FnMut(Progress)) -> 
             continue;
         }
         let list = match index {
-            Index::Users => Partition::users(),
+            Index::Users | Index::Connections => Partition::users(),
             Index::Servers => Partition::servers(),
             Index::Agents | Index::Delegations | Index::SessionGrants => Partition::agents(),
         };
@@ -87,8 +88,9 @@ pub async fn run(table: &Table, again: bool, mut told: impl FnMut(Progress)) -> 
                 Index::Users => add::<User>(table, &ids).await?,
                 Index::Agents => add::<AgentAccount>(table, &ids).await?,
                 Index::Servers => add::<Server>(table, &ids).await?,
-                Index::Delegations => of_agents::<Delegation>(table, &ids).await?,
-                Index::SessionGrants => of_agents::<Grant>(table, &ids).await?,
+                Index::Delegations => of_each::<Delegation>(table, &ids).await?,
+                Index::SessionGrants => of_each::<Grant>(table, &ids).await?,
+                Index::Connections => of_each::<Session>(table, &ids).await?,
             };
             let Some(next) = page.next else { break };
             note(table, |lists| {
@@ -131,9 +133,10 @@ async fn add_one<T: Listed>(table: &Table, key: &Key) -> Result<()> {
     .await
 }
 
-/// What an agent account has many of, with entries elsewhere.
-trait OfAgent: Entity {
-    fn all(agent: AgentAccountId) -> Partition;
+/// What an agent account or a user has many of, with entries elsewhere.
+trait OfOwner: Entity {
+    /// All that the one with this id has.
+    fn all(owner: uuid::Uuid) -> Partition;
 
     fn key(&self) -> Key;
 
@@ -142,9 +145,9 @@ trait OfAgent: Entity {
     fn add_entries(&self, change: &mut Change) -> Result<()>;
 }
 
-impl OfAgent for Delegation {
-    fn all(agent: AgentAccountId) -> Partition {
-        Partition::delegations_to(agent)
+impl OfOwner for Delegation {
+    fn all(agent: uuid::Uuid) -> Partition {
+        Partition::delegations_to(AgentAccountId(agent))
     }
 
     fn key(&self) -> Key {
@@ -160,9 +163,9 @@ impl OfAgent for Delegation {
     }
 }
 
-impl OfAgent for Grant {
-    fn all(agent: AgentAccountId) -> Partition {
-        Partition::grants_of(agent)
+impl OfOwner for Grant {
+    fn all(agent: uuid::Uuid) -> Partition {
+        Partition::grants_of(AgentAccountId(agent))
     }
 
     fn key(&self) -> Key {
@@ -181,33 +184,54 @@ impl OfAgent for Grant {
     }
 }
 
-async fn of_agents<T: OfAgent>(table: &Table, agents: &[String]) -> Result<usize> {
+impl OfOwner for Session {
+    fn all(user: uuid::Uuid) -> Partition {
+        Partition::sessions_of(UserId(user))
+    }
+
+    fn key(&self) -> Key {
+        Self::key(self)
+    }
+
+    fn entries(&self) -> Vec<Key> {
+        vec![self.entry_key()]
+    }
+
+    fn add_entries(&self, change: &mut Change) -> Result<()> {
+        self.add_entry(change)
+    }
+}
+
+async fn of_each<T: OfOwner>(table: &Table, owners: &[String]) -> Result<usize> {
     let mut added = 0;
-    for agent in agents {
-        let Ok(agent) = agent.parse() else { continue };
-        let list = T::all(AgentAccountId(agent));
-        let mut after = None;
-        loop {
-            let query = Query::partition(&list.pk, PAGE_SIZE).prefix(list.prefix.as_str()).after(after);
-            let page = table.query::<T>(query).await?;
-            let found = table.read(page.items.iter().flat_map(|item| item.entries()).collect()).await?;
-            let lacking =
-                page.items.iter().filter(|item| item.entries().iter().any(|key| !found.contains(key)));
-            let lacking: Vec<Key> = lacking.map(|item| item.key()).collect();
-            for keys in lacking.chunks(AT_ONCE) {
-                try_join_all(keys.iter().map(|key| add_entries::<T>(table, key))).await?;
-            }
-            added += lacking.len();
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
+    for owners in owners.chunks(AT_ONCE) {
+        let owners = owners.iter().filter_map(|owner| owner.parse().ok());
+        added += try_join_all(owners.map(|owner| of_one::<T>(table, owner))).await?.iter().sum::<usize>();
     }
     Ok(added)
 }
 
-async fn add_entries<T: OfAgent>(table: &Table, key: &Key) -> Result<()> {
+async fn of_one<T: OfOwner>(table: &Table, owner: uuid::Uuid) -> Result<usize> {
+    let list = T::all(owner);
+    let (mut added, mut after) = (0, None);
+    loop {
+        let query = Query::partition(&list.pk, PAGE_SIZE).prefix(list.prefix.as_str()).after(after);
+        let page = table.query::<T>(query).await?;
+        let found = table.read(page.items.iter().flat_map(|item| item.entries()).collect()).await?;
+        let lacking = page.items.iter().filter(|item| item.entries().iter().any(|key| !found.contains(key)));
+        let lacking: Vec<Key> = lacking.map(|item| item.key()).collect();
+        for keys in lacking.chunks(AT_ONCE) {
+            try_join_all(keys.iter().map(|key| add_entries::<T>(table, key))).await?;
+        }
+        added += lacking.len();
+        after = page.next;
+        if after.is_none() {
+            return Ok(added);
+        }
+    }
+}
+
+async fn add_entries<T: OfOwner>(table: &Table, key: &Key) -> Result<()> {
     retry_on_conflict(|| async {
         let Some(item) = table.read_one::<T>(key.clone()).await? else { return Ok(()) };
         let mut change = Change::new();

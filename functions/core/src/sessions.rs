@@ -1,7 +1,8 @@
 //! Users' OAuth sessions at MCP servers: the upstream tokens, encrypted, and whether they can be used.
 //! [`crate::connections`] says how a session is made and kept alive.
 //!
-//! A session is stored only for a user who is active, and still in the epoch in which they began to connect: what was under
+//! An entry leads to a session from the list of its server. The transactions that make and delete the session write it. A
+//! session is stored only for a user who is active, and still in the epoch in which they began to connect: what was under
 //! way when somebody leaves comes to nothing.
 
 use std::time::Duration;
@@ -95,6 +96,19 @@ impl Entity for Session {
     const KIND: &'static str = "OAuth session";
 }
 
+/// A session's entry in the list of its server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SessionEntry {
+    pub(crate) user_id: UserId,
+    /// Whose tokens they are. So our client there can be read together with the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) issuer: Option<String>,
+}
+
+impl Entity for SessionEntry {
+    const KIND: &'static str = "entry of an OAuth session";
+}
+
 /// Our client, the authorization server and the resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderRef {
@@ -146,6 +160,17 @@ const EARLY: Duration = Duration::from_secs(60);
 impl Session {
     pub(crate) fn key(&self) -> Key {
         Key::session(self.user_id, &self.server_id)
+    }
+
+    pub(crate) fn entry_key(&self) -> Key {
+        Key::session_at(&self.server_id, self.user_id)
+    }
+
+    /// Adds its entry to a change that makes it, or that requires that it is as it was read.
+    pub(crate) fn add_entry(&self, change: &mut Change) -> Result<()> {
+        let issuer = self.provider.as_ref().map(|provider| provider.issuer.clone());
+        change.put_ending(self.entry_key(), &SessionEntry { user_id: self.user_id, issuer }, None)?;
+        Ok(())
     }
 
     /// Requires that the session is for this server, and that it can be used or refreshed.
@@ -256,6 +281,12 @@ impl Session {
 }
 
 impl Stored<Session> {
+    /// Deletes it, with its entry.
+    pub(crate) fn delete(&self, change: &mut Change) -> Result<()> {
+        change.delete(&self.key(), self.rev)?.remove(&self.entry_key())?;
+        Ok(())
+    }
+
     /// The access token to present to the server. Tokens that are sealed under a previous root key are sealed
     /// again under the new one. If that fails, the next use tries again. While the tokens are being refreshed
     /// they are left alone, since new ones are about to be sealed.
@@ -401,6 +432,7 @@ async fn replace_with(
     let Some(user) = found.take::<User>(&user_key)?.filter(|user| may(user)) else { return Ok(false) };
     let mut change = Change::new();
     change.require(&user_key, user.rev)?.write(key, session, was.as_ref())?;
+    session.add_entry(&mut change)?;
     if let Some(event) = event {
         let before = was.as_ref().map(|was| was.recorded());
         change.record(&event.clone().changed(&before, &session.recorded())?)?;

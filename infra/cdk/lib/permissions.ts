@@ -79,7 +79,7 @@ const ACCESS: Record<FunctionName, Access> = {
       "AUDIT#*",
     ],
     check: STANDING,
-    remove: ["USER#*", "SID#*", "AGENTS#*", "SERVER#*", "CONNECTING#*"],
+    remove: ["USER#*", "SID#*", "AGENTS#*", "AT_SERVER#*", "SERVER#*", "CONNECTING#*"],
     records: true,
     seal: ["USER#*", "SERVER#*", "CONNECTING#*"],
     // Of users' sessions, only those that are deleted: their tokens are revoked at the provider.

@@ -36,10 +36,12 @@ async fn offboard(chat: &Chat) -> TestResponse {
     leave.json(&json!({ "agents": "stop" })).await.ok()
 }
 
-/// Whether there is a session of a user.
+/// Whether there is a session of a user, or an entry of one.
 fn has_session(chat: &Chat, user: &User) -> bool {
-    let key = Key::session(user.id, &"chat".parse().unwrap());
-    chat.scenario.app.contents().contains_key(&format!("{} {}", key.pk, key.sk))
+    let [key, entry] =
+        [Key::session(user.id, &"chat".parse().unwrap()), Key::session_at(&"chat".parse().unwrap(), user.id)];
+    let contents = chat.scenario.app.contents();
+    [key, entry].iter().any(|key| contents.contains_key(&format!("{} {}", key.pk, key.sk)))
 }
 
 /// Bob comes back from the provider, which has given tokens, but whose answer comes after this has happened.

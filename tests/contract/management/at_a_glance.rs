@@ -260,7 +260,7 @@ async fn strangers_see_nothing_of_another_persons() {
         assert_eq!((bobs.status.as_u16(), &bobs.text), (403, &none.text), "{list}");
         app.get(format!("/api/v1/users/{}/{list}", bob.id)).as_user(bob).await.ok();
     }
-    for list in ["delegations", "session-grants", "policies"] {
+    for list in ["delegations", "session-grants", "connections", "policies"] {
         let ask = async |id: &str| app.get(format!("/api/v1/servers/{id}/{list}")).as_user(carol).await;
         let (chats, none) = (ask("chat").await, ask("nowhere").await);
         assert_eq!((chats.status.as_u16(), &chats.text), (403, &none.text), "{list}");
@@ -275,7 +275,7 @@ async fn strangers_see_nothing_of_another_persons() {
         let path = format!("/api/v1/users/{}/{list}", nobody.id);
         assert_eq!(app.get(path).as_user(alice).await.refusal(), "404 No such user", "{list}");
     }
-    for list in ["delegations", "session-grants", "policies"] {
+    for list in ["delegations", "session-grants", "connections", "policies"] {
         let path = format!("/api/v1/servers/nowhere/{list}");
         assert_eq!(app.get(path).as_user(alice).await.refusal(), "404 No such server", "{list}");
     }
@@ -417,6 +417,102 @@ async fn the_policies_that_concern_a_server_are_told_by_their_scope() {
         .collect();
     told.sort();
     assert_eq!(told, ["four all_servers", "one scope", "two conditions"]);
+}
+
+#[tokio::test]
+async fn the_policies_that_concern_an_agent_are_told_by_their_scope() {
+    let Scenario { app, alice, bob, bot, .. } = Scenario::start().await;
+    let path = format!("/api/v1/agent-accounts/{}", bot.id);
+    app.patch(&path).as_user(&alice).json(&json!({ "groups": ["bots"] })).await.ok();
+    let (bot, other) = (bot.id, app.agent("other", &alice).await.id);
+    for (name, text) in [
+        ("it alone", format!(r#"permit(principal == Agent::"{bot}", action, resource);"#)),
+        ("its group", r#"permit(principal in Group::"bots", action, resource);"#.to_owned()),
+        (
+            "agents of its group",
+            r#"permit(principal is Agent in Group::"bots", action, resource);"#.to_owned(),
+        ),
+        (
+            "it by a condition",
+            format!(r#"forbid(principal, action, resource) when {{ principal == Agent::"{bot}" }};"#),
+        ),
+        (
+            "its group by a condition",
+            r#"forbid(principal is Agent, action, resource) unless { principal in Group::"bots" };"#
+                .to_owned(),
+        ),
+        ("all agents", "permit(principal is Agent, action, resource);".to_owned()),
+        ("all", "permit(principal, action, resource);".to_owned()),
+        (
+            "all but a user",
+            format!(r#"permit(principal, action, resource) unless {{ principal == User::"{}" }};"#, bob.id),
+        ),
+        // These concern others.
+        ("another", format!(r#"permit(principal == Agent::"{other}", action, resource);"#)),
+        ("another group", r#"permit(principal in Group::"dev", action, resource);"#.to_owned()),
+        ("people", "permit(principal is User, action, resource);".to_owned()),
+        (
+            "people of its group",
+            r#"permit(principal is User in Group::"bots", action, resource);"#.to_owned(),
+        ),
+        ("a user", format!(r#"permit(principal == User::"{}", action, resource);"#, bob.id)),
+    ] {
+        app.policy(name, &text).await;
+    }
+    let policies = format!("{path}/policies");
+    let list = app.get(&policies).as_user(&alice).await.ok().json();
+    let text = |policy: &Value, field: &str| policy[field].as_str().unwrap().to_owned();
+    let told = list.as_array().unwrap().iter();
+    let mut told: Vec<String> =
+        told.map(|policy| format!("{}: {}", text(policy, "name"), text(policy, "concern"))).collect();
+    told.sort();
+    assert_snapshot!(told.join("\n"), @"
+    agents of its group: scope
+    all agents: all_agents
+    all but a user: all_agents
+    all: all_agents
+    it alone: scope
+    it by a condition: conditions
+    its group by a condition: conditions
+    its group: scope
+    ");
+    // The account has left its group.
+    app.patch(&path).as_user(&alice).json(&json!({ "groups": [] })).await.ok();
+    let list = app.get(&policies).as_user(&alice).await.ok().json();
+    let names = list.as_array().unwrap().iter().map(|policy| text(policy, "name"));
+    let mut names: Vec<String> = names.filter(|name| name.contains("group")).collect();
+    names.sort();
+    assert_eq!(names, ["its group by a condition"], "as one that is for all agents");
+}
+
+#[tokio::test]
+async fn an_agents_policies_are_a_page_for_those_who_see_all_policies() {
+    let Scenario { app, alice, bob, bot, .. } = Scenario::start().await;
+    let policy = app.policy("all agents", "permit(principal is Agent, action, resource);").await;
+    app.call_it("the policy", policy.to_string());
+    let path = format!("/api/v1/agent-accounts/{}/policies", bot.id);
+    let (page, cost) = app.round_trips(app.get(&path).as_user(&alice).into_future()).await;
+    // The caller's credential; the query, beside which the account is read.
+    assert_eq!(cost, [("BatchGetItem", 2), ("Query", 1)]);
+    assert_snapshot!(page, @r#"
+    200 OK
+
+    [
+      {
+        "id": "[policy all agents]",
+        "name": "all agents",
+        "text": "permit(principal is Agent, action, resource);",
+        "mode": "enforce",
+        "created_at": "2026-01-15T09:00:00.000Z",
+        "updated_at": "2026-01-15T09:00:00.000Z",
+        "concern": "all_agents"
+      }
+    ]
+    "#);
+    let nowhere = "/api/v1/agent-accounts/00000000-0000-4000-8000-000000000001/policies";
+    let (its, none) = (app.get(&path).as_user(&bob).await, app.get(nowhere).as_user(&bob).await);
+    assert_eq!((its.status.as_u16(), &its.text), (403, &none.text));
+    assert_eq!(app.get(nowhere).as_user(&alice).await.refusal(), "404 No such agent account");
 }
 
 #[tokio::test]

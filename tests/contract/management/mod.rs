@@ -37,3 +37,4 @@ mod unknown;
 mod users;
 mod visibility;
 mod who_could;
+mod who_is_connected;

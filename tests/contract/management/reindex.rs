@@ -46,6 +46,7 @@ async fn before_it_filters_are_asked_of_the_items_and_an_order_is_refused() {
         format!("/api/v1/users/{}/session-grants", bob.id),
         "/api/v1/servers/demo/delegations".to_owned(),
         "/api/v1/servers/demo/session-grants".to_owned(),
+        "/api/v1/servers/demo/connections".to_owned(),
     ] {
         let answer = app.get(&path).as_user(alice).await;
         assert_eq!(

@@ -57,7 +57,7 @@ pub(crate) async fn end(
             format!("of the user {user}; {at_provider}")
         };
         let mut change = caller.change()?;
-        change.delete(&key, was.rev)?;
+        was.delete(&mut change)?;
         gone::note(core, &mut change, &key)?;
         let event = event.about("connection", server).note(note).changed(&was.recorded(), &())?;
         change.record(&event)?;

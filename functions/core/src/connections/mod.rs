@@ -53,7 +53,7 @@ pub use self::{
     finish::{AuthorizationResponse, ConnectionOutcome, Proof, finish},
     known_providers::{AuthMethod, KnownProvider, known_provider},
     lease::{ASK_WITHIN, REFRESH_WITHIN},
-    list::list,
+    list::{ConnectionFilter, ConnectionOfUser, list, list_at_server},
     look::{FoundAuthorization, look},
     refresh::has_ended,
     revoke::{AtProvider, REVOKE_WITHIN},

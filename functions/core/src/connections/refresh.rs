@@ -174,6 +174,18 @@ pub async fn has_ended(core: &Core, session: &Session) -> Result<bool> {
     }
 }
 
+/// The same, by [`client_keys`] that were read together with the session.
+pub(super) fn has_ended_by(found: &Found, session: &Session, now: Timestamp) -> Result<bool> {
+    if session.has_ended(now) || session.access_token_state(now) != AccessTokenState::Over {
+        return Ok(session.has_ended(now));
+    }
+    match OurClient::among(found, session) {
+        Ok(_) => Ok(false),
+        Err(Error::SessionOfOtherClient) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
 /// Our client at the provider that gave a session's tokens.
 #[derive(Debug)]
 pub(super) struct OurClient {
@@ -205,7 +217,7 @@ impl OurClient {
 }
 
 /// What says which client is ours at a server's provider.
-fn client_keys(server: &ServerId, issuer: &str) -> [Key; 2] {
+pub(super) fn client_keys(server: &ServerId, issuer: &str) -> [Key; 2] {
     [Key::server(server), Registration::key(server, issuer)]
 }
 

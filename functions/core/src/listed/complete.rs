@@ -24,11 +24,13 @@ pub enum Index {
     Delegations,
     /// The session grants that a user gave, and those at a server.
     SessionGrants,
+    /// The connections at a server.
+    Connections,
 }
 
 impl Index {
-    pub const ALL: [Self; 5] =
-        [Self::Users, Self::Agents, Self::Servers, Self::Delegations, Self::SessionGrants];
+    pub const ALL: [Self; 6] =
+        [Self::Users, Self::Agents, Self::Servers, Self::Delegations, Self::SessionGrants, Self::Connections];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -37,6 +39,7 @@ impl Index {
             Self::Servers => "servers",
             Self::Delegations => "delegations",
             Self::SessionGrants => "session_grants",
+            Self::Connections => "connections",
         }
     }
 
@@ -47,6 +50,7 @@ impl Index {
             Self::Servers => 4,
             Self::Delegations => 8,
             Self::SessionGrants => 16,
+            Self::Connections => 32,
         }
     }
 }

@@ -1,36 +1,42 @@
-//! Which policies concern a server, told by their text.
+//! Which policies concern a server or an agent account, told by their text.
 //!
 //! A policy whose scope names a server, or something of a server, concerns that server only. One without a resource in its
 //! scope concerns every server: its conditions may narrow it to some, or leave some out, which only a decision tells
 //! (`POST /api/v1/policies/check`). If they name the server, the answer says so.
+//!
+//! The same goes for an account and the principal in the scope, which may also be a group that the account is in. What an
+//! account does for a person rests on the policies about that person too. These are not among the account's.
 
-use cedar_policy::{EntityUid, ResourceConstraint};
+use cedar_policy::{EntityUid, PrincipalConstraint, ResourceConstraint};
+use futures::future::try_join;
 use serde_json::Value;
 
 use super::{Policy, engine};
 use crate::{
     Core,
+    agents::{self, AgentAccount},
     caller::{Power, UserCaller},
     error::{Error, Result},
-    ids::ServerId,
+    ids::{AgentAccountId, ServerId},
     paging::{Listing, PageRequest},
     servers::Server,
-    table::{Key, Partition},
+    table::{Key, Partition, Stored},
 };
 
-/// How a policy concerns a server.
+/// How a policy concerns a server or an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Concern {
-    /// Its scope names the server, or something of it.
+    /// Its scope names the server, or something of it; the account, or a group of its.
     Scope,
-    /// Its scope names no resource, and its conditions name the server, or something of it.
+    /// Its scope names none, and its conditions do.
     Conditions,
-    /// Its scope names no resource, so it is for all servers, as far as its conditions go.
-    AllServers,
+    /// Its scope names none, so it is for all, as far as its conditions go.
+    All,
 }
 
+/// A policy that concerns what was asked about.
 #[derive(Clone, Debug)]
-pub struct PolicyAtServer {
+pub struct ConcerningPolicy {
     pub policy: Policy,
     pub concern: Concern,
 }
@@ -43,54 +49,105 @@ fn is_of(kind: &str, id: &str, server: &str) -> bool {
     OF_SERVERS.contains(&kind) && of == server
 }
 
-/// Whether an expression of Cedar's JSON names the server: `{"__entity": {"type": "Server", "id": "demo"}}`.
-fn names(expression: &Value, server: &str) -> bool {
+/// Whether an expression of Cedar's JSON names such an entity: `{"__entity": {"type": "Server", "id": "demo"}}`.
+fn names(expression: &Value, is_it: &dyn Fn(&str, &str) -> bool) -> bool {
     match expression {
         Value::Object(fields) => {
             let entity = fields.get("__entity").and_then(Value::as_object);
             let text = |name| entity.and_then(|entity| entity.get(name)).and_then(Value::as_str);
-            let is_named = text("type").zip(text("id")).is_some_and(|(kind, id)| is_of(kind, id, server));
-            is_named || fields.values().any(|value| names(value, server))
+            let is_named = text("type").zip(text("id")).is_some_and(|(kind, id)| is_it(kind, id));
+            is_named || fields.values().any(|value| names(value, is_it))
         }
-        Value::Array(values) => values.iter().any(|value| names(value, server)),
+        Value::Array(values) => values.iter().any(|value| names(value, is_it)),
         _ => false,
     }
+}
+
+/// How a policy concerns what its scope does not name.
+fn by_conditions(policy: &cedar_policy::Policy, is_it: &dyn Fn(&str, &str) -> bool) -> Result<Concern> {
+    let json = policy.to_json().map_err(Error::internal)?;
+    let in_conditions = json.get("conditions").is_some_and(|conditions| names(conditions, is_it));
+    Ok(if in_conditions { Concern::Conditions } else { Concern::All })
 }
 
 /// How a policy concerns a server. `None`: it is about another.
 fn concern(policy: &Policy, server: &ServerId) -> Result<Option<Concern>> {
     let server = server.to_string();
     let parsed = engine::parse(policy.id, &policy.text)?;
-    let is_named = |uid: &EntityUid| is_of(uid.type_name().basename(), uid.id().unescaped(), &server);
-    let in_scope = match parsed.resource_constraint() {
-        ResourceConstraint::Eq(uid) | ResourceConstraint::In(uid) | ResourceConstraint::IsIn(_, uid) => uid,
-        ResourceConstraint::Any | ResourceConstraint::Is(_) => {
-            let json = parsed.to_json().map_err(Error::internal)?;
-            let in_conditions = json.get("conditions").is_some_and(|conditions| names(conditions, &server));
-            return Ok(Some(if in_conditions { Concern::Conditions } else { Concern::AllServers }));
+    let is_it = |kind: &str, id: &str| is_of(kind, id, &server);
+    match parsed.resource_constraint() {
+        ResourceConstraint::Eq(uid) | ResourceConstraint::In(uid) | ResourceConstraint::IsIn(_, uid) => {
+            Ok(is_named(&uid, &is_it).then_some(Concern::Scope))
         }
-    };
-    Ok(is_named(&in_scope).then_some(Concern::Scope))
+        ResourceConstraint::Any | ResourceConstraint::Is(_) => by_conditions(&parsed, &is_it).map(Some),
+    }
 }
 
-/// The policies that concern a server. Admins and auditors only. A page holds those of a page of all policies.
+/// How a policy concerns an agent account. `None`: it is about others, or about people.
+fn concern_of_agent(policy: &Policy, account: &AgentAccount) -> Result<Option<Concern>> {
+    const AGENT: &str = "Agent";
+    let parsed = engine::parse(policy.id, &policy.text)?;
+    let agent = account.id.to_string();
+    let is_it = |kind: &str, id: &str| match kind {
+        AGENT => id == agent,
+        "Group" => account.groups.iter().any(|group| group == id),
+        _ => false,
+    };
+    match parsed.principal_constraint() {
+        PrincipalConstraint::Is(kind) | PrincipalConstraint::IsIn(kind, _) if kind.basename() != AGENT => {
+            Ok(None)
+        }
+        PrincipalConstraint::Eq(uid) | PrincipalConstraint::In(uid) | PrincipalConstraint::IsIn(_, uid) => {
+            Ok(is_named(&uid, &is_it).then_some(Concern::Scope))
+        }
+        PrincipalConstraint::Any | PrincipalConstraint::Is(_) => by_conditions(&parsed, &is_it).map(Some),
+    }
+}
+
+fn is_named(uid: &EntityUid, is_it: &dyn Fn(&str, &str) -> bool) -> bool {
+    is_it(uid.type_name().basename(), uid.id().unescaped())
+}
+
+/// Those of a page of all policies that concern what was asked about.
+fn concerning(
+    policies: Listing<Stored<Policy>>,
+    concern: impl Fn(&Policy) -> Result<Option<Concern>>,
+) -> Result<Listing<ConcerningPolicy>> {
+    let concerning = policies.items.into_iter().map(|policy| {
+        let concern = concern(&policy)?;
+        Ok(concern.map(|concern| ConcerningPolicy { policy: policy.value, concern }))
+    });
+    let items = concerning.filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
+    Ok(Listing { items, next: policies.next })
+}
+
+/// The policies that concern a server. Admins, operators and auditors only. A page holds those of a page of all policies.
 pub async fn list_at_server(
     core: &Core,
     caller: &UserCaller,
     server: &ServerId,
     page: &PageRequest,
-) -> Result<Listing<PolicyAtServer>> {
+) -> Result<Listing<ConcerningPolicy>> {
     caller.require(Power::Read)?;
-    let (list, key) = (Partition::policies(), Key::server(server));
-    let there = core.table.read_one::<Server>(key);
-    let (there, policies) = futures::future::try_join(there, page.list_items::<Policy>(core, &list)).await?;
+    let list = Partition::policies();
+    let there = core.table.read_one::<Server>(Key::server(server));
+    let (there, policies) = try_join(there, page.list_items::<Policy>(core, &list)).await?;
     there.ok_or(Error::NotFound(ServerId::WHAT))?;
-    let concerning = policies.items.into_iter().map(|policy| {
-        let concern = concern(&policy, server)?;
-        Ok(concern.map(|concern| PolicyAtServer { policy: policy.value, concern }))
-    });
-    let items = concerning.filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
-    Ok(Listing { items, next: policies.next })
+    concerning(policies, |policy| concern(policy, server))
+}
+
+/// The same for an agent account.
+pub async fn list_of_agent(
+    core: &Core,
+    caller: &UserCaller,
+    agent: AgentAccountId,
+    page: &PageRequest,
+) -> Result<Listing<ConcerningPolicy>> {
+    caller.require(Power::Read)?;
+    let list = Partition::policies();
+    let (account, policies) =
+        try_join(agents::get(core, agent), page.list_items::<Policy>(core, &list)).await?;
+    concerning(policies, |policy| concern_of_agent(policy, &account))
 }
 
 #[cfg(test)]
@@ -137,7 +194,7 @@ mod tests {
             "permit(principal, action, resource is Tool);",
             r#"permit(principal, action, resource) when { resource in Server::"demo2" };"#,
         ] {
-            assert_eq!(told(text), Some(Concern::AllServers), "{text}");
+            assert_eq!(told(text), Some(Concern::All), "{text}");
         }
     }
 }

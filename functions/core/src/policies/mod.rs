@@ -5,7 +5,7 @@
 //! | `schema.cedarschema` | everything that policies can speak of; policies are validated against it, strictly, when they are saved |
 //! | `engine` | compiled policies, and deciding with them |
 //! | `reads` | which arguments policies read, and that an unreadable value denies |
-//! | `concerning` | which policies concern a server |
+//! | `concerning` | which policies concern a server or an agent |
 //! | `possible` | whether some arguments could be permitted, and what remains of the policies |
 //! | `logged` | policies in mode `log`: recorded, not enforced |
 //! | `prune` | the policies that could decide of one tool, and what of a principal they look at |
@@ -63,7 +63,7 @@ pub use self::possible::{Condition, Possibility};
 #[cfg(test)]
 pub(crate) use self::reads::reads_of;
 pub use self::{
-    concerning::{Concern, PolicyAtServer, list_at_server},
+    concerning::{Concern, ConcerningPolicy, list_at_server, list_of_agent},
     engine::{CallFacts, CompiledPolicies, Decision, Operation, prepare},
     logged::graver,
     manage::{NewPolicy, SavedPolicy, create, delete, get, list, update},

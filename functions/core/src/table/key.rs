@@ -56,6 +56,7 @@
 //! | delegations that name a server (entry) | `AT_SERVER#{server}` | `DELEGATION#{agent}#{user}` | one for each delegation and server; goes with the delegation |
 //! | delegations that name none (entry) | `AT_SERVER#EVERY` | `DELEGATION#{agent}#{user}` | one for each delegation; goes with it |
 //! | session grants at a server (entry) | `AT_SERVER#{server}` | `GRANT#{agent}#{user}` | one for each grant; goes with it |
+//! | OAuth sessions at a server (entry) | `AT_SERVER#{server}` | `SESSION#{user}` | one for each session; goes with it |
 //! | which of these lists are complete | `CONTROL#LISTS` | `LISTS` | one |
 //! | lists of registered apps, of blocks (entries) | `APPS`, `APP_BLOCKS` | `{sha256}`, or the host | one for each |
 //!
@@ -337,6 +338,11 @@ impl Key {
         Self::new(Partition::grants_at(server).pk, format!("GRANT#{agent}#{user}"))
     }
 
+    pub fn session_at(server: &ServerId, user: UserId) -> Self {
+        let list = Partition::sessions_at(server);
+        Self::new(list.pk, format!("{}{user}", list.prefix))
+    }
+
     pub fn complete_lists() -> Self {
         Self::new("CONTROL#LISTS", "LISTS")
     }
@@ -506,6 +512,10 @@ impl Partition {
 
     pub fn grants_at(server: &ServerId) -> Self {
         Self::new(format!("AT_SERVER#{server}"), "GRANT#")
+    }
+
+    pub fn sessions_at(server: &ServerId) -> Self {
+        Self::new(format!("AT_SERVER#{server}"), "SESSION#")
     }
 
     pub fn grants_of(agent: AgentAccountId) -> Self {
