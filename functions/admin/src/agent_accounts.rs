@@ -58,6 +58,9 @@ struct AgentAccount {
     /// `operator` did, an operator or an admin. It is also `null` for an account that was disabled before this was kept, possibly by an admin.
     #[schema(required)]
     disabled_by: Option<DisabledBy>,
+    /// Since when the account is disabled. `null` too if that was before this was kept.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    disabled_at: Option<Timestamp>,
     /// The first user among the owners. `null` if only groups own the account.
     #[schema(value_type = Option<Uuid>, required)]
     owner_user_id: Option<UserId>,
@@ -90,6 +93,7 @@ impl From<agents::AgentAccount> for AgentAccount {
             url,
             active,
             disabled_by,
+            disabled_at,
             epoch: _,
             groups,
             allowed_origins,
@@ -109,6 +113,7 @@ impl From<agents::AgentAccount> for AgentAccount {
             url,
             active,
             disabled_by: disabled_by.map(DisabledBy::from),
+            disabled_at,
             owner_user_id,
             owners: owners.into_iter().map(ShownOwner::from).collect(),
             groups,
@@ -122,10 +127,10 @@ impl From<agents::AgentAccount> for AgentAccount {
     }
 }
 
-/// The role in which a user disabled an agent account.
+/// The role in which somebody disabled an agent account, or deactivated a user.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum DisabledBy {
+pub(crate) enum DisabledBy {
     Admin,
     Operator,
     Owner,
@@ -199,6 +204,9 @@ struct ListFilter {
     /// Only accounts in this group.
     #[param(value_type = Option<String>, max_length = 128)]
     group: Option<Group>,
+    /// `false`: only accounts all of whose owners are deactivated; `true`: only the others. A group counts as active. The list
+    /// is sorted by name.
+    owner_active: Option<bool>,
     /// By `id` or `name`. If left out, by name if anything is filtered, or else by id.
     #[param(inline)]
     sort: Option<Order>,
@@ -214,13 +222,13 @@ enum Order {
 
 impl From<ListFilter> for AgentFilter {
     fn from(filter: ListFilter) -> Self {
-        let ListFilter { name_prefix, owner_user_id, active, group, sort } = filter;
+        let ListFilter { name_prefix, owner_user_id, active, group, owner_active, sort } = filter;
         let sort = sort.map(|order| match order {
             Order::Id => AgentOrder::Id,
             Order::Name => AgentOrder::Name,
         });
         let (name_prefix, group) = (name_prefix.map(String::from), group.map(String::from));
-        Self { name_prefix, owner_user_id, active, group, sort }
+        Self { name_prefix, owner_user_id, active, group, owner_active, sort }
     }
 }
 

@@ -22,7 +22,10 @@ use http::Uri;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::bounds::{EmailPrefix, Group, Groups, HttpUrl, Name, Subject};
+use crate::{
+    agent_accounts::DisabledBy,
+    bounds::{EmailPrefix, Group, Groups, HttpUrl, Name, Subject},
+};
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
     Routes::new().mount(handlers!(list(ListFilter, PagingParams), create)).mount(handlers!(get, update))
@@ -43,6 +46,13 @@ pub(crate) struct User {
     active: bool,
     /// The same as `active`.
     is_active: bool,
+    /// Who deactivated them, while they are deactivated. Only an admin can reactivate them if an `admin` did, or if it is
+    /// `null`; if an `operator` did, an operator too. `null` if they were deactivated before this was kept.
+    #[schema(required)]
+    deactivated_by: Option<DisabledBy>,
+    /// When they were deactivated, while they are. `null` if that was before this was kept.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    deactivated_at: Option<Timestamp>,
     /// The groups that policies can name.
     groups: Vec<String>,
     /// The issuers' names for the user. Only auditors, operators and admins see them, and only if there are any.
@@ -75,9 +85,9 @@ impl User {
             name,
             role,
             active,
-            deactivated_by: _,
+            deactivated_by,
             epoch: _,
-            deactivated_at: _,
+            deactivated_at,
             groups,
             identities,
             claims,
@@ -93,6 +103,8 @@ impl User {
             role: role.into(),
             active,
             is_active: active,
+            deactivated_by: deactivated_by.map(DisabledBy::from),
+            deactivated_at: deactivated_at.filter(|_| !active),
             groups,
             identities: identities.into_iter().map(Identity::from).collect(),
             claims: claims.into_iter().map(Claims::from).collect(),

@@ -137,6 +137,7 @@ pub(crate) fn add_agent(
         all_owners: Vec::new(),
         active: true,
         disabled_by: None,
+        disabled_at: None,
         epoch: Epoch::default(),
         shared_grants: shared_grants.unwrap_or(core.settings.shared_grants),
         groups,
@@ -313,7 +314,7 @@ pub async fn update(
             account.groups.clone_from(groups);
         }
         if let Some(active) = update.active {
-            account.set_active(active, caller)?;
+            account.set_active(active, caller, core.clock.now())?;
         }
         if let Some(shared_grants) = update.shared_grants {
             account.set_shared_grants(shared_grants, caller)?;

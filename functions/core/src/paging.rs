@@ -14,6 +14,10 @@ pub use crate::table::PAGE_SIZE;
 /// The most items on a page.
 pub const MAX_PAGE_SIZE: usize = 1_000;
 
+/// The most bytes that a cursor stands for. It is a sort key, of which `DynamoDB` takes 1,024 bytes, and what says of which
+/// list it is.
+const MAX_CURSOR: usize = 1_100;
+
 /// The page that is asked for.
 #[derive(Clone, Debug)]
 pub struct PageRequest {
@@ -55,7 +59,8 @@ impl PageRequest {
             return Err(Error::invalid(format!("limit must be from 1 to {MAX_PAGE_SIZE}")));
         }
         let decode = |cursor: &str| {
-            let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().filter(|bytes| bytes.len() <= 512)?;
+            let bytes =
+                BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().filter(|bytes| bytes.len() <= MAX_CURSOR)?;
             String::from_utf8(bytes).ok().filter(|text| !text.is_empty())
         };
         let cursor = match cursor {

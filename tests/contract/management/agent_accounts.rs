@@ -21,6 +21,7 @@ async fn an_admin_creates_an_account_and_sees_its_secret_once() {
       "name": "New Bot",
       "active": true,
       "disabled_by": null,
+      "disabled_at": null,
       "owner_user_id": "[bob]",
       "owners": [
         {
@@ -124,6 +125,7 @@ async fn everybody_sees_that_an_account_is_there_and_its_managers_see_more() {
       "name": "bot",
       "active": true,
       "disabled_by": null,
+      "disabled_at": null,
       "owner_user_id": "[alice]",
       "owners": [
         {
@@ -164,6 +166,7 @@ async fn an_owner_renames_and_disables_but_does_not_set_groups() {
       "name": "Renamed",
       "active": false,
       "disabled_by": "owner",
+      "disabled_at": "2026-01-15T09:00:00.000Z",
       "owner_user_id": "[bob]",
       "owners": [
         {

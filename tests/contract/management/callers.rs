@@ -20,6 +20,8 @@ async fn a_user_is_known_by_key() {
       "role": "admin",
       "active": true,
       "is_active": true,
+      "deactivated_by": null,
+      "deactivated_at": null,
       "groups": [],
       "created_at": "2026-01-15T09:00:00.000Z",
       "updated_at": "2026-01-15T09:00:00.000Z"
@@ -62,6 +64,8 @@ async fn a_newcomer_is_made_a_user_where_the_issuer_is_trusted_with_that() {
       "role": "user",
       "active": true,
       "is_active": true,
+      "deactivated_by": null,
+      "deactivated_at": null,
       "groups": [],
       "created_at": "2026-01-15T09:00:00.000Z",
       "updated_at": "2026-01-15T09:00:00.000Z"
@@ -115,6 +119,8 @@ async fn an_unverified_email_makes_a_stranger_of_ones_own() {
       "role": "user",
       "active": true,
       "is_active": true,
+      "deactivated_by": null,
+      "deactivated_at": null,
       "groups": [],
       "created_at": "2026-01-15T09:00:00.000Z",
       "updated_at": "2026-01-15T09:00:00.000Z"

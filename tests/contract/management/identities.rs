@@ -63,6 +63,8 @@ async fn a_subject_is_bound_at_first_sight_and_admins_see_it() {
       "role": "user",
       "active": true,
       "is_active": true,
+      "deactivated_by": null,
+      "deactivated_at": null,
       "groups": [],
       "identities": [
         {
@@ -249,6 +251,8 @@ async fn an_admin_says_by_which_subject_a_user_is_known() {
       "role": "user",
       "active": true,
       "is_active": true,
+      "deactivated_by": null,
+      "deactivated_at": null,
       "groups": [],
       "identities": [
         {

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod agent_accounts;
+mod agents_without_owner;
 mod api_keys;
 mod apps;
 mod at_a_glance;

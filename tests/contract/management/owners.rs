@@ -54,6 +54,7 @@ async fn an_account_has_several_owners_users_and_groups() {
       "name": "bot",
       "active": true,
       "disabled_by": null,
+      "disabled_at": null,
       "owner_user_id": "[bob]",
       "owners": [
         {

@@ -47,6 +47,7 @@ async fn before_it_filters_are_asked_of_the_items_and_an_order_is_refused() {
         "/api/v1/servers/demo/delegations".to_owned(),
         "/api/v1/servers/demo/session-grants".to_owned(),
         "/api/v1/servers/demo/connections".to_owned(),
+        "/api/v1/agent-accounts?owner_active=false".to_owned(),
     ] {
         let answer = app.get(&path).as_user(alice).await;
         assert_eq!(

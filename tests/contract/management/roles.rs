@@ -1,5 +1,7 @@
 //! Auditors and operators: what each may do to what is other people's, and the ways to more that are closed.
 
+use std::time::Duration;
+
 use deputize_core::{table::Key, users::Role};
 use deputize_tests::{TestRequest, TestResponse, User, jwt::SigningKey};
 use insta::assert_snapshot;
@@ -231,6 +233,43 @@ async fn an_operator_lets_go_on_what_operators_have_stopped() {
     // What its owner has stopped, too.
     it.set_bot_active(bob, false).await.ok();
     it.set_bot_active(&it.operator, true).await.ok();
+}
+
+#[tokio::test]
+async fn a_user_says_by_whom_and_when_they_were_deactivated() {
+    let it = Staff::set().await;
+    let Scenario { app, alice, carol, .. } = &it.it;
+    let shown = async || {
+        let user = app.get(format!("/api/v1/users/{}", carol.id)).as_user(&it.auditor).await.ok().json();
+        ["active", "deactivated_by", "deactivated_at"].map(|field| user[field].clone())
+    };
+    let active = [json!(true), Value::Null, Value::Null];
+    assert_eq!(shown().await, active);
+    app.pass(Duration::from_mins(1));
+    it.set_active(carol, &it.operator, false).await.ok();
+    assert_eq!(shown().await, [json!(false), json!("operator"), json!("2026-01-15T09:01:00.000Z")]);
+    // An admin who wants them to stay away says so after the operator has. They are away since then.
+    app.pass(Duration::from_mins(1));
+    it.set_active(carol, alice, false).await.ok();
+    assert_eq!(shown().await, [json!(false), json!("admin"), json!("2026-01-15T09:01:00.000Z")]);
+    let list = app.get("/api/v1/users?active=false").as_user(alice).await.ok().json();
+    assert_eq!(list[0]["deactivated_by"], "admin");
+    it.set_active(carol, alice, true).await.ok();
+    assert_eq!(shown().await, active);
+    // From before this was kept.
+    it.set_active(carol, alice, false).await.ok();
+    for field in ["deactivated_by", "deactivated_at"] {
+        app.forget(&Key::user(carol.id), field);
+    }
+    assert_eq!(shown().await, [json!(false), Value::Null, Value::Null]);
+    // To leave a company is to be deactivated, by an admin.
+    let leave = app.post(format!("/api/v1/users/{}/offboard", it.it.bob.id)).as_user(alice);
+    leave.json(&json!({ "agents": "stop" })).await.ok();
+    let bob = app.get(format!("/api/v1/users/{}", it.it.bob.id)).as_user(alice).await.ok().json();
+    assert_eq!(
+        (&bob["deactivated_by"], &bob["deactivated_at"]),
+        (&json!("admin"), &json!("2026-01-15T09:02:00.000Z"))
+    );
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! What an admin has stopped stays so until an admin lets it go on; and what becomes of an account whose owner leaves.
 
+use std::time::Duration;
+
 use deputize_core::table::Key;
 use deputize_tests::{TestApp, TestResponse, User, jwt::SigningKey};
 use insta::assert_snapshot;
@@ -35,6 +37,7 @@ async fn an_owner_does_not_enable_what_an_admin_has_disabled() {
       "name": "bobs",
       "active": false,
       "disabled_by": "admin",
+      "disabled_at": "2026-01-15T09:00:00.000Z",
       "owner_user_id": "[bob]",
       "owners": [
         {
@@ -94,6 +97,32 @@ async fn an_account_of_which_it_is_not_known_who_disabled_it_is_an_admins_to_ena
     );
     assert_eq!(patch(&scenario, &scenario.bob, json!({ "active": true })).await.status, 403);
     patch(&scenario, &scenario.alice, json!({ "active": true })).await.ok();
+}
+
+#[tokio::test]
+async fn an_account_says_since_when_it_is_disabled() {
+    let scenario = set().await;
+    let (app, alice, bob) = (&scenario.app, &scenario.alice, &scenario.bob);
+    let shown =
+        async |user: &User| app.get(path(&scenario)).as_user(user).await.ok().json()["disabled_at"].clone();
+    assert_eq!(shown(bob).await, Value::Null);
+    app.pass(Duration::from_mins(1));
+    patch(&scenario, bob, json!({ "active": false })).await.ok();
+    assert_eq!(shown(bob).await, "2026-01-15T09:01:00.000Z");
+    // An admin who disables it too does not do so anew.
+    app.pass(Duration::from_mins(1));
+    let disabled = patch(&scenario, alice, json!({ "active": false })).await.ok().json();
+    assert_eq!(
+        (&disabled["disabled_by"], &disabled["disabled_at"]),
+        (&json!("admin"), &json!("2026-01-15T09:01:00.000Z"))
+    );
+    patch(&scenario, alice, json!({ "active": true })).await.ok();
+    assert_eq!(shown(alice).await, Value::Null);
+    app.pass(Duration::from_mins(1));
+    patch(&scenario, alice, json!({ "active": false })).await.ok();
+    assert_eq!(shown(alice).await, "2026-01-15T09:03:00.000Z");
+    app.forget(&Key::agent(scenario.bot.id), "disabled_at");
+    assert_eq!(shown(alice).await, Value::Null, "from before this was kept");
 }
 
 #[tokio::test]
@@ -240,6 +269,7 @@ async fn an_admin_gives_an_account_to_another_owner() {
       "name": "bobs",
       "active": true,
       "disabled_by": null,
+      "disabled_at": null,
       "owner_user_id": "[carol]",
       "owners": [
         {

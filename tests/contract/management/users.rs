@@ -23,6 +23,8 @@ async fn an_admin_creates_a_user_whom_a_token_then_leads_to() {
       "role": "admin",
       "active": true,
       "is_active": true,
+      "deactivated_by": null,
+      "deactivated_at": null,
       "groups": [
         "ops"
       ],
@@ -111,6 +113,8 @@ async fn an_admin_changes_a_user() {
       "role": "user",
       "active": false,
       "is_active": false,
+      "deactivated_by": "admin",
+      "deactivated_at": "2026-01-15T09:01:00.000Z",
       "groups": [
         "ops"
       ],

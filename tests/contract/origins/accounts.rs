@@ -320,6 +320,7 @@ async fn an_admin_sets_the_origins_with_a_new_account() {
       "name": "New Bot",
       "active": true,
       "disabled_by": null,
+      "disabled_at": null,
       "owner_user_id": "[bob]",
       "owners": [
         {
@@ -354,6 +355,7 @@ async fn an_owner_changes_them_and_others_neither_do_nor_see_them() {
       "name": "bobs",
       "active": true,
       "disabled_by": null,
+      "disabled_at": null,
       "owner_user_id": "[bob]",
       "owners": [
         {

@@ -30,6 +30,8 @@ async fn a_page_of_an_allowed_origin_reads_the_answer() {
       "role": "user",
       "active": true,
       "is_active": true,
+      "deactivated_by": null,
+      "deactivated_at": null,
       "groups": [],
       "created_at": "2026-01-15T09:00:00.000Z",
       "updated_at": "2026-01-15T09:00:00.000Z"

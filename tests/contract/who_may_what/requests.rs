@@ -129,7 +129,7 @@ pub(super) fn of(world: &World, operation: &str, caller: &Caller) -> Vec<Asked> 
         ],
         "toggle_session_grant" => vec![Asked::json(json!({ "server_id": "chat" }))],
         "connect" => vec![plain.at("team")],
-        "get_connection" | "delete_connection" => vec![plain.at("chat")],
+        "get_connection" | "delete_connection" | "list_server_connections" => vec![plain.at("chat")],
         "finish_connection" => vec![Asked::with(Body::ComesBack).showing("<h1>Connected</h1>")],
         "confirm_connection" => vec![Asked::with(Body::ComesBack)],
         "list_audit_events" => vec![
@@ -139,6 +139,7 @@ pub(super) fn of(world: &World, operation: &str, caller: &Caller) -> Vec<Asked> 
 
         // What is the agent account's.
         "list_agent_accounts" => vec![plain.showing(&bot)],
+        "list_agent_policies" => vec![plain.showing(&world.policy)],
         "get_agent_account" => vec![plain.showing("owner_user_id")],
         "create_agent_account" => vec![Asked::json(json!({ "name": "new" }))],
         "update_agent_account" => vec![

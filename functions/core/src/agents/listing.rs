@@ -7,11 +7,11 @@ use crate::{
     Core,
     caller::{Power, UserCaller},
     case_folding::folded,
-    error::Result,
+    error::{Error, Result},
     ids::{AgentAccountId, UserId},
     listed::{self, Index, Listed, label},
     paging::{Listing, PageRequest},
-    table::{Key, Partition},
+    table::{Found, Key, Partition},
 };
 
 /// What agent accounts are sorted by.
@@ -29,6 +29,8 @@ pub struct AgentFilter {
     pub owner_user_id: Option<UserId>,
     pub active: Option<bool>,
     pub group: Option<String>,
+    /// Whether one of its owners is active. A group is.
+    pub owner_active: Option<bool>,
     /// If none is asked for, that of the list that answers the filter.
     pub sort: Option<AgentOrder>,
 }
@@ -65,8 +67,27 @@ impl Listed for AgentAccount {
             Visibility::Owners => {}
         }
         let (by, id) = (label(&self.name), self.id());
-        lists.iter().map(|list| Key::sorted(list, &by, &id)).collect()
+        let by_owners = Key::sorted(&Partition::agents_by_owners(), &by, &with_answering(&id, self));
+        lists.iter().map(|list| Key::sorted(list, &by, &id)).chain([by_owners]).collect()
     }
+}
+
+/// What comes before the owners in an entry of the list by owners.
+const ANSWERED_BY: char = '\u{1}';
+
+/// An account's id, with the users on whom it depends whether the account has an active owner: none if a group owns it. An
+/// entry that says them lets the users be read together with the account.
+fn with_answering(id: &str, account: &AgentAccount) -> String {
+    let is_owned_by_group = account.owners().iter().any(|owner| owner.group().is_some());
+    let users = if is_owned_by_group { Vec::new() } else { account.owning_users() };
+    let users: Vec<String> = users.iter().map(ToString::to_string).collect();
+    format!("{id}{ANSWERED_BY}{}", users.join(","))
+}
+
+/// The users in the sort key of such an entry.
+fn answering(sk: &str) -> Vec<Key> {
+    let users = sk.rsplit(ANSWERED_BY).next().unwrap_or_default();
+    users.split(',').filter_map(|user| Some(Key::user(UserId(user.parse().ok()?)))).collect()
 }
 
 /// The list of the accounts that somebody owns.
@@ -117,7 +138,12 @@ impl AgentFilter {
 
     /// Whether nothing is asked but whose accounts they are.
     fn is_plain(&self) -> bool {
-        self.name_prefix.is_none() && self.active.is_none() && self.group.is_none() && self.sort.is_none()
+        let Self { name_prefix, owner_user_id: _, active, group, owner_active, sort } = self;
+        name_prefix.is_none()
+            && active.is_none()
+            && group.is_none()
+            && owner_active.is_none()
+            && sort.is_none()
     }
 }
 
@@ -130,6 +156,9 @@ pub async fn list(
 ) -> Result<Listing<AgentAccount>> {
     if !caller.has(Power::Read) {
         return list_owned(core, caller, filter, page).await;
+    }
+    if let Some(wanted) = filter.owner_active {
+        return list_by_owners(core, filter, wanted, page).await;
     }
     let is_narrow = filter.owner_user_id.is_some() || !filter.is_plain();
     let keep = |account: &AgentAccount| filter.keeps(account);
@@ -146,7 +175,27 @@ pub async fn list(
     Ok(page.list_entries(core, &by_id, follow).await?.only(keep))
 }
 
-/// The accounts that the caller owns, by themselves or by a group.
+/// The accounts that have an active owner, or those that have none. All with the prefix are read, each with its owners: a
+/// change of a user changes no entry of an account.
+async fn list_by_owners(
+    core: &Core,
+    filter: &AgentFilter,
+    wanted: bool,
+    page: &PageRequest,
+) -> Result<Listing<AgentAccount>> {
+    if filter.sort == Some(AgentOrder::Id) {
+        return Err(Error::invalid("sort: with owner_active, agent accounts are sorted by name"));
+    }
+    let prefix = filter.name_prefix.as_deref().map(label).unwrap_or_default();
+    let list = Partition::agents_by_owners().beginning(prefix);
+    let keep = |account: &AgentAccount, found: &Found| {
+        Ok(filter.keeps(account) && owners::is_answered_for_by(found, account)? == wanted)
+    };
+    let accounts = listed::page_with(core, page, &list, answering, keep).await?;
+    accounts.ok_or_else(listed::incomplete)
+}
+
+/// The accounts that the caller owns, by themselves or by a group. So they have an active owner.
 async fn list_owned(
     core: &Core,
     caller: &UserCaller,
@@ -154,7 +203,9 @@ async fn list_owned(
     page: &PageRequest,
 ) -> Result<Listing<AgentAccount>> {
     caller.require_self_or(filter.owner_user_id.unwrap_or(caller.user.id), Power::Read)?;
-    let keep = |account: &AgentAccount| account.is_owned_by(&caller.user) && filter.keeps(account);
+    let keep = |account: &AgentAccount| {
+        account.is_owned_by(&caller.user) && filter.keeps(account) && filter.owner_active != Some(false)
+    };
     if !filter.is_plain() && filter.sort != Some(AgentOrder::Id) {
         let prefix = filter.name_prefix.as_deref().map(label).unwrap_or_default();
         let lists: Vec<Partition> =

@@ -285,7 +285,7 @@ pub(crate) async fn leave(
                 about(&others)
             }
             _ => {
-                account.set_active(false, caller)?;
+                account.set_active(false, caller, core.clock.now())?;
                 "stopped, since none of its owners is left".to_owned()
             }
         };
@@ -327,17 +327,25 @@ pub(crate) async fn has_active_owner(core: &Core, found: &Found, account: &Agent
     if core.settings.ownerless_agents == OwnerlessAgents::Run {
         return Ok(true);
     }
-    if account.owners().iter().any(|owner| owner.group().is_some()) {
+    if is_answered_for_by(found, account)? {
         return Ok(true);
     }
     let users: Vec<Key> = account.owning_users().into_iter().map(Key::user).collect();
-    for key in &users {
-        if found.get::<User>(key)?.is_some_and(|user| user.active) {
+    // Boxed, since it is rare: every call's future would hold its state.
+    Box::pin(look_for_active(core, account.id, users)).await
+}
+
+/// Whether a group owns the account, or an active user who is in `found`.
+pub(super) fn is_answered_for_by(found: &Found, account: &AgentAccount) -> Result<bool> {
+    if account.owners().iter().any(|owner| owner.group().is_some()) {
+        return Ok(true);
+    }
+    for user in account.owning_users() {
+        if found.get::<User>(&Key::user(user))?.is_some_and(|user| user.active) {
             return Ok(true);
         }
     }
-    // Boxed, since it is rare: every call's future would hold its state.
-    Box::pin(look_for_active(core, account.id, users)).await
+    Ok(false)
 }
 
 async fn look_for_active(core: &Core, agent: AgentAccountId, users: Vec<Key>) -> Result<bool> {

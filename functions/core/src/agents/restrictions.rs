@@ -5,6 +5,7 @@ use deputize_api::reason::Reason;
 use super::{AgentAccount, SharedGrants, StoppedBy};
 use crate::{
     caller::{Power, UserCaller},
+    clock::Timestamp,
     error::{Error, Result, Told},
 };
 
@@ -29,7 +30,7 @@ impl AgentAccount {
         Ok(())
     }
 
-    pub(super) fn set_active(&mut self, active: bool, caller: &UserCaller) -> Result<()> {
+    pub(super) fn set_active(&mut self, active: bool, caller: &UserCaller, now: Timestamp) -> Result<()> {
         if active {
             // With it, its credentials are good again: that would outlive what the user allowed the app.
             if !self.active {
@@ -42,12 +43,13 @@ impl AgentAccount {
                     format!("{who} has disabled the agent account; only {may} can enable it again"),
                 )));
             }
-            self.disabled_by = None;
+            (self.disabled_by, self.disabled_at) = (None, None);
         } else {
             // An admin who disables what its owner has already disabled wants it to stay disabled.
             self.disabled_by = caller.stops_as().after(self.active, self.disabled_by);
             if self.active {
                 self.epoch.end();
+                self.disabled_at = Some(now);
             }
         }
         self.active = active;

@@ -36,6 +36,9 @@ pub struct AgentAccount {
     /// Who disabled it, while it is disabled. Unknown of accounts that were disabled before this was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_by: Option<StoppedBy>,
+    /// Since when it is disabled. Unknown of accounts that were disabled before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled_at: Option<Timestamp>,
     /// How often it has been disabled. A token says in which epoch it was issued, and is good in that one only.
     #[serde(default, skip_serializing_if = "Epoch::is_first")]
     pub epoch: Epoch,

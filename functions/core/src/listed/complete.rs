@@ -32,10 +32,11 @@ impl Index {
     pub const ALL: [Self; 6] =
         [Self::Users, Self::Agents, Self::Servers, Self::Delegations, Self::SessionGrants, Self::Connections];
 
+    /// Lists that get another kind of entry get another name too: where they were complete, they are walked again.
     pub fn name(self) -> &'static str {
         match self {
             Self::Users => "users",
-            Self::Agents => "agents",
+            Self::Agents => "agent_accounts",
             Self::Servers => "servers",
             Self::Delegations => "delegations",
             Self::SessionGrants => "session_grants",

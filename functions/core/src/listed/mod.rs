@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 pub use self::complete::Index;
 pub(crate) use self::{
     complete::{CompleteLists, KnownComplete, incomplete, is_complete},
-    page::{merged, page},
+    page::{merged, page, page_with},
 };
 use crate::{
     case_folding::folded,

@@ -53,6 +53,28 @@ pub(crate) async fn merged<T: Listed>(
     lists: &[Partition],
     keep: impl Fn(&T) -> bool,
 ) -> Result<Option<Listing<T>>> {
+    merged_with(core, page, lists, |_| Vec::new(), |item, _| Ok(keep(item))).await
+}
+
+/// [`page`], of items that are judged by others too. `beside` says by an entry's sort key which these are, so that they are
+/// read together.
+pub(crate) async fn page_with<T: Listed>(
+    core: &Core,
+    page: &PageRequest,
+    list: &Partition,
+    beside: impl Fn(&str) -> Vec<Key>,
+    keep: impl Fn(&T, &Found) -> Result<bool>,
+) -> Result<Option<Listing<T>>> {
+    merged_with(core, page, std::slice::from_ref(list), beside, keep).await
+}
+
+async fn merged_with<T: Listed>(
+    core: &Core,
+    page: &PageRequest,
+    lists: &[Partition],
+    beside: impl Fn(&str) -> Vec<Key>,
+    keep: impl Fn(&T, &Found) -> Result<bool>,
+) -> Result<Option<Listing<T>>> {
     let (tag, prefix) = match lists {
         [one] => (tag(&one.pk), &*one.prefix),
         _ => (tag(""), lists.first().map_or("", |list| &*list.prefix)),
@@ -74,7 +96,9 @@ pub(crate) async fn merged<T: Listed>(
         (None, Err(refused)) => return Err(refused),
         (None, Ok(_)) => Merged::default(),
     };
-    let found = core.table.read(ids.values().filter_map(|id| T::key_of(id)).collect()).await?;
+    let mut keys: Vec<Key> = ids.values().filter_map(|id| T::key_of(id)).collect();
+    keys.extend(ids.keys().flat_map(|sk| beside(sk)));
+    let found = core.table.read(keys).await?;
     let mut items = Vec::with_capacity(ids.len());
     for (sk, id) in ids {
         let item = item_of::<T>(&found, &id)?;
@@ -82,7 +106,12 @@ pub(crate) async fn merged<T: Listed>(
             let entries = item.entries();
             lists.iter().any(|list| entries.contains(&Key { pk: list.pk.clone(), sk: sk.clone() }))
         };
-        items.extend(item.filter(|item| has_entry(item) && keep(item)));
+        if let Some(item) = item
+            && has_entry(&item)
+            && keep(&item, &found)?
+        {
+            items.push(item);
+        }
     }
     Ok(Some(Listing { items, next: next.map(|sk| PageRequest::encode(&format!("{tag}{sk}"))) }))
 }

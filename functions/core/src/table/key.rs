@@ -489,6 +489,11 @@ impl Partition {
         Self::new(format!("AGENTS#OWNER#{owner}"), "")
     }
 
+    /// By name, with the users who own each.
+    pub fn agents_by_owners() -> Self {
+        Self::new("AGENTS#OWNERS", "")
+    }
+
     pub fn agents_for_everyone() -> Self {
         Self::new("AGENTS#FOR_EVERYONE", "")
     }
