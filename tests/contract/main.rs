@@ -19,6 +19,7 @@
 //! | `vault` | changing the root key, while everything goes on |
 //! | `lambda` | events of AWS Lambda's, and what a function prints |
 //! | `bootstrap` | a deployment's beginning |
+//! | `demo` | the demo organization of the local server |
 //! | `address` | a service that is reached at a path |
 //! | `cost` | round trips, counted |
 //! | `who_may_what` | every operation by every kind of caller, held to the table in `who_may_what.md` |
@@ -35,6 +36,7 @@ mod authorize;
 mod bootstrap;
 mod connections;
 mod cost;
+mod demo;
 mod faults;
 mod grants;
 mod lambda;

@@ -37,7 +37,7 @@ def everything(server: Server, demo: DemoEnv) -> dict[str, Any]:
     seen: dict[str, Any] = {name: all_pages(alice, f"/api/v1/{name}") for name in lists}
     seen["agent delegations"] = all_pages(alice, delegations_path(demo))
     seen["secrets"] = all_pages(alice, f"/api/v1/agent-accounts/{demo.AGENT_ACCOUNT_ID}/secrets")
-    for name in ("ALICE", "BOB", "CAROL"):
+    for name in ("ALICE", "BOB", "CAROL", "ERIN", "FRANK"):
         own = caller(server, api_key=demo[f"{name}_API_KEY"])
         seen[f"grants of {name}"] = all_pages(own, grants_path(demo))
         seen[f"me {name}"] = done(own.get("/api/v1/me")).json()
@@ -100,7 +100,7 @@ def test_everything_is_as_it_was(restarted: Restarted) -> None:
 
 
 def test_there_is_still_one_demo_organization(restarted: Restarted) -> None:
-    assert len(restarted.after["users"]) == 3
+    assert len(restarted.after["users"]) == 5
     assert len(restarted.after["agent-accounts"]) == 1
     assert len(restarted.after["servers"]) == 2
 
@@ -143,7 +143,7 @@ def test_a_deleted_demo_env_is_not_an_accident_that_multiplies_the_demo(tmp_path
         server.demo_env_file.unlink()
     with Server.start(data_dir, port=port) as server:
         users = all_pages(caller(server, token=token), "/api/v1/users")
-        assert len(users) == 3
+        assert len(users) == 5
         if server.demo_env_file.exists():
             demo = server.demo
             assert list_repos(caller(server, api_key=demo.ALICE_API_KEY), demo).status_code == 200

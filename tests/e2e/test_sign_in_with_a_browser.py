@@ -62,6 +62,19 @@ def test_one_click_signs_in_as_alice_in_the_demo(
     assert browser.complaints() == [], "the pages' policy permits all that they are made of"
 
 
+@pytest.mark.parametrize(("name", "role"), [("erin", "auditor"), ("frank", "operator")])
+def test_the_auditor_and_the_operator_are_on_the_demos_page_too(
+    server: Server, demo: DemoEnv, browser: Browser, name: str, role: str
+) -> None:
+    browser.open(f"{server.url}/")
+    browser.click(f'button[value="{name}@example.com"]')
+    browser.wait_for("text=You are signed in")
+    person = caller(server, api_key=demo[f"{name.upper()}_API_KEY"])
+    me = done(person.get("/api/v1/me")).json()
+    assert (me["email"], me["role"]) == (f"{name}@example.com", role)
+    assert len(done(person.get("/api/v1/me/browser-sessions")).json()) == 1
+
+
 def test_a_new_address_becomes_a_user_and_another_name_of_this_machine_leads_to_the_same_place(
     server: Server, demo: DemoEnv, browser: Browser
 ) -> None:

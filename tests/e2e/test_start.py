@@ -115,6 +115,7 @@ def test_demo_env_sets_the_cookbooks_variables(first_start: Server) -> None:
         "RUNLAYER_URL", "CLIENT_ID", "CLIENT_SECRET", "AGENT_ACCOUNT_ID", "AGENT_ID", "SERVER_ID",
         "SLACK_SERVER_ID", "USER_ID", "API_KEY", "ALICE_API_KEY", "USER_TOKEN", "ADMIN_TOKEN",
         "USER_ACCESS_TOKEN", "BOB_ID", "BOB_API_KEY", "CAROL_ID", "CAROL_API_KEY", "DEMO_ISSUER",
+        "ERIN_ID", "ERIN_API_KEY", "FRANK_ID", "FRANK_API_KEY",
     }  # fmt: skip
     demo = first_start.demo
     assert promised - set(demo) == set()

@@ -11,7 +11,7 @@ pub(super) fn write(
     issuer: &DemoIssuer,
     organization: &Organization,
 ) -> io::Result<()> {
-    let Organization { agent_account_id, client_secret, alice, bob, carol } = organization;
+    let Organization { agent_account_id, client_secret, alice, bob, carol, staff } = organization;
     let agent = agent_account_id.to_string();
     let alice_token = issuer.user_token(&alice.email)?;
     let (alice_id, bob_id, carol_id) = (alice.id.to_string(), bob.id.to_string(), carol.id.to_string());
@@ -37,8 +37,18 @@ pub(super) fn write(
         ("DEMO_PASSWORD", issuer.password()),
         ("DEMO_EMAIL", &alice.email),
     ];
+    let staff = staff.iter().flat_map(|staff| {
+        [
+            ("ERIN_ID", staff.erin.id.to_string()),
+            ("ERIN_API_KEY", staff.erin.api_key.clone()),
+            ("FRANK_ID", staff.frank.id.to_string()),
+            ("FRANK_API_KEY", staff.frank.api_key.clone()),
+        ]
+    });
+    let staff: Vec<(&str, String)> = staff.collect();
+    let staff = staff.iter().map(|(name, value)| (*name, value.as_str()));
     let mut text = String::from("# The demo organization. Renewed at each start; keep it to yourself.\n");
-    for (name, value) in variables {
+    for (name, value) in variables.into_iter().chain(staff) {
         // No value can contain a quote: they are ids, addresses, and base64url.
         text.extend(["export ", name, "='", value, "'\n"]);
     }

@@ -1,4 +1,4 @@
-//! The demo organization of `cargo run`: three people, an agent account, two MCP servers, a sign-in issuer, an
+//! The demo organization of `cargo run`: five people, an agent account, two MCP servers, a sign-in issuer, an
 //! authorization server, and a file with everything that the cookbook's recipes need.
 
 mod env;

@@ -1,7 +1,8 @@
 //! Who is in the demo organization, and how it is made once.
 //!
 //! Its secrets are written to a file of mode 0600 before the organization is made in one transaction. A crash in
-//! between leaves a file of secrets that were never valid, and the next start makes both anew.
+//! between leaves a file of secrets that were never valid, and the next start makes both anew. The auditor and the operator
+//! are made in another transaction, since a data directory may be from before they were part of it.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use deputize_core::{
     servers::{NewServer, Server, ServerAuth},
     sessions::{self, NewSession, ProviderRef, Session},
     table::{Change, CommitError, Key, Stored, retry_on_conflict},
-    users::{Email, NewUser, Role, UserPointer},
+    users::{Email, NewUser, Role, User, UserPointer},
 };
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
@@ -24,9 +25,14 @@ use crate::data_dir::DataDir;
 
 const SECRETS: &str = "demo-secrets.json";
 
-/// Alice, Bob and Carol, by name and email address.
-pub(super) const PEOPLE: [(&str, &str); 3] =
-    [("Alice", "alice@example.com"), ("Bob", "bob@example.com"), ("Carol", "carol@example.com")];
+/// Everybody, by name and email address. Erin is an auditor, and Frank an operator.
+pub(super) const PEOPLE: [(&str, &str); 5] = [
+    ("Alice", "alice@example.com"),
+    ("Bob", "bob@example.com"),
+    ("Carol", "carol@example.com"),
+    ("Erin", "erin@example.com"),
+    ("Frank", "frank@example.com"),
+];
 
 /// The demo organization's ids and secrets.
 #[derive(Serialize, Deserialize)]
@@ -36,6 +42,18 @@ pub struct Organization {
     pub alice: Person,
     pub bob: Person,
     pub carol: Person,
+    /// Those with a role beside Alice. Missing if somebody else signed in as one of them before they were made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staff: Option<Staff>,
+}
+
+/// Who oversees the organization without being its admin.
+#[derive(Serialize, Deserialize)]
+pub struct Staff {
+    /// An auditor.
+    pub erin: Person,
+    /// An operator.
+    pub frank: Person,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -49,6 +67,12 @@ pub struct Person {
 impl std::fmt::Debug for Person {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Person").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Staff {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Staff").field("erin", &self.erin).field("frank", &self.frank).finish()
     }
 }
 
@@ -79,7 +103,7 @@ impl Organization {
         provider: &Provider,
     ) -> Result<Self, Cause> {
         let made = Self::is_made(core).await?;
-        let organization = if made {
+        let mut organization: Self = if made {
             let path = data.file(SECRETS);
             let at = |error: Cause| because(path.display().to_string(), error);
             let json = std::fs::read(&path).map_err(|error| at(error.into()))?;
@@ -89,6 +113,10 @@ impl Organization {
         };
         if made {
             renew_servers(core, base_url).await?;
+        }
+        // A data directory from before they were part of it gets them too. Once they were made they can be deleted.
+        if organization.staff.is_none() {
+            organization.add_staff(core, data).await?;
         }
         organization.renew_sessions(core, provider, !made).await?;
         env::write(data, base_url, issuer, &organization).map_err(|error| because("demo.env", error))?;
@@ -103,7 +131,7 @@ impl Organization {
 
     async fn make(core: &Core, data: &DataDir, base_url: &str) -> Result<Self, Cause> {
         let mut seed = Seed::new(core);
-        let [alice, bob, carol] = PEOPLE;
+        let [alice, bob, carol, ..] = PEOPLE;
         let alice = person(&mut seed, alice, Role::Admin)?;
         let bob = person(&mut seed, bob, Role::User)?;
         let carol = person(&mut seed, carol, Role::User)?;
@@ -130,9 +158,9 @@ impl Organization {
             alice,
             bob,
             carol,
+            staff: None,
         };
-        let json = serde_json::to_vec_pretty(&organization)?;
-        data.write(SECRETS, &json).map_err(|error| because(SECRETS, error))?;
+        organization.keep(data)?;
         match seed.plant().await {
             Ok(()) => Ok(organization),
             Err(CommitError::ConditionFailed) => {
@@ -142,15 +170,42 @@ impl Organization {
         }
     }
 
+    /// Writes the file of secrets.
+    fn keep(&self, data: &DataDir) -> Result<(), Cause> {
+        let json = serde_json::to_vec_pretty(self)?;
+        data.write(SECRETS, &json).map_err(|error| because(SECRETS, error))
+    }
+
+    /// Adds those with a role beside Alice, in one transaction.
+    async fn add_staff(&mut self, core: &Core, data: &DataDir) -> Result<(), Cause> {
+        let mut seed = Seed::new(core);
+        let [_, _, _, erin, frank] = PEOPLE;
+        let erin = person(&mut seed, erin, Role::Auditor)?;
+        let frank = person(&mut seed, frank, Role::Operator)?;
+        match seed.plant().await {
+            Ok(()) => {
+                self.staff = Some(Staff { erin, frank });
+                self.keep(data)
+            }
+            // Somebody has signed in with one of their addresses, and so has it.
+            Err(CommitError::ConditionFailed) => Ok(()),
+            Err(CommitError::Failed(error)) => Err(error.into()),
+        }
+    }
+
     /// Connects Alice and Carol to the OAuth-protected server at the first start, as if they had agreed in a browser.
     /// Later their sessions are refreshed as they are used. After a start at another address, the provider's tokens are
-    /// not valid there. Then the users who were connected are connected again.
+    /// not valid there. Then the users who were connected are connected again, if they are still active.
     async fn renew_sessions(&self, core: &Core, provider: &Provider, first: bool) -> Result<()> {
         let server_id: ServerId = "demo-oauth".parse().map_err(Error::internal)?;
         let server = deputize_core::servers::get(core, &server_id).await?;
         for person in [&self.alice, &self.bob, &self.carol] {
-            let session = core.table.read_one::<Session>(Key::session(person.id, &server_id)).await?;
-            let renew = match session {
+            let (key, user_key) = (Key::session(person.id, &server_id), Key::user(person.id));
+            let found = core.table.read(vec![key.clone(), user_key.clone()]).await?;
+            if !found.get::<User>(&user_key)?.is_some_and(|user| user.active) {
+                continue;
+            }
+            let renew = match found.get::<Session>(&key)? {
                 Some(session) => session.resource != server.url,
                 None => first && person.id != self.bob.id,
             };

@@ -1,4 +1,5 @@
-//! The demo's issuer as an OpenID provider: a page on which one is Alice, Bob, Carol or a new address, with one click.
+//! The demo's issuer as an OpenID provider: a page on which one is Alice, another of the demo's people, or a new address,
+//! with one click.
 //!
 //! There is no password where this machine alone can reach the service: whoever sits at it is to look at the demo, and
 //! can read its password in `demo.env` anyway. Elsewhere the page asks for the demo's password. A code goes to the

@@ -54,7 +54,7 @@ pub(super) fn consent(status: StatusCode, consent: &Consent<'_>, notice: Option<
                 input type="password" name="password" id="password" required
                     autocomplete="current-password" aria-describedby="hint";
                 p.quiet id="hint" {
-                    "The same for all three: " code { "DEMO_PASSWORD" } " in " code { "demo.env" }
+                    "The same for everybody: " code { "DEMO_PASSWORD" } " in " code { "demo.env" }
                     ", in the server’s data directory."
                 }
             }
