@@ -24,6 +24,7 @@ pub mod clock;
 pub mod connections;
 pub mod control;
 pub mod delegations;
+pub mod deleted;
 mod denial;
 mod email;
 mod entities;

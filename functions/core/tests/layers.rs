@@ -39,7 +39,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
         ],
     ),
     ("the table", &["table", "vault", "preconditions", "paging", "listed", "audit", "control"]),
-    ("who calls", &["entities", "caller", "once", "gone"]),
+    ("who calls", &["entities", "caller", "once", "gone", "deleted"]),
     (
         "what is managed",
         &[
@@ -74,6 +74,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "reindex",
             "seed",
             "offboarding",
+            "deletion",
         ],
     ),
 ];

@@ -38,6 +38,8 @@ fn class_of(action: Action) -> Class {
         }
         A::UserCreate | A::UserProvision => (ACCOUNT_CHANGE, 1, "Create"),
         A::UserOffboard => (ACCOUNT_CHANGE, 5, "Disable"),
+        A::UserDelete | A::UserErase => (ACCOUNT_CHANGE, 6, "Delete"),
+        A::UserRestore => (ACCOUNT_CHANGE, 99, "Restore"),
         A::DelegationCreate | A::GrantCreate | A::AuthorizationCreate => {
             (USER_ACCESS, 1, "Assign Privileges")
         }
@@ -63,7 +65,16 @@ fn class_of(action: Action) -> Class {
         | A::ToolsApprove
         | A::PolicyUpdate
         | A::SigningKeyRotate => (ENTITY_MANAGEMENT, 3, "Update"),
-        A::TokenRevoke
+        A::AgentRestore | A::ServerRestore | A::PolicyRestore | A::ApiKeyRestore => {
+            (ENTITY_MANAGEMENT, 99, "Restore")
+        }
+        A::AgentDelete
+        | A::AgentErase
+        | A::ServerDelete
+        | A::ServerErase
+        | A::PolicyErase
+        | A::ApiKeyErase
+        | A::TokenRevoke
         | A::ConnectionDelete
         | A::AppDelete
         | A::AppUnblock

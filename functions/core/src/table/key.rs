@@ -9,7 +9,6 @@
 //! | … session in a browser | `USER#{user}` | `BROWSER#{session}` | 50; goes at its end |
 //! | … what they allowed an app | `USER#{user}` | `AUTHORIZATION#{authorization}` | 200; goes at its end |
 //! | … refresh tokens of an app | `USER#{user}` | `FAMILY#{family}` | one for each code; a year after the user allowed the app |
-//! | … session grants given (entry) | `USER#{user}` | `GRANT#{agent}#{server}` | one for each account and server; goes with the grant |
 //! | … delegations made (entry) | `USER#{user}` | `DELEGATION#{agent}` | one for each account; goes with the delegation |
 //! | … session grants given (entry) | `USER#{user}` | `GRANT#{agent}#{server}` | one for each account and server; goes with the grant |
 //! | agent accounts that a group owns (entry) | `GROUP#{sha256}` | `AGENT#{agent}` | one for each account |
@@ -43,6 +42,8 @@
 //! | revoked token | `REVOKED#{jti}` | `REVOKED` | as long as what it ends could live |
 //! | used client assertion | `ASSERTION#{agent, or sha256 of an app}#{sha256}` | `ASSERTION` | as long as it would be believed |
 //! | what a request with an `Idempotency-Key` came to | `ONCE#{sha256}` | `ONCE` | a day |
+//! | deleted thing | `DELETED#{kind}#{id}` | `DELETED` | until it is restored, or erased after 30 days |
+//! | list of deleted things (entries) | `DELETED_LIST#{kind}` | when it is erased, and `{id}` | one for each |
 //! | that a thing was deleted | `GONE#{sha256}` | `GONE` | 30 days |
 //! | audit event | `AUDIT#{day}#{shard}` | `{event}` | goes after a while |
 //! | … in the list of what it is about (entry) | `AUDIT#SUBJECT#{sha256}` | `{event}` | goes with the event |
@@ -289,6 +290,15 @@ impl Key {
         Self::new(format!("ASSERTION#{app}#{}", sha256_hex(jti.as_bytes())), "ASSERTION")
     }
 
+    /// The id of an MCP server is an admin's, and has no `#`.
+    pub fn deleted(kind: &str, id: &str) -> Self {
+        Self::new(format!("DELETED#{kind}#{id}"), "DELETED")
+    }
+
+    pub fn deleted_entry(kind: &str, until: Timestamp, id: &str) -> Self {
+        Self::new(Partition::deleted(kind).pk, format!("{until}#{id}"))
+    }
+
     /// By the hash of the key that the thing had.
     pub fn gone(key: &Self) -> Self {
         Self::new(format!("GONE#{}", sha256_hex(format!("{}\0{}", key.pk, key.sk).as_bytes())), "GONE")
@@ -446,6 +456,11 @@ impl Partition {
     #[must_use]
     pub fn beginning(self, prefix: impl Into<String>) -> Self {
         Self { prefix: prefix.into(), ..self }
+    }
+
+    /// What was deleted of a kind, what is erased first before the others.
+    pub fn deleted(kind: &str) -> Self {
+        Self::new(format!("DELETED_LIST#{kind}"), "")
     }
 
     pub fn users_by_email() -> Self {
