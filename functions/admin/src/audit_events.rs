@@ -1,13 +1,13 @@
 //! `/api/v1/audit-events`: who did what, whether it was allowed, and why.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::extract::State;
 use deputize_api::path;
 use deputize_core::{
     Core, Error,
     apps::app_id,
-    audit::{self, Action, Actor},
+    audit::{self, Action, Actor, ERASED, SourceIp},
     clock::Timestamp,
     ids::{AgentAccountId, AppId, EventId, GrantId, ServerId, UserId},
     paging::PageRequest,
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{
     IntoParams, ToSchema,
-    openapi::{Object, ObjectBuilder, Type},
+    openapi::{Object, ObjectBuilder, Schema, Type, schema::AnyOfBuilder},
 };
 use uuid::Uuid;
 
@@ -91,8 +91,9 @@ pub(crate) struct AuditEvent {
     changes: Vec<FieldChange>,
     /// The `x-request-id` of the answer.
     request_id: Uuid,
-    #[schema(schema_with = ip_address, required)]
-    source_ip: Option<IpAddr>,
+    /// `erased` if it was that of a person who has been erased, or of an agent for them.
+    #[schema(schema_with = source_ip, required)]
+    source_ip: Option<SourceIp>,
     /// Milliseconds from the arrival of the request to the storing of the event.
     #[schema(required)]
     duration_ms: Option<u64>,
@@ -103,7 +104,7 @@ pub(crate) struct AuditEvent {
 struct FieldChange {
     field: String,
     /// `null` if the thing or the value was not there. A value too long for the trail is an object of its length in
-    /// bytes (`omitted_bytes`) and its `sha256`.
+    /// bytes (`omitted_bytes`) and its `sha256`. `erased` if it said who a person was who has been erased.
     #[schema(required)]
     before: Value,
     /// The same, after the change.
@@ -116,6 +117,16 @@ impl From<audit::FieldChange> for FieldChange {
         let audit::FieldChange { field, before, after } = change;
         Self { field, before, after }
     }
+}
+
+/// An address, or that it was erased.
+fn source_ip() -> Schema {
+    let mut either = AnyOfBuilder::new();
+    if let Schema::AnyOf(address) = ip_address() {
+        either = address.items.into_iter().fold(either, AnyOfBuilder::item);
+    }
+    let erased = ObjectBuilder::new().schema_type(Type::String).enum_values(Some([ERASED]));
+    Schema::AnyOf(either.item(erased).build())
 }
 
 /// What was done, or attempted.

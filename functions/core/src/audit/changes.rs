@@ -22,10 +22,6 @@ const MAX_VALUE: usize = 64 * 1024;
 /// The most that the values of one event come to, in bytes of JSON.
 const MAX_CHANGES: usize = 2 * MAX_VALUE;
 
-/// The fields of users' changes that say who a person is, by what they are of and their name. All others are about what
-/// somebody may do.
-pub const PERSONAL_FIELDS: [(&str, &str); 3] = [("user", "email"), ("user", "name"), ("user", "identities")];
-
 /// A field of the thing that was changed. `null` before it was made, and after it was deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldChange {

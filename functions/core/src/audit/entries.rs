@@ -1,5 +1,5 @@
-//! The lists that an event is in, beside its day's: what it is about, its action, its tool, its app, and what was
-//! refused.
+//! The lists that an event is in, beside its day's: what it is about, its action, its tool, its app, what was refused, and
+//! whose personal data it has, if nothing else leads from them to it.
 //!
 //! An entry is a small item, written in the request that writes the event: one more write unit for a tool call. It has
 //! the fields that a filter asks for, so that only the events that match are read. Its attributes are not those of the
@@ -20,7 +20,7 @@ use crate::{
     table::{AuditList, Entity, Item, Key, to_item},
 };
 
-/// An event's entry in a list.
+/// An event's entry in a list. Its fields and its key have ids only, so nothing in it says who a person is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct AuditEntry {
     pub(crate) id: EventId,
@@ -85,6 +85,7 @@ impl Event {
             lists.push(AuditList::Tool(server.clone(), tool.clone()));
         }
         lists.extend(self.client_id.clone().map(AuditList::App));
+        lists.extend(self.tells_of().map(AuditList::Person));
         lists
     }
 

@@ -23,12 +23,14 @@
 //! | `changes` | what was before and after a change |
 //! | `entries` | the lists that an event is in |
 //! | `ocsf` | an event as other systems read it |
+//! | `personal` | what says who a person is, and taking it out |
 //!
 //! Reading the trail is [`crate::trail`].
 
 mod changes;
 mod entries;
 mod ocsf;
+mod personal;
 
 use std::{
     fmt,
@@ -57,8 +59,14 @@ use crate::{
     trace::Trace,
 };
 
-pub use self::changes::{FieldChange, PERSONAL_FIELDS, undo};
-pub(crate) use self::entries::{AuditEntry, EntriesSince, is_listed_subject};
+pub use self::{
+    changes::{FieldChange, undo},
+    personal::{ERASED, PERSONAL_FIELDS, SourceIp},
+};
+pub(crate) use self::{
+    entries::{AuditEntry, EntriesSince, is_listed_subject},
+    personal::Person,
+};
 
 /// How long after its time an event can still arrive in the table. A write is given up after
 /// [`crate::table::COMMIT_WITHIN`] or [`crate::table::APPEND_WITHIN`], and its last attempt may arrive a
@@ -350,7 +358,7 @@ pub struct Event {
     pub changes: Vec<FieldChange>,
     pub request_id: Uuid,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_ip: Option<IpAddr>,
+    pub source_ip: Option<SourceIp>,
     /// From the request's arrival to the storing of this event, which is `at`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
@@ -414,7 +422,7 @@ impl Event {
             detail: None,
             changes: Vec::new(),
             request_id: request.id,
-            source_ip: request.source_ip,
+            source_ip: request.source_ip.map(SourceIp::Known),
             duration_ms: request.elapsed_ms(at),
         })
     }

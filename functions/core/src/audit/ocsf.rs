@@ -6,7 +6,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Action, Actor, Event, Outcome};
+use super::{Action, Actor, ERASED, Event, Outcome, SourceIp};
 use crate::error::{Error, Result};
 
 const VERSION: &str = "1.8.0";
@@ -117,7 +117,11 @@ fn to_ocsf(event: &Event) -> Result<Value> {
     add("metadata", metadata(event));
     add("actor", actor(event));
     // The schema asks for one of the endpoint's names where the address is unknown.
-    let source = event.source_ip.map_or_else(|| json!({ "name": "unknown" }), |ip| json!({ "ip": ip }));
+    let source = match event.source_ip {
+        Some(SourceIp::Known(ip)) => json!({ "ip": ip }),
+        Some(SourceIp::Erased(_)) => json!({ "name": ERASED }),
+        None => json!({ "name": "unknown" }),
+    };
     add("src_endpoint", source);
     match uid {
         API_ACTIVITY => {

@@ -5,10 +5,14 @@
 //! and delegations. It is read from now back to that time, within bounds: if there is more, the question is refused, since
 //! a part of the changes would be a wrong answer.
 //!
+//! **What was deleted since** is found where it is kept until it is erased ([`crate::deleted`]), and its deletion is undone
+//! like every other change. What was erased is known by its id alone: the answer says that it was there, and is refused or
+//! leaves it out. A policy's events have all of it, so an erased one is judged as it was.
+//!
 //! What no event says is not known of another time, and the answer says so: whose connection was usable, whether an app's
 //! authorization stood that made a delegation, and how old an issuer's word was.
 
-use std::{collections::HashMap, hash::Hash, time::Duration};
+use std::{collections::HashMap, fmt::Display, hash::Hash, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -19,10 +23,12 @@ use crate::{
     audit::{self, Action, Event, FieldChange},
     clock::Timestamp,
     delegations::Delegation,
+    deleted::{self, Deleted, Kind},
     entities::server::Server,
     error::{Error, Result},
     ids::{AgentAccountId, DelegationId, PolicyId, ServerId, UserId},
     policies::Policy,
+    table::Key,
     trail::changes_since,
     users::User,
 };
@@ -121,7 +127,7 @@ impl AsOf {
 
     pub(super) fn user(&self, core: &Core, now: User) -> Result<Option<User>> {
         let was = match self.users.get(&now.id) {
-            Some(changes) => undone(&now, changes)?,
+            Some(changes) => undone(&now, &now.recorded(), changes)?,
             None => Some(now),
         };
         Ok(was.map(|user| core.counting_claims(user)))
@@ -129,16 +135,42 @@ impl AsOf {
 
     pub(super) fn agent(&self, now: AgentAccount) -> Result<Option<AgentAccount>> {
         match self.agents.get(&now.id) {
-            Some(changes) => undone(&now, changes),
+            Some(changes) => undone(&now, &now.recorded(), changes),
             None => Ok(Some(now)),
         }
     }
 
     pub(super) fn server(&self, now: Server) -> Result<Option<Server>> {
         match self.servers.get(&now.id) {
-            Some(changes) => undone(&now, changes),
+            Some(changes) => undone(&now, &now.recorded(), changes),
             None => Ok(Some(now)),
         }
+    }
+
+    /// A user who is not there now and was at that time, as they were when they were deleted.
+    pub(super) async fn deleted_user(&self, core: &Core, id: UserId) -> Result<Option<User>> {
+        kept(core, Kind::User, &self.users, &id).await
+    }
+
+    pub(super) async fn deleted_agent(
+        &self,
+        core: &Core,
+        id: AgentAccountId,
+    ) -> Result<Option<AgentAccount>> {
+        kept(core, Kind::AgentAccount, &self.agents, &id).await
+    }
+
+    pub(super) async fn deleted_server(&self, core: &Core, id: &ServerId) -> Result<Option<Server>> {
+        kept(core, Kind::Server, &self.servers, id).await
+    }
+
+    /// All users who are not there now and were at that time, and how many more of them have been erased.
+    pub(super) async fn deleted_users(&self, core: &Core) -> Result<(Vec<User>, usize)> {
+        all_kept(core, Kind::User, &self.users).await
+    }
+
+    pub(super) async fn deleted_agents(&self, core: &Core) -> Result<(Vec<AgentAccount>, usize)> {
+        all_kept(core, Kind::AgentAccount, &self.agents).await
     }
 
     /// The delegation of the same agent and user. Another one may be in its place now.
@@ -147,7 +179,7 @@ impl AsOf {
         // Each time, one that was made before. More than there are events there cannot be.
         for _ in 0..=self.delegations.len() {
             let Some(changes) = self.delegations.get(&delegation.id) else { return Ok(Some(delegation)) };
-            let Some(was) = undone(&delegation, changes)? else { return Ok(None) };
+            let Some(was) = undone(&delegation, &delegation.recorded(), changes)? else { return Ok(None) };
             if was.id == delegation.id {
                 return Ok(Some(was));
             }
@@ -162,8 +194,11 @@ impl AsOf {
             live.into_iter().map(|policy| (policy.id, policy)).collect();
         for (id, event) in &self.policies {
             let was = match (policies.remove(id), event.action) {
-                (Some(policy), _) => undone(&policy, std::slice::from_ref(&event.changes))?,
-                // It was deleted.
+                (Some(policy), _) => {
+                    undone(&policy, &policy.recorded(), std::slice::from_ref(&event.changes))?
+                }
+                // It was deleted, or made.
+                (None, _) if is_made(&event.changes) => None,
                 (None, _) => {
                     let mut view = Map::from_iter([
                         ("id".to_owned(), Value::from(id.to_string())),
@@ -204,36 +239,117 @@ impl AsOf {
 }
 
 /// The changes that are undone.
-const UNDONE: [Action; 14] = [
+const UNDONE: [Action; 21] = [
     Action::UserCreate,
     Action::UserUpdate,
     Action::UserProvision,
     Action::UserOffboard,
     Action::IdentityBind,
+    Action::UserDelete,
+    Action::UserRestore,
     Action::AgentCreate,
     Action::AgentUpdate,
+    Action::AgentDelete,
+    Action::AgentRestore,
     Action::ServerCreate,
     Action::ServerUpdate,
+    Action::ServerDelete,
+    Action::ServerRestore,
     Action::DelegationCreate,
     Action::DelegationRevoke,
     Action::PolicyCreate,
     Action::PolicyUpdate,
     Action::PolicyDelete,
+    Action::PolicyRestore,
 ];
 
-/// The thing before these changes, which are the newest first. `None` if it was not there yet.
-fn undone<T: Serialize + DeserializeOwned>(now: &T, changes: &[Vec<FieldChange>]) -> Result<Option<T>> {
-    let Value::Object(mut view) = serde_json::to_value(now).map_err(Error::internal)? else {
-        return Err(Error::internal("an item that is no object"));
+/// The thing before these changes, which are the newest first. `None` if it was not there. `recorded` is what the trail
+/// shows of it.
+fn undone<T: Serialize + DeserializeOwned>(
+    now: &T,
+    recorded: &impl Serialize,
+    changes: &[Vec<FieldChange>],
+) -> Result<Option<T>> {
+    let fields = |value: &dyn Fn() -> serde_json::Result<Value>| match value().map_err(Error::internal)? {
+        Value::Object(fields) => Ok(fields),
+        _ => Err(Error::internal("an item that is no object")),
     };
+    let mut view = fields(&|| serde_json::to_value(now))?;
+    let recorded = fields(&|| serde_json::to_value(recorded))?;
+    let mut is_there = true;
     for changes in changes {
-        let is_made = !changes.is_empty() && changes.iter().all(|change| change.before.is_null());
-        if is_made && changes.iter().any(|change| IS_THERE.contains(&&*change.field)) {
-            return Ok(None);
+        if is_made(changes) {
+            // Before that it was not there, or was deleted: then it was what its deletion says.
+            is_there = false;
+            continue;
+        }
+        if is_deleted(changes) {
+            is_there = true;
+            // A deletion names all that was there. What is kept was changed with it, and has more.
+            let is_known = |field: &str| {
+                !NOT_UNDONE.contains(&field)
+                    && changes.iter().all(|change| change.field != field || change.is_complete())
+            };
+            view.retain(|field, _| !recorded.contains_key(field) || !is_known(field));
         }
         undo(&mut view, changes);
     }
+    if !is_there {
+        return Ok(None);
+    }
     serde_json::from_value(Value::Object(view)).map(Some).map_err(Error::internal)
+}
+
+fn is_made(changes: &[FieldChange]) -> bool {
+    changes.iter().all(|change| change.before.is_null()) && names_what_is_there(changes)
+}
+
+fn is_deleted(changes: &[FieldChange]) -> bool {
+    changes.iter().all(|change| change.after.is_null()) && names_what_is_there(changes)
+}
+
+fn names_what_is_there(changes: &[FieldChange]) -> bool {
+    changes.iter().any(|change| IS_THERE.contains(&&*change.field))
+}
+
+/// Whether a thing that is not there now was there before these changes, which are the newest first.
+fn was_deleted(changes: &[Vec<FieldChange>]) -> bool {
+    let is_gone = changes.first().is_some_and(|newest| is_deleted(newest));
+    is_gone && changes.last().is_some_and(|oldest| !is_made(oldest))
+}
+
+/// What was deleted since then, as it is kept. `None` if it was not there at that time either.
+async fn kept<Id: Eq + Hash + Display, T: DeserializeOwned>(
+    core: &Core,
+    kind: Kind,
+    of: &Changes<Id>,
+    id: &Id,
+) -> Result<Option<T>> {
+    if !of.get(id).is_some_and(|changes| was_deleted(changes)) {
+        return Ok(None);
+    }
+    match deleted::find(core, kind, &id.to_string()).await? {
+        Some(deleted) => deleted.item().map(Some),
+        None => Err(Error::invalid(format!(
+            "at: {kind} {id} was there at that time and has been erased since, so it is not known what it was"
+        ))),
+    }
+}
+
+/// All of them, and how many have been erased.
+async fn all_kept<Id: Eq + Hash + Display, T: DeserializeOwned>(
+    core: &Core,
+    kind: Kind,
+    of: &Changes<Id>,
+) -> Result<(Vec<T>, usize)> {
+    let were = of.iter().filter(|(_, changes)| was_deleted(changes));
+    let keys: Vec<Key> = were.map(|(id, _)| Key::deleted(kind.name(), &id.to_string())).collect();
+    let now = core.clock.now();
+    let found = core.table.read_all::<Deleted>(&keys).await?;
+    let found = found.iter().filter(|deleted| deleted.can_be_restored(now));
+    let kept = found.map(|deleted| deleted.item()).collect::<Result<Vec<T>>>()?;
+    let erased = keys.len() - kept.len();
+    Ok((kept, erased))
 }
 
 /// Fields that each thing has as long as it is there.

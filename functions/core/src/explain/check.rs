@@ -39,7 +39,7 @@ use crate::{
     error::{Error, Result, TokenError, Told},
     ids::{AgentAccountId, ServerId, UserId},
     policies::{self, CompiledPolicies, Decision, Possibility, Principals},
-    table::Key,
+    table::{Key, Stored},
     users::User,
 };
 
@@ -214,18 +214,25 @@ async fn read(core: &Core, request: &CheckRequest, sees_all: bool, as_of: &AsOf)
     ];
     let mut found = core.table.read(keys.into_iter().flatten().cloned().collect()).await?;
     let control = found.take::<Control>(&control_key)?.ok_or_else(control::missing)?.value;
-    let server = found.take::<Server>(&server_key)?.map(|server| as_of.server(server.value)).transpose()?;
-    let server = server.flatten().ok_or(Error::NotFound(ServerId::WHAT))?;
+    let server = server_at(core, as_of, &request.server_id, found.take::<Server>(&server_key)?).await?;
     let mut agent = None;
-    if let Some(key) = &agent_key {
-        agent = found.take::<AgentAccount>(key)?.map(|agent| as_of.agent(agent.value)).transpose()?.flatten();
+    if let Some((key, id)) = agent_key.as_ref().zip(request.agent_account_id) {
+        let there = match found.take::<AgentAccount>(key)? {
+            Some(agent) => Some(agent.value),
+            None => as_of.deleted_agent(core, id).await?,
+        };
+        agent = there.map(|agent| as_of.agent(agent)).transpose()?.flatten();
         if agent.is_none() && sees_all {
             return Err(Error::NotFound(AgentAccountId::WHAT));
         }
     }
     let mut user = None;
-    if let Some(key) = &user_key {
-        user = found.take::<User>(key)?.map(|user| as_of.user(core, user.value)).transpose()?.flatten();
+    if let Some((key, id)) = user_key.as_ref().zip(request.user_id) {
+        let there = match found.take::<User>(key)? {
+            Some(user) => Some(user.value),
+            None => as_of.deleted_user(core, id).await?,
+        };
+        user = there.map(|user| as_of.user(core, user)).transpose()?.flatten();
         if user.is_none() {
             return Err(Error::NotFound(UserId::WHAT));
         }
@@ -243,6 +250,20 @@ async fn read(core: &Core, request: &CheckRequest, sees_all: bool, as_of: &AsOf)
         None => true,
     };
     Ok((control, Basis { server, agent, user, on_behalf: both.is_some(), delegation, stands, has_owner }))
+}
+
+/// The server of that time. It may have been deleted since.
+pub(super) async fn server_at(
+    core: &Core,
+    as_of: &AsOf,
+    id: &ServerId,
+    now: Option<Stored<Server>>,
+) -> Result<Server> {
+    let there = match now {
+        Some(server) => Some(server.value),
+        None => as_of.deleted_server(core, id).await?,
+    };
+    there.map(|server| as_of.server(server)).transpose()?.flatten().ok_or(Error::NotFound(ServerId::WHAT))
 }
 
 /// The answer to who may not know more than this.

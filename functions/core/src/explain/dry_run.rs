@@ -13,7 +13,7 @@ use super::target::{CallDetails, Target};
 use crate::{
     Core,
     agents::AgentAccount,
-    audit::{Action, Event},
+    audit::{Action, Event, SourceIp},
     caller::{Power, UserCaller},
     clock::Timestamp,
     control::Control,
@@ -176,6 +176,7 @@ fn kinds(calls: Vec<Event>) -> Vec<(Kind, usize, CallDetails)> {
     let mut kinds: HashMap<Kind, (usize, CallDetails)> = HashMap::new();
     for Event { agent_account_id: agent, user_id: user, server_id, tool, source_ip, .. } in calls {
         let (Some(server), Some(tool)) = (server_id, tool) else { continue };
+        let source_ip = source_ip.and_then(SourceIp::known);
         let details = CallDetails { source_ip, ..CallDetails::default() };
         kinds.entry(Kind { agent, user, server, tool }).or_insert((0, details)).0 += 1;
     }

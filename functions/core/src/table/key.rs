@@ -51,6 +51,8 @@
 //! | … of what was denied or failed (entry) | `AUDIT#REFUSED#{shard}` | `{event}` | goes with the event |
 //! | … of its tool (entry) | `AUDIT#TOOL#{server}#{sha256}#{shard}` | `{event}` | goes with the event |
 //! | … of its app (entry) | `AUDIT#APP#{sha256}#{shard}` | `{event}` | goes with the event |
+//! | … of whose personal data it has, if another did it (entry) | `AUDIT#PERSON#{user}` | `{event}` | goes with the event |
+//! | how far an erased user was taken out of events | `AUDIT#ERASED#{user}` | `ERASED` | 90 days |
 //! | since when events have entries | `AUDIT#ENTRIES` | `SINCE` | one |
 //! | lists of all users, agents, servers (entries) | `USERS`, `AGENTS`, `SERVERS` | `{id}` | one for each |
 //! | users, agents, servers in other orders (entries) | `USERS#…`, `AGENTS#…`, `SERVERS#…` | what they are sorted by, and `{id}` | some for each: [`crate::listed`] |
@@ -379,6 +381,11 @@ impl Key {
         Self::new(list.partition(Self::audit_shard(id)), id.to_string())
     }
 
+    /// How far a user was taken out of the events.
+    pub fn audit_erased(user: UserId) -> Self {
+        Self::new(format!("AUDIT#ERASED#{user}"), "ERASED")
+    }
+
     pub fn audit_entries_since() -> Self {
         Self::new("AUDIT#ENTRIES", "SINCE")
     }
@@ -400,12 +407,14 @@ pub enum AuditList {
     Tool(ServerId, String),
     /// By the hash of its id.
     App(AppId),
+    /// Events of others that have a person's personal data.
+    Person(UserId),
 }
 
 impl AuditList {
     fn is_sharded(&self) -> bool {
         match self {
-            Self::Subject(_) | Self::Action(_) => false,
+            Self::Subject(_) | Self::Action(_) | Self::Person(_) => false,
             Self::Refused | Self::Tool(..) | Self::App(_) => true,
         }
     }
@@ -418,6 +427,7 @@ impl AuditList {
             Self::Refused => format!("AUDIT#REFUSED#{shard:x}"),
             Self::Tool(server, tool) => format!("AUDIT#TOOL#{server}#{}#{shard:x}", hash(tool)),
             Self::App(app) => format!("AUDIT#APP#{}#{shard:x}", hash(app.as_str())),
+            Self::Person(user) => format!("AUDIT#PERSON#{user}"),
         }
     }
 

@@ -8,6 +8,7 @@
 //! | `list` | the trail as people look at it: newest first, in pages; and one event |
 //! | `export` | the trail as files: all that matches |
 //! | `recent` | the newest events of some kinds, as other parts of the domain look at them |
+//! | `pseudonymize` | taking a person who is erased out of the trail |
 //! | `feed` | the trail as programs follow it: oldest first, each event exactly once |
 
 mod days;
@@ -15,6 +16,7 @@ mod export;
 mod feed;
 mod filter;
 mod list;
+mod pseudonymize;
 mod recent;
 mod walk;
 
@@ -25,6 +27,7 @@ pub use self::{
     feed::{Feed, follow},
     filter::Filter,
     list::{get, list},
+    pseudonymize::{EVENTS_SETTLE_IN, pseudonymize},
     recent::changes_since,
 };
 pub(crate) use self::{

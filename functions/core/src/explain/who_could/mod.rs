@@ -35,7 +35,7 @@ use self::{
 };
 use super::{
     as_of::AsOf,
-    check::compiled,
+    check::{compiled, server_at},
     target::{CallDetails, Target},
 };
 use crate::{
@@ -79,8 +79,7 @@ pub async fn who_could(core: &Core, caller: &UserCaller, request: WhoCouldReques
     let mut found = core.table.read(vec![control_key.clone(), server_key.clone()]).await?;
     let control = found.take::<Control>(&control_key)?.ok_or_else(control::missing)?;
     let as_of = AsOf::of(core, request.at).await?;
-    let server = found.take::<Server>(&server_key)?.map(|server| as_of.server(server.value)).transpose()?;
-    let server = server.flatten().ok_or(Error::NotFound(ServerId::WHAT))?;
+    let server = server_at(core, &as_of, &request.server_id, found.take::<Server>(&server_key)?).await?;
     let compiled = compiled(core, control.version_of_policies(), None, &as_of).await?;
     let facts = request.target.facts(&server, &request.details);
     let question = Question { core, target: &request.target, facts, page: &request.page, as_of: &as_of };
@@ -237,6 +236,13 @@ impl Question<'_> {
             notes.push(
                 "The server asks for OAuth. Whether somebody is connected is not looked at: ask policies/check".to_owned(),
             );
+        }
+        for (erased, what) in [(people.erased, "people"), (agents.erased, "agent accounts")] {
+            if erased > 0 {
+                notes.push(format!(
+                    "Not among them: {erased} {what} that were there at that time and have been erased since"
+                ));
+            }
         }
         let cut = |what: &str, most: usize| format!("Only {most} {what} were looked at; there are more");
         if people.is_cut {

@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result},
     ids::{AgentAccountId, ServerId, UserId},
     policies::{LooksAt, Seen},
-    table::{Entity, Key, Partition, Query, Stored},
+    table::{Entity, Key, Partition, Query},
     users::User,
 };
 
@@ -48,6 +48,8 @@ pub(super) struct People {
     pub(super) classes: Numbered<Seen, User>,
     pub(super) classes_as_delegators: Numbered<Seen, User>,
     pub(super) is_cut: bool,
+    /// How many were there at that time of whom no more is known.
+    pub(super) erased: usize,
 }
 
 #[derive(Debug)]
@@ -63,6 +65,8 @@ pub(super) struct Agents {
     pub(super) all: Vec<Agent>,
     pub(super) classes: Numbered<Seen, AgentAccount>,
     pub(super) is_cut: bool,
+    /// How many were there at that time of which no more is known.
+    pub(super) erased: usize,
 }
 
 /// Delegations in force: the numbers of the agent and of the person.
@@ -76,11 +80,13 @@ impl People {
     pub(super) async fn read(core: &Core, as_of: &AsOf, users: &LooksAt, agents: &LooksAt) -> Result<Self> {
         let (keys, is_cut) =
             entries(core, &Partition::users(), MAX_PEOPLE, |id| id.parse().ok().map(Key::user)).await?;
-        let mut people = Self { is_cut, ..Self::default() };
-        let mut read = items::<User>(core, &keys);
+        let (deleted, erased) = as_of.deleted_users(core).await?;
+        let mut people = Self { is_cut, erased, ..Self::default() };
+        let deleted = stream::iter([Ok(deleted)]);
+        let mut read = items::<User>(core, &keys).chain(deleted);
         while let Some(page) = read.try_next().await? {
             for user in page {
-                let user = as_of.user(core, user.value)?.filter(|user| user.active);
+                let user = as_of.user(core, user)?.filter(|user| user.active);
                 let Some(user) = user else { continue };
                 let class = people.classes.number(users.user(&user), || user.clone());
                 let seen = agents.on_behalf_of(&user);
@@ -106,11 +112,13 @@ impl Agents {
     pub(super) async fn read(core: &Core, as_of: &AsOf, looks_at: &LooksAt) -> Result<Self> {
         let list = Partition::agents();
         let (keys, is_cut) = entries(core, &list, MAX_AGENTS, |id| id.parse().ok().map(Key::agent)).await?;
-        let mut agents = Self { is_cut, ..Self::default() };
-        let mut read = items::<AgentAccount>(core, &keys);
+        let (deleted, erased) = as_of.deleted_agents(core).await?;
+        let mut agents = Self { is_cut, erased, ..Self::default() };
+        let deleted = stream::iter([Ok(deleted)]);
+        let mut read = items::<AgentAccount>(core, &keys).chain(deleted);
         while let Some(page) = read.try_next().await? {
             for agent in page {
-                let agent = as_of.agent(agent.value)?.filter(|agent| agent.active);
+                let agent = as_of.agent(agent)?.filter(|agent| agent.active);
                 let Some(agent) = agent else { continue };
                 let class = agents.classes.number(looks_at.agent(&agent), || agent.clone());
                 let AgentAccount { id, name, .. } = agent;
@@ -216,7 +224,10 @@ async fn entries(
 fn items<'a, T: Entity + Send + 'a>(
     core: &'a Core,
     keys: &'a [Key],
-) -> impl futures::Stream<Item = Result<Vec<Stored<T>>>> + Unpin + 'a {
-    let reads = keys.chunks(ITEMS).map(|keys| core.table.read_all::<T>(keys));
+) -> impl futures::Stream<Item = Result<Vec<T>>> + Unpin + 'a {
+    let reads = keys.chunks(ITEMS).map(async |keys| {
+        let found = core.table.read_all::<T>(keys).await?;
+        Ok(found.into_iter().map(|stored| stored.value).collect())
+    });
     Box::pin(stream::iter(reads).buffer_unordered(AT_ONCE))
 }
