@@ -4,6 +4,7 @@ mod changes;
 mod export;
 mod faults;
 mod filters;
+mod pseudonyms;
 
 use deputize_tests::{TestResponse, User};
 use serde_json::Value;

@@ -279,3 +279,30 @@ impl Identity {
         Key::user_by_identity(&self.issuer, &self.subject)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::audit::PERSONAL_FIELDS;
+
+    /// What the trail shows of a user is either taken out of it with them, or is about what they may do.
+    #[test]
+    fn each_field_of_users_in_the_trail_is_known_to_be_personal_or_not() {
+        let user = json!({
+            "id": "01970000-0000-7000-8000-000000000000", "role": "user", "active": true,
+            "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
+        });
+        let user: User = serde_json::from_value(user).unwrap();
+        let shown = serde_json::to_value(user.recorded()).unwrap();
+        let (personal, others): (Vec<&str>, Vec<&str>) = shown
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .partition(|field| PERSONAL_FIELDS.contains(&("user", field)));
+        assert_eq!(personal, ["email", "identities", "name"]);
+        assert_eq!(others, ["active", "claims", "deactivated_at", "epoch", "groups", "role"]);
+    }
+}
