@@ -25,6 +25,7 @@ mod owners;
 mod pages;
 mod policies;
 mod policies_at;
+mod policies_at_deleted;
 mod policies_changes;
 mod policies_check;
 mod probe;

@@ -330,9 +330,12 @@ async fn kept<Id: Eq + Hash + Display, T: DeserializeOwned>(
     }
     match deleted::find(core, kind, &id.to_string()).await? {
         Some(deleted) => deleted.item().map(Some),
-        None => Err(Error::invalid(format!(
-            "at: {kind} {id} was there at that time and has been erased since, so it is not known what it was"
-        ))),
+        None => {
+            let what = kind.name().replace('_', " ");
+            Err(Error::invalid(format!(
+                "at: the {what} {id} was there at that time, and has been erased since: nothing more is known of it"
+            )))
+        }
     }
 }
 

@@ -240,7 +240,7 @@ impl Question<'_> {
         for (erased, what) in [(people.erased, "people"), (agents.erased, "agent accounts")] {
             if erased > 0 {
                 notes.push(format!(
-                    "Not among them: {erased} {what} that were there at that time and have been erased since"
+                    "It is not known of all: {erased} of the {what} of that time have been erased since"
                 ));
             }
         }
