@@ -185,9 +185,10 @@ impl It {
             200 => {
                 let who = who.json();
                 let count = |kind: &str| who[kind]["count"].clone();
-                let lost = who["notes"].as_array().unwrap().iter().filter_map(|note| {
-                    note.as_str().unwrap().starts_with("It is not known of all").then(|| format!("; {note}"))
-                });
+                let lost = who["notes"].as_array().unwrap().iter();
+                let lost = lost
+                    .filter(|note| note.as_str().unwrap().starts_with("It is not known of all"))
+                    .map(|note| format!("; {note}"));
                 let counted = [count("people"), count("agents"), count("on_behalf_of")];
                 format!("{counted:?}{}", lost.collect::<String>()).replace("Number", "")
             }

@@ -47,7 +47,8 @@ use crate::{
     retention::Ends,
 };
 
-/// Something that is written once and never changed, such as an audit event with the entries that list it.
+/// Something that is written once, such as an audit event with the entries that list it. Nothing of it changes later, but
+/// that an erased person is taken out of an event.
 pub trait Record: std::fmt::Debug + Send + Sync {
     /// How many items it is.
     fn items(&self) -> usize;

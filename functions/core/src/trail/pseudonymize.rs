@@ -36,6 +36,7 @@ use crate::{
     audit::{Event, Person},
     clock::first_uuid_at,
     deleted::{Deleted, Kind},
+    email::Email,
     entities::user::{Identity, User},
     error::Result,
     ids::{EventId, UserId},
@@ -148,7 +149,7 @@ async fn begin(core: &Core, user: UserId) -> Result<(Person, Progress)> {
     let there = found.take::<User>(&there)?.map(|user| user.value);
     for User { email, name, identities, .. } in kept.into_iter().chain(there) {
         let subjects = identities.iter().map(|Identity { subject, .. }| subject.as_str());
-        let called = email.iter().map(|email| email.as_str()).chain(name.as_deref()).chain(subjects);
+        let called = email.iter().map(Email::as_str).chain(name.as_deref()).chain(subjects);
         called.for_each(|name| person.is_called(name));
     }
     let progress = found.take::<Progress>(&progress)?.map(|progress| progress.value);
@@ -192,8 +193,8 @@ impl Work<'_> {
     /// Takes the person out of the next page of a list. `false` if that was the last one.
     async fn step(&mut self, list: List, progress: &mut Progress) -> Result<bool> {
         let (events, next) = page(self.core, self.user, (list, &self.subject), *progress.place(list)).await?;
-        let Some(last) = next.or(events.last().copied()) else { return Ok(false) };
-        *progress.place(list) = Some(last);
+        let Some(place) = next.or(events.last().copied()) else { return Ok(false) };
+        *progress.place(list) = Some(place);
         self.is_saved = self.take_out(&events, progress).await?;
         Ok(next.is_some())
     }

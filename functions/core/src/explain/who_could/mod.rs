@@ -44,7 +44,7 @@ use crate::{
     clock::Timestamp,
     control::{self, Control},
     entities::server::{Server, ServerAuth},
-    error::{Error, Result},
+    error::Result,
     ids::ServerId,
     policies::{CallFacts, CompiledPolicies, Principals, Pruned},
     table::Key,
