@@ -36,6 +36,7 @@ mod authorize;
 mod bootstrap;
 mod connections;
 mod cost;
+mod deletion;
 mod demo;
 mod faults;
 mod grants;

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use deputize_api::{
     connections::{Connect, Connecting},
     delegations::{CreateDelegation, Delegation},
-    error::{ConflictingThing, ErrorBody},
+    error::{ConflictingThing, Dependents, ErrorBody},
     session_grants::{CreateSessionGrant, IgnoredAny, SessionGrant, ToggleSessionGrant},
     token::TokenResponse,
     tools::{ToolCall, Tools},
@@ -95,7 +95,8 @@ macro_rules! sent {
 
 read! {
     ErrorBody {
-        error, error_description, detail, reason, denied_for, policies, explanation, scope, conflict, safe_to_retry
+        error, error_description, detail, reason, denied_for, policies, explanation, scope, conflict, dependents,
+        safe_to_retry
     }
     TokenResponse { access_token, issued_token_type, token_type, expires_in, scope, refresh_token }
     Tools<JsValue> { tools }
@@ -213,6 +214,13 @@ pub(crate) fn number(value: u64) -> f64 {
 impl FromJs for ConflictingThing {
     fn from_js(value: JsValue) -> Option<Self> {
         Some(Self { kind: field(&value, "kind").ok()?, id: field(&value, "id").ok()? })
+    }
+}
+
+impl FromJs for Dependents {
+    fn from_js(value: JsValue) -> Option<Self> {
+        let (kind, count) = (field(&value, "kind").ok()?, field(&value, "count").ok()?);
+        Some(Self { kind, count, more: field(&value, "more").ok()?, first: field(&value, "first").ok()? })
     }
 }
 

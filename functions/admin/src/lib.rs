@@ -10,6 +10,8 @@ mod audit_export;
 mod bounds;
 mod browser_sessions;
 mod client_keys;
+mod deleted;
+pub mod erasing;
 mod health;
 mod me;
 mod oauth_client;
@@ -42,6 +44,7 @@ pub fn router(core: Arc<Core>) -> Routes {
         .merge(at_a_glance::routes())
         .merge(user_batches::routes())
         .merge(policies::routes())
+        .merge(deleted::routes())
         .merge(audit_events::routes())
         .merge(audit_export::routes())
         .merge(signing_keys::routes())

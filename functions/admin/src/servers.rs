@@ -1,4 +1,4 @@
-//! `/api/v1/servers`: the MCP servers that can be called. A server that is no longer wanted is deactivated.
+//! `/api/v1/servers`: the MCP servers that can be called.
 
 use std::sync::Arc;
 

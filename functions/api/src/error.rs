@@ -38,6 +38,9 @@ pub struct ErrorBody {
     /// For a 409: the thing that is in the way, if there is one and the caller may know of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflict: Option<ConflictingThing>,
+    /// For a 409 of a deletion: what depends on the thing. `cascade=true` deletes it all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dependents: Option<Vec<Dependents>>,
     /// For a 503: whether nothing was changed and no tool was called, so that the same request may be sent again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub safe_to_retry: Option<bool>,
@@ -51,6 +54,21 @@ pub struct ConflictingThing {
     #[cfg_attr(feature = "openapi", schema(example = "user"))]
     pub kind: Cow<'static, str>,
     pub id: String,
+}
+
+/// Things of one kind that depend on another.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Dependents {
+    /// What they are, as a list of them is called.
+    #[cfg_attr(feature = "openapi", schema(example = "delegations"))]
+    pub kind: Cow<'static, str>,
+    /// How many there are, or `more`.
+    pub count: u64,
+    /// Whether there are more than `count`.
+    pub more: bool,
+    /// The ids of the first 100 of them. Of a connection, its server's or its user's.
+    pub first: Vec<String>,
 }
 
 /// The codes.

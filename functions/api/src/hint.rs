@@ -86,6 +86,7 @@ impl Reason {
                 "The session's owner must connect again with the scope that is named"
             }
             Self::AlreadyExists => "Choose another name, or use the one that is there",
+            Self::HasDependents => "Send cascade=true to delete it all the same",
             Self::ListIncomplete => "The service's operator must run `deputize reindex`",
             Self::LimitReached => "Remove one first",
             Self::Stale => "Read the thing again, and decide anew",

@@ -121,6 +121,11 @@ pub const POLICY: &str = "/api/v1/policies/{policy_id}";
 pub const CHECK_POLICIES: &str = "/api/v1/policies/check";
 pub const WHO_COULD: &str = "/api/v1/policies/who-could";
 
+/// What was deleted and can be restored.
+pub const DELETED_OF_KIND: &str = "/api/v1/deleted/{kind}";
+pub const DELETED: &str = "/api/v1/deleted/{kind}/{id}";
+pub const RESTORE_DELETED: &str = "/api/v1/deleted/{kind}/{id}/restore";
+
 pub const AUDIT_EVENTS: &str = "/api/v1/audit-events";
 pub const AUDIT_FEED: &str = "/api/v1/audit-events/feed";
 pub const AUDIT_EXPORT: &str = "/api/v1/audit-events/export";

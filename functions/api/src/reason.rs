@@ -154,6 +154,9 @@ reasons! {
     StateConflict = "state_conflict",
     /// There is such a thing already: choose another name, or use the one that is there.
     AlreadyExists = "already_exists",
+    /// Other things depend on what was to be deleted, and nothing was done: `dependents` lists them. Send `cascade=true` to delete
+    /// it all the same.
+    HasDependents = "has_dependents",
     /// The list is not complete since an update of the deployment: its operator must run `deputize reindex`.
     ListIncomplete = "list_incomplete",
     /// There are as many as there may be: remove one first.

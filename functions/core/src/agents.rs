@@ -4,6 +4,7 @@
 //! a token request reads the account and proves the client in one round trip. An account has at most two, for rotation without downtime: add the
 //! new one, deploy it, revoke the old one.
 
+pub(crate) mod deleting;
 mod listing;
 pub mod owners;
 mod restrictions;

@@ -1,5 +1,5 @@
 //! User API keys. A key is its owner's, works wherever the owner's JWT works, and never at the token
-//! endpoint. Revoking one deletes its item, so that the next call with it finds nothing. What a key narrows of its user is
+//! endpoint. Revoking one moves its item, so that the next call with it finds nothing ([`crate::deleted`]). What a key narrows of its user is
 //! in [`crate::caller::KeyLimits`].
 
 use deputize_api::reason::Reason;
@@ -11,6 +11,8 @@ use crate::{
     audit::{Action, RequestContext},
     caller::{CredentialId, Gives, KeyLimits, Power, UserCaller},
     clock::Timestamp,
+    deleted::{self, About, Deleted, Kind},
+    entities::stopped::StoppedBy,
     epoch::Epoch,
     error::{Error, Result, Told},
     gone,
@@ -239,10 +241,45 @@ pub async fn revoke(
         let was = core.table.read_one::<ApiKey>(key.clone()).await?.ok_or(Error::NotFound(ApiKeyId::WHAT))?;
         let mut change = caller.change_of(&key)?;
         change.delete(&key, was.rev)?;
+        let about = About { kind: Kind::ApiKey, id: &id, name: Some(&was.name), of_user: Some(owner) };
+        deleted::keep(core, &mut change, caller, &about, &was.value)?;
         gone::note(core, &mut change, &key)?;
         let event = caller.event(core, request, Action::ApiKeyRevoke)?.about("api_key", id);
         change.record(&event.changed(&was.recorded(), &())?)?;
         core.table.commit(change).await
     });
     gone::or_before(core, &key, ApiKeyId::WHAT, revoked.await).await
+}
+
+/// Adds to a change that a revoked key is good again. The caller's own, or any user's for operators and admins; and only by
+/// those who could have revoked it as it was. A key that ended meanwhile, by its time or with its user, stays ended.
+pub(crate) async fn bring_back(
+    core: &Core,
+    caller: &UserCaller,
+    request: &RequestContext,
+    change: &mut Change,
+    deleted: &Deleted,
+) -> Result<()> {
+    caller.require_own_credential()?;
+    if !caller.stops_as().may_lift(Some(deleted.deleted_as)) {
+        let may = StoppedBy::lifted_by(Some(deleted.deleted_as));
+        return Err(Error::forbidden(format!("Only {may} can restore the key")));
+    }
+    let key: ApiKey = deleted.item()?;
+    let (scopes, servers) = (key.scopes(), key.server_ids.as_deref());
+    caller.require_to_give(&Gives { scopes, server_ids: servers, expires_at: key.expires_at })?;
+    let user = users::looked_at(core, caller, key.user_id).await?;
+    let is_good = user.as_ref().is_some_and(|user| user.active && key.is_of(user));
+    if !is_good || !key.is_live(core.clock.now()) {
+        return Err(Error::conflict("the key has ended, by its time or with its user: make a new one"));
+    }
+    let live = core.table.query_all::<ApiKey>(&Partition::api_keys_of(key.user_id)).await?;
+    if live.len() >= MAX_API_KEYS {
+        let why = format!("the user has {MAX_API_KEYS} API keys; revoke one first");
+        return Err(Error::Conflict(Told::of(Reason::LimitReached, why)));
+    }
+    change.create(Key::api_key(key.user_id, key.id), &key)?;
+    let event = caller.event(core, request, Action::ApiKeyRestore)?.about("api_key", key.id);
+    change.record(&event.changed(&(), &key.recorded())?)?;
+    Ok(())
 }

@@ -248,7 +248,7 @@ impl UserCredential {
                 let admitted = match token.resolve(core, found)? {
                     Some(resolved) => match user(core, found, guess, resolved.user).await? {
                         Some(user) => identities::link_user(core, request, &token, resolved, user).await?,
-                        None => Admission::Refused(UserRefusal::Unknown),
+                        None => Admission::Refused(UserRefusal::Deleted),
                     },
                     None if token.provision => identities::provision(core, request, &token).await?,
                     None => Admission::Refused(UserRefusal::Unknown),

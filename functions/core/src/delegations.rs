@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Core, agents,
     apps::MadeByApp,
-    audit::{Action, RequestContext},
+    audit::{Action, Event, RequestContext},
     caller::{Gives, Power, UserCaller},
     clock::Timestamp,
     epoch::Epoch,
@@ -109,6 +109,12 @@ impl Delegation {
         keys
     }
 
+    /// All that is stored of it, itself last.
+    pub(crate) fn keys(&self) -> Vec<Key> {
+        let own = Key::delegation(self.agent_account_id, self.delegator_user_id);
+        self.pointers().into_iter().chain([own]).collect()
+    }
+
     /// Whether it is in force, as far as it rests on its user.
     pub(crate) fn is_of(&self, user: &User) -> bool {
         user.vouches_for(self.user_epoch, self.created_at)
@@ -144,6 +150,11 @@ impl DelegationPointer {
 
     pub(crate) fn key(&self) -> Key {
         Key::delegation(self.agent_account_id, self.user_id)
+    }
+
+    /// Its place in the list of a server.
+    fn at(&self, server: &ServerId) -> Key {
+        Key::delegation_at(server, self.agent_account_id, self.user_id)
     }
 }
 
@@ -319,6 +330,36 @@ pub async fn revoke(
         core.table.commit(change).await
     })
     .await
+}
+
+/// Adds to a change that a delegation no longer names a server that is erased: another one may get its id. One that named
+/// that server alone is revoked. `entry` is its entry at the server, which goes.
+pub(crate) async fn leave_server(
+    core: &Core,
+    request: &RequestContext,
+    change: &mut Change,
+    entry: &DelegationPointer,
+    server: &ServerId,
+) -> Result<()> {
+    change.remove(&entry.at(server))?;
+    let was = core.table.read_one::<Delegation>(entry.key()).await?;
+    // It may have been made anew, for other servers.
+    let Some(was) = was.filter(|was| was.at_servers().contains(&entry.at(server))) else { return Ok(()) };
+    let mut left = was.value.clone();
+    left.server_ids.iter_mut().for_each(|servers| servers.retain(|named| named != server));
+    let is_over = left.server_ids.as_ref().is_some_and(Vec::is_empty) && was.revoked_at.is_none();
+    if is_over {
+        left.revoked_at = Some(core.clock.now());
+    }
+    let action = if is_over { Action::DelegationRevoke } else { Action::DelegationUpdate };
+    let event = Event::new(core, request, action)?.agent(was.agent_account_id).about("delegation", was.id);
+    let event = event.note(format!("the server {server} was erased"));
+    let event = event.changed(&was.recorded(), &left.recorded())?;
+    change.replace(entry.key(), &left, was.rev)?.record(&event)?;
+    if is_over {
+        add_pointers(change, &left)?;
+    }
+    Ok(())
 }
 
 /// The room of a transaction for delegations that are revoked together: it has 100 items, and the caller takes some.

@@ -74,6 +74,8 @@ impl FromStr for Kind {
 /// A deleted thing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Deleted {
+    /// An item's `kind` is what sort of item it is.
+    #[serde(rename = "of")]
     pub kind: Kind,
     pub id: String,
     /// What it is called. Of a user, their name or email.
@@ -109,7 +111,7 @@ impl Entity for DeletedEntry {
 /// What of a thing is told while it is deleted.
 pub(crate) struct About<'a> {
     pub(crate) kind: Kind,
-    pub(crate) id: &'a dyn fmt::Display,
+    pub(crate) id: &'a (dyn fmt::Display + Sync),
     pub(crate) name: Option<&'a str>,
     pub(crate) of_user: Option<UserId>,
 }
@@ -122,6 +124,11 @@ impl Deleted {
     /// What was in its item.
     pub(crate) fn item<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_value(self.item.clone()).map_err(Error::internal)
+    }
+
+    /// The same, which cannot be restored any more.
+    pub(crate) fn ended(&self, now: Timestamp) -> Self {
+        Self { restorable_until: now, ..self.clone() }
     }
 
     pub(crate) fn key(&self) -> Key {

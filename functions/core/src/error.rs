@@ -151,7 +151,20 @@ pub struct Told {
     /// If it is a more exact one than that of the error's kind.
     reason: Option<Reason>,
     in_the_way: Option<InTheWay>,
+    dependents: Vec<Dependents>,
     cause: Option<Cause>,
+}
+
+/// Things of one kind that depend on what is to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dependents {
+    /// As a list of them is called.
+    pub kind: &'static str,
+    pub count: usize,
+    /// Whether there are more than were counted.
+    pub more: bool,
+    /// The ids of the first of them.
+    pub first: Vec<String>,
 }
 
 /// The thing that a request contradicts, if its caller may know of it.
@@ -164,7 +177,7 @@ pub struct InTheWay {
 
 impl Told {
     pub fn new(text: impl Into<Cow<'static, str>>) -> Self {
-        Self { text: text.into(), reason: None, in_the_way: None, cause: None }
+        Self { text: text.into(), reason: None, in_the_way: None, dependents: Vec::new(), cause: None }
     }
 
     pub fn of(reason: Reason, text: impl Into<Cow<'static, str>>) -> Self {
@@ -175,6 +188,12 @@ impl Told {
     #[must_use]
     pub(crate) fn by_thing(self, kind: &'static str, id: impl fmt::Display) -> Self {
         Self { in_the_way: Some(InTheWay { kind, id: id.to_string() }), ..self }
+    }
+
+    /// Lists what would be affected.
+    #[must_use]
+    pub(crate) fn on_which_depend(self, dependents: Vec<Dependents>) -> Self {
+        Self { dependents, ..self }
     }
 
     #[must_use]
@@ -455,6 +474,14 @@ impl Error {
         match self {
             Self::Conflict(told) => told.in_the_way.as_ref(),
             _ => None,
+        }
+    }
+
+    /// What depends on the thing that was to be deleted.
+    pub fn dependents(&self) -> &[Dependents] {
+        match self {
+            Self::Conflict(told) => &told.dependents,
+            _ => &[],
         }
     }
 

@@ -9,8 +9,8 @@
 //!    They must be known to no other issuer either, unless `link_by_email` is `"any"` (never for a user with a role). Then the
 //!    subject is bound.
 //! 3. Otherwise an issuer that provisions makes a user. The new user gets the email if no other user has it. That is
-//!    read, not concluded from a lost race. If a deactivated user has the email, no user is made, whether the email is
-//!    verified or not.
+//!    read, not concluded from a lost race. If a deactivated or deleted user has the email, no user is made, whether the
+//!    email is verified or not.
 //!
 //! **Binding** is one transaction: the pointer, which decides from then on, and the list in the user's item, by which a
 //! second subject is refused. It is conditional on the user being as they were read. So of two subjects with one email
@@ -44,6 +44,9 @@ pub(crate) enum UserRefusal {
     Unknown,
     #[error("The user is deactivated")]
     Deactivated,
+    /// What leads to them stays until they are erased.
+    #[error("The user was deleted; an admin can restore or erase them")]
+    Deleted,
     #[error(
         "The user with the token's email address is known to its issuer by another sub; an admin can replace that by the user's identities (PATCH /api/v1/users/{{user_id}})"
     )]
@@ -76,7 +79,7 @@ impl UserRefusal {
     pub(crate) fn reason(self) -> Reason {
         match self {
             Self::Unknown => Reason::UserUnknown,
-            Self::Deactivated => Reason::UserInactive,
+            Self::Deactivated | Self::Deleted => Reason::UserInactive,
             Self::OtherSubject | Self::OtherIssuer => Reason::IdentityConflict,
         }
     }
@@ -100,7 +103,7 @@ pub(crate) async fn admit(core: &Core, request: &RequestContext, token: &UserTok
     match token.resolve(core, &mut found)? {
         Some(resolved) => match core.table.read_one::<User>(Key::user(resolved.user)).await? {
             Some(user) => link_user(core, request, token, resolved, user).await,
-            None => Ok(Admission::Refused(UserRefusal::Unknown)),
+            None => Ok(Admission::Refused(UserRefusal::Deleted)),
         },
         None if token.provision => provision(core, request, token).await,
         None => Ok(Admission::Refused(UserRefusal::Unknown)),
@@ -173,7 +176,7 @@ async fn linked(
         };
         let user = core.table.read_one::<User>(Key::user(resolved.user)).await?;
         match user {
-            None => Ok(Admission::Refused(UserRefusal::Unknown)),
+            None => Ok(Admission::Refused(UserRefusal::Deleted)),
             Some(user) if !user.active => Ok(Admission::Refused(UserRefusal::Deactivated)),
             // Somebody else has bound it meanwhile.
             Some(user) if !resolved.by_email => Ok(Admission::Admitted(user.value)),
@@ -273,7 +276,7 @@ fn event(
 }
 
 /// Makes a user of a subject that is seen for the first time. If somebody else just has, theirs it is. If the email is
-/// an active user's, the new one is made without; if it is a deactivated user's, nobody is made.
+/// an active user's, the new one is made without; if it is a deactivated or deleted user's, nobody is made.
 pub(crate) async fn provision(core: &Core, request: &RequestContext, token: &UserToken) -> Result<Admission> {
     let admission = provisioned(core, request, token).await?;
     learn(core, request, token, admission).await
@@ -293,14 +296,17 @@ async fn provisioned(core: &Core, request: &RequestContext, token: &UserToken) -
         if let Some(pointer) = found.take::<UserPointer>(&identity_key)? {
             let user = core.table.read_one::<User>(Key::user(pointer.user_id)).await?;
             return Ok(match user {
-                None => Admission::Refused(UserRefusal::Unknown),
+                None => Admission::Refused(UserRefusal::Deleted),
                 Some(user) if !user.active => Admission::Refused(UserRefusal::Deactivated),
                 Some(user) => Admission::Admitted(user.value),
             });
         }
         let holder = match holder(&email_keys, &mut found)? {
             None => None,
-            Some(pointer) => core.table.read_one::<User>(Key::user(pointer.user_id)).await?,
+            Some(pointer) => match core.table.read_one::<User>(Key::user(pointer.user_id)).await? {
+                None => return Ok(Admission::Refused(UserRefusal::Deleted)),
+                there => there,
+            },
         };
         let email = match holder {
             None => token.email.clone(),

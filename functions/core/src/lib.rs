@@ -25,6 +25,7 @@ pub mod connections;
 pub mod control;
 pub mod delegations;
 pub mod deleted;
+pub mod deletion;
 mod denial;
 mod email;
 mod entities;

@@ -1,5 +1,6 @@
 //! Registered MCP servers.
 
+pub(crate) mod deleting;
 mod listing;
 
 use deputize_api::reason::Reason;
@@ -15,6 +16,7 @@ use crate::{
     Core,
     audit::{Action, RequestContext},
     caller::{Power, UserCaller},
+    deleted::Kind,
     entities::server::SealedHeader,
     error::{Error, Result, Told},
     ids::ServerId,
@@ -151,21 +153,34 @@ pub async fn create(
         return Err(Error::invalid("id: \"probe\" is reserved; choose another"));
     }
     once(core, caller, request, Holds::Secret, || async {
-        if let Some(id) = &new.id
-            && core.table.read_one::<Server>(Key::server(id)).await?.is_some()
-        {
-            let told = Told::of(Reason::AlreadyExists, "a server with that id exists");
-            return Err(Error::Conflict(told.by_thing("server", id)).into());
+        let mut change = caller.change()?;
+        if let Some(id) = &new.id {
+            require_free(core, id).await?;
+            // Somebody may delete another one of this id at the same time.
+            change.require_absent(&Key::deleted(Kind::Server.name(), &id.to_string()))?;
         }
         let mut server = made(core, new.clone())?;
         server.set_secrets(core, &secrets).await?;
-        let mut change = caller.change()?;
         add(&mut change, &server)?;
         let event = caller.event(core, request, Action::ServerCreate)?.server(server.id.clone());
         change.record(&event.about("server", &server.id).changed(&(), &server.recorded())?)?;
         Ok((change, server))
     })
     .await
+}
+
+/// Refuses the id of another server. A deleted one has it until it is erased.
+async fn require_free(core: &Core, id: &ServerId) -> Result<()> {
+    let (there, deleted) = (Key::server(id), Key::deleted(Kind::Server.name(), &id.to_string()));
+    let found = core.table.read(vec![there.clone(), deleted.clone()]).await?;
+    let why = if found.contains(&there) {
+        "a server with that id exists".to_owned()
+    } else if found.contains(&deleted) {
+        format!("a deleted server has that id: restore it, or erase it (DELETE /api/v1/deleted/server/{id})")
+    } else {
+        return Ok(());
+    };
+    Err(Error::Conflict(Told::of(Reason::AlreadyExists, why).by_thing("server", id)))
 }
 
 pub async fn get(core: &Core, id: &ServerId) -> Result<Stored<Server>> {

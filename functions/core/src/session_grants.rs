@@ -215,6 +215,12 @@ impl Grant {
         let (agent, user) = (self.agent_account_id, self.grantor_user_id);
         [Key::grant_given(user, agent, &self.server_id), Key::grant_at(&self.server_id, agent, user)]
     }
+
+    /// All that is stored of it, itself last.
+    pub(crate) fn keys(&self) -> Vec<Key> {
+        let own = Key::grant(self.agent_account_id, &self.server_id, self.grantor_user_id);
+        self.entries().into_iter().chain([Key::grant_by_id(self.id), own]).collect()
+    }
 }
 
 /// A grant as users see it.
@@ -250,7 +256,8 @@ impl GrantView {
 
 /// What a change of a grant has read. The change requires it to be the same still.
 struct GrantState {
-    account: AgentAccount,
+    /// It may have been deleted.
+    account: Option<AgentAccount>,
     pair_key: Key,
     grant_key: Key,
     pair: Option<Stored<Pair>>,
@@ -271,8 +278,7 @@ impl GrantState {
         let account_key = Key::agent(agent);
         let keys = vec![account_key.clone(), pair_key.clone(), grant_key.clone()];
         let mut found = core.table.read(keys).await?;
-        let account = found.take::<AgentAccount>(&account_key)?;
-        let account = account.ok_or(Error::NotFound(AgentAccountId::WHAT))?.value;
+        let account = found.take::<AgentAccount>(&account_key)?.map(|account| account.value);
         let pair = found.take::<Pair>(&pair_key)?;
         let grant = found.take::<Grant>(&grant_key)?;
         let made = grant.as_ref().map(|grant| (grantor, grant.made_by.as_ref()));
@@ -282,6 +288,10 @@ impl GrantState {
             Some(grant) if grant.is_inconsistent_with(&state.pair()) => Err(CommitError::ConditionFailed),
             _ => Ok(state),
         }
+    }
+
+    fn account(&self) -> Result<&AgentAccount> {
+        self.account.as_ref().ok_or(Error::NotFound(AgentAccountId::WHAT))
     }
 
     fn pair(&self) -> Pair {
@@ -297,7 +307,7 @@ impl GrantState {
 
     /// Refuses a caller who may not share a grant with the account.
     fn require_sharer(&self, caller: &UserCaller) -> Result<()> {
-        if self.account.is_shared_by(&caller.user, caller.app.is_some()) {
+        if self.account()?.is_shared_by(&caller.user, caller.app.is_some()) {
             return Ok(());
         }
         Err(Error::Forbidden(Told::of(
@@ -412,7 +422,7 @@ pub async fn create(
             && grant.is_shared(&pair) == shared
             && (grant.made_by.is_none() || grant.made_by == caller.made_by())
         {
-            return Ok((caller.change()?, caller_view(&state.account, caller, grant.clone(), &pair)));
+            return Ok((caller.change()?, caller_view(state.account()?, caller, grant.clone(), &pair)));
         }
         let is_new = active.is_none();
         let (made_by, user_epoch) = (caller.made_by(), Some(caller.user.epoch));
@@ -447,7 +457,7 @@ pub async fn create(
         }
         let event = grant_event(core, caller, request, Action::GrantCreate, &grant)?;
         change.record(&state.told(event.note(state.note(&grant, shared)), &pair, &grant)?)?;
-        Ok((change, caller_view(&state.account, caller, grant, &pair)))
+        Ok((change, caller_view(state.account()?, caller, grant, &pair)))
     })
     .await?;
     Ok(made.value)
@@ -464,12 +474,12 @@ pub async fn toggle(
 ) -> Result<GrantView> {
     let made = once(core, caller, request, Holds::NoSecret, || async {
         let state = GrantState::read(core, agent, server, caller.user.id).await?;
-        if state.grant.is_none() && !state.account.is_visible_to(caller) {
+        if state.grant.is_none() && !state.account()?.is_visible_to(caller) {
             return Err(Error::NotFound(AgentAccountId::WHAT).into());
         }
         let grant = state.active(caller).cloned().ok_or(Error::NotFound(GrantId::WHAT))?;
         let mut pair = state.pair();
-        let may_serve = state.account.is_shared_by(&caller.user, grant.made_by.is_some());
+        let may_serve = state.account()?.is_shared_by(&caller.user, grant.made_by.is_some());
         let shared = !(grant.is_shared(&pair) && may_serve);
         if shared {
             require_to_lend(caller, server)?;
@@ -481,7 +491,7 @@ pub async fn toggle(
         let mut change = state.change(caller, &pair, &grant)?;
         let event = grant_event(core, caller, request, Action::GrantToggle, &grant)?;
         change.record(&state.told(event.note(state.note(&grant, shared)), &pair, &grant)?)?;
-        Ok((change, caller_view(&state.account, caller, grant, &pair)))
+        Ok((change, caller_view(state.account()?, caller, grant, &pair)))
     })
     .await?;
     Ok(made.value)
@@ -541,6 +551,28 @@ pub(crate) async fn end_given(
         Ok(Some(grant))
     })
     .await
+}
+
+/// Adds to a change that a grant at a server that is erased is not there any more. Its pair stays, since a generation must not
+/// begin anew.
+pub(crate) async fn remove(core: &Core, change: &mut Change, given: &GrantPointer) -> Result<()> {
+    let pair_key = Key::pair(given.agent_account_id, &given.server_id);
+    let mut found = core.table.read(vec![pair_key.clone(), given.key()]).await?;
+    let Some(grant) = found.take::<Grant>(&given.key())? else {
+        let GrantPointer { agent_account_id: agent, server_id: server, grantor_user_id: grantor, .. } = given;
+        change.remove(&Key::grant_given(*grantor, *agent, server))?;
+        change.remove(&Key::grant_at(server, *agent, *grantor))?;
+        return Ok(());
+    };
+    if let Some(pair) = found.take::<Pair>(&pair_key)?.filter(|pair| grant.is_shared(pair)) {
+        change.replace(pair_key, &Pair { shared: None, ..pair.value }, pair.rev)?;
+    }
+    let [entries @ .., own] = &*grant.keys() else { return Ok(()) };
+    for key in entries {
+        change.remove(key)?;
+    }
+    change.delete(own, grant.rev)?;
+    Ok(())
 }
 
 /// The grants that these entries lead to, if they are in force as far as they do not rest on their grantor.

@@ -166,6 +166,11 @@ impl Session {
         Key::session_at(&self.server_id, self.user_id)
     }
 
+    /// All that is stored of it, itself last.
+    pub(crate) fn keys(&self) -> Vec<Key> {
+        vec![self.entry_key(), self.key()]
+    }
+
     /// Adds its entry to a change that makes it, or that requires that it is as it was read.
     pub(crate) fn add_entry(&self, change: &mut Change) -> Result<()> {
         let issuer = self.provider.as_ref().map(|provider| provider.issuer.clone());

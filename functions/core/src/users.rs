@@ -1,6 +1,7 @@
 //! People: who they are, how a credential of theirs leads to them, and what they may do.
 
 mod address;
+pub(crate) mod deleting;
 mod listing;
 
 use std::collections::HashSet;
@@ -161,11 +162,22 @@ async fn require_unknown(core: &Core, new: &NewUser) -> Result<()> {
     let mut found = core.table.read(keys.clone()).await?;
     for key in keys {
         if let Some(pointer) = found.take::<UserPointer>(&key)? {
-            let told = Told::of(Reason::AlreadyExists, "a user with that email or identity exists");
-            return Err(Error::Conflict(told.by_thing("user", pointer.user_id)));
+            let what = "a user with that email or identity exists";
+            return Err(taken_by(core, pointer.user_id, what.to_owned()).await?);
         }
     }
     Ok(())
+}
+
+/// The error for what leads to another user. A deleted one has it until they are erased.
+async fn taken_by(core: &Core, user: UserId, what: String) -> Result<Error> {
+    let is_deleted = core.table.read_one::<User>(Key::user(user)).await?.is_none();
+    let why = if is_deleted {
+        format!("{what}, who is deleted: restore them, or erase them (DELETE /api/v1/deleted/user/{user})")
+    } else {
+        what
+    };
+    Ok(Error::Conflict(Told::of(Reason::AlreadyExists, why).by_thing("user", user)))
 }
 
 pub async fn get(core: &Core, id: UserId) -> Result<Stored<User>> {
@@ -313,8 +325,7 @@ async fn rebind(core: &Core, change: &mut Change, was: &User, user: &User) -> Re
             Some(other) => {
                 let Identity { issuer, subject } = identity;
                 let why = format!("identities: {subject} of {issuer} is another user's");
-                let told = Told::of(Reason::AlreadyExists, why).by_thing("user", other.user_id);
-                return Err(Error::Conflict(told));
+                return Err(taken_by(core, other.user_id, why).await?);
             }
         };
     }

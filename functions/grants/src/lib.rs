@@ -6,10 +6,12 @@
 //! | `connections` | `/api/v1/servers/{id}/connect` and `…/connection` |
 //! | `callback` | `/api/v1/oauth/callback`, where browsers come back to, and what we say of ourselves to providers |
 //! | `offboarding` | `/api/v1/users/{user_id}/offboard`: it is here, since this function may ask providers to revoke |
+//! | `deleting` | `DELETE /api/v1/users/{user_id}`, for the same reason |
 //! | `page` | the pages that a browser is shown there |
 
 mod callback;
 mod connections;
+mod deleting;
 mod offboarding;
 mod page;
 mod session_grants;
@@ -25,5 +27,6 @@ pub fn router(core: Arc<Core>) -> Routes {
         .merge(connections::routes())
         .merge(callback::routes())
         .merge(offboarding::routes())
+        .merge(deleting::routes())
         .with_state(core)
 }

@@ -16,6 +16,7 @@ use aws_sdk_dynamodb::{
     operation::describe_table::DescribeTableError,
     types::{KeyType, TableStatus},
 };
+use deputize_admin::erasing;
 use deputize_core::{
     Core, Error, Settings,
     audit::RequestContext,
@@ -148,6 +149,31 @@ pub async fn reindex(options: &ReindexOptions) -> Result<(), StartError> {
     .await
     .map_err(failed)?;
     eprintln!("All lists are complete.");
+    Ok(())
+}
+
+/// Of which deployment to erase.
+#[derive(Debug, clap::Args)]
+pub struct EraseOptions {
+    #[command(flatten)]
+    deployment: Deployment,
+}
+
+/// Erases what was deleted and can be restored no more. Says on standard error how far it has come.
+pub async fn erase(options: &EraseOptions) -> Result<(), StartError> {
+    let core = core(&options.deployment).await?;
+    let mut erased = 0;
+    let done = erasing::erase(&core, None, |round| {
+        erased += round.erased;
+        eprintln!("{erased} erased, {}", if round.unfinished { "under way" } else { "complete" });
+    })
+    .await
+    .map_err(failed)?;
+    if done.failed > 0 || done.unfinished {
+        let why = "not all that is due could be erased; running it again does no harm";
+        return Err(StartError::new(why));
+    }
+    eprintln!("Nothing is left that is to be erased.");
     Ok(())
 }
 

@@ -71,6 +71,9 @@ enum Command {
     /// Complete the lists of a deployment that was updated from a version without them: add the entries that its items
     /// lack. It can run beside the service, and again after it was interrupted
     Reindex(bootstrap::ReindexOptions),
+    /// Erase what was deleted and can be restored no more, until nothing of that is left. A deployment does it by itself
+    /// each hour. It can run beside the service, and again after it was interrupted
+    Erase(bootstrap::EraseOptions),
 }
 
 #[tokio::main]
@@ -83,6 +86,7 @@ async fn main() -> std::process::ExitCode {
         Some(Command::TrustedIssuers(options)) => return ended(bootstrap::trusted_issuers(options).await),
         Some(Command::SignInSecrets(options)) => return ended(bootstrap::sign_in_secrets(options).await),
         Some(Command::Reindex(options)) => return ended(bootstrap::reindex(options).await),
+        Some(Command::Erase(options)) => return ended(bootstrap::erase(options).await),
         None => {}
     }
     let connections = ConnectionLimits { most: arguments.max_connections, ..ConnectionLimits::default() };

@@ -129,7 +129,7 @@ mod tests {
     }
 
     /// What the names of operations begin with.
-    const VERBS: [&str; 31] = [
+    const VERBS: [&str; 33] = [
         "add",
         "answer",
         "approve",
@@ -146,6 +146,8 @@ mod tests {
         "export",
         "find",
         "offboard",
+        "erase",
+        "restore",
         "finish",
         "follow",
         "get",

@@ -17,6 +17,7 @@ use axum::{
     routing::get,
     serve::Listener,
 };
+use deputize_admin::erasing;
 use deputize_api::reason::Reason;
 use deputize_core::{
     Core, Error, Settings, SignInSecrets,
@@ -54,7 +55,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::{conn::auto, graceful::GracefulShutdown},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet, time::MissedTickBehavior};
 use tower::ServiceExt;
 
 use crate::{
@@ -185,11 +186,15 @@ impl Server {
     /// Answers until `stop` resolves. Then finishes what has begun, including refreshes whose callers have
     /// disconnected.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
-        let sweeping = self.store.map(|store| tokio::spawn(sweep_hourly(store)));
-        accept((self.listener, self.also), self.routes, self.connections, stop).await;
-        if let Some(sweeping) = sweeping {
-            sweeping.abort();
+        let mut hourly = JoinSet::new();
+        if let Some(store) = self.store {
+            hourly.spawn(each_hour(move || sweep(store.clone())));
         }
+        let core = Arc::clone(&self.core);
+        hourly.spawn(each_hour(move || erase(Arc::clone(&core))));
+        accept((self.listener, self.also), self.routes, self.connections, stop).await;
+        // In the middle of it, too: what it has not done, it does after the next start.
+        hourly.shutdown().await;
         if !self.core.tasks_ended(REFRESH_WITHIN).await {
             tracing::error!("ending in the middle of a refresh of an OAuth session or of a connection");
         }
@@ -257,18 +262,31 @@ async fn accept(
     open.shutdown().await;
 }
 
-/// Deletes expired items, as DynamoDB does by itself. Begins a minute after the start.
-async fn sweep_hourly(store: Store) {
+/// Does something for ever, once each hour. Begins a minute after the start.
+async fn each_hour<F: Future<Output = ()>>(mut work: impl FnMut() -> F) {
     let first = tokio::time::Instant::now() + Duration::from_mins(1);
     let mut hours = tokio::time::interval_at(first, Duration::from_hours(1));
+    hours.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         hours.tick().await;
-        match store.sweep().await {
-            Ok(count) => tracing::debug!(count, "removed items whose time had come"),
-            Err(error) => {
-                tracing::warn!(error = %chain(&error), "items whose time has come could not be removed");
-            }
+        work().await;
+    }
+}
+
+/// Deletes expired items, as DynamoDB does by itself.
+async fn sweep(store: Store) {
+    match store.sweep().await {
+        Ok(count) => tracing::debug!(count, "removed items whose time had come"),
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "items whose time has come could not be removed");
         }
+    }
+}
+
+/// Erases what was deleted and can be restored no more, as a rule of `EventBridge` has it done on AWS.
+async fn erase(core: Arc<Core>) {
+    if let Err(error) = erasing::erase(&core, None, |_| {}).await {
+        tracing::warn!(error = %chain(&error), "what can be restored no more could not be erased");
     }
 }
 
@@ -439,4 +457,35 @@ async fn own_hosts_only(State(demo_host): State<Arc<str>>, request: Request, nex
         ApiError::from(Error::Forbidden(Told::of(Reason::WrongAddress, why))).into_response(),
     )
         .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+    const HOUR: Duration = Duration::from_hours(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_done_each_hour_begins_a_minute_after_the_start_and_ends_with_the_server() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counting = Arc::clone(&count);
+        let mut hourly = JoinSet::new();
+        hourly.spawn(each_hour(move || {
+            counting.fetch_add(1, Ordering::Relaxed);
+            std::future::ready(())
+        }));
+        // The time stands still, except for what is waited for here.
+        let mut counted = Vec::new();
+        for wait in [MINUTE / 2, MINUTE, MINUTE * 59, MINUTE, HOUR] {
+            tokio::time::sleep(wait).await;
+            counted.push(count.load(Ordering::Relaxed));
+        }
+        assert_eq!(counted, [0, 1, 1, 2, 3]);
+        hourly.shutdown().await;
+        tokio::time::sleep(HOUR * 2).await;
+        assert_eq!(count.load(Ordering::Relaxed), 3);
+    }
 }

@@ -32,6 +32,7 @@ use utoipa::{
         (name = "users", description = "The people of the organization."),
         (name = "servers", description = "The MCP servers that agents can use."),
         (name = "policies", description = "Which caller may call which tool, in Cedar."),
+        (name = "deleted things", description = "What was deleted, and can be restored for 30 days."),
         (name = "audit", description = "What happened."),
         (name = "signing keys", description = "The keys that sign agent tokens."),
         (name = "service", description = "The service itself."),

@@ -8,7 +8,7 @@ use axum::{
 };
 pub use deputize_api::error::ErrorBody;
 use deputize_api::{
-    error::{ConflictingThing, code},
+    error::{ConflictingThing, Dependents, code},
     reason::Reason,
 };
 use deputize_core::{
@@ -332,6 +332,7 @@ fn error_body(error: &'static str, reason: Reason, description: &str) -> ErrorBo
         explanation: None,
         scope: None,
         conflict: None,
+        dependents: None,
         safe_to_retry: None,
     }
 }
@@ -361,6 +362,13 @@ fn body_of(error: &Error) -> ErrorBody {
     };
     let conflict =
         error.in_the_way().map(|thing| ConflictingThing { kind: thing.kind.into(), id: thing.id.clone() });
+    let dependents = error.dependents().iter().map(|of_kind| Dependents {
+        kind: of_kind.kind.into(),
+        count: of_kind.count as u64,
+        more: of_kind.more,
+        first: of_kind.first.clone(),
+    });
+    let dependents: Vec<_> = dependents.collect();
     let safe_to_retry = match error {
         Error::Unavailable { .. } | Error::ProviderUnavailable { .. } => Some(true),
         Error::Undecided { repeatable, .. } => Some(*repeatable),
@@ -378,6 +386,7 @@ fn body_of(error: &Error) -> ErrorBody {
         explanation,
         scope,
         conflict,
+        dependents: (!dependents.is_empty()).then_some(dependents),
         safe_to_retry,
     }
 }

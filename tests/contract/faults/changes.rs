@@ -106,6 +106,41 @@ macro_rules! each_change_by_a_user {
         s.app.put(format!("/api/v1/policies/{}", s.policy)).as_user(&s.alice).json(&body)
     };
     deleting_a_policy: |s| s.app.delete(format!("/api/v1/policies/{}", s.policy)).as_user(&s.alice);
+    restoring_a_policy: |s| {
+        s.app.delete(format!("/api/v1/policies/{}", s.policy)).as_user(&s.alice).await.ok();
+        s.app.post(format!("/api/v1/deleted/policy/{}/restore", s.policy)).as_user(&s.alice)
+    };
+    deleting_a_user: |s| {
+        let email = format!("new{}@example.com", s.app.trail().len());
+        let new = json!({ "email": email, "name": "New", "groups": ["a", "b"] });
+        let made = s.app.post("/api/v1/users").as_user(&s.alice).json(&new).await.ok();
+        s.app.delete(format!("/api/v1/users/{}", made.field("id"))).as_user(&s.alice)
+    };
+    restoring_a_user: |s| {
+        let email = format!("new{}@example.com", s.app.trail().len());
+        let new = json!({ "email": email, "name": "New", "groups": ["a", "b"] });
+        let id = s.app.post("/api/v1/users").as_user(&s.alice).json(&new).await.ok().field("id");
+        s.app.delete(format!("/api/v1/users/{id}")).as_user(&s.alice).await.ok();
+        s.app.post(format!("/api/v1/deleted/user/{id}/restore")).as_user(&s.alice)
+    };
+    deleting_an_agent_account: |s| {
+        s.app.delete(s.agent("?cascade=true")).as_user(&s.alice)
+    };
+    restoring_an_agent_account: |s| {
+        s.app.delete(s.agent("?cascade=true")).as_user(&s.alice).await.ok();
+        s.app.post(format!("/api/v1/deleted/agent_account/{}/restore", s.bot.id)).as_user(&s.alice)
+    };
+    deleting_a_server: |s| s.app.delete("/api/v1/servers/chat?cascade=true").as_user(&s.alice);
+    restoring_a_server: |s| {
+        s.app.delete("/api/v1/servers/chat?cascade=true").as_user(&s.alice).await.ok();
+        s.app.post("/api/v1/deleted/server/chat/restore").as_user(&s.alice)
+    };
+    restoring_an_api_key: |s| {
+        let id = s.app.post("/api/v1/api-keys").as_user(&s.bob).json(&json!({ "name": "new" })).await.ok();
+        let id = id.field("id");
+        s.app.delete(format!("/api/v1/api-keys/{id}")).as_user(&s.bob).await.ok();
+        s.app.post(format!("/api/v1/deleted/api_key/{id}/restore")).as_user(&s.bob)
+    };
     rotating_the_signing_key: |s| s.app.post("/api/v1/signing-keys").as_user(&s.alice);
     revoking_a_signing_key: |s| s.app.delete(format!("/api/v1/signing-keys/{}", s.kid())).as_user(&s.alice);
     adding_a_client_key: |s| {

@@ -3,6 +3,7 @@
 mod audit;
 mod changes;
 mod conflicts;
+mod deletion;
 mod isolation;
 mod lists;
 mod lost_callers;

@@ -33,11 +33,11 @@ async fn check(change: impl AsyncFn(&Scene) -> TestRequest) {
 
     // From one of the requests on, the store does nothing. So the change does nothing either.
     let scene = Scene::set().await;
-    let (before, trail) = (scene.app.contents(), scene.app.trail().len());
     let reads = (0..write).map(|skip| (skip, Fault::BEFORE[skip % Fault::BEFORE.len()]));
     for (skip, fault) in reads.chain(Fault::BEFORE.map(|fault| (write, fault))) {
         let when = format!("{fault:?} from request {skip} of {requests:?}");
         let ask = change(&scene).await;
+        let (before, trail) = (scene.app.contents(), scene.app.trail().len());
         scene.app.faults.from_request(skip, fault);
         let answer = ask.await;
         scene.app.faults.stop();

@@ -5,6 +5,7 @@ mod answers;
 mod events;
 mod fuzz;
 mod printed;
+mod scheduled;
 mod streams;
 
 use deputize_service::lambda::{Context, LambdaHandler};

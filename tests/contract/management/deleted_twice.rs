@@ -26,6 +26,9 @@ async fn things(it: &Connected) -> Vec<(&'static str, String, &User, String)> {
     let uris = json!({ "name": "App", "redirect_uris": ["https://app.example.com/back"] });
     let registered = made("/api/v1/apps", alice, uris).await.field("client_id");
     let block = made("/api/v1/app-blocks", alice, json!({ "host": "app.example.com" })).await.field("id");
+    let user = made("/api/v1/users", alice, json!({ "email": "new@example.com" })).await.field("id");
+    let other_bot = app.agent("other", alice).await.id.to_string();
+    app.server("unused").await;
     let signing_key = made("/api/v1/signing-keys", alice, json!({})).await.field("kid");
     let session = app.signed_in(carol).await;
     let sessions = app.get("/api/v1/me/browser-sessions").as_user(carol).await.ok().json();
@@ -55,6 +58,9 @@ async fn things(it: &Connected) -> Vec<(&'static str, String, &User, String)> {
             carol,
             below("me/browser-sessions", never),
         ),
+        ("user", below("users", &user), alice, below("users", never)),
+        ("agent account", below("agent-accounts", &other_bot), alice, below("agent-accounts", never)),
+        ("server", below("servers", "unused"), alice, below("servers", "none")),
         ("policy", below("policies", &policy.to_string()), alice, below("policies", never)),
         ("app", below("apps", &registered), alice, below("apps", &format!("app-{never}"))),
         ("block", below("app-blocks", &block), alice, below("app-blocks", "other.example.com")),

@@ -56,6 +56,7 @@ fn filled(scenario: &Scenario, path: &str) -> String {
         ("{agent_account_id}", scenario.bot.id.to_string()),
         ("{user_id}", scenario.bob.id.to_string()),
         ("{server_id}", "demo".to_owned()),
+        ("{kind}", "policy".to_owned()),
     ];
     let path = ids.iter().fold(path.to_owned(), |path, (name, id)| path.replace(name, id));
     IN_BRACES.replace_all(&path, "00000000-0000-4000-8000-000000000000").into_owned()

@@ -132,7 +132,8 @@ impl It {
         let now = app.now();
         let Key { pk, sk } = Key::deleted(thing.kind, &thing.id);
         app.put_item(&json!({
-            "pk": { "S": pk }, "sk": { "S": sk }, "kind": { "S": thing.kind }, "rev": { "N": "1" },
+            "pk": { "S": pk }, "sk": { "S": sk }, "rev": { "N": "1" },
+            "kind": { "S": thing.kind }, "of": { "S": thing.kind },
             "id": { "S": thing.id }, "deleted_at": { "S": now }, "deleted_by": { "S": alice.id },
             "deleted_as": { "S": "admin" }, "restorable_until": { "S": now.plus(RESTORABLE_FOR) },
             "item": { "M": thing.item },

@@ -25,6 +25,7 @@ impl Operation {
             .path
             .replace("{agent_account_id}", &scenario.bot.id.to_string())
             .replace("{user_id}", &scenario.bob.id.to_string())
+            .replace("{kind}", "policy")
             .replace("{server_id}", "demo")
             .replace("{kid}", "0123456789abcdef");
         // An id of a thing that does not exist.

@@ -80,6 +80,7 @@ impl Asked {
 }
 
 /// The requests to an operation by a caller. The same rows for every caller.
+#[expect(clippy::too_many_lines, reason = "a line for each operation")]
 pub(super) fn of(world: &World, operation: &str, caller: &Caller) -> Vec<Asked> {
     let (bob, bot) = (world.bob.id.to_string(), world.bot.id.to_string());
     let plain = Asked::plain();
@@ -156,6 +157,9 @@ pub(super) fn of(world: &World, operation: &str, caller: &Caller) -> Vec<Asked> 
         }
         "batch_delegations" => {
             vec![Asked::json(json!({ "entries": [{ "create": { "agent_account_id": bot } }] }))]
+        }
+        "delete_user" | "delete_agent_account" | "delete_server" => {
+            vec![plain.query("?cascade=true".to_owned())]
         }
         "offboard_user" => vec![Asked::json(json!({ "dry_run": true, "agents": "stop" }))],
         "find_who_could" => vec![Asked::json(json!({ "server_id": "demo", "tool_name": "list_repos" }))],

@@ -1,6 +1,6 @@
 //! What the requests are about.
 
-use deputize_core::users::Role;
+use deputize_core::{deletion::SETTLES_IN, users::Role};
 use deputize_tests::{
     Agent, AllowedApp, McpServer, Provider, TestApp, TestRequest, TestResponse, User,
     app::Snapshot,
@@ -45,6 +45,8 @@ pub(super) struct World {
     /// An agent account that Bob does not delegate to any more.
     pub(super) former: Agent,
     /// An API key of Bob's that was revoked.
+    /// It can be restored.
+    revoked: String,
     pub(super) revoked_key: String,
     pub(super) delegation: String,
     pub(super) grant: String,
@@ -109,6 +111,7 @@ impl World {
         let (spare, revoked) = (new_key().await.ok(), new_key().await.ok());
         let (revoked_id, revoked_key) = (revoked.field("id"), revoked.field("key"));
         app.delete(format!("/api/v1/api-keys/{revoked_id}")).as_user(&bob).await.ok();
+        app.pass(SETTLES_IN);
         let limited = async |limits: Value| {
             let mut new = json!({ "name": "limited" });
             new.as_object_mut().unwrap().extend(limits.as_object().unwrap().clone());
@@ -159,6 +162,7 @@ impl World {
             dan,
             bot,
             former,
+            revoked: revoked_id,
             revoked_key,
             delegation,
             grant,
@@ -207,7 +211,9 @@ impl World {
             ("client_id", &self.registered),
             ("delegation_id", &self.delegation),
             ("event_id", &self.event),
+            ("id", &self.revoked),
             ("key_id", &self.client_key),
+            ("kind", "api_key"),
             ("kid", &self.kid),
             ("policy_id", &self.policy),
             ("secret_id", &self.secret),

@@ -151,6 +151,14 @@ pub(super) fn add_entries(change: &mut Change, owners: &[Owner], agent: AgentAcc
     Ok(())
 }
 
+/// Adds to a change that these owners' entries are no more. The change takes the account away.
+pub(super) fn remove_entries(change: &mut Change, owners: &[Owner], agent: AgentAccountId) -> Result<()> {
+    for owner in owners {
+        change.remove(&entry_of(owner, agent))?;
+    }
+    Ok(())
+}
+
 /// Gives an account these owners, and moves its entries to their lists.
 pub(crate) fn set(change: &mut Change, account: &mut AgentAccount, owners: Vec<Owner>) -> Result<()> {
     let had = account.owners();

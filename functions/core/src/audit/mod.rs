@@ -209,6 +209,7 @@ actions! {
     PromptGet = "prompt.get",
     McpRequest = "mcp.request",
     DelegationCreate = "delegation.create",
+    DelegationUpdate = "delegation.update",
     DelegationRevoke = "delegation.revoke",
     GrantCreate = "session_grant.create",
     GrantToggle = "session_grant.toggle",

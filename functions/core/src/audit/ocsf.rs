@@ -43,6 +43,7 @@ fn class_of(action: Action) -> Class {
         A::DelegationCreate | A::GrantCreate | A::AuthorizationCreate => {
             (USER_ACCESS, 1, "Assign Privileges")
         }
+        A::DelegationUpdate => (USER_ACCESS, 99, "Update"),
         A::DelegationRevoke | A::GrantRevoke | A::AuthorizationRevoke => {
             (USER_ACCESS, 2, "Revoke Privileges")
         }

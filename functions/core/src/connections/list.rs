@@ -4,7 +4,7 @@ use futures::future::{try_join, try_join_all, try_join3};
 
 use super::{
     has_ended,
-    refresh::{client_keys, has_ended_by},
+    our_client::{client_keys, has_ended_by},
 };
 use crate::{
     Core,

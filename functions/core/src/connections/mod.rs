@@ -14,6 +14,7 @@
 //! | `begin` | the way to the authorization server, with PKCE and a `state` |
 //! | `finish` | the way back: whose connection and answer it is, and the code's exchange |
 //! | `disconnect`, `revoke` | the end of a connection, here and at its provider (RFC 7009) |
+//! | `our_client` | which client a session's tokens are bound to, and whether it still is ours |
 //! | `refresh` | new tokens for old ones, by one caller at a time across processes |
 //! | `list` | all of a user's |
 //! | `lease` | which caller that is: for how long, and what is written under the lease |
@@ -40,6 +41,7 @@ mod lease;
 mod list;
 mod look;
 mod metadata;
+mod our_client;
 mod refresh;
 pub mod registration;
 mod revoke;
@@ -55,7 +57,7 @@ pub use self::{
     lease::{ASK_WITHIN, REFRESH_WITHIN},
     list::{ConnectionFilter, ConnectionOfUser, list, list_at_server},
     look::{FoundAuthorization, look},
-    refresh::has_ended,
+    our_client::has_ended,
     revoke::{AtProvider, REVOKE_WITHIN},
 };
 pub(crate) use self::{

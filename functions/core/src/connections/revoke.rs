@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use url::{Url, form_urlencoded::Serializer};
 
 use super::{
-    known_providers::AuthMethod, quoted, refresh::our_client, registration::Client,
+    known_providers::AuthMethod, our_client::our_client, quoted, registration::Client,
     token_endpoint::authenticated,
 };
 use crate::{

@@ -239,7 +239,7 @@ impl AsOf {
 }
 
 /// The changes that are undone.
-const UNDONE: [Action; 21] = [
+const UNDONE: [Action; 22] = [
     Action::UserCreate,
     Action::UserUpdate,
     Action::UserProvision,
@@ -256,6 +256,7 @@ const UNDONE: [Action; 21] = [
     Action::ServerDelete,
     Action::ServerRestore,
     Action::DelegationCreate,
+    Action::DelegationUpdate,
     Action::DelegationRevoke,
     Action::PolicyCreate,
     Action::PolicyUpdate,

@@ -17,7 +17,7 @@ use crate::{
     agents::{self, AgentAccount},
     caller::{Power, UserCaller},
     error::{Error, Result},
-    ids::{AgentAccountId, ServerId},
+    ids::{AgentAccountId, PolicyId, ServerId, UserId},
     paging::{Listing, PageRequest},
     servers::Server,
     table::{Key, Partition, Stored},
@@ -150,10 +150,38 @@ pub async fn list_of_agent(
     concerning(policies, |policy| concern_of_agent(policy, &account))
 }
 
+/// What policies can name.
+#[derive(Clone, Debug)]
+pub(crate) enum Named {
+    User(UserId),
+    Agent(AgentAccountId),
+    Server(ServerId),
+}
+
+/// The policies that name something, in their scope or their conditions.
+pub(crate) async fn naming(core: &Core, named: &Named) -> Result<Vec<PolicyId>> {
+    let mut naming = Vec::new();
+    for policy in core.table.query_all::<Policy>(&Partition::policies()).await? {
+        let is_named = match named {
+            // Also as `principal.owner_id`, which is a text.
+            Named::User(UserId(id)) | Named::Agent(AgentAccountId(id)) => {
+                policy.text.contains(&id.to_string())
+            }
+            Named::Server(server) => {
+                matches!(concern(&policy, server)?, Some(Concern::Scope | Concern::Conditions))
+            }
+        };
+        if is_named {
+            naming.push(policy.id);
+        }
+    }
+    Ok(naming)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock::Timestamp, ids::PolicyId};
+    use crate::clock::Timestamp;
 
     fn told(text: &str) -> Option<Concern> {
         let at = Timestamp::from_millis(0);

@@ -11,6 +11,7 @@ use crate::{
     audit::{Action, Event, RequestContext},
     caller::{Power, UserCaller},
     control::{self, Control},
+    deleted::{self, About, Deleted, Kind},
     error::{Error, Result, Told},
     gone,
     ids::PolicyId,
@@ -166,12 +167,37 @@ pub async fn delete(core: &Core, caller: &UserCaller, request: &RequestContext, 
         request.require_match(&key, was.rev)?;
         let mut change = caller.change()?;
         change.delete(&Policy::key(id, was.mode), was.rev)?;
+        let about = About { kind: Kind::Policy, id: &id, name: Some(&was.name), of_user: None };
+        deleted::keep(core, &mut change, caller, &about, &was.value)?;
         gone::note(core, &mut change, &key)?;
         let event = caller.event(core, request, Action::PolicyDelete)?.about("policy", id);
         let event = event.changed(&was.recorded(), &())?;
         put_in_force(core, change, &control, (&policies, id, None), &event).await
     });
     gone::or_before(core, &key, PolicyId::WHAT, deleted.await).await
+}
+
+/// Adds to a change that a deleted policy is in force again, or in mode `log`, as it was.
+pub(crate) async fn bring_back(
+    core: &Core,
+    caller: &UserCaller,
+    request: &RequestContext,
+    change: &mut Change,
+    deleted: &Deleted,
+) -> Result<(), CommitError> {
+    let policy: Policy = deleted.item()?;
+    // The schema may be another one by now.
+    engine::validate(policy.id, &policy.text)?;
+    let (control, policies) = to_change(core).await?;
+    require_room(policies.len())?;
+    require_free_name(policies.iter().map(|policy| &**policy), &policy.name, None)?;
+    change.create(Policy::key(policy.id, policy.mode), &policy)?;
+    let mut all: Vec<Policy> = policies.into_iter().map(|policy| policy.value).collect();
+    all.push(policy.clone());
+    control.with_all_policies(&all).replace(change, control.rev)?;
+    let event = caller.event(core, request, Action::PolicyRestore)?.about("policy", policy.id);
+    change.record(&event.changed(&(), &policy.recorded())?)?;
+    Ok(())
 }
 
 fn find(policies: &[Stored<Policy>], id: PolicyId) -> Result<&Stored<Policy>> {

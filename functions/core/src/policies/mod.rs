@@ -70,8 +70,9 @@ pub use self::{
     warnings::Warning,
 };
 pub(crate) use self::{
+    concerning::{Named, naming},
     engine::{Principals, validate},
-    manage::{add_policy, require_free_name, require_room},
+    manage::{add_policy, bring_back, require_free_name, require_room},
     prune::{LooksAt, Pruned, Seen},
     reads::{Read, Reads, Uses},
     warnings::warnings,

@@ -134,17 +134,19 @@ async fn list_for_server(
     filter: &Filter,
 ) -> Result<Listing<GrantView>> {
     let state = retry_on_conflict(|| GrantState::read(core, agent, server, caller.user.id)).await?;
-    let is_visible = state.account.is_visible_to(caller);
+    let is_visible = state.account()?.is_visible_to(caller);
     if !is_visible && state.grant.is_none() {
         return Err(Error::NotFound(AgentAccountId::WHAT));
     }
     let pair = Pair { server_id: Some(server.clone()), ..state.pair() };
-    let own = state.grant.filter(|own| filter.is_of(own.grantor_user_id));
-    let own = own.map(|grant| own_view(&state.account, caller, grant.value, &pair, &state.standing));
+    let GrantState { account, grant, standing, .. } = state;
+    let account = &account.ok_or(Error::NotFound(AgentAccountId::WHAT))?;
+    let own = grant.filter(|own| filter.is_of(own.grantor_user_id));
+    let own = own.map(|grant| own_view(account, caller, grant.value, &pair, &standing));
     let mut items: Vec<GrantView> = own.into_iter().collect();
     tell_displaced(core, &mut items).await?;
     if is_visible {
-        items.extend(others_shared(core, caller, &state.account, &[pair], filter).await?);
+        items.extend(others_shared(core, caller, account, &[pair], filter).await?);
     }
     Ok(Listing { items, next: None })
 }

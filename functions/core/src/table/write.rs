@@ -239,6 +239,18 @@ impl Change {
         Ok(self)
     }
 
+    /// Requires that nothing is there.
+    pub(crate) fn require_absent(&mut self, key: &Key) -> Result<&mut Self> {
+        let check = ConditionCheck::builder()
+            .table_name(String::new())
+            .set_key(Some(key_attributes(key)))
+            .condition_expression(ABSENT)
+            .build()
+            .map_err(Error::internal)?;
+        self.items.push(TransactWriteItem::builder().condition_check(check).build());
+        Ok(self)
+    }
+
     /// Stores a record with the change: neither is there without the other.
     pub fn record<R: Record + Clone + 'static>(&mut self, record: &R) -> Result<&mut Self> {
         self.records.push(Arc::new(record.clone()));

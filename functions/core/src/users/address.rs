@@ -1,11 +1,9 @@
 //! A user's new email address: what leads to the user by it moves in the transaction that changes the user.
 
-use deputize_api::reason::Reason;
-
-use super::{Email, User, UserPointer};
+use super::{Email, User, UserPointer, taken_by};
 use crate::{
     Core,
-    error::{Error, Result, Told},
+    error::{Error, Result},
     table::{Change, Key},
 };
 
@@ -27,8 +25,8 @@ pub(super) async fn move_pointer(core: &Core, change: &mut Change, was: &User, u
     let mut found = core.table.read(read.clone()).await?;
     for key in read.iter().take(new) {
         if let Some(pointer) = found.get::<UserPointer>(key)?.filter(|pointer| pointer.user_id != user.id) {
-            let told = Told::of(Reason::AlreadyExists, "email: it is another user's address");
-            return Err(Error::Conflict(told.by_thing("user", pointer.user_id)));
+            let why = "email: it is another user's address".to_owned();
+            return Err(taken_by(core, pointer.user_id, why).await?);
         }
     }
     let decides = Key::user_by_email(email);

@@ -1,6 +1,7 @@
 //! The steps of an invocation: the event becomes a request, the routes answer, and the answer is sent in the format
 //! that fits. The invocation succeeds with every event, and its caller sees an HTTP answer. An event that is not a
-//! request is a 400, in the format of the event that it resembles.
+//! request is a 400, in the format of the event that it resembles. Only work without a request (`scheduled`) is no
+//! request, and can fail.
 //!
 //! **Time.** The invocation's deadline is known. Work on a call ends 4 s before it (a quarter of the time, if that is
 //! less), as if its upstream time-out had ended it: the caller gets the usual error, and the audit event is stored. A
@@ -32,17 +33,19 @@ use axum::{
 };
 use bytes::Bytes;
 use deputize_api::{error::code, reason::Reason};
-use deputize_core::{Core, Error};
+use deputize_core::{Core, Error, error::chain};
 use futures::Stream;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use lambda_http::{Context, lambda_runtime::StreamResponse};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use tower::ServiceExt;
+use tracing::Instrument;
 
 use super::{
     event::{self, Shape},
     metrics::{Print, RequestMetrics},
+    scheduled::Scheduled,
 };
 use crate::{
     ApiError,
@@ -67,7 +70,12 @@ pub struct LambdaHandler {
     print: Print,
     core: Arc<Core>,
     caller: CallerAddress,
+    scheduled: Option<Scheduled>,
 }
+
+/// Work without a request has failed. The log says why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScheduledFailed;
 
 impl std::fmt::Debug for LambdaHandler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -80,13 +88,46 @@ impl LambdaHandler {
     pub fn new(name: impl Into<Arc<str>>, routes: Router, core: Arc<Core>, print: Print) -> Self {
         let base = core.settings.path().to_owned();
         let routes = edge::around(routes, Arc::clone(&core));
-        Self { name: name.into(), routes, base, print, core, caller: CallerAddress::Gateway }
+        let caller = CallerAddress::Gateway;
+        Self { name: name.into(), routes, base, print, core, caller, scheduled: None }
     }
 
     /// Sets the source of the callers' addresses.
     #[must_use]
     pub fn told_of_callers_by(self, caller: CallerAddress) -> Self {
         Self { caller, ..self }
+    }
+
+    /// Gives it work without a request.
+    #[must_use]
+    pub fn scheduled_to(self, scheduled: Scheduled) -> Self {
+        Self { scheduled: Some(scheduled), ..self }
+    }
+
+    /// Does the work that an event asks for without being a request. `None` if the event asks for none: then it is to be
+    /// answered as a request.
+    pub async fn scheduled(
+        &self,
+        event: &RawValue,
+        context: &Context,
+    ) -> Option<Result<Box<RawValue>, ScheduledFailed>> {
+        let asked = self.scheduled.as_ref().filter(|scheduled| scheduled.is_asked_for(event))?;
+        let time = Time::of(context);
+        let span = tracing::info_span!("scheduled", work = asked.name(), function = &*self.name);
+        let done = async {
+            match time.within(asked.work(Arc::clone(&self.core), time.for_work())).await {
+                Some(Ok(said)) => to_raw_value(&said).map_err(|error| tracing::error!(%error, "not told")),
+                Some(Err(error)) => {
+                    tracing::error!(cause = chain(&error), "the scheduled work has failed");
+                    Err(())
+                }
+                None => {
+                    tracing::error!("the scheduled work took longer than it may");
+                    Err(())
+                }
+            }
+        };
+        Some(done.instrument(span).await.map_err(|()| ScheduledFailed))
     }
 
     /// Waits for work that must end although no caller waits for it, such as storing the event of an

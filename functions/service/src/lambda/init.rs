@@ -50,20 +50,34 @@ impl Failure {
     }
 
     async fn tell(&self) -> Result<(), BoxError> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct InitError<'a> {
-            error_message: &'a str,
-            error_type: &'static str,
-            stack_trace: [&'static str; 0],
-        }
-        let error = InitError { error_message: &chain(&*self.why), error_type: self.kind, stack_trace: [] };
+        let why = chain(&*self.why);
+        let error = FunctionError::new(self.kind, &why);
+        let request = error.to_lambda("/2018-06-01/runtime/init/error".to_owned())?;
+        Client::builder().build()?.call(request).await.map(drop)
+    }
+}
+
+/// An error as the Runtime API takes it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FunctionError<'a> {
+    error_message: &'a str,
+    error_type: &'static str,
+    stack_trace: [&'static str; 0],
+}
+
+impl<'a> FunctionError<'a> {
+    pub(super) fn new(error_type: &'static str, error_message: &'a str) -> Self {
+        Self { error_message, error_type, stack_trace: [] }
+    }
+
+    pub(super) fn to_lambda(&self, uri: String) -> Result<Request<Body>, BoxError> {
         let request = Request::builder()
             .method(Method::POST)
-            .uri("/2018-06-01/runtime/init/error")
-            .header("lambda-runtime-function-error-type", self.kind)
-            .body(Body::from(serde_json::to_vec(&error)?))?;
-        Client::builder().build()?.call(request).await.map(drop)
+            .uri(uri)
+            .header("lambda-runtime-function-error-type", self.error_type)
+            .body(Body::from(serde_json::to_vec(self)?))?;
+        Ok(request)
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `trust` | the certificates by which a function recognizes AWS |
 //! | `runtime` | invocations from Lambda, answers to it |
 //! | `init` | tells Lambda that a function cannot start |
+//! | `scheduled` | what a function does without a request |
 //!
 //! `lambda_http` brings the runtime. Its reading of events is not used. With it, an unknown event would end the
 //! invocation in a function error, which the caller sees as a 502 of the gateway. A body that claims to be base64 and
@@ -45,6 +46,7 @@ mod init;
 mod logs;
 mod metrics;
 mod runtime;
+mod scheduled;
 mod trust;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
@@ -59,8 +61,9 @@ use deputize_core::{
 pub use lambda_http::Context;
 
 pub use self::{
-    handler::{LambdaHandler, Streamed},
+    handler::{LambdaHandler, ScheduledFailed, Streamed},
     metrics::Print,
+    scheduled::Scheduled,
 };
 use crate::{
     address::AddressPolicy,
@@ -86,7 +89,16 @@ pub struct Parts {
 /// Runs a function until Lambda ends it. If the function cannot start, the reason is written to its log and sent to
 /// Lambda.
 pub async fn run(function: Function, routes: impl FnOnce(Parts) -> Result<Router, String>) -> ExitCode {
-    match start(function, routes).await {
+    run_also(function, routes, None).await
+}
+
+/// [`run`], for a function that also has work without a request.
+pub async fn run_also(
+    function: Function,
+    routes: impl FnOnce(Parts) -> Result<Router, String>,
+    scheduled: Option<Scheduled>,
+) -> ExitCode {
+    match start(function, routes, scheduled).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.report(function).await;
@@ -98,6 +110,7 @@ pub async fn run(function: Function, routes: impl FnOnce(Parts) -> Result<Router
 async fn start(
     function: Function,
     routes: impl FnOnce(Parts) -> Result<Router, String>,
+    scheduled: Option<Scheduled>,
 ) -> Result<(), init::Failure> {
     init::require_lambda()?;
     let config = Config::from_env(function)?;
@@ -107,8 +120,11 @@ async fn start(
     let core = Arc::new(core(config).await?);
     let routes = routes(Parts { core: Arc::clone(&core), upstreams, authorities, session_streams })?;
     let name = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| function.name().to_owned());
-    let entry =
+    let mut entry =
         LambdaHandler::new(name, routes, core, metrics::to_stdout()).told_of_callers_by(caller_address);
+    if let Some(scheduled) = scheduled {
+        entry = entry.scheduled_to(scheduled);
+    }
     runtime::serve(Arc::new(entry), streams).await.map_err(init::Failure::from)
 }
 

@@ -5,7 +5,7 @@
 //! `lambda_runtime` fetches the events. Answers are sent here, since its client leaves Nagle's algorithm on. With it,
 //! each part of a streamed answer would wait until the part before is acknowledged, some 40 ms if acknowledgements are
 //! delayed. `lambda_runtime` also answers an event that is not JSON with a function error. Here such an event gets an
-//! HTTP answer like all others.
+//! HTTP answer like all others. The one function error is that work without a request has failed (`scheduled`).
 //!
 //! A stream has one form for function URLs and REST APIs: a JSON prelude, eight zero bytes, and the body as it comes.
 
@@ -31,7 +31,10 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use tower::{Service, layer::layer_fn};
 
-use super::handler::{LambdaHandler, Streamed};
+use super::{
+    handler::{LambdaHandler, ScheduledFailed, Streamed},
+    init::FunctionError,
+};
 
 /// The invocation that is answered, if Lambda gives it an id. With the id, Lambda does not take a late answer for that
 /// of another invocation.
@@ -93,8 +96,17 @@ async fn answer(
 ) -> Result<Request<Body>, Error> {
     let LambdaInvocation { parts, body, context } = invocation;
     let event = serde_json::from_slice(&body).unwrap_or_else(|_| RawValue::NULL.to_owned());
-    let uri = format!("/2018-06-01/runtime/invocation/{}/response", context.request_id);
-    let mut request = if streams {
+    let at = |end: &str| format!("/2018-06-01/runtime/invocation/{}/{end}", context.request_id);
+    let uri = at("response");
+    let mut request = if let Some(done) = entry.scheduled(&event, &context).await {
+        match done {
+            Ok(said) => Request::post(uri).body(Body::from(Box::<str>::from(said).into_string()))?,
+            Err(ScheduledFailed) => {
+                let failed = FunctionError::new("Function.ScheduledWorkFailed", "the log says why");
+                failed.to_lambda(at("error"))?
+            }
+        }
+    } else if streams {
         let mut request = Request::post(uri).body(chunks(entry.streamed(&event, &context).await)?)?;
         let headers = request.headers_mut();
         let mode = HeaderName::from_static("lambda-runtime-function-response-mode");
