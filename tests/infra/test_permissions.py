@@ -34,6 +34,12 @@ PARTITIONS = (
     "APPS",
     "APP_BLOCKS",
     "CODE#00ff",
+    "GROUP#00ff",
+    "ONCE#00ff",
+    "GONE#00ff",
+    "AT_SERVER#demo",
+    "DELETED#user#0197c5a0-0000-7000-8000-000000000001",
+    "DELETED_LIST#user",
     "POLICIES",
     "CONTROL#7",
     "SIGNING_KEYS",
@@ -73,9 +79,11 @@ def may(stack: Stack, name: str, action: str) -> set[str]:
 
 
 def test_only_the_delegations_function_writes_delegations_and_who_ends_them_for_a_leaver(stack: Stack) -> None:
-    """Tokens and calls depend on the item in the agent's partition, which also holds the agents' owners, and grants."""
+    """Tokens and calls depend on the item in the agent's partition, which also holds the agents' owners, and grants. The
+    admin function ends and deletes delegations, with what leads to them, when it erases an account or a server."""
     for change in CHANGES:
-        assert who_may(stack, on_the_table(change, DELEGATION)) <= {"delegations", "grants"}
+        erases = {"admin"} if change in ("PutItem", "DeleteItem") else set()
+        assert who_may(stack, on_the_table(change, DELEGATION)) <= {"delegations", "grants"} | erases
         assert who_may(stack, on_the_table(change, AGENT)) <= {"delegations", "grants", "admin"}
 
 
@@ -86,8 +94,19 @@ def test_the_proxy_writes_neither_delegations_nor_grants(stack: Stack) -> None:
 
 
 def test_only_the_grants_function_writes_the_pointers_of_grants(stack: Stack) -> None:
+    """The admin function deletes those of what it erases."""
     for change in CHANGES:
-        assert who_may(stack, on_the_table(change, GRANT)) <= {"grants"}
+        erases = {"admin"} if change == "DeleteItem" else set()
+        assert who_may(stack, on_the_table(change, GRANT)) <= {"grants"} | erases
+
+
+def test_only_the_admin_function_reads_what_was_deleted(stack: Stack) -> None:
+    """No decision may rest on it, so no other function can read it. The grants function, which ends what a user has here,
+    puts users there."""
+    for key in ("DELETED#user#0197c5a0-0000-7000-8000-000000000001", "DELETED_LIST#user"):
+        for action in ("BatchGetItem", "GetItem", "Query", *CHANGES):
+            keeps = {"grants"} if action == "PutItem" else set()
+            assert who_may(stack, on_the_table(action, key)) <= {"admin"} | keeps, (action, key)
 
 
 def test_only_the_admin_function_changes_policies_and_their_version(stack: Stack) -> None:
@@ -199,8 +218,9 @@ def test_no_statement_has_a_wildcard_for_an_action_or_a_resource(stack: Stack) -
             assert statement["Effect"] == "Allow"
 
 
-def test_only_the_gateway_invokes_the_functions_and_only_for_this_api(stack: Stack) -> None:
-    permissions = [of.properties for of in stack.resources.values() if of.type == "AWS::Lambda::Permission"]
+def test_only_the_gateway_invokes_the_functions_and_only_for_this_api_and_one_the_schedule(stack: Stack) -> None:
+    of_any = [of.properties for of in stack.resources.values() if of.type == "AWS::Lambda::Permission"]
+    permissions = [permission for permission in of_any if permission["Principal"] != "events.amazonaws.com"]
     assert len(permissions) == len(FUNCTIONS)
     assert {permission["FunctionName"] for permission in permissions} == {
         f"${{{name.capitalize()}Function.Arn}}" for name in FUNCTIONS
@@ -208,3 +228,5 @@ def test_only_the_gateway_invokes_the_functions_and_only_for_this_api(stack: Sta
     for permission in permissions:
         assert permission["Principal"] == "apigateway.amazonaws.com"
         assert permission["SourceArn"].endswith(":${Api}/live/*")
+    [scheduled] = [permission for permission in of_any if permission not in permissions]
+    assert (scheduled["FunctionName"], scheduled["SourceArn"]) == ("${AdminFunction.Arn}", "${AdminSchedule.Arn}")

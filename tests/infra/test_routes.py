@@ -19,34 +19,38 @@ NAMED = dict(
 )
 
 
-def paths_of(name: str) -> set[str]:
-    """The paths that a function's handlers declare, and those of its pages: a path, or the name of one."""
+def paths_of(name: str) -> set[tuple[str, str]]:
+    """The methods and paths that a function's handlers declare, and those of its pages, which have any method: a path, or
+    the name of one."""
     paths = set()
     for source in (REPOSITORY / "functions" / name / "src").rglob("*.rs"):
         text = source.read_text()
-        for path, constant in re.findall(r'^\s*path = (?:"(/[^"]*)"|path::(\w+)),', text, re.M):
-            paths.add(path or NAMED[constant])
-        paths |= {NAMED[constant] for constant in re.findall(r"\.route\(path::(\w+),", text)}
+        declared = r'^\s*(?:(\w+),|method\(([\w, ]+)\),)\s*path = (?:"(/[^"]*)"|path::(\w+)),'
+        found = re.findall(declared, text, re.M)
+        assert len(found) == len(re.findall(r'^\s*path = (?:"/|path::)', text, re.M)), source
+        for one, several, path, constant in found:
+            paths |= {(method, path or NAMED[constant]) for method in (one or several).split(", ")}
+        paths |= {(METHOD, NAMED[constant]) for constant in re.findall(r"\.route\(path::(\w+),", text)}
     assert paths, name
     return paths
 
 
-ALL_PATHS = [(name, path) for name in FUNCTIONS for path in sorted(paths_of(name))]
+ALL_PATHS = [(name, method, path) for name in FUNCTIONS for method, path in sorted(paths_of(name))]
 
 
-def served(stack: Stack) -> dict[str, str]:
-    """The API's own paths, and each one's function."""
+def served(stack: Stack, method: str = METHOD) -> dict[str, str]:
+    """The API's own paths, and each one's function. A method of its own comes before that of any."""
     paths = stack.resources["Api"].properties["Body"]["paths"]
-    uris = {path: of[METHOD][INTEGRATION]["uri"] for path, of in paths.items()}
+    uris = {path: of.get(method, of[METHOD])[INTEGRATION]["uri"] for path, of in paths.items()}
     found = {path: re.search(r":function:\$\{AWS::StackName\}-(\w+)/", uri) for path, uri in uris.items()}
     return {path: match[1] for path, match in found.items() if match}
 
 
-def answers(stack: Stack, path: str) -> str:
+def answers(stack: Stack, path: str, method: str = METHOD) -> str:
     """The function that answers, by the rules of a REST API (API Gateway Developer Guide, "Set up a proxy integration
     with a proxy resource"): at each step a literal part before `{id}`, and that before `{path+}`, which matches
     all the rest."""
-    known = served(stack)
+    known = served(stack, method)
     at = ""
     for part in path.strip("/").split("/"):
         for step in (part, "{id}"):
@@ -58,9 +62,20 @@ def answers(stack: Stack, path: str) -> str:
     return known[at or "/"]
 
 
-@pytest.mark.parametrize(("name", "path"), ALL_PATHS, ids=[path for _, path in ALL_PATHS])
-def test_a_path_reaches_its_function(stack: Stack, name: str, path: str) -> None:
-    assert answers(stack, re.sub(r"\{\w+\}", "0197c5a0", path)) == name
+@pytest.mark.parametrize(
+    ("name", "method", "path"), ALL_PATHS, ids=[f"{method.removeprefix('x-amazon-apigateway-')} {path}" for _, method, path in ALL_PATHS]
+)
+def test_a_request_reaches_its_function(stack: Stack, name: str, method: str, path: str) -> None:
+    assert answers(stack, re.sub(r"\{\w+\}", "0197c5a0", path), method) == name
+
+
+def test_a_method_that_is_another_functions_is_as_its_path_otherwise(stack: Stack) -> None:
+    paths = stack.resources["Api"].properties["Body"]["paths"]
+    apart = {(path, method): of for path, each in paths.items() for method, of in each.items() if method != METHOD}
+    assert apart.keys() == {("/api/v1/users/{id}", "delete")}
+    for (path, _), of in apart.items():
+        any_method = json.dumps(paths[path][METHOD])
+        assert json.dumps(of) == any_method.replace("-admin/invocations", "-grants/invocations") != any_method
 
 
 def test_an_address_that_ends_with_a_slash_is_in_the_same_folder(stack: Stack) -> None:
@@ -130,7 +145,8 @@ def test_what_the_gateway_answers_by_itself_looks_like_our_errors_and_can_be_rea
 
 def asked(stack: Stack) -> list[object]:
     """What the gateway requires, by method."""
-    return [of[METHOD].get("security") for of in stack.resources["Api"].properties["Body"]["paths"].values()]
+    paths = stack.resources["Api"].properties["Body"]["paths"].values()
+    return [operation.get("security") for of in paths for operation in of.values()]
 
 
 def test_every_path_is_everybodys_who_comes_by_cloudfront(stack: Stack) -> None:

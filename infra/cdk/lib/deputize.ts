@@ -12,6 +12,7 @@ import {
   aws_apigateway as apigateway,
   aws_cloudfront as cloudfront,
   aws_dynamodb as dynamodb,
+  aws_events as events,
   aws_iam as iam,
   aws_kms as kms,
   aws_lambda as lambda,
@@ -238,6 +239,7 @@ export class Deputize extends Construct {
           : `https://${gateway}/${STAGE}`);
     const made = FUNCTIONS.map((name) => [name, this.makeFunction(name, api, props)]);
     this.functions = Object.fromEntries(made) as Record<FunctionName, lambda.Function>;
+    this.eraseEachHour(this.functions.admin);
 
     if (props.auditStreamArn) this.deliverEvents(props.auditStreamArn);
     if (props.domain) this.makeDomain(api, props.domain);
@@ -413,6 +415,25 @@ export class Deputize extends Construct {
       permit("AliasPermission", alias.ref);
     }
     return made;
+  }
+
+  /**
+   * With an event that no request can be (functions/service/src/lambda/scheduled.rs). A rule needs no role, as a schedule
+   * of EventBridge Scheduler's would.
+   */
+  private eraseEachHour(admin: lambda.Function) {
+    const rule = new events.CfnRule(this, "AdminSchedule", {
+      description: "Erases what was deleted in Deputize, and can be restored no more",
+      scheduleExpression: "rate(1 hour)",
+      state: "ENABLED",
+      targets: [{ id: "erase", arn: admin.functionArn, input: JSON.stringify({ scheduled: "erase" }) }],
+    });
+    new lambda.CfnPermission(this, "AdminSchedulePermission", {
+      functionName: admin.functionArn,
+      action: "lambda:InvokeFunction",
+      principal: "events.amazonaws.com",
+      sourceArn: rule.attrArn,
+    });
   }
 
   /** The audit events among the functions' logs, to a stream of Firehose's. No other line has `class_uid`. */

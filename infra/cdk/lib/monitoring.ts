@@ -65,7 +65,8 @@ export function monitor(scope: Construct, monitored: Monitored) {
         : { seconds: 3, text: "slow, p99 over 3 s", metric: metric("AWS/Lambda", "Duration", of, "p99") };
     alarm(
       `${title(name)}Errors`,
-      `deputize-${name} failed without an answer (it crashed, ran out of memory, or timed out)`,
+      `deputize-${name} failed without an answer (it crashed, ran out of memory, or timed out)` +
+        (name === "admin" ? ", or could not erase what was to be erased" : ""),
       metric("AWS/Lambda", "Errors", of),
     );
     alarm(

@@ -56,6 +56,11 @@ export const ROUTES: Record<string, FunctionName> = {
   "/api/v1/servers/{id}/connection": "grants",
 };
 
+// Where one method of a path is another function's. Deleting somebody ends what they have here, as offboarding does.
+export const METHODS: Record<string, Record<string, FunctionName>> = {
+  "/api/v1/users/{id}": { delete: "grants" },
+};
+
 // The gateway's own answers have the form of our errors. Any page may read them, since they reveal nothing.
 const SAID = "$context.error.messageString";
 const answered = (
@@ -116,10 +121,14 @@ export function definition(
       uri: `arn:${partition}:apigateway:${region}:lambda:path/${version}/functions/${invoked(name)}/${action}`,
     };
   };
-  const paths = Object.entries(ROUTES).map(([path, name]) => [
-    path,
-    { "x-amazon-apigateway-any-method": { ...asked, "x-amazon-apigateway-integration": integration(name) } },
-  ]);
+  const paths = Object.entries(ROUTES).map(([path, name]) => {
+    const methods = Object.entries({ "x-amazon-apigateway-any-method": name, ...METHODS[path] });
+    const answered = methods.map(([method, by]) => [
+      method,
+      { ...asked, "x-amazon-apigateway-integration": integration(by) },
+    ]);
+    return [path, Object.fromEntries(answered)];
+  });
   return {
     openapi: "3.0.1",
     info: { title, version: "1" },

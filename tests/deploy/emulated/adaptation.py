@@ -22,9 +22,11 @@ def adapted(template: dict[str, Any]) -> dict[str, Any]:
     template = copy.deepcopy(template)
     [api] = (of for of in template["Resources"].values() if of["Type"] == "AWS::ApiGateway::RestApi")
     for of in api["Properties"]["Body"]["paths"].values():
-        operation = of.pop(_ANY)
-        operation[_INTEGRATION] = _buffered(operation[_INTEGRATION])
-        of |= {method: operation for method in _METHODS}
+        # A method of its own comes before that of any (API Gateway Developer Guide, "Set up an HTTP method").
+        operations = {method: of[_ANY] for method in _METHODS} | {method: of[method] for method in of.keys() - {_ANY}}
+        of.clear()
+        for method, operation in operations.items():
+            of[method] = operation | {_INTEGRATION: _buffered(operation[_INTEGRATION])}
     for of in template["Resources"].values():
         if of["Type"] == "AWS::CloudWatch::Alarm" and (metrics := of["Properties"].pop("Metrics", None)):
             first = next(metric["MetricStat"] for metric in metrics if "MetricStat" in metric)

@@ -138,6 +138,10 @@ class DeployedStack:
         """`deputize sign-in-secrets`, as an operator runs it."""
         return self._operates("sign-in-secrets", "-", given=secrets)
 
+    def erase(self) -> subprocess.CompletedProcess[str]:
+        """`deputize erase`, as an operator runs it."""
+        return self._operates("erase")
+
     def _operates(self, *command: str, given: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [binary(), *command, "--table", self.outputs["TableName"], "--kms-key", self.outputs["VaultKeyArn"]],
