@@ -2,7 +2,9 @@
 
 use std::{fs, path::PathBuf, sync::Arc};
 
-use deputize_core::{connections::registration::redirect_uri, sessions::Session, table::Key};
+use deputize_core::{
+    connections::registration::redirect_uri, sessions::Session, table::Key, trail::EVENTS_SETTLE_IN,
+};
 use deputize_local::{
     data_dir::DataDir,
     demo::{DemoIssuer, Organization, Provider},
@@ -148,4 +150,30 @@ async fn at_another_address_those_are_connected_again_who_are_still_active() {
         at.push(session.map_or_else(|| "none".to_owned(), |session| session.resource.clone()));
     }
     assert_eq!(at, ["http://127.0.0.1:8788/demo/oauth-mcp", "none", "http://127.0.0.1:8787/demo/oauth-mcp"]);
+}
+
+#[tokio::test]
+async fn the_demo_starts_again_whatever_of_it_was_deleted() {
+    let demo = Demo::set().await;
+    let organization = demo.start(URL).await;
+    let (alice, staff) = (&organization.alice, organization.staff.as_ref().unwrap());
+    let promote = demo.app.patch(format!("/api/v1/users/{}", staff.erin.id)).bearer(&alice.api_key);
+    promote.json(&json!({ "role": "admin" })).await.ok();
+    for (path, by) in [
+        ("servers/demo".to_owned(), alice),
+        ("servers/demo-oauth".to_owned(), alice),
+        (format!("agent-accounts/{}", organization.agent_account_id), alice),
+        (format!("users/{}", organization.bob.id), alice),
+        (format!("users/{}", alice.id), &staff.erin),
+    ] {
+        demo.app.delete(format!("/api/v1/{path}?cascade=true")).bearer(&by.api_key).await.ok();
+        let again = demo.start("http://127.0.0.1:8788").await;
+        assert_eq!(again.client_secret, organization.client_secret, "{path}");
+    }
+    // Alice's address is free then.
+    demo.app.pass(EVENTS_SETTLE_IN);
+    let erase = demo.app.delete(format!("/api/v1/deleted/user/{}", alice.id)).bearer(&staff.erin.api_key);
+    erase.await.ok();
+    assert_eq!(demo.start(URL).await.client_secret, organization.client_secret);
+    assert_eq!(demo.me(&alice.api_key).await.status, StatusCode::UNAUTHORIZED);
 }

@@ -27,11 +27,11 @@ async fn what_depends_on_a_thing_is_told_and_nothing_is_done() {
         answers.push(format!("{} {reason}\n  {}", refused.refusal(), dependents.join(", ")));
     }
     assert_snapshot!(answers.join("\n"), @"
-    409 the user has 1 connections, 1 session grants, 1 delegations, 1 api keys, 1 policies; cascade=true deletes it all the same has_dependents
+    409 other things depend on the user (connections: 1, session grants: 1, delegations: 1, api keys: 1, policies: 1); cascade=true deletes it all the same has_dependents
       1 connections (1 named), 1 session_grants (1 named), 1 delegations (1 named), 1 api_keys (1 named), 1 policies (1 named)
-    409 the agent account has 1 delegations, 1 session grants, 1 policies; cascade=true deletes it all the same has_dependents
+    409 other things depend on the agent account (delegations: 1, session grants: 1, policies: 1); cascade=true deletes it all the same has_dependents
       1 delegations (1 named), 1 session_grants (1 named), 1 policies (1 named)
-    409 the server has 1 delegations, 1 session grants, 1 connections, 1 policies; cascade=true deletes it all the same has_dependents
+    409 other things depend on the server (delegations: 1, session grants: 1, connections: 1, policies: 1); cascade=true deletes it all the same has_dependents
       1 delegations (1 named), 1 session_grants (1 named), 1 connections (1 named), 1 policies (1 named)
     ");
     assert_eq!(app.contents(), contents);

@@ -130,10 +130,13 @@ pub(super) fn require_none(what: &'static str, dependents: Vec<Dependents>) -> R
     }
     let named = dependents.iter().map(|of_kind| {
         let (count, more) = (of_kind.count, if of_kind.more { " or more" } else { "" });
-        format!("{count}{more} {}", of_kind.kind.replace('_', " "))
+        format!("{}: {count}{more}", of_kind.kind.replace('_', " "))
     });
     let named = named.collect::<Vec<_>>().join(", ");
-    Err(has_dependents(format!("the {what} has {named}; cascade=true deletes it all the same"), dependents))
+    Err(has_dependents(
+        format!("other things depend on the {what} ({named}); cascade=true deletes it all the same"),
+        dependents,
+    ))
 }
 
 pub(super) fn has_dependents(why: String, dependents: Vec<Dependents>) -> Error {

@@ -102,31 +102,43 @@ impl Organization {
         issuer: &DemoIssuer,
         provider: &Provider,
     ) -> Result<Self, Cause> {
-        let made = Self::is_made(core).await?;
-        let mut organization: Self = if made {
-            let path = data.file(SECRETS);
-            let at = |error: Cause| because(path.display().to_string(), error);
-            let json = std::fs::read(&path).map_err(|error| at(error.into()))?;
-            serde_json::from_slice(&json).map_err(|error| at(error.into()))?
-        } else {
-            Self::make(core, data, base_url).await?
+        let made = Self::made(core, data).await?;
+        let is_made = made.is_some();
+        let mut organization = match made {
+            Some(organization) => organization,
+            None => Self::make(core, data, base_url).await?,
         };
-        if made {
+        if is_made {
             renew_servers(core, base_url).await?;
         }
         // A data directory from before they were part of it gets them too. Once they were made they can be deleted.
         if organization.staff.is_none() {
             organization.add_staff(core, data).await?;
         }
-        organization.renew_sessions(core, provider, !made).await?;
+        organization.renew_sessions(core, provider, !is_made).await?;
         env::write(data, base_url, issuer, &organization).map_err(|error| because("demo.env", error))?;
         Ok(organization)
     }
 
-    async fn is_made(core: &Core) -> Result<bool> {
+    /// The organization, if it was made. Since then, an admin may have deleted some of it, and it may have been erased. So it
+    /// is there if anything of it is, or if somebody has Alice's address.
+    async fn made(core: &Core, data: &DataDir) -> Result<Option<Self>, Cause> {
         let [(_, alice), ..] = PEOPLE;
         let email: Email = alice.parse().map_err(Error::internal)?;
-        Ok(core.table.read_one::<UserPointer>(Key::user_by_email(&email)).await?.is_some())
+        let pointer = core.table.read_one::<UserPointer>(Key::user_by_email(&email)).await?;
+        let path = data.file(SECRETS);
+        if pointer.is_none() && !path.exists() {
+            return Ok(None);
+        }
+        let at = |error: Cause| because(path.display().to_string(), error);
+        let json = std::fs::read(&path).map_err(|error| at(error.into()))?;
+        let organization: Self = serde_json::from_slice(&json).map_err(|error| at(error.into()))?;
+        let people = [&organization.alice, &organization.bob, &organization.carol];
+        let keys = people.map(|person| Key::user(person.id)).into_iter();
+        let keys = keys.chain([Key::agent(organization.agent_account_id)]).collect::<Vec<_>>();
+        let found = core.table.read(keys.clone()).await?;
+        let is_there = pointer.is_some() || keys.iter().any(|key| found.contains(key));
+        Ok(is_there.then_some(organization))
     }
 
     async fn make(core: &Core, data: &DataDir, base_url: &str) -> Result<Self, Cause> {
@@ -198,7 +210,9 @@ impl Organization {
     /// not valid there. Then the users who were connected are connected again, if they are still active.
     async fn renew_sessions(&self, core: &Core, provider: &Provider, first: bool) -> Result<()> {
         let server_id: ServerId = "demo-oauth".parse().map_err(Error::internal)?;
-        let server = deputize_core::servers::get(core, &server_id).await?;
+        let server = core.table.read_one::<Server>(Key::server(&server_id)).await?;
+        // An admin has deleted it.
+        let Some(server) = server else { return Ok(()) };
         for person in [&self.alice, &self.bob, &self.carol] {
             let (key, user_key) = (Key::session(person.id, &server_id), Key::user(person.id));
             let found = core.table.read(vec![key.clone(), user_key.clone()]).await?;
