@@ -16,6 +16,7 @@
 //! | `origins` | web pages of other origins: preflights, what they may read, and what agent accounts they may use |
 //! | `faults` | a store that throttles, times out, breaks off, loses answers or is gone |
 //! | `races` | many callers at once |
+//! | `round_trips` | lists and the trail, in round trips one after the other |
 //! | `vault` | changing the root key, while everything goes on |
 //! | `lambda` | events of AWS Lambda's, and what a function prints |
 //! | `bootstrap` | a deployment's beginning |
@@ -47,6 +48,7 @@ mod model;
 mod origins;
 mod proxy;
 mod races;
+mod round_trips;
 mod scenario;
 mod second_day;
 mod sign_in;

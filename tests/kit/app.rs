@@ -305,6 +305,25 @@ impl TestApp {
     }
 }
 
+/// How long each answer of the store takes where round trips in turn are counted.
+const ROUND_TRIP: Duration = Duration::from_millis(100);
+
+impl TestApp {
+    /// The result of `work`, and how many round trips to the table it waited for, one after the other. Requests that are
+    /// under way at the same time are one. Only with tokio's time paused, which passes for nothing else.
+    pub async fn round_trips_in_turn<T>(&self, work: impl Future<Output = T>) -> (T, u128) {
+        self.faults.take_time(ROUND_TRIP);
+        let began = tokio::time::Instant::now();
+        let done = work.await;
+        let took = began.elapsed().as_millis();
+        self.faults.take_time(Duration::ZERO);
+        let in_turn = took / ROUND_TRIP.as_millis();
+        // A sleep ends with a whole millisecond of the clock.
+        assert!(took % ROUND_TRIP.as_millis() <= in_turn, "time passed for something else: {took} ms");
+        (done, in_turn)
+    }
+}
+
 /// A copy of a store, in a file that is deleted with this.
 #[derive(Debug)]
 pub struct Snapshot(PathBuf);

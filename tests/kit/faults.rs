@@ -1,8 +1,11 @@
 //! What can go wrong between the service and its store, on demand.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use aws_sdk_dynamodb::Client;
@@ -203,6 +206,7 @@ pub struct Faults {
     seen: Arc<Mutex<Vec<String>>>,
     committed: Arc<Mutex<Vec<Value>>>,
     shuffled: Arc<AtomicBool>,
+    takes: Arc<Mutex<Duration>>,
     held: Arc<Held>,
     gate: Arc<Gate>,
 }
@@ -215,6 +219,7 @@ impl Faults {
             seen: Arc::default(),
             committed: Arc::default(),
             shuffled: Arc::default(),
+            takes: Arc::default(),
             held: Arc::default(),
             gate: Arc::default(),
         }
@@ -223,7 +228,7 @@ impl Faults {
     /// The SDK's client, as in production but with shorter pauses between its attempts.
     pub fn client(&self) -> Client {
         let production = store::client(SharedHttpClient::new(self.clone()));
-        let retries = retries().with_initial_backoff(std::time::Duration::from_millis(1));
+        let retries = retries().with_initial_backoff(Duration::from_millis(1));
         Client::from_conf(production.config().to_builder().retry_config(retries).build())
     }
 
@@ -284,6 +289,11 @@ impl Faults {
         self.shuffled.store(true, Ordering::SeqCst);
     }
 
+    /// From now on, each answer takes this long. Only with tokio's time paused.
+    pub fn take_time(&self, time: Duration) {
+        *self.takes.lock().unwrap() = time;
+    }
+
     fn due(&self, operation: &str) -> Option<Fault> {
         let mut plans = self.plans.lock().unwrap();
         let concerned = |plan: &&mut Plan| plan.times > 0 && plan.operation.is_none_or(|of| of == operation);
@@ -307,6 +317,10 @@ impl Faults {
             for _ in 0..uuid::Uuid::new_v4().as_bytes()[0] % 8 {
                 tokio::task::yield_now().await;
             }
+        }
+        let takes = *self.takes.lock().unwrap();
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
         }
         let broken = || ConnectorError::io("the connection broke".into());
         match self.due(&operation) {

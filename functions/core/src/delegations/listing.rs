@@ -156,12 +156,19 @@ pub async fn list_for_agent(
     filter: &DelegationFilter,
     page: &PageRequest,
 ) -> Result<Listing<DelegationView>> {
-    let account = agents::get(core, agent).await?;
+    // Whether the caller may see all is known with the account. The page is asked for at the same time.
+    let all = async {
+        match delegator {
+            None => page.list_items::<Delegation>(core, &Partition::delegations_to(agent)).await.map(Some),
+            Some(_) => Ok(None),
+        }
+    };
+    let (account, all) = futures::join!(agents::get(core, agent), all);
+    let account = account?;
     let sees_all = caller.may(Power::Read, &account);
     let of_other = delegator.is_some_and(|delegator| delegator != caller.user.id);
     let keep = |view: &DelegationView| filter.keeps(view);
-    if sees_all && delegator.is_none() {
-        let page = page.list_items::<Delegation>(core, &Partition::delegations_to(agent)).await?;
+    if sees_all && let Some(page) = all? {
         let items = page.items.into_iter().map(|stored| stored.value).collect();
         return Ok(Listing { items: judged(core, items).await?, next: page.next }.only(keep));
     }

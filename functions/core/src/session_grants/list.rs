@@ -53,15 +53,19 @@ async fn list_visible(
     if let Some(server) = &filter.server_id {
         return list_for_server(core, caller, agent, server, filter).await;
     }
-    let account = agents::get(core, agent).await?.value;
+    // The caller's own grants come first, by server; then others' shared ones, by server.
+    let (grants, pairs) = (Partition::grants_by(agent, caller.user.id), Partition::pairs(agent));
+    let begins =
+        page.cursor().is_none_or(|cursor| cursor.starts_with(&grants.prefix)) && filter.is_of(caller.user.id);
+    let own =
+        async { if begins { page.list_items::<Grant>(core, &grants).await.map(Some) } else { Ok(None) } };
+    let (account, own) = futures::try_join!(agents::get(core, agent), own)?;
+    let account = account.value;
     if !account.is_visible_to(caller) {
         return list_own(core, caller, &account, page).await;
     }
-    // The caller's own grants come first, by server; then others' shared ones, by server.
-    let (grants, pairs) = (Partition::grants_by(agent, caller.user.id), Partition::pairs(agent));
     let mut items = Vec::new();
-    if page.cursor().is_none_or(|cursor| cursor.starts_with(&grants.prefix)) && filter.is_of(caller.user.id) {
-        let own = page.list_items::<Grant>(core, &grants).await?;
+    if let Some(own) = own {
         items = with_pairs(core, caller, &account, own.items).await?;
         if own.next.is_some() || filter.grantor_user_id.is_some() {
             return Ok(Listing { items, next: own.next });
@@ -101,9 +105,11 @@ async fn with_pairs(
     grants: Vec<Stored<Grant>>,
 ) -> Result<Vec<GrantView>> {
     let pair_of = |grant: &Grant| Key::pair(account.id, &grant.server_id);
-    let mut found = core.table.read(grants.iter().map(|grant| pair_of(grant)).collect()).await?;
     let made = grants.iter().map(|grant| (grant.grantor_user_id, grant.made_by.as_ref()));
-    let standing = app_standing::read(core, made).await?;
+    let (mut found, standing) = futures::try_join!(
+        core.table.read(grants.iter().map(|grant| pair_of(grant)).collect()),
+        app_standing::read(core, made),
+    )?;
     let views = grants.into_iter().map(|grant| {
         let pair = found.take::<Pair>(&pair_of(&grant))?.map(|pair| pair.value).unwrap_or_default();
         Ok(own_view(account, caller, grant.value, &pair, &standing))
@@ -168,8 +174,10 @@ async fn others_shared(
     let grant_keys: Vec<Key> =
         shared.iter().map(|(_, server, grantor)| Key::grant(account.id, server, *grantor)).collect();
     let user_keys: Vec<Key> = shared.iter().map(|(_, _, grantor)| Key::user(*grantor)).collect();
-    let grants = core.table.read_all::<Grant>(&grant_keys).await?;
-    let users = core.table.read_all::<User>(&user_keys).await?;
+    let (grants, users) = futures::try_join!(
+        core.table.read_all::<Grant>(&grant_keys),
+        core.table.read_all::<User>(&user_keys),
+    )?;
     let made = grants.iter().map(|grant| (grant.grantor_user_id, grant.made_by.as_ref()));
     let standing = app_standing::read(core, made).await?;
     let views = grants.into_iter().filter_map(|grant| {
