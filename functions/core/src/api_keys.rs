@@ -241,9 +241,9 @@ pub async fn revoke(
         let was = core.table.read_one::<ApiKey>(key.clone()).await?.ok_or(Error::NotFound(ApiKeyId::WHAT))?;
         let mut change = caller.change_of(&key)?;
         change.delete(&key, was.rev)?;
-        let about = About { kind: Kind::ApiKey, id: &id, name: Some(&was.name), of_user: Some(owner) };
+        let about =
+            About { key: &key, kind: Kind::ApiKey, id: &id, name: Some(&was.name), of_user: Some(owner) };
         deleted::keep(core, &mut change, caller, &about, &was.value)?;
-        gone::note(core, &mut change, &key)?;
         let event = caller.event(core, request, Action::ApiKeyRevoke)?.about("api_key", id);
         change.record(&event.changed(&was.recorded(), &())?)?;
         core.table.commit(change).await

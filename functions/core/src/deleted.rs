@@ -21,6 +21,7 @@ use crate::{
     clock::Timestamp,
     entities::stopped::StoppedBy,
     error::{Error, Result},
+    gone,
     ids::UserId,
     table::{Change, Entity, Key, Stored},
 };
@@ -108,8 +109,9 @@ impl Entity for DeletedEntry {
     const KIND: &'static str = "deleted thing's entry";
 }
 
-/// What of a thing is told while it is deleted.
+/// What of a thing is told while it is deleted, and where it was.
 pub(crate) struct About<'a> {
+    pub(crate) key: &'a Key,
     pub(crate) kind: Kind,
     pub(crate) id: &'a (dyn fmt::Display + Sync),
     pub(crate) name: Option<&'a str>,
@@ -140,7 +142,7 @@ impl Deleted {
     }
 }
 
-/// Adds to a change that a thing, which it deletes, is kept until it is erased.
+/// Adds to a change that a thing, which it deletes, is kept until it is erased, and that it was there.
 pub(crate) fn keep<T: Serialize>(
     core: &Core,
     change: &mut Change,
@@ -162,7 +164,7 @@ pub(crate) fn keep<T: Serialize>(
     };
     change.create(deleted.key(), &deleted)?;
     change.put_ending(deleted.entry(), &DeletedEntry { id: deleted.id.clone() }, None)?;
-    Ok(())
+    gone::note(core, change, about.key)
 }
 
 /// Adds to a change that a thing is deleted no more: it is restored, or erased.

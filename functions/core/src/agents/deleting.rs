@@ -8,7 +8,6 @@ use crate::{
     caller::{Gives, Power, UserCaller},
     deleted::{self, About, Deleted, Kind},
     error::Result,
-    gone,
     ids::AgentAccountId,
     listed::relist,
     table::{Change, Key, retry_on_conflict},
@@ -32,9 +31,9 @@ pub(crate) async fn remove(
         change.delete(&key, was.rev)?.remove(&Key::agent_entry(id))?;
         owners::remove_entries(&mut change, &was.owners(), id)?;
         relist(&mut change, Some(&was.value), None)?;
-        let about = About { kind: Kind::AgentAccount, id: &id, name: Some(&was.name), of_user: None };
+        let about =
+            About { key: &key, kind: Kind::AgentAccount, id: &id, name: Some(&was.name), of_user: None };
         deleted::keep(core, &mut change, caller, &about, &account)?;
-        gone::note(core, &mut change, &key)?;
         let event = caller.event(core, request, Action::AgentDelete)?.agent(id).about("agent_account", id);
         change.record(&event.changed(&was.recorded(), &())?)?;
         core.table.commit(change).await

@@ -167,9 +167,8 @@ pub async fn delete(core: &Core, caller: &UserCaller, request: &RequestContext, 
         request.require_match(&key, was.rev)?;
         let mut change = caller.change()?;
         change.delete(&Policy::key(id, was.mode), was.rev)?;
-        let about = About { kind: Kind::Policy, id: &id, name: Some(&was.name), of_user: None };
+        let about = About { key: &key, kind: Kind::Policy, id: &id, name: Some(&was.name), of_user: None };
         deleted::keep(core, &mut change, caller, &about, &was.value)?;
-        gone::note(core, &mut change, &key)?;
         let event = caller.event(core, request, Action::PolicyDelete)?.about("policy", id);
         let event = event.changed(&was.recorded(), &())?;
         put_in_force(core, change, &control, (&policies, id, None), &event).await

@@ -8,7 +8,6 @@ use crate::{
     caller::{Power, UserCaller},
     deleted::{self, About, Deleted, Kind},
     error::Result,
-    gone,
     ids::ServerId,
     listed::relist,
     table::{Change, Key, retry_on_conflict},
@@ -29,9 +28,8 @@ pub(crate) async fn remove(
         let mut change = caller.change()?;
         change.delete(&key, was.rev)?.remove(&Key::server_entry(id))?;
         relist(&mut change, Some(&was.value), None)?;
-        let about = About { kind: Kind::Server, id, name: Some(&was.name), of_user: None };
+        let about = About { key: &key, kind: Kind::Server, id, name: Some(&was.name), of_user: None };
         deleted::keep(core, &mut change, caller, &about, &was.value)?;
-        gone::note(core, &mut change, &key)?;
         let event = caller.event(core, request, Action::ServerDelete)?.server(id.clone()).about("server", id);
         change.record(&event.changed(&was.recorded(), &())?)?;
         core.table.commit(change).await

@@ -10,7 +10,6 @@ use crate::{
     caller::{Power, UserCaller},
     deleted::{self, About, Deleted, Kind},
     error::Result,
-    gone,
     ids::UserId,
     listed::{relist, tidy},
     table::{Change, Key, Stored, retry_on_conflict},
@@ -33,9 +32,8 @@ pub(crate) async fn remove(
         change.delete(&key, was.rev)?.remove(&Key::user_entry(id))?;
         let left = relist(&mut change, Some(&was.value), None)?;
         let name = user.name.as_deref().or(user.email.as_ref().map(Email::as_str));
-        let about = About { kind: Kind::User, id: &id, name, of_user: None };
+        let about = About { key: &key, kind: Kind::User, id: &id, name, of_user: None };
         deleted::keep(core, &mut change, caller, &about, &user)?;
-        gone::note(core, &mut change, &key)?;
         let event = caller.event(core, request, Action::UserDelete)?.about("user", id);
         change.record(&event.changed(&was.recorded(), &())?)?;
         let rev = change.rev_of_made(&core.random)?;
