@@ -56,6 +56,12 @@ struct Arguments {
     /// Fill the table with this many delegations and the same number of grants, and end. For the benchmark.
     #[arg(long, hide = true)]
     seed: Option<u32>,
+    /// Fill the table with this many people, with agents, delegations and policies, and end. For the benchmark.
+    #[arg(long, hide = true, conflicts_with = "seed", value_parser = clap::value_parser!(u32).range(1..))]
+    seed_people: Option<u32>,
+    /// Also with this many events.
+    #[arg(long, hide = true, requires = "seed_people", default_value_t = 0)]
+    seed_events: u32,
 }
 
 #[derive(Subcommand)]
@@ -105,9 +111,10 @@ async fn main() -> std::process::ExitCode {
         connections,
         max_in_flight: arguments.max_bytes_in_flight,
     };
-    let done = match arguments.seed {
-        Some(count) => seed::fill(&options, count).await,
-        None => run(options).await,
+    let done = match (arguments.seed, arguments.seed_people) {
+        (Some(count), _) => seed::fill(&options, count).await,
+        (None, Some(people)) => seed::second_day::fill(&options, people, arguments.seed_events).await,
+        (None, None) => run(options).await,
     };
     ended(done)
 }

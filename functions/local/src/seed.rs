@@ -1,8 +1,10 @@
 //! Fills a data directory for the benchmark with a requested number of delegations and grants, written as the service
 //! itself would have written them. Half of them belong to the demo's own agent account, so that a call finds its items
-//! in a large partition.
+//! in a large partition. [`second_day`] has people and an audit trail.
 //!
 //! It does not use the SDK but the engine's bulk loading: a million items in minutes.
+
+pub mod second_day;
 
 use std::{collections::HashMap, time::Instant};
 
@@ -16,7 +18,6 @@ use deputize_core::{
     table::{Entity, Item, Key, to_item},
 };
 use dynoxide::{ImportOptions, types::AttributeValue as Loaded};
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
@@ -88,31 +89,29 @@ fn item<T: Entity>(key: Key, value: &T) -> Result<Item, Error> {
 
 fn load(server: &Server, items: &[Item]) -> Result<(), StartError> {
     let failed = |error: Cause| StartError::new(because("loading failed", error));
-    let items = items
-        .iter()
-        .map(|item| serde_json::from_value(wire(item)))
-        .collect::<Result<Vec<HashMap<String, Loaded>>, _>>()
-        .map_err(|error| failed(error.into()))?;
+    let items =
+        items.iter().map(|item| item.iter().map(|(name, value)| (name.clone(), loaded(value))).collect());
     let table = server.core().table.name();
     server
         .store()?
         .database()
-        .import_items(table, items, ImportOptions::default())
+        .import_items(table, items.collect(), ImportOptions::default())
         .map(drop)
         .map_err(|error| failed(error.into()))
 }
 
-/// An item in DynamoDB's JSON. Seeded items contain only strings and numbers.
-fn wire(item: &Item) -> Value {
-    item.iter()
-        .map(|(name, value)| {
-            let value = match value {
-                AttributeValue::N(number) => json!({ "N": number }),
-                AttributeValue::S(text) => json!({ "S": text }),
-                _ => json!({ "NULL": true }),
-            };
-            (name.clone(), value)
-        })
-        .collect::<serde_json::Map<_, _>>()
-        .into()
+/// An attribute as the engine has it. Seeded items contain no bytes and no sets.
+fn loaded(value: &AttributeValue) -> Loaded {
+    match value {
+        AttributeValue::N(number) => Loaded::N(number.clone()),
+        AttributeValue::S(text) => Loaded::S(text.clone()),
+        AttributeValue::Bool(is) => Loaded::BOOL(*is),
+        AttributeValue::L(values) => Loaded::L(values.iter().map(loaded).collect()),
+        AttributeValue::M(fields) => {
+            let fields: HashMap<String, Loaded> =
+                fields.iter().map(|(name, value)| (name.clone(), loaded(value))).collect();
+            Loaded::M(fields)
+        }
+        _ => Loaded::NULL(true),
+    }
 }

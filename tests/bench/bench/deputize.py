@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -127,7 +128,7 @@ class Deputize:
 def started(
     binary: Path,
     name: str = "deputize",
-    seed: int | None = None,
+    seed: tuple[str, ...] = (),
     flags: tuple[str, ...] = (),
     environment: dict[str, str] | None = None,
 ):
@@ -135,7 +136,7 @@ def started(
     OUTPUT.mkdir(parents=True, exist_ok=True)
     data = Path(tempfile.mkdtemp(prefix=f"data-{name}-", dir=OUTPUT))
     try:
-        if seed is not None:
+        if seed:
             _seed(binary, data, seed)
         command = [binary, "--port", "0", "--data-dir", data, *flags]
         with running(name, SERVER_CORE, command, environment) as (process, url):
@@ -144,11 +145,28 @@ def started(
         shutil.rmtree(data, ignore_errors=True)
 
 
-def _seed(binary: Path, data: Path, delegations: int) -> None:
-    command = [binary, "--port", "0", "--seed", str(delegations), "--data-dir", data]
+def _seed(binary: Path, data: Path, seed: tuple[str, ...]) -> None:
+    command = [binary, "--port", "0", *seed, "--data-dir", data]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SEED_WITHIN_SECONDS)
     if done.returncode != 0:
-        raise RuntimeError(f"`deputize --seed {delegations}` failed: {done.stderr[-400:]}")
+        raise RuntimeError(f"`deputize {' '.join(seed)}` failed: {done.stderr[-400:]}")
+
+
+def per_request(server: Deputize, send: Callable[[], object], requests: int) -> dict:
+    """What one request costs in the table: requests by their operation, and units."""
+    send()  # what only a first request does (keys, policies, the upstream's era) isn't counted
+    before = server.table_stats()
+    for _ in range(requests):
+        send()
+    after = server.table_stats()
+    operations = {
+        name: (count - before["requests"].get(name, 0)) / requests for name, count in after["requests"].items()
+    }
+    return {
+        "requests": {name: count for name, count in operations.items() if count},
+        "read_units": (after["read_units"] - before["read_units"]) / requests,
+        "write_units": (after["write_units"] - before["write_units"]) / requests,
+    }
 
 
 def _read_env(path: Path) -> dict[str, str]:

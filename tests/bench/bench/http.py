@@ -7,7 +7,7 @@ import urllib.request
 from dataclasses import dataclass, field
 
 # Loopback only: a proxy from the environment must not be used.
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Refused(RuntimeError):
@@ -35,7 +35,7 @@ class Request:
             data=None if self.body is None else self.body.encode(),
         )
         try:
-            with _opener.open(request, timeout=30) as answer:
+            with opener.open(request, timeout=30) as answer:
                 text = answer.read().decode()
         except urllib.error.HTTPError as error:
             raise Refused(self, error.code, error.read().decode(errors="replace")) from None

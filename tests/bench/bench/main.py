@@ -24,6 +24,7 @@ from . import (
     processes,
     refresh,
     scale,
+    second_day,
     setup,
     stream,
     table_costs,
@@ -47,7 +48,11 @@ PARTS = (
     "cold",
     "billed",
     "scale",
+    "second-day",
 )
+
+# What takes minutes to fill a table.
+LARGE = {"scale", "second-day"}
 
 
 class Bench:
@@ -106,7 +111,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--only", action="append", choices=PARTS, metavar="PART", help=f"one of {', '.join(PARTS)}; may be repeated"
     )
-    parser.add_argument("--without-scale", action="store_true", help="leave out the million delegations")
+    parser.add_argument("--without-scale", action="store_true", help="leave out the million delegations, and the million events")
     parser.add_argument("--peers-only", action="store_true", help="only the peers, without our server")
     parser.add_argument(
         "--server", type=Path, default=SERVER, help="our binary (default: target/release/deputize)"
@@ -117,7 +122,7 @@ def _options() -> argparse.Namespace:
 
 def _parts(options: argparse.Namespace) -> set[str]:
     parts = set(options.only or PARTS)
-    return parts - {"scale"} if options.without_scale or options.quick else parts
+    return parts - LARGE if options.without_scale or options.quick else parts
 
 
 def _measure(binary: Path | None, plan: Plan, parts: set[str]) -> Bench:
@@ -165,8 +170,10 @@ def _measure(binary: Path | None, plan: Plan, parts: set[str]) -> Bench:
             bench.part("billed", billed.measure, binary, plan)
         if binary and "scale" in parts:
             bench.part("scale", scale.measure, binary, upstream_url, plan)
-        elif parts == set(PARTS) - {"scale"}:
-            bench.rows.append(scale.skipped())
+        if binary and "second-day" in parts:
+            bench.part("second day", second_day.measure, binary, plan)
+        if parts == set(PARTS) - LARGE:
+            bench.rows += [scale.skipped(), second_day.skipped()]
     return bench
 
 

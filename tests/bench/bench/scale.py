@@ -13,8 +13,8 @@ TARGET_RATIO = 1.2
 
 def measure(binary: Path, upstream_url: str, plan: Plan) -> tuple[list[Row], dict]:
     with (
-        deputize.started(binary, "deputize-few", seed=FEW) as few,
-        deputize.started(binary, "deputize-many", seed=MANY) as many,
+        deputize.started(binary, "deputize-few", seed=("--seed", str(FEW))) as few,
+        deputize.started(binary, "deputize-many", seed=("--seed", str(MANY))) as many,
     ):
         requests = _requests("few", few, upstream_url) | _requests("many", many, upstream_url)
         for request in requests.values():

@@ -9,7 +9,7 @@ from .paths import HERE, NODE, PYTHON
 
 
 def needed_by(parts: set[str]) -> None:
-    if parts & {"tokens", "calls", "person", "refresh", "scale"}:
+    if parts & {"tokens", "calls", "person", "refresh", "scale", "second-day"}:
         _wrk()
     if parts & {"client", "pages"}:
         _browser()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from . import http, mcp
-from .deputize import Deputize, expect_echo
+from .deputize import Deputize, expect_echo, per_request
 from .http import Request
 from .people import Person, client_of
 from .plan import Plan
@@ -21,7 +21,7 @@ def measure(server: Deputize, upstream_url: str, plan: Plan) -> tuple[list[Row],
         count_each(name, request.send)
 
     def count_each(name: str, send: Callable[[], object]) -> None:
-        costs[name] = cost = _per_request(server, send, plan.counted_requests)
+        costs[name] = cost = per_request(server, send, plan.counted_requests)
         rows.append(_row(name, cost))
 
     count("M2M token", server.m2m_token())
@@ -51,10 +51,10 @@ def measure(server: Deputize, upstream_url: str, plan: Plan) -> tuple[list[Row],
 
     # These have no target, but they are a part of the bill.
     for name, request in server.management().items():
-        costs[name] = cost = _per_request(server, request.send, plan.counted_requests)
+        costs[name] = cost = per_request(server, request.send, plan.counted_requests)
         rows.append(replace(_row(name, cost), target="", met=None))
     consent = alice.consent_page(echo_server_id)
-    costs["consent page"] = cost = _per_request(
+    costs["consent page"] = cost = per_request(
         server, lambda: alice.browser.open(consent.url), plan.counted_requests
     )
     rows.append(replace(_row("consent page", cost), target="", met=None))
@@ -90,23 +90,6 @@ def _example(schema: dict):
     return {"integer": 1, "number": 1, "boolean": False, "array": [], "object": {}}.get(
         schema.get("type"), "bench"
     )
-
-
-def _per_request(server: Deputize, send: Callable[[], object], requests: int) -> dict:
-    send()  # what only a first request does (keys, policies, the upstream's era) isn't counted
-    before = server.table_stats()
-    for _ in range(requests):
-        send()
-    after = server.table_stats()
-    operations = {
-        name: (count - before["requests"].get(name, 0)) / requests
-        for name, count in after["requests"].items()
-    }
-    return {
-        "requests": {name: count for name, count in operations.items() if count},
-        "read_units": (after["read_units"] - before["read_units"]) / requests,
-        "write_units": (after["write_units"] - before["write_units"]) / requests,
-    }
 
 
 def _row(name: str, cost: dict) -> Row:
