@@ -51,6 +51,8 @@ def a_month_goes_by(server: Deployment) -> None:
         for item in items:
             aged = json.loads(json.dumps(item).replace(until, "2026-01-01T00:00:00.000Z"))
             if aged != item:
+                if "deleted_at" in aged:
+                    aged["deleted_at"] = {"S": "2025-12-02T00:00:00.000Z"}
                 table.delete_item(TableName=name, Key={"pk": item["pk"], "sk": item["sk"]})
                 table.put_item(TableName=name, Item=aged)
 

@@ -246,16 +246,16 @@ async fn a_policy_comes_back_in_force_unless_its_name_is_anothers() {
 }
 
 #[tokio::test]
-async fn ids_that_are_none_are_refused() {
+async fn an_id_that_cannot_be_names_no_deleted_thing() {
     let it = Deletable::set().await;
     let mut told = Vec::new();
     for (kind, id) in [("user", "bob"), ("server", "UPPER"), ("robot", "1"), ("policy", "1")] {
         told.push(format!("{kind}: {}", it.restore(kind, id).await.refusal()));
     }
     assert_snapshot!(told.join("\n"), @"
-    user: 400 id: must be a UUID
+    user: 404 No such deleted thing
     server: 404 No such deleted thing
     robot: 404 No such thing: the id in the path is malformed
-    policy: 400 id: must be a UUID
+    policy: 404 No such deleted thing
     ");
 }

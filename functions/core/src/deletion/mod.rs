@@ -30,10 +30,11 @@ pub use self::{
 };
 pub use crate::deleted::{Deleted, Kind, RESTORABLE_FOR};
 
-/// An id as the table has it. What cannot be one is refused.
+/// An id as the table has it. What cannot be one names no thing, as in every path.
 fn canonical(kind: Kind, id: &str) -> Result<String> {
+    let not_found = Error::NotFound(Deleted::KIND);
     if kind == Kind::Server {
-        return Ok(id.parse::<ServerId>().map_err(|_| Error::NotFound(Deleted::KIND))?.to_string());
+        return Ok(id.parse::<ServerId>().map_err(|_| not_found)?.to_string());
     }
-    Ok(id.parse::<uuid::Uuid>().map_err(|_| Error::invalid("id: must be a UUID"))?.to_string())
+    Ok(id.parse::<uuid::Uuid>().map_err(|_| not_found)?.to_string())
 }
