@@ -15,6 +15,7 @@ use deputize_core::{
 };
 use deputize_service::{
     Changed, Changing, Errors, IfMatch, KeyReused, Once, Paged, Result, Tagged,
+    bounds::{Description, Group, Groups, HttpsUrl, Name, Origins},
     extract::{Json, NoBody, Paging, PagingParams, Path, Query, User},
     handlers,
     routes::Routes,
@@ -24,7 +25,6 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    bounds::{Description, Group, Groups, HttpsUrl, Name, Origins},
     owners::{AccountOwner, Owners, ShownOwner},
     shown_once::ShownOnce,
     visibility::{Visibility, VisibleTo, visibility},

@@ -14,6 +14,7 @@ use deputize_core::{
 };
 use deputize_service::{
     Changed, Changing, Errors, KeyReused, Once, Paged, Result,
+    bounds::Name,
     extract::{Json, NoBody, Paging, PagingParams, Path, User},
     handlers,
     routes::Routes,
@@ -22,7 +23,7 @@ use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{bounds::Name, shown_once::ShownOnce};
+use crate::shown_once::ShownOnce;
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
     Routes::new()

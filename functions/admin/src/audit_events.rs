@@ -28,7 +28,7 @@ use utoipa::{
 };
 use uuid::Uuid;
 
-use crate::bounds::ip_address;
+use deputize_service::bounds::ip_address;
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
     Routes::new()

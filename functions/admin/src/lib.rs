@@ -7,7 +7,6 @@ mod api_keys;
 mod at_a_glance;
 mod audit_events;
 mod audit_export;
-mod bounds;
 mod browser_sessions;
 mod client_keys;
 mod deleted;

@@ -7,14 +7,12 @@ use deputize_core::{
     connections::{self, begin::is_free_parameter, is_scope, known_provider},
     servers::{self, Endpoints, NewOAuthClient, ProviderSettings, ResourceParameter},
 };
+use deputize_service::bounds::{HttpUrl, Name};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 use utoipa::ToSchema;
 
-use crate::{
-    bounds::{HttpUrl, Name},
-    server_secrets::SecretText,
-};
+use crate::server_secrets::SecretText;
 
 /// A client that has been registered at the server's authorization server, with this service's redirect URI,
 /// `{DEPUTIZE_URL}/api/v1/oauth/callback`. It is used at this issuer and at no other.

@@ -7,7 +7,7 @@ use deputize_core::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::bounds::Group;
+use deputize_service::bounds::Group;
 
 /// An owner of an agent account: a user, or a group, all of whose members own it. It has one of the two fields.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]

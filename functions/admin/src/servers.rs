@@ -15,6 +15,7 @@ use deputize_core::{
 };
 use deputize_service::{
     Changed, Errors, IfMatch, KeyReused, Once, Paged, Result, Tagged,
+    bounds::{HttpUrl, Name},
     extract::{Json, Paging, PagingParams, Path, Query, User, object},
     handlers,
     routes::Routes,
@@ -24,7 +25,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    bounds::{HttpUrl, Name},
     oauth_client::{OAuthClient, ShownOAuthClient},
     server_secrets::{StaticHeader, secrets},
 };

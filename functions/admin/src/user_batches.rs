@@ -12,17 +12,18 @@ use deputize_core::{
     users::{self, Email, Regrouping, UserUpdate},
 };
 use deputize_service::{
-    Batch, BatchOutcomes, Done, Errors, KeyReused, MAX_BATCH_BODY, Once, Result, extract, extract::object,
-    handlers, routes::Routes,
+    Batch, BatchOutcomes, Done, Errors, KeyReused, MAX_BATCH_BODY, Once, Result,
+    bounds::{Groups, Name},
+    extract,
+    extract::object,
+    handlers,
+    routes::Routes,
 };
 use http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::{
-    bounds::{Groups, Name},
-    users::{CreateUser, Role, User},
-};
+use crate::users::{CreateUser, Role, User};
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
     Routes::new().mount(handlers!(batch))

@@ -14,6 +14,7 @@ use deputize_core::{
 };
 use deputize_service::{
     Changed, Errors, IfMatch, KeyReused, Once, Paged, Result, Tagged,
+    bounds::{EmailPrefix, Group, Groups, HttpUrl, Name, Subject},
     extract::{self, Json, Paging, PagingParams, Path, Query},
     handlers,
     routes::Routes,
@@ -22,10 +23,7 @@ use http::Uri;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{
-    agent_accounts::DisabledBy,
-    bounds::{EmailPrefix, Group, Groups, HttpUrl, Name, Subject},
-};
+use crate::agent_accounts::DisabledBy;
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
     Routes::new().mount(handlers!(list(ListFilter, PagingParams), create)).mount(handlers!(get, update))

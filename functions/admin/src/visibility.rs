@@ -8,7 +8,7 @@ use deputize_service::Result;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::bounds::Group;
+use deputize_service::bounds::Group;
 
 /// Who may know that an agent account exists, and so delegate to it, beside its owner and admins. For all others it is as if
 /// it did not exist.

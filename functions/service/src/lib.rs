@@ -8,6 +8,7 @@
 pub mod address;
 pub mod authorities;
 mod batch;
+pub mod bounds;
 pub mod config;
 pub mod connecting;
 mod cors;

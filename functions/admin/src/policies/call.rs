@@ -8,7 +8,7 @@ use deputize_core::{
 };
 use serde_json::value::RawValue;
 
-use crate::bounds::{Name, PromptName, ResourceUri, ToolName};
+use deputize_service::bounds::{Name, PromptName, ResourceUri, ToolName};
 
 /// What a body says of a call.
 pub(super) struct CallFields {

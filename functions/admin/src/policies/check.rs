@@ -13,6 +13,7 @@ use deputize_core::{
 };
 use deputize_service::{
     Errors, Result,
+    bounds::{Name, PromptName, ResourceUri, ToolName, ip_address},
     extract::{Json, Reader},
     handlers,
     routes::Routes,
@@ -22,10 +23,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::{Mode, call::CallFields, decision::Decided};
-use crate::{
-    audit_events::LoggedDecision,
-    bounds::{Name, PromptName, ResourceUri, ToolName, ip_address},
-};
+use crate::audit_events::LoggedDecision;
 
 pub(super) fn routes() -> Routes<Arc<Core>> {
     Routes::new().mount(handlers!(check))

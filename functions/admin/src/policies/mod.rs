@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use self::dry_run::DryRun;
-use crate::bounds::Name;
+use deputize_service::bounds::Name;
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {
     Routes::new()

@@ -24,7 +24,7 @@ use super::{
     call::CallFields,
     decision::{Condition, Decided, Decision},
 };
-use crate::bounds::{Name, PromptName, ResourceUri, ToolName, ip_address};
+use deputize_service::bounds::{Name, PromptName, ResourceUri, ToolName, ip_address};
 
 pub(super) fn routes() -> Routes<Arc<Core>> {
     Routes::new().mount(handlers!(who_could))

@@ -19,7 +19,7 @@ macro_rules! texts {
         #[doc = $doc]
         #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
         #[serde(try_from = "String")]
-        pub(crate) struct $name(String);
+        pub struct $name(String);
 
         impl TryFrom<String> for $name {
             type Error = String;
@@ -75,7 +75,7 @@ texts! {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(try_from = "Vec<Group>")]
 #[schema(value_type = Vec<Group>, max_items = 50)]
-pub(crate) struct Groups(Vec<Group>);
+pub struct Groups(Vec<Group>);
 
 impl TryFrom<Vec<Group>> for Groups {
     type Error = String;
@@ -99,7 +99,7 @@ impl From<Groups> for Vec<String> {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(transparent)]
 #[schema(value_type = String, format = "origin", max_length = 267, example = "https://app.example.com")]
-pub(crate) struct WebOrigin(Origin);
+pub struct WebOrigin(Origin);
 
 /// The most origins that an agent account can name. Each request from a page is compared with all of them.
 const MAX_ORIGINS: usize = 20;
@@ -108,7 +108,7 @@ const MAX_ORIGINS: usize = 20;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(try_from = "Vec<WebOrigin>")]
 #[schema(value_type = Vec<WebOrigin>, max_items = 20)]
-pub(crate) struct Origins(Vec<WebOrigin>);
+pub struct Origins(Vec<WebOrigin>);
 
 impl TryFrom<Vec<WebOrigin>> for Origins {
     type Error = String;
@@ -132,13 +132,13 @@ impl From<Origins> for Vec<Origin> {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 #[schema(value_type = String, format = "uri", max_length = 2048, pattern = "^https?://[^/?#@]+([/?][^#]*)?$")]
-pub(crate) struct HttpUrl(String);
+pub struct HttpUrl(String);
 
 impl HttpUrl {
     /// In characters.
     const MAX_LENGTH: usize = 2048;
 
-    pub(crate) fn url(&self) -> Result<Url, String> {
+    pub fn url(&self) -> Result<Url, String> {
         Url::parse(&self.0).map_err(|_| NO_URL.to_owned())
     }
 }
@@ -179,7 +179,7 @@ impl TryFrom<String> for HttpUrl {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(try_from = "HttpUrl")]
 #[schema(value_type = String, format = "uri", max_length = 2048, pattern = "^https://[^/?#@]+([/?][^#]*)?$")]
-pub(crate) struct HttpsUrl(HttpUrl);
+pub struct HttpsUrl(HttpUrl);
 
 impl TryFrom<HttpUrl> for HttpsUrl {
     type Error = &'static str;
@@ -202,7 +202,7 @@ fn is_uri_character(c: char) -> bool {
 }
 
 /// An IP address of either version, or `null`, for the API description.
-pub(crate) fn ip_address() -> Schema {
+pub fn ip_address() -> Schema {
     let format = |format| ObjectBuilder::new().schema_type(Type::String).format(Some(format));
     let either = AnyOfBuilder::new()
         .item(format(SchemaFormat::KnownFormat(KnownFormat::Ipv4)))
@@ -219,7 +219,7 @@ impl From<HttpUrl> for String {
 
 #[cfg(test)]
 mod tests {
-    use deputize_service::extract::parse_json;
+    use crate::extract::parse_json;
     use serde_json::json;
 
     use super::*;
