@@ -190,6 +190,17 @@ pub async fn get(core: &Core, id: &ServerId) -> Result<Stored<Server>> {
 /// How many servers a delegation or an API key can name.
 pub const MAX_NAMED: usize = 50;
 
+/// The servers of these ids, without those that do not exist. Every user may see them.
+pub async fn get_all<'a>(
+    core: &Core,
+    _caller: &UserCaller,
+    ids: impl IntoIterator<Item = &'a ServerId>,
+) -> Result<Vec<Server>> {
+    let keys: Vec<Key> = ids.into_iter().map(Key::server).collect();
+    let found = core.table.read_all::<Server>(&keys).await?;
+    Ok(found.into_iter().map(|server| server.value).collect())
+}
+
 /// The servers that something is to be for, as a set: the order and repetitions in a request mean nothing. They must
 /// exist.
 pub(crate) async fn existing(core: &Core, named: &[ServerId]) -> Result<Vec<ServerId>> {

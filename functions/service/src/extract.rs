@@ -389,6 +389,13 @@ impl Form {
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0.get(name).into_iter().flatten().map(|value| value.as_str())
     }
+
+    /// What follows this beginning in the names of the parameters that have it, sorted.
+    pub fn named(&self, beginning: &str) -> Vec<&str> {
+        let mut names: Vec<&str> = self.0.keys().filter_map(|name| name.strip_prefix(beginning)).collect();
+        names.sort_unstable();
+        names
+    }
 }
 
 /// Form bodies have the error codes of the token endpoint: a repeated parameter is `invalid_request`.

@@ -26,7 +26,7 @@ use crate::{
 pub use self::{
     delete::{delete_agent, delete_server, delete_user},
     erase::{ErasedDue, SETTLES_IN, erase_due, erase_now},
-    restore::{get, list, restore},
+    restore::{get, list, restore, restore_api_key},
 };
 pub use crate::deleted::{Deleted, Kind, RESTORABLE_FOR};
 

@@ -7,10 +7,11 @@ use crate::{
     caller::{Power, UserCaller},
     deleted::{self, Deleted, DeletedEntry, Kind},
     error::{Error, Result},
+    ids::ApiKeyId,
     once::{Holds, once},
     paging::{Listing, PageRequest},
     policies, servers,
-    table::{Entity, Key, Partition, Query, Stored},
+    table::{Change, Entity, Key, Partition, Query, Stored},
     users,
 };
 
@@ -44,7 +45,23 @@ pub async fn get(core: &Core, caller: &UserCaller, kind: Kind, id: &str) -> Resu
     found.ok_or(Error::NotFound(Deleted::KIND))
 }
 
-/// Restores a deleted thing. Admins only; an API key also its user, and an operator what an operator or its user revoked.
+/// A change that takes a deleted thing from where it is kept. Admins only; an API key also its user, and an operator what an
+/// operator or its user revoked.
+async fn take(core: &Core, caller: &UserCaller, kind: Kind, id: &str) -> Result<(Change, Stored<Deleted>)> {
+    let found = deleted::find(core, kind, id).await?;
+    let is_own = found.as_ref().is_some_and(|deleted| deleted.of_user == Some(caller.user.id));
+    match kind {
+        Kind::ApiKey if is_own => {}
+        Kind::ApiKey => caller.require(Power::Operate)?,
+        Kind::User | Kind::AgentAccount | Kind::Server | Kind::Policy => caller.require(Power::Manage)?,
+    }
+    let deleted = found.ok_or(Error::NotFound(Deleted::KIND))?;
+    let mut change = caller.change()?;
+    deleted::release(&mut change, &deleted)?;
+    Ok((change, deleted))
+}
+
+/// Restores a deleted thing, for those who may ([`take`]).
 pub async fn restore(
     core: &Core,
     caller: &UserCaller,
@@ -54,16 +71,7 @@ pub async fn restore(
 ) -> Result<()> {
     let id = canonical(kind, id)?;
     once(core, caller, request, Holds::NoSecret, || async {
-        let found = deleted::find(core, kind, &id).await?;
-        let is_own = found.as_ref().is_some_and(|deleted| deleted.of_user == Some(caller.user.id));
-        match kind {
-            Kind::ApiKey if is_own => {}
-            Kind::ApiKey => caller.require(Power::Operate)?,
-            Kind::User | Kind::AgentAccount | Kind::Server | Kind::Policy => caller.require(Power::Manage)?,
-        }
-        let deleted = found.ok_or(Error::NotFound(Deleted::KIND))?;
-        let mut change = caller.change()?;
-        deleted::release(&mut change, &deleted)?;
+        let (mut change, deleted) = take(core, caller, kind, &id).await?;
         match kind {
             Kind::User => users::deleting::bring_back(core, caller, request, &mut change, &deleted)?,
             Kind::AgentAccount => agents::deleting::bring_back(core, caller, request, &mut change, &deleted)?,
@@ -71,6 +79,23 @@ pub async fn restore(
             Kind::Policy => policies::bring_back(core, caller, request, &mut change, &deleted).await?,
             Kind::ApiKey => api_keys::bring_back(core, caller, request, &mut change, &deleted).await?,
         }
+        Ok((change, ()))
+    })
+    .await?;
+    Ok(())
+}
+
+/// The same for an API key. A function that restores nothing else does not hold what policies need.
+pub async fn restore_api_key(
+    core: &Core,
+    caller: &UserCaller,
+    request: &RequestContext,
+    id: ApiKeyId,
+) -> Result<()> {
+    let id = id.to_string();
+    once(core, caller, request, Holds::NoSecret, || async {
+        let (mut change, deleted) = take(core, caller, Kind::ApiKey, &id).await?;
+        api_keys::bring_back(core, caller, request, &mut change, &deleted).await?;
         Ok((change, ()))
     })
     .await?;

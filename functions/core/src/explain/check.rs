@@ -330,7 +330,7 @@ impl Refusal {
         Self { reason, text: text.into() }
     }
 
-    fn of(error: &Error) -> Self {
+    pub(super) fn of(error: &Error) -> Self {
         Self::new(error.reason(), error.to_string())
     }
 }

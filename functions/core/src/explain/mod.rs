@@ -8,6 +8,7 @@
 //! | `check` | what a call would say, step by step |
 //! | `drafts` | policies that are not in force, to be judged in place of those that are |
 //! | `dry_run` | what a change of a policy would change, for the last calls |
+//! | `lent` | whose credentials agents would use for a person |
 //! | `who_could` | all who could make a call |
 //!
 //! Nothing is decided here. Each step asks what a call asks: [`crate::access`], [`crate::policies`],
@@ -17,6 +18,7 @@ mod as_of;
 mod check;
 mod drafts;
 mod dry_run;
+mod lent;
 mod target;
 mod who_could;
 
@@ -24,6 +26,7 @@ pub use self::{
     check::{CheckRequest, Explanation, Outcome, Refusal, Step, StepName, Verdict, check},
     drafts::{Draft, DraftPolicy},
     dry_run::{ChangedCall, DryRun, PolicyChange, dry_run},
+    lent::{Lender, Lent, lent},
     target::{CallDetails, Target},
     who_could::{Answer, Group, Member, Page, Section, WhoCould, WhoCouldRequest, who_could},
 };

@@ -6,6 +6,7 @@
 //! | `filter` | which events a reader asks for, and the list that likely has the fewest |
 //! | `walk` | a way through the events that match |
 //! | `list` | the trail as people look at it: newest first, in pages; and one event |
+//! | `named` | what the things are called that events are about |
 //! | `export` | the trail as files: all that matches |
 //! | `recent` | the newest events of some kinds, as other parts of the domain look at them |
 //! | `pseudonymize` | taking a person who is erased out of the trail |
@@ -16,6 +17,7 @@ mod export;
 mod feed;
 mod filter;
 mod list;
+mod named;
 mod pseudonymize;
 mod recent;
 mod walk;
@@ -27,6 +29,7 @@ pub use self::{
     feed::{Feed, follow},
     filter::Filter,
     list::{get, list},
+    named::{Names, names},
     pseudonymize::{EVENTS_SETTLE_IN, pseudonymize},
     recent::changes_since,
 };
