@@ -6,6 +6,7 @@
 //! | `apps` | apps that act as their user: their codes and tokens |
 //! | `token` | the token endpoint, introspection, revocation, keys |
 //! | `authorize` | apps that act as their user: how they are known, and how a person allows them |
+//! | `console` | the pages on which people manage what is theirs |
 //! | `management` | everything that users and admins manage, and what is refused |
 //! | `grants` | session grants, and whose credentials a call uses |
 //! | `connections` | connecting to OAuth-protected servers, and refreshing sessions |
@@ -36,6 +37,7 @@ mod apps;
 mod authorize;
 mod bootstrap;
 mod connections;
+mod console;
 mod cost;
 mod deletion;
 mod demo;

@@ -47,13 +47,13 @@ def tokens(person: Person, client_id: str, **asked: str) -> dict[str, Any]:
 
 def test_a_person_signs_in_by_the_organizations_provider_and_out_at_both(server: Deployment, bobs_key: httpx.Client) -> None:
     bob = Person(server, "bob@example.com")
-    assert "You are signed in" not in bob.home()
+    assert "can act as you now" not in bob.home()
     bob.sign_in()
     assert "bob@example.com" in bob.home()
     assert len(done(bobs_key.get(SESSIONS)).json()) == 1
     # Another process opens what the first has sealed.
     server.stack.configure({"RESET": "before signing out"})
-    out = sent_to(bob.press(bob.http.get(f"{server.url}/"), "sign-out"))
+    out = sent_to(bob.send(bob.open("/"), "/sign-out"))
     assert out.startswith(f"{server.provider.url}/end?")
     assert done(bobs_key.get(SESSIONS)).json() == []
     assert "bob@example.com" not in bob.home()

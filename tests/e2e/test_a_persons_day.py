@@ -121,10 +121,10 @@ def test_a_day(server: Server, protected: Protected, desk: Browser, laptop: Brow
         assert who(second) == "bob"
 
         # He ends the client in the browser. Its next call is refused, and so is its next refresh.
-        desk.open(f"{server.url}/")
-        assert "A program on your computer that calls itself “Editor”: chat." in desk.text()
+        desk.open(f"{server.url}/apps")
+        assert "A program on your computer that calls itself “Editor”" in desk.text()
         desk.click("text=End it")
-        desk.wait_for("text=You are signed in")
+        desk.wait_for("text=No app acts as you.")
         assert "Editor" not in desk.text()
         assert not is_let_in(second)
         ended = second.try_refresh(second.tokens["refresh_token"])

@@ -55,7 +55,7 @@ def browser(server: Server, hosts: Hosts) -> Iterator[Browser]:
 def sign_in_as_alice(browser: Browser, server: Server) -> None:
     browser.open(f"{server.url}/")
     browser.click(ALICE)
-    browser.wait_for("text=You are signed in")
+    browser.wait_for("text=can act as you now")
 
 
 def mcp_address(server: Server) -> str:

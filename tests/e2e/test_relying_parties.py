@@ -30,7 +30,7 @@ def browser(server: Server) -> Iterator[Browser]:
     with Browser() as browser:
         browser.open(f"{server.url}/")
         browser.click(ALICE)
-        browser.wait_for("text=You are signed in")
+        browser.wait_for("text=can act as you now")
         yield browser
 
 

@@ -39,7 +39,7 @@ def sign_in_by_acme(browser: Browser, server: Server, login: str) -> None:
     browser.fill("#login", login)
     browser.click("#sign-in")
     browser.click("#allow")
-    browser.wait_for("text=You are signed in")
+    browser.wait_for("text=can act as you now")
 
 
 def test_one_click_signs_in_as_alice_in_the_demo(
@@ -49,7 +49,7 @@ def test_one_click_signs_in_as_alice_in_the_demo(
     browser.wait_for(ALICE)
     browser.screenshot(tmp_path / "demo.png")
     browser.click(ALICE)
-    browser.wait_for("text=You are signed in")
+    browser.wait_for("text=can act as you now")
     assert browser.url == f"{server.url}/"
     assert "alice@example.com" in browser.text()
     browser.screenshot(tmp_path / "home.png")
@@ -68,7 +68,7 @@ def test_the_auditor_and_the_operator_are_on_the_demos_page_too(
 ) -> None:
     browser.open(f"{server.url}/")
     browser.click(f'button[value="{name}@example.com"]')
-    browser.wait_for("text=You are signed in")
+    browser.wait_for("text=can act as you now")
     person = caller(server, api_key=demo[f"{name.upper()}_API_KEY"])
     me = done(person.get("/api/v1/me")).json()
     assert (me["email"], me["role"]) == (f"{name}@example.com", role)
@@ -81,7 +81,7 @@ def test_a_new_address_becomes_a_user_and_another_name_of_this_machine_leads_to_
     browser.open(f"http://localhost:{server.port}/")
     browser.fill("#new", "dora@example.com")
     browser.click("text=Sign in")
-    browser.wait_for("text=You are signed in")
+    browser.wait_for("text=can act as you now")
     assert browser.url == f"{server.url}/"
     users = caller(server, api_key=demo.ALICE_API_KEY).get("/api/v1/users").json()
     assert "dora@example.com" in [user["email"] for user in users]
@@ -148,6 +148,7 @@ def test_the_back_channel_ends_one_browsers_session_and_no_app(
         # The provider named the session that ended. Dora's other browser has another one.
         elsewhere.open(f"{server.url}/")
         assert "dora@example.com" in elsewhere.text()
+        elsewhere.open(f"{server.url}/apps")
         assert "A program on your computer" in elsewhere.text()
     app.refresh()
     with caller(server, token=app.tokens["access_token"]) as client:
@@ -224,6 +225,6 @@ def test_the_pages_fit_a_phone_and_a_desk_in_the_light_and_in_the_dark(
         assert browser.fits(), name
     browser.open(f"{server.url}/sign-in?provider=demo")
     browser.click(ALICE)
-    browser.wait_for("text=You are signed in")
+    browser.wait_for("text=can act as you now")
     browser.screenshot(tmp_path / f"home-{width}-{scheme}.png")
     assert browser.fits()

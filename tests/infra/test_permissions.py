@@ -78,13 +78,15 @@ def may(stack: Stack, name: str, action: str) -> set[str]:
     return {key.split("#")[0] for key in PARTITIONS if allowed(on_the_table(action, key))}
 
 
-def test_only_the_delegations_function_writes_delegations_and_who_ends_them_for_a_leaver(stack: Stack) -> None:
+def test_only_who_delegates_writes_delegations_and_who_ends_them_for_a_leaver(stack: Stack) -> None:
     """Tokens and calls depend on the item in the agent's partition, which also holds the agents' owners, and grants. The
-    admin function ends and deletes delegations, with what leads to them, when it erases an account or a server."""
+    console function has the pages on which people delegate. The admin function ends and deletes delegations, with what
+    leads to them, when it erases an account or a server."""
     for change in CHANGES:
         erases = {"admin"} if change in ("PutItem", "DeleteItem") else set()
-        assert who_may(stack, on_the_table(change, DELEGATION)) <= {"delegations", "grants"} | erases
-        assert who_may(stack, on_the_table(change, AGENT)) <= {"delegations", "grants", "admin"}
+        assert who_may(stack, on_the_table(change, DELEGATION)) <= {"delegations", "grants", "console"} | erases
+        assert who_may(stack, on_the_table(change, AGENT)) <= {"delegations", "grants", "admin", "console"}
+    assert who_may(stack, on_the_table("DeleteItem", AGENT)) == {"admin"}
 
 
 def test_the_proxy_writes_neither_delegations_nor_grants(stack: Stack) -> None:
@@ -93,10 +95,10 @@ def test_the_proxy_writes_neither_delegations_nor_grants(stack: Stack) -> None:
             assert not policy(stack, "proxy").allows(on_the_table(change, key)), (change, key)
 
 
-def test_only_the_grants_function_writes_the_pointers_of_grants(stack: Stack) -> None:
+def test_only_the_grants_function_and_the_console_write_the_pointers_of_grants(stack: Stack) -> None:
     """The admin function deletes those of what it erases."""
     for change in CHANGES:
-        erases = {"admin"} if change == "DeleteItem" else set()
+        erases = {"admin"} if change == "DeleteItem" else {"console"}
         assert who_may(stack, on_the_table(change, GRANT)) <= {"grants"} | erases
 
 
@@ -107,6 +109,14 @@ def test_only_the_admin_function_reads_what_was_deleted(stack: Stack) -> None:
         for action in ("BatchGetItem", "GetItem", "Query", *CHANGES):
             keeps = {"grants"} if action == "PutItem" else set()
             assert who_may(stack, on_the_table(action, key)) <= {"admin"} | keeps, (action, key)
+
+
+def test_the_console_function_keeps_and_restores_deleted_api_keys_alone(stack: Stack) -> None:
+    for kind in ("user", "agent_account", "server", "policy", "api_key"):
+        key, entry = f"DELETED#{kind}#0197c5a0-0000-7000-8000-000000000001", f"DELETED_LIST#{kind}"
+        for action, pk in (("BatchGetItem", key), ("PutItem", key), ("PutItem", entry), ("DeleteItem", key), ("DeleteItem", entry)):
+            may_it = policy(stack, "console").allows(on_the_table(action, pk))
+            assert may_it == (kind == "api_key"), (action, pk)
 
 
 def test_only_the_admin_function_changes_policies_and_their_version(stack: Stack) -> None:
@@ -173,7 +183,7 @@ def test_the_trail_is_written_by_all_and_rewritten_by_nobody(stack: Stack) -> No
     assert who_may(stack, on_the_table("PutItem", event)) == set(FUNCTIONS)
     for change in ("DeleteItem", "UpdateItem"):
         assert who_may(stack, on_the_table(change, event)) == set()
-    assert who_may(stack, on_the_table("BatchGetItem", event)) == {"admin"}
+    assert who_may(stack, on_the_table("BatchGetItem", event)) == {"admin", "console"}
 
 
 def test_a_batch_write_is_of_audit_events_alone(stack: Stack) -> None:
@@ -199,9 +209,10 @@ def test_a_request_that_names_no_partition_is_refused(stack: Stack) -> None:
         assert who_may(stack, Request(f"dynamodb:{action}", "${Table.Arn}")) == set()
 
 
-def test_only_the_admin_function_searches_the_trail(stack: Stack) -> None:
+def test_only_the_admin_function_searches_the_trail_and_the_console_by_user(stack: Stack) -> None:
     for index in ("audit_by_agent", "audit_by_user", "audit_by_server"):
-        assert who_may(stack, Request("dynamodb:Query", f"${{Table.Arn}}/index/{index}")) == {"admin"}
+        by_user = {"console"} if index == "audit_by_user" else set()
+        assert who_may(stack, Request("dynamodb:Query", f"${{Table.Arn}}/index/{index}")) == {"admin"} | by_user
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -81,8 +81,27 @@ impl Person<'_> {
         let hidden: Vec<(String, String)> = hidden.collect();
         let mut fields: Vec<(&str, &str)> = hidden.iter().map(|(name, value)| (&**name, &**value)).collect();
         fields.extend(Some(button).filter(|_| !name.is_empty()));
-        let sent = self.with_cookie(self.app.post(action)).form(&fields);
+        self.send(action, &fields)
+    }
+
+    /// The request of a form of ours that goes to an address, filled in so.
+    pub fn send(&self, address: impl Into<String>, fields: &[(&str, &str)]) -> TestRequest {
+        let sent = self.with_cookie(self.app.post(address)).form(fields);
         sent.header("sec-fetch-site", "same-origin").header("origin", "https://deputize.test")
+    }
+
+    /// The request of the form of a page that goes to this address, filled in so.
+    #[track_caller]
+    pub fn fill(&self, page: &TestResponse, address: &str, fields: &[(&str, &str)]) -> TestRequest {
+        let action = format!(r#"method="post" action="{address}""#);
+        let mut forms = page.text.split("<form ").skip(1).filter_map(|form| form.split("</form>").next());
+        let form = forms.find(|form| form.starts_with(&action));
+        let form = form.unwrap_or_else(|| panic!("no form to {address} in {page}"));
+        let hidden = HIDDEN.captures_iter(form).map(|found| (unescaped(&found[1]), unescaped(&found[2])));
+        let hidden: Vec<(String, String)> = hidden.collect();
+        let mut all: Vec<(&str, &str)> = hidden.iter().map(|(name, value)| (&**name, &**value)).collect();
+        all.extend(fields);
+        self.send(address, &all)
     }
 
     /// The same without what a browser adds.
@@ -119,7 +138,8 @@ impl TestResponse {
 
     /// What a page says, without its form: a line for each piece of text.
     pub fn words(&self) -> String {
-        let body = self.text.split_once("<main>").map_or(&*self.text, |(_, main)| main);
+        let body = self.text.split_once("<main").map_or(&*self.text, |(_, main)| main);
+        let body = body.split_once('>').map_or(body, |(_, main)| main);
         let texts = TAG.split(body).map(str::trim).filter(|text| !text.is_empty());
         texts.map(unescaped).collect::<Vec<_>>().join("\n")
     }

@@ -68,7 +68,7 @@ const SHOWN: [&str; 13] = [
 ];
 
 /// An answer. Its `Display` is for snapshots.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TestResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -89,6 +89,12 @@ impl TestResponse {
 
     pub(crate) fn for_page(self, is_for_page: bool) -> Self {
         Self { is_for_page, ..self }
+    }
+
+    /// The same answer as if it were only this part of it.
+    #[must_use]
+    pub fn only(&self, text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..self.clone() }
     }
 
     /// Whether a header is not shown: it is on every answer of its kind, and other tests look for it.

@@ -1,8 +1,10 @@
 // Chromium, controlled line by line: each line of standard input is a JSON array with a command's name and its
 // arguments. The answer is one line, {"done": …} or {"failed": "why"}. CHROMIUM is the executable. HOSTS_HERE is a JSON
 // object: to a host of the internet, the port of this machine that stands in for it, with a certificate of its own.
+// SCRIPTS=off is a browser in which pages run no script.
 
 import { createInterface } from "node:readline";
+import axe from "axe-core";
 import { chromium } from "playwright-core";
 
 const PATIENCE_MS = 20_000;
@@ -16,6 +18,7 @@ const browser = await chromium.launch({
 const context = await browser.newContext({
   viewport: { width: 760, height: 620 },
   ignoreHTTPSErrors: rules.length > 0,
+  javaScriptEnabled: process.env.SCRIPTS !== "off",
 });
 context.setDefaultTimeout(PATIENCE_MS);
 
@@ -71,6 +74,14 @@ async function told(response) {
   return { url: response.url(), status: response.status(), headers, body };
 }
 
+// What axe-core finds against the page: the rule, and the elements. It is put into the page by the browser's debugger,
+// which no policy of the page's stops.
+async function inaccessible() {
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() => window.axe.run());
+  return violations.map(({ id, help, nodes }) => ({ id, help, nodes: nodes.map((node) => node.html) }));
+}
+
 const commands = {
   tab,
   forget: () => context.clearCookies(),
@@ -86,6 +97,11 @@ const commands = {
   prefer: (colorScheme) => page.emulateMedia({ colorScheme }),
   resize: (width, height) => page.setViewportSize({ width, height }),
   fits: () => page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth),
+  press: (key) => page.keyboard.press(key),
+  check: (selector) => page.check(selector),
+  choose: (selector, value) => page.selectOption(selector, value),
+  has_focus: () => page.evaluate(() => document.activeElement?.outerHTML ?? ""),
+  inaccessible,
   add_cookie: (cookie) => context.addCookies([cookie]),
   answers: () => Promise.all(answers),
   complaints: () => complaints,

@@ -41,8 +41,31 @@ pub const CALLBACK: &str = "/api/v1/oauth/callback";
 /// This service as an OAuth client: its Client ID Metadata Document.
 pub const CLIENT_METADATA: &str = "/api/v1/oauth/client-metadata.json";
 
-/// The first page.
+/// The first page: who acts for the person.
 pub const HOME: &str = "/";
+/// Where its buttons go: the end of a delegation, that taken back, and the end of all.
+pub const END_DELEGATION: &str = "/delegations/end";
+pub const UNDO_END: &str = "/delegations/undo";
+pub const END_ALL: &str = "/delegations/end-all";
+/// The agents that one can delegate to, and what one of them may do.
+pub const DELEGATE: &str = "/delegate";
+pub const DELEGATE_TO: &str = "/delegate/{agent_account_id}";
+/// Connections to servers, and whose are used there.
+pub const MY_CONNECTIONS: &str = "/connections";
+pub const MY_CONNECTION: &str = "/connections/{server_id}";
+pub const DISCONNECT: &str = "/connections/{server_id}/disconnect";
+pub const LEND: &str = "/connections/{server_id}/lend";
+pub const TAKE_BACK: &str = "/connections/{server_id}/take-back";
+/// Apps that act as the person, and the browsers in which they are signed in.
+pub const MY_APPS: &str = "/apps";
+pub const END_BROWSER: &str = "/apps/browsers";
+/// API keys.
+pub const MY_KEYS: &str = "/keys";
+pub const DELETE_KEY: &str = "/keys/delete";
+pub const RESTORE_KEY: &str = "/keys/restore";
+/// What was done as the person or for them, and one event of it.
+pub const ACTIVITY: &str = "/activity";
+pub const ACTIVITY_EVENT: &str = "/activity/{event_id}";
 /// Below it, everything about signing in.
 pub const SIGN_IN: &str = "/sign-in";
 /// Where an OpenID provider sends browsers back to.

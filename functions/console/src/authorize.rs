@@ -44,10 +44,12 @@ use http::{HeaderMap, StatusCode, Uri, header::SET_COOKIE};
 use secrecy::ExposeSecret;
 
 use crate::{
-    browser::{FORM_TOKEN, SamePage, signed_in, to_sign_in},
     consent::{self, Shown},
-    page,
     sign_in::{AGAIN, OTHER_ACCOUNT},
+};
+use deputize_pages::{
+    browser::{FORM_TOKEN, SamePage, signed_in, to_sign_in},
+    page,
 };
 
 pub(crate) fn routes() -> Routes<Arc<Core>> {

@@ -18,7 +18,6 @@ use deputize_core::{
     ids::ServerId,
     servers::{self, Server, ServerAuth},
     sessions,
-    users::User,
 };
 use deputize_service::{
     ApiError, Result, connecting,
@@ -28,7 +27,7 @@ use http::{HeaderValue, StatusCode, header::SET_COOKIE};
 use maud::html;
 use serde::Deserialize;
 
-use crate::{
+use deputize_pages::{
     browser::{FORM_TOKEN, Person, SamePage, require_form_token},
     page::{self, page},
 };
@@ -66,7 +65,7 @@ pub(crate) async fn ask(
                 "Then it can be used in your name here, under the policies that are in force for you."
             }
             @if let Some(scope) = &scope { p { "What is asked for: " code { (scope) } } }
-            p { "You are signed in here as " b { (name_of(&person.caller.user)) } "." }
+            p { "You are signed in here as " b { (page::name_of(&person.caller.user)) } "." }
             form method="post" {
                 input type="hidden" name=(FORM_TOKEN) value=(person.form_token(&purpose(&id)));
                 @if let Some(scope) = &scope { input type="hidden" name="scope" value=(scope); }
@@ -101,15 +100,6 @@ pub(crate) async fn begin(
 
 fn failed(core: &Core, error: &ApiError) -> Response {
     page::failed(&core.settings, "Not connected", error)
-}
-
-/// How a person is named: by their address, else by their name.
-fn name_of(user: &User) -> String {
-    match (&user.email, &user.name) {
-        (Some(email), _) => email.to_string(),
-        (None, Some(name)) => name.clone(),
-        (None, None) => user.id.to_string(),
-    }
 }
 
 /// A server to which one can connect.

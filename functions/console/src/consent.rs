@@ -25,7 +25,8 @@ use deputize_service::ApiError;
 use http::StatusCode;
 use maud::{Markup, html};
 
-use crate::{authorize::ASKED_AGAIN, browser::FORM_TOKEN, page::page};
+use crate::authorize::ASKED_AGAIN;
+use deputize_pages::{browser::FORM_TOKEN, page::page, when::date};
 
 /// What the page shows.
 pub(crate) struct Shown<'a> {
@@ -206,21 +207,6 @@ impl Shown<'_> {
 
 fn encoded(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect()
-}
-
-/// A day, such as 28 Nov 2027.
-pub(crate) fn date(at: Timestamp) -> Markup {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let text = at.to_string();
-    let day = text.get(..10).unwrap_or(&text);
-    let mut parts = day.split('-');
-    let (year, month, number) = (parts.next(), parts.next(), parts.next());
-    let month = month.and_then(|month| month.parse::<usize>().ok()).and_then(|month| MONTHS.get(month - 1));
-    let number = number.map(|number| number.trim_start_matches('0'));
-    html! {
-        time datetime=(day) { (number.unwrap_or_default()) " " (month.unwrap_or(&"")) " " (year.unwrap_or_default()) }
-    }
 }
 
 fn attention(text: &Markup) -> Markup {

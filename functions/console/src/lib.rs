@@ -1,29 +1,24 @@
 //! Everything that a browser shows a person, but for the end of a connection, which is the grants function's.
 //!
-//! | file | holds |
+//! | folder or file | holds |
 //! | --- | --- |
-//! | `alias` | `GET /authorize` |
-//! | `apps`, `authorizations` | the JSON API of apps that admins register or block, and of what users allowed |
-//! | `authorize` | `/api/v1/oauth/authorize`: an app asks a person to be allowed to act as them |
-//! | `consent` | the page of that question |
-//! | `page` | what a page looks like, and the headers that it is sent with |
-//! | `browser` | who sits at the browser, and whether a page of ours sent a form |
-//! | `home` | the first page, on which a person ends what they allowed apps |
+//! | `you` | the console's pages for everybody: who acts for them, connections, apps, keys, activity |
 //! | `sign_in` | to an OpenID provider and back |
 //! | `sign_out` | the end of a session |
 //! | `connect` | connecting to an MCP server |
+//! | `authorize` | `/api/v1/oauth/authorize`: an app asks a person to be allowed to act as them |
+//! | `alias` | `GET /authorize` |
+//! | `consent` | the page of that question |
+//! | `api` | the JSON API of apps that admins register or block, and of what users allowed |
 
 mod alias;
-mod apps;
-mod authorizations;
+mod api;
 mod authorize;
-mod browser;
 mod connect;
 mod consent;
-mod home;
-mod page;
 mod sign_in;
 mod sign_out;
+mod you;
 
 use std::sync::Arc;
 
@@ -45,9 +40,8 @@ pub fn router(core: Arc<Core>) -> Routes {
     Routes::new()
         .merge(alias::routes())
         .merge(authorize::routes())
-        .merge(apps::routes())
-        .merge(authorizations::routes())
-        .route(path::HOME, get(home::home).post(home::end_app))
+        .merge(api::routes())
+        .merge(you::routes())
         .route(path::SIGN_IN, get(sign_in::sign_in))
         .route(path::SIGN_IN_CALLBACK, get(sign_in::callback))
         .route(path::BACKCHANNEL_LOGOUT, post(sign_in::backchannel_logout))
@@ -58,5 +52,6 @@ pub fn router(core: Arc<Core>) -> Routes {
 }
 
 async fn asset(Path(name): Path<String>) -> impl IntoResponse {
-    page::asset(&name).unwrap_or_else(|| ApiError::from(Error::NotFound("file")).into_response())
+    deputize_pages::page::asset(&name)
+        .unwrap_or_else(|| ApiError::from(Error::NotFound("file")).into_response())
 }

@@ -32,7 +32,7 @@ use http::{
 use maud::html;
 use serde::Deserialize;
 
-use crate::{
+use deputize_pages::{
     browser::{cookie, cookie_name, session_cookie, set_cookie, signed_in},
     page::{self, page},
 };

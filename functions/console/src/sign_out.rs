@@ -15,22 +15,17 @@ use deputize_service::{
 use http::{HeaderMap, StatusCode};
 use maud::{Markup, html};
 
-use crate::{
-    browser::{FORM_TOKEN, Person, SamePage, cookie_name, require_form_token, set_cookie, signed_in},
+use crate::sign_in::add_cookie;
+use deputize_pages::{
+    browser::{Person, SamePage, cookie_name, require_form_token, set_cookie, signed_in},
+    frame::SIGN_OUT,
     page::{self, page},
-    sign_in::add_cookie,
+    parts::{at, form},
 };
 
-const PURPOSE: &str = "sign-out";
-
 /// The button that signs out.
-pub(crate) fn button(core: &Core, person: &SignedIn) -> Markup {
-    html! {
-        form method="post" action={ (core.settings.path()) (path::SIGN_OUT) } {
-            input type="hidden" name=(FORM_TOKEN) value=(person.form_token(PURPOSE));
-            button.button type="submit" { "Sign out" }
-        }
-    }
+fn button(core: &Core, person: &SignedIn) -> Markup {
+    form(person, &at(&core.settings, path::SIGN_OUT), SIGN_OUT, &html! { button.button { "Sign out" } })
 }
 
 pub(crate) async fn sign_out(
@@ -41,7 +36,7 @@ pub(crate) async fn sign_out(
     form: Result<Form>,
 ) -> Response {
     let done = async {
-        require_form_token(&person, PURPOSE, &form?)?;
+        require_form_token(&person, SIGN_OUT, &form?)?;
         browser_sessions::sign_out(&core, &person, &request).await?;
         let provider = Box::pin(end_session_url(&core, &person.session)).await;
         let here = || format!("{}{}", core.settings.issuer, path::SIGN_OUT);

@@ -85,7 +85,7 @@ async fn came_back(State(core): State<Arc<Core>>, Context(request): Context, htt
         };
         finish(&core, &request, &callback, proof).await
     };
-    outcome.await.unwrap_or_else(|error| page::failed(&error))
+    outcome.await.unwrap_or_else(|error| page::failed(&core.settings, &error))
 }
 
 /// Confirm a connection
@@ -117,7 +117,7 @@ async fn confirmed(State(core): State<Arc<Core>>, Context(request): Context, htt
             Callback { state: text("state"), code: text("code"), iss: text("iss"), ..Callback::default() };
         finish(&core, &request, &callback, Proof::Confirmed).await
     };
-    outcome.await.unwrap_or_else(|error| page::failed(&error))
+    outcome.await.unwrap_or_else(|error| page::failed(&core.settings, &error))
 }
 
 async fn finish(
@@ -140,7 +140,7 @@ async fn finish(
             Redirect::to(&format!("{}{path}", core.settings.issuer)).into_response()
         }
         ConnectionOutcome::Connected { server, account, return_to: None } => {
-            page::connected(&server, &account)
+            page::connected(&core.settings, &server, &account)
         }
         ConnectionOutcome::NotConnected { why, server, return_to } => {
             // A person who was on the way somewhere goes on without the connection, or tries again from there. Any
@@ -150,12 +150,12 @@ async fn finish(
             let way =
                 return_to.map(|path| (path, "Go on")).or_else(|| anew().map(|path| (path, "Try again")));
             let way = way.map(|(path, words)| (format!("{}{path}", core.settings.issuer), words));
-            page::not_connected(&why.into(), way)
+            page::not_connected(&core.settings, &why.into(), way)
         }
         ConnectionOutcome::ToConfirm { server, account, provider } => {
             let hidden = [("state", state), ("code", code), ("iss", iss)];
             let hidden = hidden.map(|(name, value)| (name, value.as_deref()));
-            page::to_confirm(&server, &account, &provider, &hidden)
+            page::to_confirm(&core.settings, &server, &account, &provider, &hidden)
         }
     })
 }

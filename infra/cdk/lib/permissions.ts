@@ -15,8 +15,8 @@ interface Access {
   check?: string[];
   /** Appends audit events outside of transactions. */
   records?: boolean;
-  /** Queries the trail's indexes. */
-  searches?: boolean;
+  /** By what it queries the trail's indexes. */
+  searches?: ("agent" | "user" | "server")[];
   /** What it seals and opens with the vault's key, by the item's partition key in the encryption context. */
   seal?: string[];
   open?: string[];
@@ -160,7 +160,7 @@ const ACCESS: Record<FunctionName, Access> = {
       "DELETED#*",
       "DELETED_LIST#*",
     ],
-    searches: true,
+    searches: ["agent", "user", "server"],
     seal: ["SIGNING_KEYS", "SERVER#*", "ONCE#*"],
     open: ["ONCE#*"],
   },
@@ -175,8 +175,24 @@ const ACCESS: Record<FunctionName, Access> = {
       "APP_BLOCKS",
       "SERVER#*",
       ...REPEATED,
+      // Who acts for a person, whose connections they use, and what they did.
+      "AGENT#*",
+      "DELEGATION#*",
+      "GRANT#*",
+      "DELETED#api_key#*",
+      "AUDIT#*",
     ],
-    list: ["USER#*", "SID#*", "APPS", "APP_BLOCKS", "SERVER#*", "SIGNING_KEYS"],
+    list: [
+      "USER#*",
+      "SID#*",
+      "APPS",
+      "APP_BLOCKS",
+      "SERVER#*",
+      "SERVERS",
+      "SERVERS#*",
+      "AGENTS#*",
+      "SIGNING_KEYS",
+    ],
     write: [
       ...NEWCOMERS,
       "SIGN_IN#*",
@@ -190,11 +206,28 @@ const ACCESS: Record<FunctionName, Access> = {
       "SERVER#*",
       "CONNECTING#*",
       ...REPEATED,
+      "AGENT#*",
+      "DELEGATION#*",
+      "AT_SERVER#*",
+      "GRANT#*",
+      "DELETED#api_key#*",
+      "DELETED_LIST#api_key",
       "AUDIT#*",
     ],
     check: STANDING,
-    remove: ["USER#*", "SID#*", "APP#*", "APP_HOST#*", "APPS", "APP_BLOCKS"],
+    remove: [
+      "USER#*",
+      "SID#*",
+      "APP#*",
+      "APP_HOST#*",
+      "APPS",
+      "APP_BLOCKS",
+      "AT_SERVER#*",
+      "DELETED#api_key#*",
+      "DELETED_LIST#api_key",
+    ],
     records: true,
+    searches: ["user"],
     // A session's ID token is sealed for a key of its own, since a user's partition also holds upstream tokens.
     seal: ["ID_TOKEN#*", "SERVER#*", "CONNECTING#*", "ONCE#*"],
     open: ["ID_TOKEN#*", "APP_KEYS", "SIGN_IN_SECRETS", "ONCE#*"],
@@ -278,7 +311,7 @@ export function permissions(name: FunctionName, arns: Granted): iam.PolicyDocume
       new iam.PolicyStatement({
         sid: "SearchTheTrail",
         actions: ["dynamodb:Query"],
-        resources: ["agent", "user", "server"].map((by) => `${arns.table}/index/audit_by_${by}`),
+        resources: access.searches.map((by) => `${arns.table}/index/audit_by_${by}`),
       }),
     );
   }

@@ -7,6 +7,11 @@ export type FunctionName = (typeof FUNCTIONS)[number];
 export const ROUTES: Record<string, FunctionName> = {
   "/": "console",
   "/{path+}": "console",
+  // The end of a connection opens what is revoked at its provider.
+  "/connections": "console",
+  "/connections/{id}": "console",
+  "/connections/{id}/{path+}": "console",
+  "/connections/{id}/disconnect": "grants",
   "/healthz": "admin",
   "/openapi.json": "admin",
   // Where some MCP clients look for these, whatever the metadata says.

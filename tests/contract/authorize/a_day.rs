@@ -150,12 +150,12 @@ async fn a_day() {
     // and so is the next refresh.
     assert_eq!(browser.open("/").await.sent_to().path(), "/sign-in");
     let browser = app.person(&bob).await;
-    let page = browser.open("/").await.ok();
+    let page = browser.open("/apps").await.ok();
     let listed: Value = app.get("/api/v1/authorizations").as_user(&bob).await.ok().json();
     assert_eq!(listed.as_array().unwrap().len(), 1, "both machines have one client: {listed}");
     let id = listed[0]["id"].as_str().unwrap();
-    let ended = browser.press_one("/", &page, ("authorization", id)).await;
-    assert_eq!(ended.sent_to().as_str(), "https://deputize.test/");
+    let ended = browser.press_one("/apps", &page, ("authorization", id)).await;
+    assert_eq!(ended.sent_to().as_str(), "https://deputize.test/apps");
     let refused = client.call(&second).await;
     assert_eq!(refused.status, 401, "{refused}");
     assert_eq!(client.refresh(&app, &second.refresh).await.field("error"), "invalid_grant");

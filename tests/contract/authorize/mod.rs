@@ -1,7 +1,6 @@
 //! Apps that act as their user: how they are known, and how a person allows them to.
 
 mod a_day;
-mod apps_page;
 mod attacks;
 mod consent;
 mod documents;

@@ -25,7 +25,7 @@ async fn a_state_is_good_once() {
     let (begun, back) = consented(&chat).await;
     let go = async || chat.scenario.app.get(&back).header("cookie", &cookie(&begun)).await;
     go().await.ok();
-    assert_snapshot!(page_text(&go().await), @"400 Not connected This connection has been used already, or has expired; connect again. Deputize");
+    assert_snapshot!(page_text(&go().await), @"400 Not connected This connection has been used already, or has expired; connect again.");
     assert_eq!(chat.provider.count("token authorization_code"), 1);
 }
 
@@ -45,7 +45,7 @@ async fn a_state_expires_after_ten_minutes() {
     let (begun, back) = consented(&chat).await;
     chat.scenario.app.pass(Duration::from_secs(600));
     let page = chat.scenario.app.get(&back).header("cookie", &cookie(&begun)).await;
-    assert_snapshot!(page_text(&page), @"400 Not connected This connection has been used already, or has expired; connect again. Deputize");
+    assert_snapshot!(page_text(&page), @"400 Not connected This connection has been used already, or has expired; connect again.");
     assert_eq!(chat.provider.count("token authorization_code"), 0);
 }
 
@@ -63,11 +63,11 @@ async fn a_made_up_state_is_refused() {
         app.get(format!("/api/v1/oauth/callback?state={long}")).await,
     ];
     assert_snapshot!(pages.map(|page| page_text(&page)).join("\n"), @"
-    400 Not connected This connection has been used already, or has expired; connect again. Deputize
-    400 Not connected This connection has been used already, or has expired; connect again. Deputize
-    400 Not connected This connection has been used already, or has expired; connect again. Deputize
-    400 Not connected The parameter state occurs twice. Deputize
-    400 Not connected The authorization server's answer is too long. Deputize
+    400 Not connected This connection has been used already, or has expired; connect again.
+    400 Not connected This connection has been used already, or has expired; connect again.
+    400 Not connected This connection has been used already, or has expired; connect again.
+    400 Not connected The parameter state occurs twice.
+    400 Not connected The authorization server's answer is too long.
     ");
 }
 
@@ -85,8 +85,8 @@ async fn another_users_browser_cannot_finish_a_connection_and_does_not_use_it_up
         app.get(&back).header("cookie", &format!("{name}={value}")).await,
     ];
     assert_snapshot!(pages.map(|page| page_text(&page)).join("\n"), @"
-    403 Not connected Somebody else began this connection; begin your own. Deputize
-    403 Not connected Somebody else began this connection; begin your own. Deputize
+    403 Not connected Somebody else began this connection; begin your own.
+    403 Not connected Somebody else began this connection; begin your own.
     ");
     assert_eq!(chat.connection(carol).await.status, StatusCode::NOT_FOUND);
     app.get(&back).as_user(&chat.scenario.bob).await.ok();
@@ -101,7 +101,7 @@ async fn a_browser_that_did_not_begin_is_asked_first() {
     // Carol's cookie for her own connection proves nothing about this one.
     let others = chat.begin(&chat.scenario.carol).await.ok();
     let page = app.get(&back).header("cookie", &cookie(&others)).await;
-    assert_snapshot!(app.shown(&page_text(&page)), @"200 Is this you? The account that you have just used at 127.0.0.1:[port] is about to be connected to chat for bob@example.com Agents that this user grants the use of it will work there in your name. Go on only if this is you, and you began this. Connect If somebody sent you here, close this page: nothing has been connected. Deputize");
+    assert_snapshot!(app.shown(&page_text(&page)), @"200 Is this you? The account that you have just used at 127.0.0.1:[port] is about to be connected to chat for bob@example.com . Agents that this user grants the use of it will work there in your name. Go on only if this is you, and you began this. Connect If somebody sent you here, close this page: nothing has been connected.");
     assert_eq!(chat.provider.count("token authorization_code"), 0);
     assert_eq!(chat.connection(&chat.scenario.bob).await.status, StatusCode::NOT_FOUND);
 
@@ -110,7 +110,7 @@ async fn a_browser_that_did_not_begin_is_asked_first() {
         let sent = app.post("/api/v1/oauth/callback").header("origin", origin);
         sent.body("application/x-www-form-urlencoded", query)
     };
-    assert_snapshot!(page_text(&confirm("https://evil.example").await), @"403 Not connected This was not sent by our own page. Deputize");
+    assert_snapshot!(page_text(&confirm("https://evil.example").await), @"403 Not connected This was not sent by our own page.");
     assert_eq!(confirm("https://deputize.test").await.ok().status, StatusCode::OK);
     assert_eq!(acting_as(&chat.call(&chat.scenario.bob).await), "bob");
 }
@@ -130,8 +130,8 @@ async fn pages_run_nothing_load_nothing_and_are_not_framed() {
         assert_eq!(page.header(name), Some(value));
     }
     let policy = page.header("content-security-policy").unwrap();
-    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
-    assert!(policy.ends_with("form-action 'self'; base-uri 'none'; frame-ancestors 'none'"), "{policy}");
+    assert!(policy.starts_with("default-src 'none'; style-src 'self'; img-src 'self';"), "{policy}");
+    assert!(policy.ends_with("base-uri 'none'; frame-ancestors 'none'"), "{policy}");
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn an_answer_from_another_issuer_is_not_used() {
         assert_eq!(again.status, StatusCode::BAD_REQUEST);
     }
     assert_snapshot!(told.join("\n\n"), @r#"
-    400 Not connected The answer is not from the authorization server that was asked, so it was not used; connect again, and tell your administrator if this happens again. Deputize
+    400 Not connected The answer is not from the authorization server that was asked, so it was not used; connect again, and tell your administrator if this happens again.
     action: "connection.create"
     audit_server: "chat"
     audit_user: "[bob]"
@@ -158,7 +158,7 @@ async fn an_answer_from_another_issuer_is_not_used() {
     outcome: "failed"
     subject: "connection:chat"
 
-    400 Not connected The answer is not from the authorization server that was asked, so it was not used; connect again, and tell your administrator if this happens again. Deputize
+    400 Not connected The answer is not from the authorization server that was asked, so it was not used; connect again, and tell your administrator if this happens again.
     action: "connection.create"
     audit_server: "chat"
     audit_user: "[bob]"
@@ -212,9 +212,9 @@ async fn what_a_provider_says_is_escaped() {
         pages.push(page_text(&page));
     }
     assert_snapshot!(pages.join("\n"), @"
-    400 Not connected Access was declined at the authorization server, so nothing was connected. Deputize
-    400 Not connected The authorization server answered server_error: &lt;script&gt;alert(1)&lt;/script&gt; two. Deputize
-    400 Not connected The authorization server's answer has no code. Deputize
+    400 Not connected Access was declined at the authorization server, so nothing was connected.
+    400 Not connected The authorization server answered server_error: &lt;script&gt;alert(1)&lt;/script&gt; two.
+    400 Not connected The authorization server's answer has no code.
     ");
 }
 
@@ -228,8 +228,8 @@ async fn nobody_is_told_to_try_again_with_a_state_that_is_used_up() {
     chat.scenario.app.faults.always_on("BatchWriteItem", Fault::Throttled);
     let pages = [come_back().await, come_back().await];
     assert_snapshot!(pages.join("\n"), @"
-    503 Not connected The service is temporarily unavailable; whether the change was made is unknown, so look before you repeat it. Deputize
-    400 Not connected This connection has been used already, or has expired; connect again. Deputize
+    503 Not connected The service is temporarily unavailable; whether the change was made is unknown, so look before you repeat it.
+    400 Not connected This connection has been used already, or has expired; connect again.
     ");
 }
 
@@ -272,16 +272,16 @@ async fn a_provider_that_fails_at_the_last_step_is_told_clearly_and_leaves_nothi
         assert_eq!(chat.connection(&chat.scenario.bob).await.status, StatusCode::NOT_FOUND);
     }
     assert_snapshot!(pages.join("\n"), @"
-    502 Not connected The authorization server gave no tokens: its answer is no token response; connect again. Deputize
-    502 Not connected The authorization server gave no tokens: its answer is no token response; connect again. Deputize
-    502 Not connected The authorization server gave no tokens: its answer is no token response; connect again. Deputize
-    502 Not connected The authorization server gave no tokens: it answered HTTP 500 Internal Server Error; connect again. Deputize
-    502 Not connected The authorization server gave no tokens: its answer is larger than 262144 bytes; connect again. Deputize
-    502 Not connected The authorization server gave no tokens: its token cannot be sent; connect again. Deputize
-    502 Not connected The authorization server gave no tokens: its tokens are of a type that is not supported; connect again. Deputize
-    502 Not connected The authorization server refused to give tokens: invalid_target: &lt;b&gt;no&lt;/b&gt;. Deputize
-    502 Not connected The authorization server gave no tokens: it redirects elsewhere, which is not followed; connect again. Deputize
-    504 Not connected The authorization server gave no tokens: it took too long; connect again. Deputize
+    502 Not connected The authorization server gave no tokens: its answer is no token response; connect again.
+    502 Not connected The authorization server gave no tokens: its answer is no token response; connect again.
+    502 Not connected The authorization server gave no tokens: its answer is no token response; connect again.
+    502 Not connected The authorization server gave no tokens: it answered HTTP 500 Internal Server Error; connect again.
+    502 Not connected The authorization server gave no tokens: its answer is larger than 262144 bytes; connect again.
+    502 Not connected The authorization server gave no tokens: its token cannot be sent; connect again.
+    502 Not connected The authorization server gave no tokens: its tokens are of a type that is not supported; connect again.
+    502 Not connected The authorization server refused to give tokens: invalid_target: &lt;b&gt;no&lt;/b&gt;.
+    502 Not connected The authorization server gave no tokens: it redirects elsewhere, which is not followed; connect again.
+    504 Not connected The authorization server gave no tokens: it took too long; connect again.
     ");
 }
 
@@ -293,5 +293,5 @@ async fn a_user_who_was_deactivated_meanwhile_is_not_connected() {
     let body = serde_json::json!({ "active": false });
     app.patch(format!("/api/v1/users/{}", bob.id)).as_user(alice).json(&body).await.ok();
     let page = app.get(back).header("cookie", &cookie(&begun)).await;
-    assert_snapshot!(page_text(&page), @"403 Not connected The account that began this has been deactivated. Deputize");
+    assert_snapshot!(page_text(&page), @"403 Not connected The account that began this has been deactivated.");
 }

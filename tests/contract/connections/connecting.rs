@@ -23,7 +23,7 @@ async fn a_user_connects_once_and_agents_work_for_them() {
     assert_eq!(begun.json()["expires_in"], 600);
     let back = chat.provider.consent(&begun.field("authorization_url"), "bob");
     let page = app.get(back).header("cookie", &cookie(&begun)).await;
-    assert_snapshot!(page_text(&page), @"200 Connected Agents that bob@example.com grants the use of this session can now work at chat . Nobody but this service sees its tokens. You can close this page. Deputize");
+    assert_snapshot!(page_text(&page), @"200 Connected Agents that bob@example.com grants the use of this session can now work at chat . Nobody but this service sees its tokens. See who uses it , or close this page.");
     assert_snapshot!(app.event_of(&page), @r#"
     action: "connection.create"
     audit_server: "chat"
@@ -196,7 +196,7 @@ async fn a_provider_that_forgot_our_client_gets_a_new_one_at_the_next_connection
     let back = chat.provider.consent(&begun.field("authorization_url"), "bob");
     chat.provider.forget_clients();
     let page = chat.scenario.app.get(back).header("cookie", &cookie(&begun)).await;
-    assert_snapshot!(page_text(&page), @"502 Not connected The authorization server does not know this service as a client (invalid_client); connect again. Deputize");
+    assert_snapshot!(page_text(&page), @"502 Not connected The authorization server does not know this service as a client (invalid_client); connect again.");
     chat.connect(&chat.scenario.bob).await;
     assert_eq!(chat.provider.count("register"), 2);
 }

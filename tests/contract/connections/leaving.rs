@@ -69,7 +69,7 @@ async fn who_is_offboarded_while_their_connection_is_made_is_not_connected_and_t
         assert_eq!(report["connections"]["count"], 0, "there is none yet that could be ended");
     })
     .await;
-    assert_snapshot!(page_text(&page), @"403 Not connected The account that began this has been deactivated. Deputize");
+    assert_snapshot!(page_text(&page), @"403 Not connected The account that began this has been deactivated.");
     assert_snapshot!(chat.scenario.app.event_of(&page), @r#"
     action: "connection.create"
     audit_server: "chat"
@@ -97,7 +97,7 @@ async fn who_has_left_and_come_back_meanwhile_is_not_connected_either() {
         set_active(&chat, true).await;
     })
     .await;
-    assert_snapshot!(page_text(&page), @"403 Not connected The account that began this has been deactivated. Deputize");
+    assert_snapshot!(page_text(&page), @"403 Not connected The account that began this has been deactivated.");
     assert!(!has_session(&chat, &chat.scenario.bob));
     assert_eq!((chat.provider.count("revoke access_token"), chat.provider.families_alive()), (1, 0));
 }
@@ -109,7 +109,7 @@ async fn what_somebody_began_before_they_left_is_not_finished_after_they_are_bac
     set_active(&chat, false).await;
     set_active(&chat, true).await;
     let page = chat.scenario.app.get(&back).header("cookie", &cookie(&begun)).await;
-    assert_snapshot!(page_text(&page), @"403 Not connected The account that began this has been deactivated. Deputize");
+    assert_snapshot!(page_text(&page), @"403 Not connected The account that began this has been deactivated.");
     assert_eq!(chat.provider.count(EXCHANGE), 0, "no code is exchanged for nothing");
     assert!(!has_session(&chat, &chat.scenario.bob));
 }

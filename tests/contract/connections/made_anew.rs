@@ -54,7 +54,7 @@ async fn a_client_that_is_late_forgotten_is_not_the_one_that_was_registered_in_i
         let page = app.get(back).header("cookie", &cookie(&begun)).await;
         assert_eq!(
             page_text(&page),
-            "502 Not connected The authorization server does not know this service as a client (invalid_client); connect again. Deputize"
+            "502 Not connected The authorization server does not know this service as a client (invalid_client); connect again."
         );
         let begun = chat.begin(carol).await.ok();
         let back = chat.provider.consent(&begun.field("authorization_url"), "carol");

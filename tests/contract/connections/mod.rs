@@ -97,7 +97,7 @@ pub(crate) fn cookie(begun: &TestResponse) -> String {
 
 /// The text of a page, without its markup.
 pub(crate) fn page_text(answer: &TestResponse) -> String {
-    let body = answer.text.split("<body>").nth(1).unwrap_or_else(|| panic!("no page: {answer}"));
+    let body = answer.text.split("<main>").nth(1).unwrap_or_else(|| panic!("no page: {answer}"));
     let mut text = String::new();
     let mut inside = false;
     for c in body.chars() {

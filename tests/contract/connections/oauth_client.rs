@@ -117,7 +117,7 @@ async fn another_issuers_secret_is_not_sent_with_a_code_of_a_connection_that_was
         let page = chat.scenario.app.get(back).header("cookie", &cookie(&begun)).await;
         assert_eq!(
             page_text(&page),
-            "400 Not connected The server's oauth_client has been changed meanwhile; connect again. Deputize"
+            "400 Not connected The server's oauth_client has been changed meanwhile; connect again."
         );
         assert_eq!(chat.provider.count("token authorization_code"), 0);
         assert_eq!((chat.provider.presented(), other.log()), (Vec::new(), Vec::new()));

@@ -418,7 +418,7 @@ async fn a_connection_that_an_app_began_is_not_finished_once_the_app_may_not_act
         let came = app.get(back).header("cookie", &cookie(&begun)).await;
         assert_eq!(chat.connection(bob).await.status, if is_revoked { 404 } else { 200 }, "{came}");
         if is_revoked {
-            assert_snapshot!(page_text(&came), @"403 Not connected The app that began this may not act for you any more; connect again. Deputize");
+            assert_snapshot!(page_text(&came), @"403 Not connected The app that began this may not act for you any more; connect again.");
         }
     }
 }

@@ -54,6 +54,23 @@ class Person:
         headers = {"origin": f"{host.scheme}://{host.netloc}", "sec-fetch-site": "same-origin"}
         return self.http.post(to, data=fields, headers=headers)
 
+    def open(self, path: str) -> httpx.Response:
+        """One of the console's pages."""
+        page = self.http.get(self.url + path)
+        assert page.status_code == 200, page.text
+        return page
+
+    def send(self, page: httpx.Response, path: str, **filled_in: str) -> httpx.Response:
+        """What the form of a page sends that goes there; the first of them that has all of these fields."""
+        forms = re.findall(r'<form method="post" action="([^"]*)">(.*?)</form>', page.text, re.DOTALL)
+        named = [f'name="{name}"' for name in filled_in]
+        form = next(form for to, form in forms if to.endswith(path) and all(name in form for name in named))
+        hidden = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', form)
+        fields = {name: html.unescape(value) for name, value in hidden} | filled_in
+        host = urlsplit(self.url)
+        headers = {"origin": f"{host.scheme}://{host.netloc}", "sec-fetch-site": "same-origin"}
+        return self.http.post(self.url + path, data=fields, headers=headers)
+
     def asked_by(self, client_id: str, redirect_uri: str, **more: str) -> httpx.Response:
         """The page that asks whether an app may."""
         asked = {

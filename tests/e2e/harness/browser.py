@@ -27,12 +27,14 @@ def chromium() -> str:
 
 class Browser:
     """A browser with one tab and without a history. `with Browser() as browser:` closes it. `hosts_here` are ports of
-    this machine that stand in for hosts of the internet, by https."""
+    this machine that stand in for hosts of the internet, by https. Without `scripts`, pages run none."""
 
-    def __init__(self, hosts_here: Mapping[str, int] | None = None) -> None:
+    def __init__(self, hosts_here: Mapping[str, int] | None = None, *, scripts: bool = True) -> None:
+        hosts = json.dumps(dict(hosts_here or {}))
+        settings = {"CHROMIUM": chromium(), "HOSTS_HERE": hosts, "SCRIPTS": "on" if scripts else "off"}
         self._process = subprocess.Popen(
             ["node", REPOSITORY / "tests/upstreams/browser.mjs"],
-            env=os.environ | {"CHROMIUM": chromium(), "HOSTS_HERE": json.dumps(dict(hosts_here or {}))},
+            env=os.environ | settings,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -88,6 +90,26 @@ class Browser:
 
     def click(self, selector: str) -> None:
         self._do("click", selector)
+
+    def check(self, selector: str) -> None:
+        """Checks a box, or chooses one of several."""
+        self._do("check", selector)
+
+    def choose(self, selector: str, value: str) -> None:
+        """Chooses of a list."""
+        self._do("choose", selector, value)
+
+    def press(self, key: str) -> None:
+        """Presses a key, such as `Tab`."""
+        self._do("press", key)
+
+    def has_focus(self) -> str:
+        """The element that has the focus."""
+        return self._do("has_focus")
+
+    def inaccessible(self) -> list[dict[str, Any]]:
+        """What axe-core finds against the page: the rule and the elements."""
+        return self._do("inaccessible")
 
     def wait_for(self, selector: str) -> None:
         """Waits until there is a visible element."""

@@ -35,21 +35,16 @@ use crate::page;
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
 /// The name of a form's field with the session's token.
-pub(crate) const FORM_TOKEN: &str = "form_token";
+pub const FORM_TOKEN: &str = "form_token";
 
 /// The name of a cookie of this deployment's.
-pub(crate) fn cookie_name(settings: &Settings, what: &str) -> String {
+pub fn cookie_name(settings: &Settings, what: &str) -> String {
     let prefix = if settings.is_https() { "__Host-" } else { "" };
     format!("{prefix}deputize_{what}_{}", &sha256_hex(settings.issuer.as_bytes())[..8])
 }
 
 /// A cookie that pages of ours set. Without a value, it removes the one that is there.
-pub(crate) fn set_cookie(
-    settings: &Settings,
-    name: String,
-    value: &str,
-    lasts: std::time::Duration,
-) -> String {
+pub fn set_cookie(settings: &Settings, name: String, value: &str, lasts: std::time::Duration) -> String {
     Cookie::build((name, value.to_owned()))
         .path("/")
         .http_only(true)
@@ -60,19 +55,19 @@ pub(crate) fn set_cookie(
 }
 
 /// The value of a cookie.
-pub(crate) fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+pub fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut cookies = cookies.flat_map(Cookie::split_parse).filter_map(Result::<_, cookie::ParseError>::ok);
     cookies.find(|cookie| cookie.name() == name).map(|cookie| cookie.value().to_owned())
 }
 
 /// The session's cookie.
-pub(crate) fn session_cookie(core: &Core, headers: &HeaderMap) -> Option<String> {
+pub fn session_cookie(core: &Core, headers: &HeaderMap) -> Option<String> {
     cookie(headers, &cookie_name(&core.settings, "session"))
 }
 
 /// Who is signed in.
-pub(crate) async fn signed_in(
+pub async fn signed_in(
     core: &Core,
     headers: &HeaderMap,
     request: &RequestContext,
@@ -85,7 +80,7 @@ pub(crate) async fn signed_in(
 
 /// A person who is signed in. Whoever is not is sent to sign in, and comes back here.
 #[derive(Debug)]
-pub(crate) struct Person(pub(crate) SignedIn);
+pub struct Person(pub SignedIn);
 
 impl<S> FromRequestParts<S> for Person
 where
@@ -114,7 +109,7 @@ where
 }
 
 /// The way to the sign-in page and back to `here`, a path and query of ours. `how` is what the provider asks.
-pub(crate) fn to_sign_in(settings: &Settings, here: &str, how: Option<&str>) -> Redirect {
+pub fn to_sign_in(settings: &Settings, here: &str, how: Option<&str>) -> Redirect {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("return_to", here).extend_pairs(how.map(|how| (how, "true")));
     Redirect::to(&format!("{}{}?{}", settings.issuer, path::SIGN_IN, query.finish()))
@@ -122,7 +117,7 @@ pub(crate) fn to_sign_in(settings: &Settings, here: &str, how: Option<&str>) -> 
 
 /// A request that a page of ours has sent.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SamePage;
+pub struct SamePage;
 
 impl<S> FromRequestParts<S> for SamePage
 where
@@ -155,7 +150,7 @@ fn is_from_our_page(settings: &Settings, headers: &HeaderMap) -> bool {
 }
 
 /// Refuses a form that is not of this session, or is for something else.
-pub(crate) fn require_form_token(person: &SignedIn, purpose: &str, form: &Form) -> Result<(), ApiError> {
+pub fn require_form_token(person: &SignedIn, purpose: &str, form: &Form) -> Result<(), ApiError> {
     if form.get(FORM_TOKEN).is_some_and(|presented| person.is_form_token(purpose, presented)) {
         Ok(())
     } else {

@@ -1,4 +1,5 @@
-//! What a page looks like, and the headers that it is sent with. All that is not ours is escaped by the template.
+//! The document of a page, and the headers that it is sent with. And a page of one column: a question to a person, or its
+//! answer. All that is not ours is escaped by the template.
 //!
 //! No script runs on these pages, and nothing is loaded from elsewhere. No other page can put one into a frame.
 //!
@@ -12,7 +13,11 @@ use std::sync::LazyLock;
 
 use axum::response::{IntoResponse, Response};
 use deputize_api::path;
-use deputize_core::{Settings, secret::sha256_hex, users::User};
+use deputize_core::{
+    Settings,
+    secret::sha256_hex,
+    users::{Role, User},
+};
 use deputize_service::ApiError;
 use http::{
     HeaderName, HeaderValue, StatusCode,
@@ -40,15 +45,32 @@ const HEADERS: [(HeaderName, HeaderValue); 3] = [
 ];
 
 /// A page of one column: a question to a person, or its answer. `title` is the heading, and `foot` is below the card.
-pub(crate) fn page(
+pub fn page(
     settings: &Settings,
     status: StatusCode,
     title: &str,
     main: &Markup,
     foot: Option<&Markup>,
 ) -> Response {
-    let at = |name: &str| format!("{}{}", settings.path(), path::STYLE.replace("{name}", name));
-    let document = html! {
+    let body = html! {
+        body.ask {
+            header {
+                span.brand { (mark()) "Deputize" }
+                span.small.muted { (host(&settings.issuer)) }
+            }
+            main {
+                h1 { (title) }
+                (main)
+            }
+            @if let Some(foot) = foot { footer.small { (foot) } }
+        }
+    };
+    respond(status, document(settings, title, &body))
+}
+
+pub(crate) fn document(settings: &Settings, title: &str, body: &Markup) -> Markup {
+    let at = |name: &str| crate::parts::at(settings, &path::STYLE.replace("{name}", name));
+    html! {
         (DOCTYPE)
         html lang="en" {
             head {
@@ -58,24 +80,17 @@ pub(crate) fn page(
                 link rel="icon" href=(at(MARK_NAME));
                 link rel="stylesheet" href=(at(&STYLE_NAME));
             }
-            body.ask {
-                header {
-                    span.brand { (mark()) "Deputize" }
-                    span.small.muted { (host(&settings.issuer)) }
-                }
-                main {
-                    h1 { (title) }
-                    (main)
-                }
-                @if let Some(foot) = foot { footer.small { (foot) } }
-            }
+            (body)
         }
-    };
+    }
+}
+
+pub(crate) fn respond(status: StatusCode, document: Markup) -> Response {
     (status, HEADERS, document).into_response()
 }
 
 /// The page of an error: what is wrong, and the way out.
-pub(crate) fn failed(settings: &Settings, title: &str, error: &ApiError) -> Response {
+pub fn failed(settings: &Settings, title: &str, error: &ApiError) -> Response {
     error.log();
     let (status, _) = error.classify();
     let main = html! {
@@ -85,13 +100,13 @@ pub(crate) fn failed(settings: &Settings, title: &str, error: &ApiError) -> Resp
     page(settings, status, title, &main, None)
 }
 
-pub(crate) fn sentence(text: &str) -> String {
+pub fn sentence(text: &str) -> String {
     let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
     format!("{text}{end}")
 }
 
 /// How a person is named: by their address, else by their name.
-pub(crate) fn name_of(user: &User) -> String {
+pub fn name_of(user: &User) -> String {
     match (&user.email, &user.name) {
         (Some(email), _) => email.to_string(),
         (None, Some(name)) => name.clone(),
@@ -99,8 +114,18 @@ pub(crate) fn name_of(user: &User) -> String {
     }
 }
 
+/// What is said beside the name of a person with a role.
+pub fn role_name(role: Role) -> Option<&'static str> {
+    match role {
+        Role::User => None,
+        Role::Auditor => Some("Auditor"),
+        Role::Operator => Some("Operator"),
+        Role::Admin => Some("Admin"),
+    }
+}
+
 /// The product's mark: a person, and an agent who acts for them.
-fn mark() -> Markup {
+pub(crate) fn mark() -> Markup {
     html! {
         svg width="22" height="22" viewBox="0 0 22 22" aria-hidden="true" {
             circle cx="5" cy="11" r="3.2" fill="currentColor" {}
@@ -111,12 +136,12 @@ fn mark() -> Markup {
 }
 
 /// The host of an address: the name by which people know a service.
-pub(crate) fn host(url: &str) -> &str {
+pub fn host(url: &str) -> &str {
     url.split_once("://").map_or(url, |(_, rest)| rest.split('/').next().unwrap_or(rest))
 }
 
 /// A file that pages load. `None` if there is none of this name.
-pub(crate) fn asset(name: &str) -> Option<Response> {
+pub fn asset(name: &str) -> Option<Response> {
     let (kind, kept, text) = if name == *STYLE_NAME {
         ("text/css; charset=utf-8", "public, max-age=31536000, immutable", STYLE)
     } else if name == MARK_NAME {
