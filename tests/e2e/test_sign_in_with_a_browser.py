@@ -21,6 +21,8 @@ ALICE = 'button[value="alice@example.com"]'
 @pytest.fixture
 def browser() -> Iterator[Browser]:
     with Browser() as browser:
+        # Wide enough for the navigation, which names the person.
+        browser.resize(1280, 800)
         yield browser
 
 
@@ -131,6 +133,7 @@ def test_the_back_channel_ends_one_browsers_session_and_no_app(
     provider, server = provider_and_server
     sign_in_by_acme(browser, server, "dora")
     with Callback() as callback, Browser() as elsewhere:
+        elsewhere.resize(1280, 800)
         sign_in_by_acme(elsewhere, server, "dora")
         metadata = {"redirect_uris": [callback.uri], "token_endpoint_auth_method": "none"}
         app = App(server, register(server, metadata)["client_id"], callback.uri)

@@ -99,7 +99,7 @@ def test_a_connection_is_made_on_the_way_and_when_it_is_gone_the_client_says_whe
         bob.browser.open(connect_page(bob))
         bob.browser.click("form >> text=Connect")
         bob.sign_in_at_demo_chat()
-        bob.browser.wait_for("text=You can close this page.")
+        bob.browser.wait_for("text=or close this page.")
         if program != TYPESCRIPT_1:
             assert_works(say(client, "call_tool", **CALL))
     if program == TYPESCRIPT_1:
