@@ -1,10 +1,12 @@
 -- One request for wrk, from the environment, and its summary as JSON.
---   BENCH_BODY      the POST body
+--   BENCH_METHOD    the method
+--   BENCH_BODY      the body; empty for none
 --   BENCH_HEADERS   "name: value" lines
 --   BENCH_THINK_MS  mean pause of a connection between two requests; 0 is none
 
-wrk.method = "POST"
-wrk.body = os.getenv("BENCH_BODY")
+wrk.method = os.getenv("BENCH_METHOD")
+local body = os.getenv("BENCH_BODY")
+if body ~= "" then wrk.body = body end
 for line in os.getenv("BENCH_HEADERS"):gmatch("[^\n]+") do
   local name, value = line:match("^(.-): (.*)$")
   wrk.headers[name] = value

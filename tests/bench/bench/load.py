@@ -47,7 +47,8 @@ def run(request: Request, load: Load) -> Sample:
         "load.lua",
         request.url,
         load,
-        BENCH_BODY=request.body,
+        BENCH_METHOD=request.method,
+        BENCH_BODY=request.body or "",
         BENCH_HEADERS="\n".join(f"{name}: {value}" for name, value in request.headers.items()),
         BENCH_THINK_MS=str(load.think_ms),
     )
