@@ -34,8 +34,8 @@ async fn a_person_sees_who_acts_for_them_where_by_whose_connection_and_what_they
 
     chat.connect_and_grant(bob, false).await;
     let token = app.obo(bot, bob).await;
-    let call = || app.call("chat", "list_channels", &json!({})).bearer(&token);
-    call().await.ok();
+    app.pass(Duration::from_secs(1));
+    app.call("chat", "list_channels", &json!({})).bearer(&token).await.ok();
     app.pass(Duration::from_mins(26));
     assert_snapshot!(said(&browser.open("/").await.ok()), @"Who acts for you 2 agents can act as you now. This week they made 1 call for you; none was refused. Delegate to an agent End all bot Narrow End Where, with whose credentials chat yours Until 29 Jan 2026 in 13 days Last used 26 minutes ago list_channels at chat This week 1 call none refused unused Never used Narrow End Where, with whose credentials Every server, also new ones none that ask for an account Until No end date since 15 Jan 2026 Last used Never This week No calls Ending takes effect on the next call: tokens that the agent holds for you stop working. What it did stays in your activity.");
 
@@ -94,7 +94,7 @@ async fn all_agents_are_ended_by_two_presses() {
     app.server("open").await;
     let browser = app.person(bob).await;
     let asks = browser.open("/delegations/end-all").await.ok();
-    assert_snapshot!(said(&asks), @"Who acts for you End all 2? From the next call on no agent acts for you. Tokens that they hold for you stop working. second bot End all Keep them");
+    assert_snapshot!(said(&asks), @"Who acts for you End all 2? From the next call on no agent acts for you. Tokens that they hold for you stop working. bot second End all Keep them");
     let ended = browser.fill(&asks, "/delegations/end-all", &[]).await;
     assert_eq!(ended.sent_to().path(), "/");
     assert!(browser.open("/").await.ok().text.contains("No agent acts for you."));

@@ -55,7 +55,7 @@ async fn a_new_key_is_shown_once_with_the_line_to_paste() {
     let listed: Value = app.get("/api/v1/api-keys").as_user(bob).await.ok().json();
     assert_eq!(listed.as_array().unwrap().len(), 2, "with the one of the test: {listed}");
 
-    assert_snapshot!(app.shown(&said(&browser.open("/keys").await.ok())), @"Keys A key is you, in a script. It works until it is deleted or runs out. test Calls tools and reads and changes. Made on 15 Jan 2026 , without an end. Not used of late, as far as that is recorded: reading is not. Delete Nightly report Calls tools and reads. Made on 15 Jan 2026 , ends on 15 Apr 2026 (in 89 days). Not used of late, as far as that is recorded: reading is not. Delete Create a key Name What it is for Calling tools Reading what you can read here Changing what you can change here Where At these servers There is no server yet. At every server, also new ones Until In 7 days In 30 days In 90 days In a year No end date Create");
+    assert_snapshot!(app.shown(&said(&browser.open("/keys").await.ok())), @"Keys A key is you, in a script. It works until it is deleted or runs out. Nightly report Calls tools and reads. Made on 15 Jan 2026 , ends on 15 Apr 2026 (in 89 days). Not used of late, as far as that is recorded: reading is not. Delete test Calls tools and reads and changes. Made on 15 Jan 2026 , without an end. Not used of late, as far as that is recorded: reading is not. Delete Create a key Name What it is for Calling tools Reading what you can read here Changing what you can change here Where At these servers There is no server yet. At every server, also new ones Until In 7 days In 30 days In 90 days In a year No end date Create");
     assert!(!browser.open("/keys").await.ok().text.contains(&key));
 }
 

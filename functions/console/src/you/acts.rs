@@ -432,7 +432,8 @@ const MOST_AT_ONCE: usize = 500;
 pub(crate) async fn ask_to_end_all(State(core): State<Arc<Core>>, Person(person): Person) -> Response {
     let shown = async {
         let (caller, page) = (&person.caller, PageRequest::default());
-        let acting = delegations::list_acting_for(&core, caller, caller.user.id, None, &page).await?;
+        let mut acting = delegations::list_acting_for(&core, caller, caller.user.id, None, &page).await?;
+        acting.items.sort_by_cached_key(|acting| acting.agent.name.clone());
         let settings = &core.settings;
         let home = at(settings, path::HOME);
         if acting.items.is_empty() && acting.next.is_none() {

@@ -46,11 +46,12 @@ pub(crate) async fn apps(
         let Query(AppsQuery { cursor }) = query?;
         let (caller, page) = (&person.caller, PageRequest::new(None, cursor.as_deref())?);
         let me = caller.user.id;
-        let (apps, browsers) = try_join(
+        let (mut apps, browsers) = try_join(
             authorizations::list(&core, caller, me, &page),
             browser_sessions::list(&core, caller, me, &PageRequest::default()),
         )
         .await?;
+        apps.items.sort_by_cached_key(|given| (known_as(given), given.app_name.clone(), given.id));
         Ok(listed(&core, &person, &apps, &browsers.items))
     };
     told(&core, "This page cannot be shown", shown.await)

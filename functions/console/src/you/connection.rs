@@ -116,7 +116,9 @@ impl<'a> Uses<'a> {
             let grant = grant_to(acting.agent.id);
             (acting, lent, grant)
         });
-        Ok(Self { core, person, server, connected, agents: agents.collect(), next: acting.next })
+        let mut agents: Vec<_> = agents.collect();
+        agents.sort_by_cached_key(|(acting, ..): &(ActingAgent, _, _)| acting.agent.name.clone());
+        Ok(Self { core, person, server, connected, agents, next: acting.next })
     }
 
     fn shown(&self) -> Response {

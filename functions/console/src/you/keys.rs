@@ -144,12 +144,13 @@ impl<'a> Keys<'a> {
         let of_mine = trail::Filter { user_id: Some(me), ..trail::Filter::default() };
         let (most, newest) =
             (PageRequest::new(Some(SERVERS), None)?, PageRequest::new(Some(LOOKED_AT), None)?);
-        let (keys, servers, events) = try_join3(
+        let (mut keys, servers, events) = try_join3(
             Box::pin(api_keys::list(core, caller, me, page)),
             Box::pin(servers::list(core, caller, &by_name, &most)),
             Box::pin(trail::list(core, caller, of_mine, &newest)),
         )
         .await?;
+        keys.items.sort_by_cached_key(|key| (std::cmp::Reverse(key.created_at), key.name.clone()));
         let mut last_used = HashMap::new();
         for event in &events.items {
             let key = event.credential.as_deref().and_then(|used| used.strip_prefix("api_key:"));
