@@ -26,7 +26,12 @@ use http::StatusCode;
 use maud::{Markup, html};
 
 use crate::authorize::ASKED_AGAIN;
-use deputize_pages::{browser::FORM_TOKEN, page::page, when::date};
+use deputize_pages::{
+    browser::FORM_TOKEN,
+    page::{name_of, page},
+    parts,
+    when::date,
+};
 
 /// What the page shows.
 pub(crate) struct Shown<'a> {
@@ -61,11 +66,6 @@ impl Shown<'_> {
             Target::Server { name, .. } => Some(shown(name, 80)),
             Target::Proxy | Target::Management => None,
         }
-    }
-
-    fn user(&self) -> String {
-        let User { email, name, id, .. } = self.user;
-        email.as_ref().map(ToString::to_string).or_else(|| name.clone()).unwrap_or_else(|| id.to_string())
     }
 
     fn title(&self) -> String {
@@ -138,20 +138,16 @@ impl Shown<'_> {
             ol.route role="list" aria-label="Who would be acted for, by what, and where" {
                 li {
                     svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true" { circle cx="8" cy="8" r="5.5" {} }
-                    b { "You, " (self.user()) }
+                    b { "You, " (name_of(self.user)) }
                     span { a href={ (path) (encoded(&self.here)) } { "Use another account" } }
                 }
                 li {
-                    svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true" {
-                        path d="M8 1.8 14.2 8 8 14.2 1.8 8z" {}
-                    }
+                    (parts::agent())
                     b { (who) }
                     span { "The answer goes to " code { (self.redirect_uri.origin()) } }
                 }
                 li {
-                    svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true" {
-                        rect x="2.5" y="2.5" width="11" height="11" {}
-                    }
+                    (parts::server(false))
                     b { (place) }
                     span { (detail) }
                 }

@@ -129,6 +129,12 @@ pub fn grouped(number: usize) -> String {
     text
 }
 
+/// With its first letter as at the beginning of a sentence.
+pub fn capitalized(words: &str) -> String {
+    let mut letters = words.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
 /// Names in a sentence: "a", "a and b", "a, b and c", and how many more.
 pub fn joined(names: &[String], most: usize) -> String {
     let mut shown: Vec<String> = names.iter().take(most).cloned().collect();

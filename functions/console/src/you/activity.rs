@@ -1,6 +1,6 @@
 //! `/activity`: what was done as the person or for them, newest first. The filters are in the address.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
 use deputize_api::path;
@@ -81,7 +81,7 @@ impl Asked {
             server_id: self.server.clone(),
             tool: self.tool.clone(),
             outcomes: self.outcome.into_iter().collect(),
-            from: Some(now.minus(Duration::from_secs(DAY.as_secs() * u64::from(self.days)))),
+            from: Some(now.minus(DAY * self.days)),
             ..trail::Filter::default()
         }
     }

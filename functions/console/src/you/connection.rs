@@ -35,7 +35,7 @@ use deputize_pages::{
     answer::{gone, id, see_other, told},
     browser::{Person, SamePage, require_form_token},
     frame::{Page, Place},
-    parts::{self, at, empty, form, joined, next_page, with_query},
+    parts::{self, at, capitalized, empty, form, joined, next_page, with_query},
 };
 
 /// How many agents are on a page.
@@ -231,11 +231,6 @@ fn because(lent: &Lent, grant: Option<&GrantView>) -> Markup {
         @if let Some(refusal) = &lent.refusal { ". A call says: “" (refusal.text) "”" }
         "."
     }
-}
-
-fn capitalized(words: &str) -> String {
-    let mut letters = words.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 fn lend_of(server: &ServerId, agent: AgentAccountId, shared: &str) -> String {

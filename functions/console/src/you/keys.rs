@@ -36,7 +36,7 @@ use deputize_pages::{
     browser::{Person, SamePage, require_form_token},
     frame::{Page, Place},
     page,
-    parts::{Tone, at, empty, form, joined, next_page, note, with_query},
+    parts::{Tone, at, capitalized, empty, form, joined, next_page, note, with_query},
     when::{date, moment, until},
 };
 
@@ -282,9 +282,7 @@ fn purposes(scopes: Scopes) -> String {
     ];
     let had: Vec<String> =
         all.into_iter().filter(|(had, _)| *had).map(|(_, words)| words.to_owned()).collect();
-    let words = joined(&had, all.len());
-    let mut letters = words.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+    capitalized(&joined(&had, all.len()))
 }
 
 /// What the form is for that makes a key.

@@ -167,6 +167,11 @@ impl Entity for User {
 }
 
 impl User {
+    /// What people call them: by their name, or else their address.
+    pub fn called(&self) -> Option<String> {
+        self.name.clone().or_else(|| self.email.as_ref().map(ToString::to_string))
+    }
+
     /// By an admin's word, or by an issuer's.
     pub fn is_admin(&self) -> bool {
         self.effective_role() == Role::Admin

@@ -65,8 +65,10 @@ pub async fn lent(
         .collect();
     let keys: Vec<Key> = others.into_iter().map(Key::user).collect();
     let users = core.table.read_all::<User>(&keys).await?;
-    let names: HashMap<UserId, String> =
-        users.into_iter().map(|user| (user.id, name_of(&user.value))).collect();
+    let names: HashMap<UserId, String> = users
+        .into_iter()
+        .map(|user| (user.id, user.called().unwrap_or_else(|| user.id.to_string())))
+        .collect();
     let lent = foreseen.into_iter().map(|(source, usable)| {
         let lender = match source {
             None => Lender::Nobody,
@@ -80,9 +82,4 @@ pub async fn lent(
         Lent { lender, refusal: usable.err().map(|error| Refusal::of(&error)) }
     });
     Ok(lent.collect())
-}
-
-fn name_of(user: &User) -> String {
-    let email = user.email.as_ref().map(ToString::to_string);
-    user.name.clone().or(email).unwrap_or_else(|| user.id.to_string())
 }

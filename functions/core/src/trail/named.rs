@@ -44,8 +44,7 @@ pub async fn names(core: &Core, caller: &UserCaller, events: &[Event]) -> Result
     }
     for id in users {
         let Some(user) = found.get::<User>(&Key::user(id))? else { continue };
-        let email = user.email.as_ref().map(ToString::to_string);
-        names.users.extend(user.value.name.or(email).map(|name| (id, name)));
+        names.users.extend(user.called().map(|name| (id, name)));
     }
     Ok(names)
 }
